@@ -1,0 +1,170 @@
+"""The optimiser's loop that attacks on single images share: Adam on a batch of images."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from privbench import checks
+from privbench.threat import Journal
+
+Terms = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images ``(N, C, H, W)`` to each one's mismatch and prior, ``(N,)`` both."""
+
+SCHEDULES = ("constant", "cosine")
+SETTLED = 0.01
+"""An image has converged when its objective fell by less over the second half of the steps."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Adam on images, with schedules for its rate and for lambda.
+
+    Attributes:
+        steps: Updates of every image.
+        lr: Adam's rate, in units of the pixel range.
+        eps: Adam's epsilon.
+        amsgrad: Adam's variant that never forgets a large gradient.
+        schedule: Of the rate: ``constant``, or ``cosine`` down to 0.
+        clamp: Keep pixels in [0, 1] after each step.
+    """
+
+    steps: int
+    lr: float
+    eps: float
+    amsgrad: bool
+    schedule: str
+    clamp: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        checks.whole("attack.steps", self.steps, 1)
+        checks.number("attack.lr", self.lr, 0, above=True)
+        checks.number("attack.eps", self.eps, 0)
+        checks.flag("attack.amsgrad", self.amsgrad)
+        checks.choice("attack.schedule", self.schedule, SCHEDULES)
+        checks.flag("attack.clamp", self.clamp)
+
+    def minimise(
+        self, terms: Terms, start: Tensor, weight: Callable[[float], float], journal: Journal
+    ) -> Tensor:
+        """Each image's best iterate by its own objective, mismatch + lambda prior.
+
+        Lambda may move on the way; iterates are compared, and convergence is told, by the last one.
+        Objectives are summed over images, never averaged: Adam's epsilon would couple the images
+        through the batch size. So a result does not depend on which other images are in the batch.
+
+        Args:
+            terms: Mismatch and prior of each image.
+            start: ``(N, C, H, W)``.
+            weight: Lambda at a progress between 0 and 1.
+            journal: Is told the progress, and the share of images that converged.
+
+        Returns:
+            Images like ``start`` in [0, 1]; not a number where the descent diverged.
+        """
+        run = _Run(self, terms, start, last_weight=weight(1.0))
+        objective = run.score()
+        journal.step(0, run.x.detach(), objective=float(objective.mean()))
+        initial = halfway = run.lowest.clone()
+        reports = {round(self.steps * part / 20) for part in range(1, 20)}
+        for n in range(self.steps):
+            run.advance(self._rate(n), weight(n / self.steps))
+            if n + 1 in reports:
+                journal.step(n + 1, run.x.detach(), objective=float(run.score().mean()))
+            if n + 1 == self.steps // 2:
+                run.score()
+                halfway = run.lowest.clone()
+        objective = run.score()
+        finite = objective.isfinite()
+        # <=, so that features met exactly from the start count as met
+        settled = (halfway - run.lowest <= SETTLED * initial) & finite
+        journal.note(converged=float(settled.float().mean()))
+        best = torch.where(finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
+        journal.step(self.steps, best, objective=float(run.lowest.mean()))
+        return best
+
+    def _rate(self, n: int) -> float:
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1 + math.cos(math.pi * n / self.steps))
+
+
+_EAGER: Any = object()
+
+
+class _Run:
+    """One batch on its way: iterate, best iterate, and on a GPU the step as a captured graph."""
+
+    def __init__(self, settings: Descent, terms: Terms, start: Tensor, last_weight: float) -> None:
+        self.terms, self.clamp = terms, settings.clamp
+        self.x = start.detach().clone().requires_grad_()
+        self.best = start.detach().clone()
+        self.lowest = torch.full((len(start),), math.inf, device=start.device)
+        # tensors, so that a captured graph sees their new values
+        self.rate, self.weight, self.last_weight = (
+            torch.tensor(value, device=start.device)
+            for value in (settings.lr, last_weight, last_weight)
+        )
+        self.optimiser = torch.optim.Adam(
+            [self.x],
+            lr=self.rate,
+            eps=settings.eps,
+            amsgrad=settings.amsgrad,
+            capturable=start.is_cuda,
+            foreach=False,
+        )
+        self.warm_up, self.graph = 3, None if start.is_cuda else _EAGER
+
+    def advance(self, rate: float, weight: float) -> None:
+        """One update of every image under this rate and lambda."""
+        self.rate.fill_(rate)
+        self.weight.fill_(weight)
+        if self.graph is _EAGER:
+            self._update()
+        elif self.warm_up:
+            self._warm_up()
+        else:
+            self._replay()
+
+    @torch.no_grad()
+    def score(self) -> Tensor:
+        """The objective of the present iterates ``(N,)``, which the best ones are held against."""
+        mismatch, prior = self.terms(self.x)
+        return self._keep_best(mismatch, prior)
+
+    def _update(self) -> None:
+        mismatch, prior = self.terms(self.x)
+        self._keep_best(mismatch.detach(), prior.detach())
+        (self.x.grad,) = torch.autograd.grad((mismatch + self.weight * prior).sum(), self.x)
+        with torch.no_grad():
+            self.optimiser.step()
+            if self.clamp:
+                self.x.clamp_(0, 1)
+
+    def _keep_best(self, mismatch: Tensor, prior: Tensor) -> Tensor:
+        objective = mismatch + self.last_weight * prior
+        better = objective < self.lowest
+        self.lowest.copy_(torch.where(better, objective, self.lowest))
+        self.best.copy_(torch.where(better.view(-1, 1, 1, 1), self.x.detach(), self.best))
+        return objective
+
+    def _warm_up(self) -> None:
+        """The first steps of a GPU run go one by one on a side stream: a capture demands it."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._update()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.warm_up -= 1
+
+    def _replay(self) -> None:
+        """Later steps are one launch each; a capture records the step without running it."""
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self._update()
+        self.graph.replay()

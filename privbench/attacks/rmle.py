@@ -1,0 +1,115 @@
+"""Regularised maximum likelihood estimation (rMLE), the white-box attack of He et al. section III-A."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privbench import checks
+from privbench.attacks.base import Reconstruct
+from privbench.attacks.parts.descent import Descent
+from privbench.attacks.parts.priors import total_variation
+from privbench.threat import Access, View
+
+STARTS = ("black", "grey", "random", "dark")
+MISMATCHES = ("relative", "absolute")
+
+
+@dataclass(frozen=True)
+class RMLE:
+    """Finds the image whose features match, He et al. Eq. (1): argmin ED(x) + lambda TV(x).
+
+    ED is the mean over features of the squared difference; ``relative`` divides it by the mean
+    square of the features received, so that one lambda serves every split of every victim.
+    Lambda falls geometrically from ``tv_weight`` to ``tv_weight_last`` over the first nine tenths
+    of the steps: a heavy prior finds the shape, a light one lets the features settle the rest.
+
+    Attributes:
+        steps: Updates of every image.
+        lr: Adam's rate, in units of the pixel range [0, 1].
+        eps: Adam's epsilon.
+        amsgrad: Adam's variant of that name.
+        schedule: Of the rate: ``constant``, or ``cosine`` down to 0.
+        tv_weight: Lambda at the start: one number, or a number for each split by its name, and
+            one named ``default`` for the others. At 0 there is no prior at all.
+        tv_weight_last: Lambda at the end; null keeps it constant.
+        tv_beta: Beta of Eq. (1b), > 0.
+        start: ``black``, ``grey``, ``random`` (uniform), ``dark`` (uniform up to 0.05: black, but
+            where all features of black are dead, nothing would ever move).
+        clamp: Keep pixels in [0, 1] after each step.
+        mismatch: ``relative`` or ``absolute``.
+    """
+
+    steps: int = 500
+    lr: float = 0.1
+    eps: float = 1e-8
+    amsgrad: bool = False
+    schedule: str = "cosine"
+    tv_weight: float | Mapping[str, float] = 1.0
+    tv_weight_last: float | None = 0.003
+    tv_beta: float = 1.0
+    start: str = "dark"
+    clamp: bool = True
+    mismatch: str = "relative"
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        _ = self._descent
+        named = isinstance(self.tv_weight, Mapping)
+        weights = dict(self.tv_weight) if named else {"default": self.tv_weight}
+        for name, value in weights.items():
+            checks.number(f"attack.tv_weight.{name}" if named else "attack.tv_weight", value, 0)
+        if "default" not in weights:
+            raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
+        if self.tv_weight_last is not None:
+            checks.number("attack.tv_weight_last", self.tv_weight_last, 0, above=True)
+        checks.number("attack.tv_beta", self.tv_beta, 0, above=True)
+        checks.choice("attack.start", self.start, STARTS)
+        checks.choice("attack.mismatch", self.mismatch, MISMATCHES)
+
+    @property
+    def access(self) -> Access:
+        """White-box: the edge's weights."""
+        return Access.EDGE_WEIGHTS
+
+    @property
+    def _descent(self) -> Descent:
+        return Descent(self.steps, self.lr, self.eps, self.amsgrad, self.schedule, self.clamp)
+
+    def fit(self, view: View) -> Reconstruct:
+        """Nothing is learnt beforehand; each batch of features is inverted by descent."""
+        edge, start, weight = view.edge, self._start(view), self._weight(view.split)
+
+        def reconstruct(v: Tensor) -> Tensor:
+            # the naive answer to repeated transmissions: their mean
+            received = v.mean(1)
+            scale = received.flatten(1).square().mean(1).clamp_min(1e-12)
+
+            def terms(x: Tensor) -> tuple[Tensor, Tensor]:
+                mismatch = (edge(x) - received).flatten(1).square().mean(1)
+                if self.mismatch == "relative":
+                    mismatch = mismatch / scale
+                has_prior = weight(0.0) > 0
+                prior = total_variation(x, self.tv_beta) if has_prior else torch.zeros_like(scale)
+                return mismatch, prior
+
+            batch = start.expand(len(v), *start.shape).contiguous()
+            return self._descent.minimise(terms, batch, weight, view.journal)
+
+        return reconstruct
+
+    def _start(self, view: View) -> Tensor:
+        """One image ``(C, H, W)`` that all targets share, so that none depends on its place."""
+        if self.start in ("black", "grey"):
+            level = 0.0 if self.start == "black" else 0.5
+            return torch.full(view.image_shape, level, device=view.device)
+        draw = torch.rand(view.image_shape, generator=view.generator("start")).to(view.device)
+        return draw if self.start == "random" else 0.05 * draw
+
+    def _weight(self, split: str) -> Callable[[float], float]:
+        """Lambda at a progress between 0 and 1."""
+        weights = self.tv_weight
+        first = weights.get(split, weights["default"]) if isinstance(weights, Mapping) else weights
+        last = first if self.tv_weight_last is None or first == 0 else self.tv_weight_last
+        return lambda progress: first * (last / first) ** min(1, progress / 0.9) if first else 0.0

@@ -1,0 +1,122 @@
+"""From yaml to objects: the one place that instantiates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from privbench import checks
+from privbench.attacks.base import Attack
+from privbench.data.image_data import Source
+from privbench.defenses.base import Defense
+from privbench.tracking import Tracker
+from privbench.training import Hardware
+from privbench.victims.training import Victim
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the benchmark, every value within its range; nothing is read or computed yet.
+
+    Attributes:
+        source: Reads the data.
+        victim: Builds and trains the classifier.
+        split: Layer or alias.
+        defense: Perturbs.
+        attack: Reconstructs.
+        hardware: Where.
+        tracker: Watches.
+        targets: How many images are attacked.
+        target_indices: Which ones, instead.
+        transmissions: How often each is sent.
+        accuracy_draws: Draws of the defense over the test set.
+        seed: Of every draw.
+        outputs: Folder of records, store and W&B's files.
+        names: Chosen option of each config group.
+        overrides: What was typed.
+        folder: Hydra's, of this run or sweep.
+        swept: Whether it is one cell of several.
+        config: Everything, as plain containers.
+    """
+
+    source: Source
+    victim: Victim
+    split: str
+    defense: Defense
+    attack: Attack
+    hardware: Hardware
+    tracker: Tracker
+    targets: int
+    target_indices: list[int] | None
+    transmissions: int
+    accuracy_draws: int
+    seed: int
+    outputs: Path
+    names: Mapping[str, str]
+    overrides: list[str]
+    folder: Path
+    swept: bool
+    config: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        checks.whole("targets", self.targets, 1)
+        checks.whole("transmissions", self.transmissions, 1)
+        checks.whole("accuracy_draws", self.accuracy_draws, 1)
+        checks.whole("seed", self.seed, 0, 2**32 - 1)
+
+
+def build(cfg: DictConfig) -> Cell:
+    """The cell that a composed configuration describes.
+
+    Raises:
+        ValueError: for a value that is out of range, in one line.
+    """
+    try:
+        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    hydra = HydraConfig.get()
+    indices = config["target_indices"]
+    if indices is not None and not isinstance(indices, list):
+        raise ValueError(f"target_indices={indices} is no list: type target_indices=[3,2,1]")
+    return Cell(
+        source=_make(config, "dataset"),
+        victim=_make(config, "victim"),
+        defense=_make(config, "defense"),
+        attack=_make(config, "attack"),
+        hardware=_make(config, "trainer"),
+        tracker=_make(config, "tracker"),
+        split=str(config["split"]),
+        targets=config["targets"],
+        target_indices=indices,
+        transmissions=config["transmissions"],
+        accuracy_draws=config["accuracy_draws"],
+        seed=config["seed"],
+        outputs=Path(config["outputs"]),
+        names={group: str(name) for group, name in hydra.runtime.choices.items()},
+        overrides=list(hydra.overrides.task),
+        folder=Path(hydra.runtime.output_dir),
+        swept=hydra.mode == RunMode.MULTIRUN,
+        config=config,
+    )
+
+
+def _make(config: Mapping[str, Any], group: str) -> Any:
+    node = config[group]
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise ValueError(f"{group}={node} is no option of conf/{group}: it has no _target_")
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError):
+            raise cause from error
+        raise ValueError(f"{group}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,1 @@
+"""Data sources: victim's training, auxiliary and test images, in memory, in [0, 1]."""

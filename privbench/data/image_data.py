@@ -1,0 +1,201 @@
+"""What every data source ends in, and how its images are dealt out."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privbench import checks
+from privbench.store import Store
+
+AUX = ("disjoint", "train", "noise")
+Place = Callable[[NDArray[np.int64], int], NDArray[np.float64] | NDArray[np.int64]]
+DEALT = 20_201_122
+"""Seed of the dealing into parts: a data set is cut the same way whatever a cell's seed is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images ``(N, C, H, W)`` in [0, 1], float32, their labels ``(N,)``, int64, and their hash."""
+
+    images: Tensor
+    labels: Tensor
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images in memory, in three parts that share none (but ``aux="train"``, which says so).
+
+    Attributes:
+        classes: Names, in the order of the labels.
+        train: The victim's.
+        aux: The adversary's.
+        test: Where targets and usability come from.
+        notes: What reading them brought up, e.g. pictures that were skipped.
+    """
+
+    classes: tuple[str, ...]
+    train: Part
+    aux: Part
+    test: Part
+    notes: dict[str, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        channels, height, width = self.test.images.shape[1:]
+        return channels, height, width
+
+    def choose(self, count: int, named: Sequence[int] | None, seed: int) -> list[int]:
+        """Indices of the targets within the test images.
+
+        Args:
+            count: How many, balanced over the classes as far as these go; a smaller count is the
+                beginning of a larger one.
+            named: Instead of ``count``, the indices themselves.
+            seed: Of the draw.
+
+        Raises:
+            ValueError: naming what was asked for and how many there are.
+        """
+        held = len(self.test)
+        if named is not None:
+            wrong = [index for index in named if not _is_index(index, held)]
+            if wrong or not named or len(set(named)) < len(named):
+                listed = ",".join(map(str, named))
+                raise ValueError(
+                    f"target_indices=[{listed}]: choose different numbers from 0 to {held - 1}"
+                )
+            return list(named)
+        if count > held:
+            raise ValueError(f"targets={count}: choose 1 to {held}, the size of the test set")
+        generator = np.random.default_rng([seed, DEALT])
+        return balanced(self.test.labels, generator)[:count]
+
+
+class Source(Protocol):
+    """A frozen dataclass that reads one data set."""
+
+    @property
+    def name(self) -> str:
+        """As in ``conf/dataset/``."""
+
+    def load(self, store: Store, *, watched: bool) -> ImageData:
+        """Read everything.
+
+        Raises:
+            ValueError: what is wrong and what to type, in one line.
+        """
+
+
+def _is_index(value: object, count: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
+
+
+def check_dealing(aux: str, aux_images: int | None) -> None:
+    """Refuse settings of the auxiliary set that are out of range."""
+    checks.choice("dataset.aux", aux, AUX)
+    if aux_images is not None:
+        checks.whole("dataset.aux_images", aux_images, 1)
+
+
+def deal(
+    classes: Sequence[str],
+    training: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    *,
+    aux: str,
+    aux_images: int | None,
+    notes: dict[str, int] | None = None,
+) -> ImageData:
+    """Deal training images out to victim and adversary.
+
+    The victim's part is the same for every ``aux``, so that rows of a table share their victim.
+
+    Args:
+        classes: Their names.
+        training: 8-bit images ``(N, C, H, W)`` and labels ``(N,)``.
+        test: The same, for the test.
+        aux: ``disjoint``: images the victim never sees; ``train``: some of the victim's own;
+            ``noise``: uniformly random images with random labels.
+        aux_images: How many; null for a quarter of the training images.
+        notes: What reading brought up.
+
+    Raises:
+        ValueError: where a class has too few images.
+    """
+    images, labels = training
+    wanted = aux_images if aux_images is not None else len(labels) // 4
+    for index, name in enumerate(classes):
+        held, tested = int((labels == index).sum()), int((test[1] == index).sum())
+        if held < 2 or tested < 1:
+            raise ValueError(
+                f"class {name!r} has too few images: {held} to train on and {tested} to test on, "
+                "where it needs at least 2 and 1"
+            )
+    if wanted > len(labels) - 2 * len(classes):
+        raise ValueError(
+            f"dataset.aux_images={wanted} leaves the victim too few of {len(labels)} images: "
+            f"choose 1 to {len(labels) - 2 * len(classes)}"
+        )
+    order = stratified(labels, np.random.default_rng(DEALT))
+    kept, given = order[wanted:], order[:wanted]
+    parts = [_rows(training, kept), _rows(training, given), test]
+    if aux == "train":
+        if wanted > len(kept):
+            raise ValueError(
+                f"dataset.aux_images={wanted}: choose 1 to {len(kept)}, the victim's images"
+            )
+        parts[1] = _rows(training, kept[:wanted])
+    elif aux == "noise":
+        parts[1] = _noise(images.shape[1:], wanted, len(classes))
+    ready = [_ready(classes, *part) for part in parts]
+    return ImageData(tuple(classes), *ready, notes or {})
+
+
+def _ready(classes: Sequence[str], images: Tensor, labels: Tensor) -> Part:
+    """8-bit images to [0, 1], under the hash of what they are."""
+    digest = hashlib.sha256(repr((tuple(classes), tuple(images.shape))).encode())
+    for tensor in (images, labels.long()):
+        digest.update(tensor.contiguous().numpy().data)
+    return Part(images.float().div_(255), labels.long(), digest.hexdigest()[:20])
+
+
+def _rows(training: tuple[Tensor, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
+    """Some of the images with their labels."""
+    picked = torch.tensor(rows, dtype=torch.int64)
+    return training[0][picked], training[1][picked]
+
+
+def _noise(shape: Sequence[int], count: int, classes: int) -> tuple[Tensor, Tensor]:
+    generator = np.random.default_rng([DEALT, 1])
+    pixels = generator.integers(256, size=(count, *shape), dtype=np.uint8)
+    return torch.from_numpy(pixels), torch.from_numpy(generator.integers(classes, size=count))
+
+
+def balanced(labels: Tensor, generator: np.random.Generator) -> list[int]:
+    """All indices in an order whose every beginning holds classes equally often."""
+    return _ordered(labels, generator, lambda rank, held: rank)
+
+
+def stratified(labels: Tensor, generator: np.random.Generator) -> list[int]:
+    """All indices in an order whose every beginning holds classes as often as the whole does."""
+    return _ordered(labels, generator, lambda rank, held: (rank + 0.5) / held)
+
+
+def _ordered(labels: Tensor, generator: np.random.Generator, place: Place) -> list[int]:
+    values = labels.numpy()
+    places = np.empty(len(values))
+    for label in np.unique(values):
+        rows = generator.permutation(np.flatnonzero(values == label))
+        places[rows] = place(np.arange(len(rows)), len(rows))
+    return [int(row) for row in np.lexsort((values, places))]

@@ -1,0 +1,60 @@
+"""One's own images: any folder of classes, grey or colour, of any size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from privbench import checks
+from privbench.data.image_data import ImageData, check_dealing, deal
+from privbench.data.pictures import read_folders
+from privbench.store import Store
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Pictures in ``root/train/<class>/*`` and ``root/test/<class>/*``.
+
+    Attributes:
+        name: As in ``conf/dataset/``.
+        root: Their folder.
+        shape: ``(C, H, W)`` that every picture is brought to: its middle is cut to the proportions
+            and resized; C is 1 for grey and 3 for colour.
+        skip_unreadable: Leave out, and count, what does not decode.
+        aux: ``disjoint``, ``train`` or ``noise``.
+        aux_images: How many; null for a quarter of the training images.
+    """
+
+    name: str
+    root: str | None
+    shape: tuple[int, int, int]
+    skip_unreadable: bool
+    aux: str
+    aux_images: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, and a folder that is none."""
+        shape = tuple(self.shape)
+        object.__setattr__(self, "shape", shape)  # yaml has lists, a key wants what hashes
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise ValueError(
+                f"dataset.shape={list(shape)} is no image's: choose [1,H,W] or [3,H,W]"
+            )
+        for size in shape[1:]:
+            checks.whole("dataset.shape", size, 8, 1024)
+        checks.flag("dataset.skip_unreadable", self.skip_unreadable)
+        check_dealing(self.aux, self.aux_images)
+        if self.root is None:
+            raise ValueError(
+                "dataset.root is not set: type dataset.root=FOLDER for a folder that holds "
+                "train/<class>/* and test/<class>/*"
+            )
+
+    def load(self, store: Store, *, watched: bool) -> ImageData:
+        """Decode the pictures, or take them from the store."""
+        read = read_folders(
+            Path(self.root or "").expanduser(),
+            self.shape,
+            store,
+            watched=watched,
+            skip_unreadable=self.skip_unreadable,
+        )
+        return deal(*read.halves, aux=self.aux, aux_images=self.aux_images, notes=read.notes)

@@ -1,0 +1,15 @@
+"""MNIST: 70,000 handwritten digits of 28x28 pixels (LeCun, Cortes, Burges)."""
+
+from privbench.data.image_data import ImageData
+from privbench.data.torchvision_sets import TorchvisionSource
+from privbench.store import Store
+
+
+class Mnist(TorchvisionSource):
+    """60,000 images to deal out and 10,000 to test on."""
+
+    def load(self, store: Store, *, watched: bool) -> ImageData:
+        """Read torchvision's files."""
+        from torchvision.datasets import MNIST
+
+        return self.read(MNIST)

@@ -1,0 +1,1 @@
+"""Defenses: what the edge does to a tensor before the cloud sees it."""

@@ -1,0 +1,38 @@
+"""Dropout of entries, He et al. Eq. (6)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privbench import checks
+from privbench.defenses.base import Defense
+from privbench.draws import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout(Defense):
+    """Each entry is set to zero with probability ``rate``, the rest are sent as they are.
+
+    Eq. (6) does not rescale what is kept, unlike ``torch.nn.functional.dropout``.
+
+    Attributes:
+        rate: The paper's r, in [0, 1].
+    """
+
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is no probability."""
+        super().__post_init__()
+        checks.number("defense.rate", self.rate, 0, 1)
+
+    @property
+    def strength(self) -> float:
+        """The rate."""
+        return float(self.rate)
+
+    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+        """Zeros where the draw falls under the rate."""
+        # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
+        return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)

@@ -1,0 +1,34 @@
+"""Additive Gaussian noise, He et al. section IV-A."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from privbench import checks
+from privbench.defenses.base import Defense
+from privbench.draws import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Defense):
+    """Adds N(0, sigma²) to every entry.
+
+    Attributes:
+        sigma: Standard deviation, in the units of the perturbed tensor, >= 0.
+    """
+
+    sigma: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse a deviation that is none."""
+        super().__post_init__()
+        checks.number("defense.sigma", self.sigma, 0)
+
+    @property
+    def strength(self) -> float:
+        """The standard deviation."""
+        return float(self.sigma)
+
+    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+        """The tensor plus noise."""
+        return t + self.sigma * draws.normal(t)

@@ -1,0 +1,22 @@
+"""No defense: the point that every curve starts from."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from privbench.defenses.base import Defense
+from privbench.draws import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDefense(Defense):
+    """The identity."""
+
+    @property
+    def strength(self) -> float:
+        """Always 0."""
+        return 0.0
+
+    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+        """Never reached: the strength is 0."""
+        return t

@@ -1,0 +1,43 @@
+"""The deployed system: an edge, a defense and a cloud, and what passes between them."""
+
+import torch
+from torch import Tensor, nn
+
+from privbench.defenses.base import Defense
+from privbench.draws import Draws
+
+
+class Deployment:
+    """A classifier cut in two, with a defense on its way.
+
+    Args:
+        edge: First half; its first layer is the normalisation ``input``.
+        defense: At ``site="input"`` it stands right behind that layer, else behind the edge.
+        cloud: Second half.
+    """
+
+    def __init__(self, edge: nn.Sequential, defense: Defense, cloud: nn.Sequential) -> None:
+        self.edge, self.defense, self.cloud = edge, defense, cloud
+
+    @torch.no_grad()
+    def transmit(self, x: Tensor, draws: Draws, copies: int = 1) -> Tensor:
+        """What the edge sends: the same ``v`` reaches cloud and adversary.
+
+        Args:
+            x: Images ``(N, C, H, W)`` in [0, 1].
+            draws: One stream an image.
+            copies: How often each image is sent, K, with fresh draws.
+
+        Returns:
+            Features ``(N, K, *feature_shape)``.
+        """
+        at_input = self.defense.site == "input"
+        entry = self.edge[0](x) if at_input else self.edge(x)
+        sent = [self.defense.perturb(entry, draws.numbered(copy)) for copy in range(copies)]
+        return torch.stack([self.edge[1:](t) if at_input else t for t in sent], dim=1)
+
+    @torch.no_grad()
+    def answer(self, v: Tensor) -> Tensor:
+        """The cloud's logits ``(N, K, classes)`` for features ``(N, K, *feature_shape)``."""
+        logits: Tensor = self.cloud(v.flatten(0, 1))
+        return logits.unflatten(0, v.shape[:2])

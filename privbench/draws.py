@@ -1,0 +1,59 @@
+"""Random draws keyed by what they are for, so that nothing else can move them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privbench.keys import seed_of
+
+Fill = Callable[[np.random.Generator, NDArray[np.float32]], object]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One stream for each image, keyed by (seed, purpose, image index, draw number).
+
+    Philox is counter-based: seed, purpose and draw number make its key, the image's index the high
+    word of its counter. So an image's draws never depend on which images stand beside it, nor on
+    what was drawn before, and two streams never overlap. Drawn on the CPU, the same at every
+    strength of a defense (common random numbers).
+
+    Attributes:
+        seed: The cell's seed.
+        purpose: What the draws are for, e.g. ``"transmission"``.
+        indices: The index of each image, in the order of the tensors.
+        number: Which draw of several.
+    """
+
+    seed: int
+    purpose: str
+    indices: Sequence[int]
+    number: int = 0
+
+    def numbered(self, number: int) -> "Draws":
+        """The same streams, another draw."""
+        return replace(self, number=number)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform draws in [0, 1), shaped and placed like ``like`` ``(N, ...)``."""
+        return self._fill(like, lambda generator, row: generator.random(dtype=np.float32, out=row))
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal draws, shaped and placed like ``like`` ``(N, ...)``."""
+        return self._fill(
+            like, lambda generator, row: generator.standard_normal(dtype=np.float32, out=row)
+        )
+
+    def _fill(self, like: Tensor, fill: Fill) -> Tensor:
+        if len(self.indices) != len(like):
+            raise ValueError(f"{len(self.indices)} streams for {len(like)} images")
+        key = seed_of(self.seed, self.purpose, self.number)
+        rows = np.empty((len(like), like[0].numel() if len(like) else 0), np.float32)
+        for row, index in zip(rows, self.indices, strict=True):
+            philox = np.random.Philox(key=key, counter=[0, 0, int(index), 0])
+            fill(np.random.Generator(philox), row)
+        return torch.from_numpy(rows).view(like.shape).to(like.device, like.dtype)

@@ -1,0 +1,247 @@
+"""One sweep point told as a story: a deployment is built, attacked, scored and recorded."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from privbench import __version__, metrics, results
+from privbench.config import Cell, build
+from privbench.defenses.none import NoDefense
+from privbench.intervals import bca, wilson
+from privbench.results import SCHEMA, Record
+from privbench.stage import Stage
+from privbench.store import write_atomically
+from privbench.threat import ADAPTIVE
+from privbench.tracking import Run
+
+LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is no fault of the program's
+    """Input that cannot be run, told in one line that names the value and the choices."""
+
+
+def run(cfg: DictConfig) -> Record:
+    """Attack one defended deployment and record what came of it.
+
+    Raises:
+        Refused: for bad input, before anything is trained or written.
+    """
+    clock = Clock()
+    with _refusing():
+        cell = build(cfg)
+    with _leaving_no_empty_folder(cell.folder):
+        with _refusing():
+            stage = Stage.of(cell)
+        with cell.tracker.run(**_label(stage)) as tracked:
+            victim_seconds = stage.prepare_victim(tracked)
+            deployment = stage.deploy(cell.defense)
+            journal = Journal(stage.x, tracked)
+            view = stage.view(deployment, cell.attack.access, journal)
+            seconds = {"victim": victim_seconds}
+            with clock.timing(seconds, "fit"):
+                reconstruct = cell.attack.fit(view)
+            v = stage.send(deployment)
+            with clock.timing(seconds, "reconstruct"):
+                x_hat = reconstruct(v)
+            record = _record(stage, v, _images(x_hat, stage.x), journal, seconds, clock)
+            places = _write(record, stage, x_hat)
+            tracked.finish(_summary(record), {"reconstructions": places["picture"]})
+        print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
+        return record
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise Refused(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def _leaving_no_empty_folder(folder: Path) -> Iterator[None]:
+    """Hydra makes a run's folder beforehand: without a record in it, it goes."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+class Clock:
+    """Counts seconds, the GPU's unfinished work included."""
+
+    def __init__(self) -> None:
+        self.began = self.now()
+
+    @staticmethod
+    def now() -> float:
+        """Seconds, once everything that was begun is done."""
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    @contextmanager
+    def timing(self, seconds: dict[str, float], name: str) -> Iterator[None]:
+        """Add what a block took to ``seconds``."""
+        began = self.now()
+        yield
+        seconds[name] = self.now() - began
+
+
+@dataclass
+class Journal:
+    """Scores what an attack shows of its progress, streams it, and answers nothing.
+
+    Attributes:
+        truth: The targets, which an attack never sees.
+        tracked: Where the stream goes.
+        facts: What the attack told for the record.
+    """
+
+    truth: Tensor
+    tracked: Run
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
+        """Stream progress after step ``n``."""
+        if x_hat is not None and x_hat.shape == self.truth.shape:
+            shown = x_hat.detach().nan_to_num(0).clamp(0, 1)
+            scalars["psnr_db"] = float(metrics.psnr_db(shown, self.truth).mean())
+            scalars["ssim"] = float(metrics.ssim(shown, self.truth).mean())
+        self.tracked.log("attack", n, **scalars)
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts for the record."""
+        self.facts.update(facts)
+
+
+def _images(x_hat: Tensor, x: Tensor) -> Tensor:
+    """What an attack returned, held to its contract: nobody knows what an attack returns.
+
+    Raises:
+        TypeError: where it is no image for each target.
+    """
+    if not isinstance(x_hat, Tensor) or x_hat.shape != x.shape:
+        got = tuple(x_hat.shape) if isinstance(x_hat, Tensor) else type(x_hat).__name__
+        raise TypeError(f"the attack returned {got} where images {tuple(x.shape)} are due")
+    return x_hat.detach().to(x).clamp(0, 1)
+
+
+def _record(
+    stage: Stage, v: Tensor, x_hat: Tensor, journal: Journal, seconds: dict[str, float], clock: Clock
+) -> Record:
+    cell, facts = stage.cell, dict(journal.facts)
+    blind = stage.blind(v, journal)
+    constants = [blind[answer] for answer in ("black", "grey", "mean")]
+    scores = metrics.score(x_hat, stage.x, constants)
+    floor = {name: metrics.score(answer, stage.x, constants).means() for name, answer in blind.items()}
+    floor["best"] = {m: max(means[m] for means in floor.values()) for m in ("psnr_db", "ssim")}
+    means = scores.means()
+    correct = stage.usability(cell.defense)
+    accuracy = float(correct.mean())
+    undefended = accuracy if cell.defense.strength == 0 else stage.usability(NoDefense()).mean()
+    access = cell.attack.access
+    seconds["total"] = clock.now() - clock.began
+    return Record(
+        schema=SCHEMA,
+        key=stage.key,
+        config=cell.config,
+        overrides=cell.overrides,
+        dataset=cell.names["dataset"],
+        victim=cell.names["victim"],
+        split=stage.split,
+        attack=cell.names["attack"],
+        access=access.names,
+        adaptive=bool(access & ADAPTIVE),
+        defense=cell.names["defense"],
+        site=cell.defense.site,
+        strength=cell.defense.strength,
+        transmissions=cell.transmissions,
+        seed=cell.seed,
+        targets=len(stage.indices),
+        accuracy_undefended=float(undefended),
+        accuracy=accuracy,
+        accuracy_ci95=wilson(accuracy, len(correct)),
+        psnr_db=means["psnr_db"],
+        psnr_db_ci95=bca(scores.psnr_db),
+        ssim=means["ssim"],
+        ssim_ci95=bca(scores.ssim),
+        ssim_gaussian=float(np.mean(scores.ssim_gaussian)),
+        floor={n: {m: s[m] for m in ("psnr_db", "ssim")} for n, s in floor.items()},
+        lift={metric: means[metric] - floor["best"][metric] for metric in ("psnr_db", "ssim")},
+        per_image={"index": stage.indices, **asdict(scores)},
+        failed=sum(scores.failed),
+        converged=facts.pop("converged", None),
+        queries=facts.pop("queries", 0),
+        notes={**facts, **stage.data.notes},
+        seconds=seconds,
+        device=stage.device.type,
+        threads=stage.threads,
+        versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write(record: Record, stage: Stage, x_hat: Tensor) -> dict[str, Path]:
+    """The record and its pictures; the record last, so that what is there is whole."""
+    record.validate()
+    folder = stage.store.root / "records" / record.key
+    folder.mkdir(parents=True, exist_ok=True)
+    originals, recovered = (
+        (images.nan_to_num(0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        for images in (stage.x, x_hat)
+    )
+    places = {"picture": folder / "reconstructions.png", "record": folder / "record.json"}
+    write_atomically(folder / "images.safetensors", results.images_file(originals, recovered))
+    write_atomically(places["picture"], results.picture(originals, recovered))
+    write_atomically(places["record"], record.to_json())
+    cell = stage.cell
+    if cell.swept:
+        line = {"overrides": record.overrides, "key": record.key, "state": "done"}
+        with (cell.folder / "cells.jsonl").open("a") as cells:
+            cells.write(json.dumps(line) + "\n")
+    else:
+        shutil.copyfile(places["record"], cell.folder / "record.json")
+    return places
+
+
+def _label(stage: Stage) -> dict[str, Any]:
+    """How trackers name, group and tag the run."""
+    cell, names = stage.cell, stage.cell.names
+    strength = f"{names['defense']} {cell.defense.strength:g} {cell.defense.site}"
+    return {
+        "name": f"{names['dataset']} {stage.split} {strength} {names['attack']} s{cell.seed}",
+        "group": cell.folder.name if cell.swept else None,
+        "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
+        + [stage.split],
+        "config": cell.config,
+    }
+
+
+def _summary(record: Record) -> Mapping[str, Any]:
+    """The record's scalars, as a dashboard sorts by them."""
+    plain = {k: v for k, v in asdict(record).items() if isinstance(v, str | int | float)}
+    ends = {
+        f"{metric}_{end}": value
+        for metric in ("psnr_db", "ssim", "accuracy")
+        for end, value in zip(("low", "high"), getattr(record, f"{metric}_ci95"), strict=True)
+    }
+    floor = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
+    lift = {f"lift_{metric}": value for metric, value in record.lift.items()}
+    seconds = {f"{name}_seconds": value for name, value in record.seconds.items()}
+    return {**plain, **ends, **floor, **lift, **seconds}

@@ -1,0 +1,123 @@
+"""What was recovered and what still works: per-image scores, tensors in and tensors out."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+PSNR_CAP_DB = 100.0
+WINDOW = 7
+# scikit-image divides the window's variances by n - 1, torchmetrics by n; in the quotient that is
+# a smaller second constant, (K2 L)^2 (n - 1) / n
+_K2 = 0.03 * math.sqrt((WINDOW**2 - 1) / WINDOW**2)
+
+
+def psnr_db(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image, peak 1.
+
+    Args:
+        x_hat: Reconstructions ``(N, C, H, W)`` in [0, 1].
+        x: Images of the same shape.
+
+    Returns:
+        Decibels ``(N,)``, at most 100 (equal images have no ratio).
+    """
+    ratio = peak_signal_noise_ratio(x_hat, x, data_range=1.0, dim=(1, 2, 3), reduction="none")
+    return ratio.clamp(max=PSNR_CAP_DB)
+
+
+def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity of each image as the paper computes it: scikit-image's defaults.
+
+    A 7x7 uniform window, sample covariance, data range 1, borders cropped (see ``psnr_db``).
+    """
+    return _ssim(x_hat, x, gaussian_kernel=False, kernel_size=WINDOW, k2=_K2)
+
+
+def ssim_gaussian(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity as Wang et al. (2004): an 11x11 Gaussian window, sigma 1.5."""
+    return _ssim(x_hat, x, gaussian_kernel=True, kernel_size=11, sigma=1.5)
+
+
+def _ssim(x_hat: Tensor, x: Tensor, *, kernel_size: int, **settings: float | bool) -> Tensor:
+    _, full = structural_similarity_index_measure(
+        x_hat,
+        x,
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
+        kernel_size=kernel_size,
+        **settings,
+    )
+    rim = kernel_size // 2  # torchmetrics reflects the image there, scikit-image leaves it out
+    return full[..., rim:-rim, rim:-rim].flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-image scores of a set of reconstructions.
+
+    Attributes:
+        psnr_db: Decibels.
+        ssim: 7x7 uniform window.
+        ssim_gaussian: 11x11 Gaussian window.
+        failed: Whether the reconstruction was not finite.
+    """
+
+    psnr_db: list[float]
+    ssim: list[float]
+    ssim_gaussian: list[float]
+    failed: list[bool]
+
+    def means(self) -> dict[str, float]:
+        """The mean over images of each score."""
+        return {
+            name: math.fsum(values) / len(values)
+            for name, values in vars(self).items()
+            if name != "failed"
+        }
+
+
+def score(x_hat: Tensor, x: Tensor, constants: Sequence[Tensor]) -> Scores:
+    """Every score of every image; one that is not finite is scored as the worst constant answer.
+
+    Args:
+        x_hat: Reconstructions ``(N, C, H, W)``.
+        x: Images of the same shape.
+        constants: Answers of the same shape that looked at nothing.
+    """
+    failed = ~x_hat.isfinite().flatten(1).all(1)
+    shown = torch.where(failed.view(-1, 1, 1, 1), torch.zeros_like(x_hat), x_hat)
+    columns = {}
+    for name, metric in {"psnr_db": psnr_db, "ssim": ssim, "ssim_gaussian": ssim_gaussian}.items():
+        worst = torch.stack([metric(answer, x) for answer in constants]).amin(0)
+        columns[name] = torch.where(failed, worst, metric(shown, x)).double().tolist()
+    return Scores(**columns, failed=failed.tolist())
+
+
+def correct(
+    classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor, batch: int = 1000
+) -> Tensor:
+    """Share of right answers for each image.
+
+    Args:
+        classify: Images ``(B, C, H, W)`` and their numbers to logits ``(B, K, classes)``.
+        images: ``(N, C, H, W)``.
+        labels: ``(N,)``.
+        batch: Images at a time.
+
+    Returns:
+        ``(N,)`` in [0, 1]: over the K answers of an image.
+    """
+    shares = []
+    for begin in range(0, len(images), batch):
+        rows = range(begin, min(begin + batch, len(images)))
+        answers = classify(images[begin : rows.stop], rows).argmax(2)
+        shares.append((answers == labels[begin : rows.stop, None]).double().mean(1))
+    return torch.cat(shares)

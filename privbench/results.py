@@ -1,0 +1,212 @@
+"""The record of a cell: what it holds, how it is written, read and checked (no torch)."""
+
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import save
+
+from privbench.intervals import Interval
+
+SCHEMA = 1
+"""Moves whenever the same configuration would give other numbers, or a record other names."""
+
+Images = NDArray[np.uint8]
+COLUMNS = 16
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attack on one defended deployment.
+
+    Attributes:
+        schema: Version of these names and of the numbers behind them.
+        key: Hash of everything that the numbers depend on.
+        config: The cell's whole configuration.
+        overrides: What was typed to make it.
+        dataset: Name of the data.
+        victim: Name of the classifier.
+        split: Layer behind which it is cut.
+        attack: Name of the attack.
+        access: The rights it was granted.
+        adaptive: Whether it saw the defense, by DEFENSE or by queries through it.
+        defense: Name of the defense.
+        site: Where it stands, ``features`` or ``input``.
+        strength: How strong it is; 0 is none.
+        transmissions: How often each target was sent, K.
+        seed: Of every draw.
+        targets: How many images were attacked.
+        accuracy_undefended: Share of the test set classified rightly without the defense.
+        accuracy: The same with it, a single transmission.
+        accuracy_ci95: Wilson's interval.
+        psnr_db: Mean over images of each one's PSNR, at most 100 dB each.
+        psnr_db_ci95: BCa bootstrap over images.
+        ssim: Mean structural similarity, 7x7 uniform window.
+        ssim_ci95: BCa bootstrap over images.
+        ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
+        floor: ``psnr_db`` and ``ssim`` of each blind answer, and the ``best`` of them.
+        lift: Score less the best blind one, by metric.
+        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``failed``.
+        failed: Reconstructions that were not finite, scored as the worst constant answer.
+        converged: Share of images whose objective had settled; null where there is none.
+        notes: What the attack told of itself.
+        queries: Answers of the edge that the attack asked for.
+        seconds: ``victim``, ``fit``, ``reconstruct``, ``total``.
+        device: Type of the device.
+        threads: Of the CPU.
+        versions: Of the libraries that compute.
+        finished: When, in UTC.
+    """
+
+    schema: int
+    key: str
+    config: Mapping[str, Any]
+    overrides: list[str]
+    dataset: str
+    victim: str
+    split: str
+    attack: str
+    access: list[str]
+    adaptive: bool
+    defense: str
+    site: str
+    strength: float
+    transmissions: int
+    seed: int
+    targets: int
+    accuracy_undefended: float
+    accuracy: float
+    accuracy_ci95: Interval
+    psnr_db: float
+    psnr_db_ci95: Interval
+    ssim: float
+    ssim_ci95: Interval
+    ssim_gaussian: float
+    floor: Mapping[str, Mapping[str, float]]
+    lift: Mapping[str, float]
+    per_image: Mapping[str, list[Any]]
+    failed: int
+    converged: float | None
+    notes: Mapping[str, Any]
+    queries: int
+    seconds: Mapping[str, float]
+    device: str
+    threads: int
+    versions: Mapping[str, str]
+    finished: str
+
+    def validate(self) -> None:
+        """Refuse a record that contradicts itself.
+
+        Raises:
+            ValueError: naming the field and its value.
+        """
+        for name in ("accuracy_undefended", "accuracy"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
+        for name in ("psnr_db", "ssim"):
+            low, high = getattr(self, f"{name}_ci95")
+            score = getattr(self, name)
+            if not (math.isfinite(score) and low - 1e-6 <= score <= high + 1e-6):
+                raise ValueError(f"{name}={score} of a record is not in its interval {low}..{high}")
+            if abs(float(np.mean(self.per_image[name])) - score) > 1e-6:
+                raise ValueError(f"{name}={score} of a record is not the mean of its images")
+        for name, values in self.per_image.items():
+            if len(values) != self.targets:
+                raise ValueError(f"per_image.{name} of a record has {len(values)} of {self.targets}")
+
+    def to_json(self) -> bytes:
+        """The record as a file holds it; NaN and infinities are refused."""
+        fields = dataclasses.asdict(self)
+        return json.dumps(fields, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def read(path: Path) -> Record:
+    """The record in a file, or in a folder's ``record.json``.
+
+    Raises:
+        ValueError: naming the file, where it is no whole record of this schema.
+        OSError: where it cannot be read.
+    """
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        fields = json.loads(path.read_bytes())
+        if fields.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
+        for name in ("accuracy_ci95", "psnr_db_ci95", "ssim_ci95"):
+            fields[name] = tuple(fields[name])
+        record = Record(**fields)
+        record.validate()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is no record: {error}") from error
+    return record
+
+
+def picture(originals: Images, recovered: Images) -> bytes:
+    """A PNG of the first images, originals above and what was recovered below.
+
+    Args:
+        originals: ``(N, C, H, W)``.
+        recovered: The same shape.
+    """
+    rows = [np.concatenate(list(images[:COLUMNS]), axis=2) for images in (originals, recovered)]
+    sheet = np.concatenate(rows, axis=1).transpose(1, 2, 0)
+    image = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
+    zoom = max(1, 64 // originals.shape[-1])
+    buffer = io.BytesIO()
+    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(
+        buffer, format="PNG"
+    )
+    return buffer.getvalue()
+
+
+def images_file(originals: Images, recovered: Images) -> bytes:
+    """Safetensors of ``targets`` and ``reconstructions``, ``(N, C, H, W)``, 8-bit."""
+    return save({"targets": originals, "reconstructions": recovered})
+
+
+def table(record: Record, places: Mapping[str, Path]) -> str:
+    """The last lines a run prints: what was attacked, what it cost, what was recovered."""
+    floor = record.floor["best"]
+
+    def interval(ends: Interval, digits: int) -> str:
+        return f"95 % [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+    defense = f"{record.defense} {record.strength:g} on {record.site}"
+    if record.transmissions > 1:
+        defense += f", sent {record.transmissions} times"
+    rights = ", ".join(record.access).lower() or "no right at all"
+    rows = [
+        ("attacked", f"{record.dataset}, {record.victim} cut at {record.split}, {defense}"),
+        ("adversary", f"{record.attack} ({rights}), {record.targets} targets, seed {record.seed}"),
+        (
+            "usability",
+            f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4)}, "
+            f"undefended {record.accuracy_undefended:.4f}",
+        ),
+        (
+            "PSNR",
+            f"{record.psnr_db:6.2f} dB {interval(record.psnr_db_ci95, 2)}, "
+            f"blind floor {floor['psnr_db']:.2f} dB",
+        ),
+        (
+            "SSIM",
+            f"{record.ssim:6.3f}    {interval(record.ssim_ci95, 3)}, "
+            f"blind floor {floor['ssim']:.3f}",
+        ),
+    ]
+    troubles = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
+    if record.converged is not None and record.converged < 0.95:
+        troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
+    if troubles:
+        rows.append(("beware", "; ".join(troubles)))
+    rows += [(name, str(path)) for name, path in places.items()]
+    return "\n".join(f"  {name:<10}{text}" for name, text in rows)

@@ -1,0 +1,226 @@
+"""Everything an experiment stands on: data, targets, a victim to train or load, its deployment."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privbench import metrics
+from privbench.attacks.blind import ANSWERS, Blind
+from privbench.config import Cell
+from privbench.data.image_data import ImageData, Source
+from privbench.defenses.base import Defense
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.draws import Draws
+from privbench.keys import key_of
+from privbench.results import SCHEMA
+from privbench.store import Artefact, Store
+from privbench.threat import Access, Facts, Journal, View, grant
+from privbench.tracking import Run
+from privbench.victims.split_model import SplitModel
+
+@lru_cache(maxsize=1)
+def _load(source: Source, store: Store, watched: bool) -> ImageData:
+    """A data set stays in memory from one cell of a sweep to the next."""
+    return source.load(store, watched=watched)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A cell's data and parts, checked against each other; only the victim is yet untrained.
+
+    Attributes:
+        cell: What was asked for.
+        store: Where artefacts are kept.
+        data: In memory.
+        indices: Of the targets within the test images.
+        x: The targets ``(N, C, H, W)``, on the device.
+        model: The victim.
+        split: Name of the layer behind which it is cut.
+        device: Where it runs.
+        threads: Of the CPU.
+    """
+
+    cell: Cell
+    store: Store
+    data: ImageData
+    indices: list[int]
+    x: Tensor
+    model: SplitModel
+    split: str
+    device: torch.device
+    threads: int
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Stage":
+        """Read the data and refuse what does not go together.
+
+        Raises:
+            ValueError: naming the value and the choices.
+            OSError: where the outputs cannot be written.
+        """
+        _require_writable(cell)
+        cell.tracker.check()
+        threads, device = cell.hardware.apply(), cell.hardware.device
+        store = Store(cell.outputs.resolve() / "store")
+        data = _load(cell.source, store, cell.hardware.watched)
+        indices = data.choose(cell.targets, cell.target_indices, cell.seed)
+        model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
+        split = model.resolve(cell.split)
+        if check := getattr(cell.attack, "check", None):
+            with torch.no_grad():
+                features = model.split(split)[0](data.test.images[:1])
+            check(data.shape, tuple(features.shape[1:]))
+        x = data.test.images[indices].to(device)
+        return cls(cell, store, data, indices, x, model, split, device, threads)
+
+    @property
+    def victim_recipe(self) -> dict[str, Any]:
+        """What the victim's weights depend on."""
+        hardware, victim = self.cell.hardware, self.cell.victim
+        return {
+            "schema": SCHEMA,
+            "victim": self.cell.config["victim"],
+            "images": self.data.train.fingerprint,
+            "seed": self.cell.seed,
+            "device": self.device.type,
+            "precision": hardware.precision(victim.precision),
+        }
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the cell's numbers depend on, and of nothing else."""
+        cell = self.cell
+        return key_of(
+            {
+                "victim": self.victim_recipe,
+                "split": self.split,
+                "defense": cell.config["defense"],
+                "attack": cell.config["attack"],
+                "aux": self.data.aux.fingerprint,
+                "test": self.data.test.fingerprint,
+                "targets": self.indices,
+                "transmissions": cell.transmissions,
+                "accuracy_draws": cell.accuracy_draws,
+            }
+        )
+
+    def prepare_victim(self, tracked: Run) -> float:
+        """Train the victim or load it, stream its training either way, and move it to the device.
+
+        Returns:
+            Seconds that its training took, here or when it was made.
+        """
+
+        def train() -> Artefact:
+            began, history = time.perf_counter(), []
+            part = self.data.train
+
+            def report(epoch: int, figures: dict[str, float]) -> None:
+                history.append(figures)
+                tracked.log("victim", epoch, **figures)
+
+            self.cell.victim.train(
+                self.model,
+                part.images,
+                part.labels,
+                seed=self.cell.seed,
+                hardware=self.cell.hardware,
+                report=report,
+            )
+            facts = {"history": history, "seconds": time.perf_counter() - began}
+            return Artefact(self.model.state_dict(), facts)
+
+        fresh: list[bool] = []
+        kept = self.store.keep("victims", self.victim_recipe, lambda: fresh.append(True) or train())
+        if not fresh:
+            for epoch, figures in enumerate(kept.facts["history"]):
+                tracked.log("victim", epoch, **figures)
+        self.model.load_state_dict(dict(kept.tensors))
+        self.model.eval().requires_grad_(False).to(self.device)
+        return float(kept.facts["seconds"])
+
+    def deploy(self, defense: Defense) -> Deployment:
+        """The victim cut in two, behind a defense."""
+        edge, cloud = self.model.split(self.split)
+        return Deployment(edge, defense, cloud)
+
+    def view(self, deployment: Deployment, access: Access, journal: Journal) -> View:
+        """What an adversary with these rights sees of a deployment."""
+
+        def keep(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+            def make() -> Artefact:
+                facts = train()
+                return Artefact(module.state_dict(), facts)
+
+            depends = {
+                "victim": self.victim_recipe,
+                "split": self.split,
+                "defense": self.cell.config["defense"],
+                "aux": self.data.aux.fingerprint,
+                "access": access.names,
+                "recipe": recipe,
+            }
+            kept = self.store.keep("adversaries", depends, make)
+            module.load_state_dict(dict(kept.tensors))
+            journal.note(**kept.facts)
+
+        aux = self.data.aux
+        return grant(
+            deployment,
+            aux.images.to(self.device),
+            aux.labels.to(self.device),
+            access,
+            split=self.split,
+            seed=self.cell.seed,
+            journal=journal,
+            keep=keep,
+        )
+
+    def send(self, deployment: Deployment) -> Tensor:
+        """The targets' features as cloud and adversary receive them ``(N, K, *feature_shape)``."""
+        draws = Draws(self.cell.seed, "transmission", self.indices)
+        return deployment.transmit(self.x, draws, self.cell.transmissions)
+
+    def usability(self, defense: Defense) -> Tensor:
+        """Share of right answers for each test image ``(M,)``, a single transmission each."""
+        deployment = self.deploy(defense)
+        draws = self.cell.accuracy_draws if defense.strength else 1
+        test = self.data.test
+
+        def classify(images: Tensor, rows: range) -> Tensor:
+            streams = Draws(self.cell.seed, "accuracy", rows)
+            v = deployment.transmit(images.to(self.device), streams, draws)
+            return deployment.answer(v).cpu()
+
+        return metrics.correct(classify, test.images, test.labels)
+
+    def blind(self, v: Tensor, journal: Journal) -> dict[str, Tensor]:
+        """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""
+        deployment = self.deploy(NoDefense())
+        answers = {}
+        for answer in ANSWERS:
+            attack = Blind(answer)
+            answers[answer] = attack.fit(self.view(deployment, attack.access, journal))(v)
+        return answers
+
+
+def _require_writable(cell: Cell) -> None:
+    """Refuse an outputs folder before hours are spent on what could not be written there."""
+    try:
+        folder = cell.outputs / "store" / "records"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"privbench")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(
+            f"outputs={cell.outputs} cannot be written ({reason}): type outputs=FOLDER"
+        ) from error

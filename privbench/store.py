@@ -1,0 +1,107 @@
+"""Content-addressed artefacts: made once, loaded ever after, by however many processes."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors.torch import load, save
+from torch import Tensor
+
+from privbench.keys import key_of
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Tensors, and the facts about them that a later hit replays.
+
+    Attributes:
+        tensors: By name.
+        facts: What json can hold.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of artefacts.
+
+    A pair of files an artefact, ``<kind>/<key>.safetensors`` and ``.json``; the json is written
+    last, holds the other's SHA-256, and so commits it: what a killed process leaves is no artefact.
+
+    Attributes:
+        root: Made when the first artefact is kept.
+    """
+
+    root: Path
+
+    def keep(self, kind: str, recipe: Mapping[str, Any], make: Callable[[], Artefact]) -> Artefact:
+        """The artefact of this recipe, made by ``make`` unless it is there.
+
+        Of many processes that want it at once one makes it and the others wait; when that one is
+        killed the next one makes it.
+
+        Args:
+            kind: The folder within the store.
+            recipe: Everything that the artefact depends on.
+            make: Its maker.
+        """
+        path = self.root / kind / f"{key_of(recipe)}.safetensors"
+        if (found := _read(path)) is not None:
+            return found
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if (found := _read(path)) is not None:
+                return found
+            made = make()
+            data = save({name: tensor.contiguous() for name, tensor in made.tensors.items()})
+            sidecar = {
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "recipe": recipe,
+                "facts": made.facts,
+            }
+            write_atomically(path, data)
+            write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+            return made
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, whatever ends this process.
+
+    Raises:
+        OSError: when the disk is full or may not be written; nothing stays behind.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Artefact | None:
+    """The artefact if it is whole; a damaged one is named in a warning."""
+    try:
+        sidecar = json.loads(path.with_suffix(".json").read_bytes())
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() == sidecar["sha256"]:
+            return Artefact(load(data), sidecar["facts"])
+        damage = "its SHA-256 is not the one it was written with"
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        damage = f"its json does not read: {error}"
+    LOG.warning("%s is damaged (%s): it is made again", path, damage)
+    return None

@@ -1,0 +1,244 @@
+"""The threat model: what an adversary may touch, by declared right.
+
+White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_IMAGES | AUX_LABELS
+(He et al. section II-B). Every adversary owns the cloud half: it *is* the cloud.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from enum import Flag, auto
+from typing import Any, NoReturn, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from privbench.deployment import Deployment
+from privbench.defenses.base import Defense
+from privbench.draws import Draws
+from privbench.keys import seed_of
+
+
+class Access(Flag):
+    """The rights an adversary can declare; a view holds what they name and nothing else."""
+
+    NONE = 0
+    EDGE_WEIGHTS = auto()
+    """The edge's layers and weights."""
+    EDGE_STRUCTURE = auto()
+    """The edge's layers, newly initialised."""
+    EDGE_QUERIES = auto()
+    """Answers of the edge as deployed, defense included, to images of the adversary's choice."""
+    CLEAN_QUERIES = auto()
+    """Answers of the edge recorded before the defense was switched on."""
+    AUX_IMAGES = auto()
+    """Images of the same kind, none of them a target."""
+    AUX_LABELS = auto()
+    """Their labels."""
+    DEFENSE = auto()
+    """Which defense runs, where and how strong; never a draw (Kerckhoffs)."""
+
+    @property
+    def names(self) -> list[str]:
+        """The rights by name, as a record lists them."""
+        return [right.name for right in Access if right in self and right.name]
+
+
+ADAPTIVE = Access.DEFENSE | Access.EDGE_QUERIES
+"""An adversary with one of these has seen what the defense does."""
+
+
+class AccessDeniedError(RuntimeError):
+    """An attack reached for what its declared rights do not grant."""
+
+
+class Journal(Protocol):
+    """Where an attack's progress leaves it: write-only, nothing ever comes back."""
+
+    def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
+        """Progress after step ``n``; the harness scores ``x_hat`` ``(N, C, H, W)``."""
+
+    def note(self, **facts: Any) -> None:
+        """Facts for the record, e.g. ``converged=0.97``."""
+
+
+Facts = Mapping[str, Any]
+
+
+class Keep(Protocol):
+    """Backs ``View.keep``."""
+
+    def __call__(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+        """Train the module in place, or load what an earlier training made of it."""
+
+
+def _train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+    train()
+
+
+
+class View:
+    """The adversary's only window. What is not granted is absent, not hidden.
+
+    Attributes:
+        cloud: The cloud half, frozen; a copy, so that nobody can bend the deployment's.
+        image_shape: ``(C, H, W)``.
+        feature_shape: Shape of one image's features.
+        split: Name of the layer behind which the network is cut: the cloud knows where it starts.
+        device: Where tensors are.
+        journal: Where progress goes.
+        edge: EDGE_WEIGHTS. The edge without its defense, frozen; a copy.
+        fresh_edge: EDGE_STRUCTURE. Called, gives the edge's layers newly initialised.
+        query: EDGE_QUERIES. Images ``(N, C, H, W)`` to defended features, no gradient, counted.
+        clean_query: CLEAN_QUERIES. The same without the defense.
+        images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
+        labels: AUX_LABELS. ``(M,)``.
+        defense: DEFENSE. Its kind, site and strength.
+    """
+
+    cloud: nn.Sequential
+    image_shape: tuple[int, int, int]
+    feature_shape: tuple[int, ...]
+    split: str
+    device: torch.device
+    journal: Journal
+    edge: nn.Sequential
+    fresh_edge: Callable[[], nn.Sequential]
+    query: Callable[[Tensor], Tensor]
+    clean_query: Callable[[Tensor], Tensor]
+    images: Tensor
+    labels: Tensor
+    defense: Defense
+
+    def __init__(self, access: Access, seed: int, keep: Keep, **granted: Any) -> None:
+        self.access, self._seed, self._keep = access, seed, keep
+        self.__dict__.update(granted)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Only reached for what is absent."""
+        right = RIGHTS.get(name)
+        if right is None:
+            raise AttributeError(f"a view has no {name!r}")
+        held = ", ".join(self.access.names) or "none"
+        raise AccessDeniedError(f"view.{name} needs the right {right.name}; declared: {held}")
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU generator of the adversary's own, the same for the same seed and purpose."""
+        return torch.Generator().manual_seed(seed_of(self._seed, "adversary", purpose))
+
+    def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+        """Train a network of the adversary's once for this recipe and view, then load it.
+
+        Args:
+            recipe: What the training depends on besides the view, as json can hold it.
+            module: Untrained; trained or loaded in place.
+            train: Trains it, and returns facts for the record, which a later hit replays.
+        """
+        self._keep(recipe, module, train)
+
+    def with_edge(self, edge: nn.Sequential) -> "View":
+        """A white-box view of a stand-in that the adversary built itself."""
+        granted = {name: value for name, value in vars(self).items() if name in VISIBLE}
+        granted["edge"] = frozen(edge)
+        return View(self.access | Access.EDGE_WEIGHTS, self._seed, self._keep, **granted)
+
+
+RIGHTS: Mapping[str, Access] = {
+    "edge": Access.EDGE_WEIGHTS,
+    "fresh_edge": Access.EDGE_STRUCTURE,
+    "query": Access.EDGE_QUERIES,
+    "clean_query": Access.CLEAN_QUERIES,
+    "images": Access.AUX_IMAGES,
+    "labels": Access.AUX_LABELS,
+    "defense": Access.DEFENSE,
+}
+VISIBLE = {"cloud", "image_shape", "feature_shape", "split", "device", "journal", *RIGHTS}
+
+
+def grant(
+    deployment: Deployment,
+    images: Tensor,
+    labels: Tensor,
+    access: Access,
+    *,
+    split: str,
+    seed: int,
+    journal: Journal,
+    keep: Keep = _train_always,
+) -> View:
+    """The view of a deployment that ``access`` allows.
+
+    Args:
+        deployment: The attacked system.
+        images: Auxiliary images ``(M, C, H, W)`` in [0, 1], on the deployment's device.
+        labels: Their labels ``(M,)``.
+        access: The attack's declared rights.
+        split: Name of the layer behind which the network is cut.
+        seed: The cell's seed.
+        journal: Where the attack's progress goes.
+        keep: Trains once and loads ever after.
+
+    Returns:
+        A view that holds what is granted and nothing else.
+    """
+    with torch.no_grad():
+        features = deployment.edge(images[:1])
+    makers: dict[str, Callable[[], Any]] = {
+        "edge": lambda: frozen(deployment.edge),
+        "fresh_edge": lambda: _fresh(deployment.edge, seed),
+        "query": lambda: _Queries(deployment, seed, journal),
+        "clean_query": lambda: torch.no_grad()(frozen(deployment.edge).forward),
+        "images": lambda: images.clone(),
+        "labels": lambda: labels.clone(),
+        "defense": lambda: deployment.defense,
+    }
+    granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
+    return View(
+        access,
+        seed,
+        keep,
+        cloud=frozen(deployment.cloud),
+        image_shape=tuple(images.shape[1:]),
+        feature_shape=tuple(features.shape[1:]),
+        split=split,
+        device=images.device,
+        journal=journal,
+        **granted,
+    )
+
+
+def frozen(module: nn.Sequential) -> nn.Sequential:
+    """A copy in evaluation mode whose weights take no gradient."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
+    """Builds copies of the edge's layers that remember nothing of its weights."""
+    blank = copy.deepcopy(edge)
+    for parameter in blank.parameters():
+        parameter.data.zero_()
+
+    def build() -> nn.Sequential:
+        built = copy.deepcopy(blank).requires_grad_(True).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "adversary", "fresh edge"))
+            for layer in built.modules():
+                if isinstance(reset := getattr(layer, "reset_parameters", None), Callable):
+                    reset()
+        return built
+
+    return build
+
+
+class _Queries:
+    """The defended channel as a black box that counts what it is asked."""
+
+    def __init__(self, deployment: Deployment, seed: int, journal: Journal) -> None:
+        self._deployment, self._seed, self._journal = deployment, seed, journal
+        self._count = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``, each with a fresh draw."""
+        numbers = range(self._count, self._count + len(x))
+        self._count += len(x)
+        self._journal.note(queries=self._count)
+        return self._deployment.transmit(x, Draws(self._seed, "queries", numbers))[:, 0]

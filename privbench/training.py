@@ -1,0 +1,155 @@
+"""The Lightning Trainer as privbench uses it: quiet, in-memory batches, one device."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import Tensor
+
+from privbench import checks
+
+for _name in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a job computes.
+
+    Attributes:
+        accelerator: ``auto`` takes a GPU where there is one.
+        threads: Threads of a job on the CPU; null for every core it may use.
+        progress: Progress bars; null for where a person is watching.
+    """
+
+    accelerator: str = "auto"
+    threads: int | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a device that is not there."""
+        checks.choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        if self.threads is not None:
+            checks.whole("trainer.threads", self.threads, 1)
+        if self.progress is not None:
+            checks.flag("trainer.progress", self.progress)
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise ValueError("trainer=gpu: no CUDA device is there: choose from auto, cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """The device of a job."""
+        cuda = self.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.device("cuda" if cuda else "cpu")
+
+    @property
+    def watched(self) -> bool:
+        """Whether progress bars are shown."""
+        return sys.stderr.isatty() if self.progress is None else self.progress
+
+    def apply(self) -> int:
+        """Set the number of threads of this process, and say it."""
+        torch.set_num_threads(self.threads or len(os.sched_getaffinity(0)))
+        return torch.get_num_threads()
+
+    def precision(self, wanted: str) -> str:
+        """Lightning's precision: ``bf16-mixed`` only where the processor multiplies in bf16."""
+        if wanted == "bf16-mixed" and not self._has_bf16():
+            return "32-true"
+        return wanted
+
+    def _has_bf16(self) -> bool:
+        if self.device.type == "cuda":
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cpu._is_avx512_bf16_supported())  # no public name says it
+
+
+class Batches:
+    """Mini-batches of tensors in memory, in a new order every epoch.
+
+    Args:
+        tensors: Of equal length, on the device they are used on.
+        size: Images a batch; the last one may be smaller.
+        order: Where the permutations come from; ``None`` keeps the order of the tensors.
+    """
+
+    def __init__(
+        self, *tensors: Tensor, size: int, order: torch.Generator | None = None
+    ) -> None:
+        self.tensors, self.size, self.order = tensors, size, order
+
+    def __len__(self) -> int:
+        return -(-len(self.tensors[0]) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        count, device = len(self.tensors[0]), self.tensors[0].device
+        order = (
+            torch.arange(count)
+            if self.order is None
+            else torch.randperm(count, generator=self.order)
+        )
+        for rows in order.to(device).split(self.size):
+            yield tuple(tensor[rows] for tensor in self.tensors)
+
+
+class _Epochs(Callback):  # type: ignore[misc]
+    """Hands the metrics of every epoch to a function."""
+
+    def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
+        self.report = report
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report what the module logged in this epoch."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.report(trainer.current_epoch, figures)
+
+
+def fit(
+    module: Any,
+    batches: Batches,
+    *,
+    epochs: int,
+    hardware: Hardware,
+    precision: str = "32-true",
+    report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
+) -> None:
+    """Train a LightningModule in place.
+
+    Args:
+        module: Its ``training_step`` gets the tuples that ``batches`` yields.
+        batches: In-memory mini-batches.
+        epochs: How often they are seen.
+        hardware: Where.
+        precision: Lightning's name of it.
+        report: Called after each epoch with its number and what the module logged.
+    """
+    bar = [TQDMProgressBar(leave=False)] if hardware.watched else []
+    with warnings.catch_warnings():
+        # batches come from memory: there is nothing that worker processes could load
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Lightning 2.6 asks torch's pytrees in a way that torch 2.15 calls old
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer = lightning.Trainer(
+            accelerator=hardware.device.type,
+            devices=1,
+            max_epochs=epochs,
+            precision=precision,
+            callbacks=[_Epochs(report), *bar],
+            plugins=[LightningEnvironment()],  # inside SLURM too: a job trains by itself
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=hardware.watched,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, train_dataloaders=batches)

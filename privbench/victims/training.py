@@ -1,0 +1,149 @@
+"""How a victim is trained: a LightningModule and the recipe of a yaml."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from privbench import checks
+from privbench.keys import seed_of
+from privbench.training import Batches, Hardware, fit
+from privbench.victims.split_model import SplitModel
+
+Build = Callable[[tuple[int, int, int], int], SplitModel]
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A classifier and the recipe that trains it, by Adam under a one-cycle schedule.
+
+    Attributes:
+        name: As in ``conf/victim/``.
+        model: Builds the untrained classifier from image shape and number of classes.
+        epochs: Passes over the training images.
+        least_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
+        batch: Images a step.
+        lr: Highest learning rate of the cycle.
+        weight_decay: Of AdamW.
+        augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1.
+        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
+    """
+
+    name: str
+    model: Build
+    epochs: int
+    least_steps: int
+    batch: int
+    lr: float
+    weight_decay: float
+    augment: bool
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        checks.whole("victim.epochs", self.epochs, 1)
+        checks.whole("victim.least_steps", self.least_steps, 0)
+        checks.whole("victim.batch", self.batch, 1)
+        checks.number("victim.lr", self.lr, 0, above=True)
+        checks.number("victim.weight_decay", self.weight_decay, 0)
+        checks.flag("victim.augment", self.augment)
+        checks.choice("victim.precision", self.precision, PRECISIONS)
+
+    def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
+        """The untrained classifier, initialised by its own stream.
+
+        Raises:
+            ValueError: for images that are too small.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "victim initialisation"))
+            return self.model(shape, classes)
+
+    def train(
+        self,
+        model: SplitModel,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        seed: int,
+        hardware: Hardware,
+        report: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        """Train ``model`` in place on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
+
+        ``report`` gets ``loss`` and ``accuracy`` over each epoch's training batches.
+        """
+        order = torch.Generator().manual_seed(seed_of(seed, "victim training"))
+        device = hardware.device
+        batches = Batches(images.to(device), labels.to(device), size=self.batch, order=order)
+        epochs = max(self.epochs, -(-self.least_steps // len(batches)))
+        module = Classifier(model.train(), self, steps=epochs * len(batches), generator=order)
+        precision = hardware.precision(self.precision)
+        fit(
+            module, batches, epochs=epochs, hardware=hardware, precision=precision, report=report
+        )
+        model.cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+class Classifier(lightning.LightningModule):  # type: ignore[misc]
+    """Cross-entropy on a victim's logits."""
+
+    def __init__(
+        self, model: SplitModel, recipe: Victim, steps: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)
+        self.recipe, self.steps, self.generator = recipe, steps, generator
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """One batch: images ``(B, C, H, W)`` in [0, 1], labels ``(B,)``."""
+        images, labels = batch
+        if self.recipe.augment:
+            images = augmented(images, self.generator)
+        logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits, labels)
+        hits = (logits.detach().argmax(1) == labels).float().mean()
+        figures = {"loss": loss.detach(), "accuracy": hits}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, its rate warmed up and annealed over the whole training."""
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=self.recipe.lr, total_steps=self.steps, pct_start=0.2
+        )
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The paper's CIFAR augmentation: each image flipped, turned, shifted, scaled at random.
+
+    Args:
+        images: ``(B, C, H, W)``.
+        generator: On the CPU, so that every device sees the same draws.
+
+    Returns:
+        Images of the same shape; what comes from beyond the border is black.
+    """
+    count = len(images)
+    flip, turn, scale, right, down = torch.rand(5, count, generator=generator)
+    angle = (turn - 0.5) * 2 * torch.pi * 10 / 180
+    zoom = 1 / (0.9 + 0.2 * scale)
+    mirror = torch.where(flip < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # the grid spans [-1, 1]: a shift of 10 % of the image is 0.2 of it
+    rows = [mirror * cos, -sin, (right - 0.5) * 0.4, mirror * sin, cos, (down - 0.5) * 0.4]
+    maps = torch.stack(rows, dim=1).view(count, 2, 3).to(images.device, images.dtype)
+    grid = nn.functional.affine_grid(maps, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, align_corners=False)
