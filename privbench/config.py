@@ -100,7 +100,7 @@ def build(cfg: DictConfig) -> Cell:
         transmissions=config["transmissions"],
         accuracy_draws=config["accuracy_draws"],
         seed=config["seed"],
-        outputs=Path(config["outputs"]),
+        outputs=Path(config["output_dir"]),
         names={group: str(name) for group, name in hydra.runtime.choices.items()},
         overrides=list(hydra.overrides.task),
         folder=Path(hydra.runtime.output_dir),

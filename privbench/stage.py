@@ -222,5 +222,5 @@ def _require_writable(cell: Cell) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ValueError(
-            f"outputs={cell.outputs} cannot be written ({reason}): type outputs=FOLDER"
+            f"output_dir={cell.outputs} cannot be written ({reason}): type output_dir=FOLDER"
         ) from error

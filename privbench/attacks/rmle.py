@@ -1,6 +1,6 @@
 """Regularised maximum likelihood estimation (rMLE), the white-box attack of He et al. section III-A."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,21 +9,23 @@ from torch import Tensor
 from privbench import checks
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts.descent import Descent
+from privbench.attacks.parts.objectives import Profile, Squared
 from privbench.attacks.parts.priors import total_variation
 from privbench.threat import Access, View
 
 STARTS = ("black", "grey", "random", "dark")
-MISMATCHES = ("relative", "absolute")
+OBJECTIVES = {"profile": Profile, "squared": Squared}
 
 
 @dataclass(frozen=True)
 class RMLE:
-    """Finds the image whose features match, He et al. Eq. (1): argmin ED(x) + lambda TV(x).
+    """Finds the image whose features match, He et al. Eq. (1).
 
-    ED is the mean over features of the squared difference; ``relative`` divides it by the mean
-    square of the features received, so that one lambda serves every split of every victim.
-    Lambda falls geometrically from ``tv_weight`` to ``tv_weight_last`` over the first nine tenths
-    of the steps: a heavy prior finds the shape, a light one lets the features settle the rest.
+    ``squared`` is Eq. (1c) itself, ED + lambda TV. ``profile`` is log(ED + s²) + lambda TV, the
+    same likelihood with a noise variance that nobody told the adversary; ED is then in units of
+    the features' own mean square, so that one lambda serves every split of every victim, and s²
+    falls geometrically over the first nine tenths of the steps: coarse first, then fine.
+    ED is the mean over features of the squared difference.
 
     Attributes:
         steps: Updates of every image.
@@ -31,27 +33,29 @@ class RMLE:
         eps: Adam's epsilon.
         amsgrad: Adam's variant of that name.
         schedule: Of the rate: ``constant``, or ``cosine`` down to 0.
-        tv_weight: Lambda at the start: one number, or a number for each split by its name, and
-            one named ``default`` for the others. At 0 there is no prior at all.
-        tv_weight_last: Lambda at the end; null keeps it constant.
+        objective: ``profile`` or ``squared``.
+        resolution: s² at the start, as a share of the features' mean square; for ``profile``.
+        resolution_last: s² at the end.
+        tv_weight: Lambda: one number, or a number for each split by its name, and one named
+            ``default`` for the others. At 0 there is no prior at all.
         tv_beta: Beta of Eq. (1b), > 0.
         start: ``black``, ``grey``, ``random`` (uniform), ``dark`` (uniform up to 0.05: black, but
             where all features of black are dead, nothing would ever move).
         clamp: Keep pixels in [0, 1] after each step.
-        mismatch: ``relative`` or ``absolute``.
     """
 
     steps: int = 500
-    lr: float = 0.1
+    lr: float = 0.4
     eps: float = 1e-8
     amsgrad: bool = False
     schedule: str = "cosine"
-    tv_weight: float | Mapping[str, float] = 1.0
-    tv_weight_last: float | None = 0.003
+    objective: str = "profile"
+    resolution: float = 1.0
+    resolution_last: float = 3e-4
+    tv_weight: float | Mapping[str, float] = 4.0
     tv_beta: float = 1.0
     start: str = "dark"
     clamp: bool = True
-    mismatch: str = "relative"
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
@@ -62,11 +66,11 @@ class RMLE:
             checks.number(f"attack.tv_weight.{name}" if named else "attack.tv_weight", value, 0)
         if "default" not in weights:
             raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
-        if self.tv_weight_last is not None:
-            checks.number("attack.tv_weight_last", self.tv_weight_last, 0, above=True)
+        checks.number("attack.resolution_last", self.resolution_last, 0, above=True)
+        checks.number("attack.resolution", self.resolution, self.resolution_last)
         checks.number("attack.tv_beta", self.tv_beta, 0, above=True)
         checks.choice("attack.start", self.start, STARTS)
-        checks.choice("attack.mismatch", self.mismatch, MISMATCHES)
+        checks.choice("attack.objective", self.objective, OBJECTIVES)
 
     @property
     def access(self) -> Access:
@@ -80,22 +84,22 @@ class RMLE:
     def fit(self, view: View) -> Reconstruct:
         """Nothing is learnt beforehand; each batch of features is inverted by descent."""
         edge, start, weight = view.edge, self._start(view), self._weight(view.split)
+        objective = OBJECTIVES[self.objective](weight)
 
         def reconstruct(v: Tensor) -> Tensor:
             # the naive answer to repeated transmissions: their mean
             received = v.mean(1)
-            scale = received.flatten(1).square().mean(1).clamp_min(1e-12)
+            scale = torch.ones(len(v), device=v.device)
+            if self.objective == "profile":
+                scale = received.flatten(1).square().mean(1).clamp_min(1e-12)
 
             def terms(x: Tensor) -> tuple[Tensor, Tensor]:
-                mismatch = (edge(x) - received).flatten(1).square().mean(1)
-                if self.mismatch == "relative":
-                    mismatch = mismatch / scale
-                has_prior = weight(0.0) > 0
-                prior = total_variation(x, self.tv_beta) if has_prior else torch.zeros_like(scale)
+                mismatch = (edge(x) - received).flatten(1).square().mean(1) / scale
+                prior = total_variation(x, self.tv_beta) if weight else torch.zeros_like(mismatch)
                 return mismatch, prior
 
             batch = start.expand(len(v), *start.shape).contiguous()
-            return self._descent.minimise(terms, batch, weight, view.journal)
+            return self._descent.minimise(terms, objective, batch, self._resolution, view.journal)
 
         return reconstruct
 
@@ -107,9 +111,14 @@ class RMLE:
         draw = torch.rand(view.image_shape, generator=view.generator("start")).to(view.device)
         return draw if self.start == "random" else 0.05 * draw
 
-    def _weight(self, split: str) -> Callable[[float], float]:
-        """Lambda at a progress between 0 and 1."""
-        weights = self.tv_weight
-        first = weights.get(split, weights["default"]) if isinstance(weights, Mapping) else weights
-        last = first if self.tv_weight_last is None or first == 0 else self.tv_weight_last
-        return lambda progress: first * (last / first) ** min(1, progress / 0.9) if first else 0.0
+    def _weight(self, split: str) -> float:
+        """Lambda at a split."""
+        if isinstance(self.tv_weight, Mapping):
+            return self.tv_weight.get(split, self.tv_weight["default"])
+        return self.tv_weight
+
+    def _resolution(self, progress: float) -> float:
+        """The resolution at a progress between 0 and 1."""
+        return float(
+            self.resolution * (self.resolution_last / self.resolution) ** min(1, progress / 0.9)
+        )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from privbench import checks
+from privbench.attacks.parts.objectives import Objective
 from privbench.threat import Journal
 
 Terms = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -21,7 +22,7 @@ SETTLED = 0.01
 
 @dataclass(frozen=True)
 class Descent:
-    """Adam on images, with schedules for its rate and for lambda.
+    """Adam on images, with a schedule for its rate.
 
     Attributes:
         steps: Updates of every image.
@@ -49,39 +50,44 @@ class Descent:
         checks.flag("attack.clamp", self.clamp)
 
     def minimise(
-        self, terms: Terms, start: Tensor, weight: Callable[[float], float], journal: Journal
+        self,
+        terms: Terms,
+        objective: Objective,
+        start: Tensor,
+        resolution: Callable[[float], float],
+        journal: Journal,
     ) -> Tensor:
-        """Each image's best iterate by its own objective, mismatch + lambda prior.
+        """Each image's best iterate by its own objective.
 
-        Lambda may move on the way; iterates are compared, and convergence is told, by the last one.
-        Objectives are summed over images, never averaged: Adam's epsilon would couple the images
-        through the batch size. So a result does not depend on which other images are in the batch.
+        The resolution may move on the way; iterates are compared, and convergence is told, by the
+        last one. Objectives are summed over images, never averaged: Adam's epsilon would couple
+        the images through the batch size. So a result does not depend on the rest of its batch.
 
         Args:
             terms: Mismatch and prior of each image.
+            objective: Combines them.
             start: ``(N, C, H, W)``.
-            weight: Lambda at a progress between 0 and 1.
+            resolution: Of the objective, at a progress between 0 and 1.
             journal: Is told the progress, and the share of images that converged.
 
         Returns:
             Images like ``start`` in [0, 1]; not a number where the descent diverged.
         """
-        run = _Run(self, terms, start, last_weight=weight(1.0))
-        objective = run.score()
-        journal.step(0, run.x.detach(), objective=float(objective.mean()))
-        initial = halfway = run.lowest.clone()
+        run = _Run(self, terms, objective, start, last=resolution(1.0))
+        first = run.score()
+        journal.step(0, run.x.detach(), objective=float(first.mean()))
+        halfway = run.lowest
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
         for n in range(self.steps):
-            run.advance(self._rate(n), weight(n / self.steps))
+            run.advance(self._rate(n), resolution(n / self.steps))
             if n + 1 in reports:
                 journal.step(n + 1, run.x.detach(), objective=float(run.score().mean()))
             if n + 1 == self.steps // 2:
                 run.score()
-                halfway = run.lowest.clone()
-        objective = run.score()
-        finite = objective.isfinite()
+                halfway = run.lowest
+        finite = run.score().isfinite()
         # <=, so that features met exactly from the start count as met
-        settled = (halfway - run.lowest <= SETTLED * initial) & finite
+        settled = (halfway - run.lowest <= SETTLED * first) & finite
         journal.note(converged=float(settled.float().mean()))
         best = torch.where(finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
         journal.step(self.steps, best, objective=float(run.lowest.mean()))
@@ -99,15 +105,17 @@ _EAGER: Any = object()
 class _Run:
     """One batch on its way: iterate, best iterate, and on a GPU the step as a captured graph."""
 
-    def __init__(self, settings: Descent, terms: Terms, start: Tensor, last_weight: float) -> None:
-        self.terms, self.clamp = terms, settings.clamp
+    def __init__(
+        self, settings: Descent, terms: Terms, objective: Objective, start: Tensor, last: float
+    ) -> None:
+        self.terms, self.objective, self.clamp = terms, objective, settings.clamp
         self.x = start.detach().clone().requires_grad_()
         self.best = start.detach().clone()
-        self.lowest = torch.full((len(start),), math.inf, device=start.device)
+        self.least = torch.full((len(start),), math.inf, device=start.device)
         # tensors, so that a captured graph sees their new values
-        self.rate, self.weight, self.last_weight = (
+        self.rate, self.resolution, self.last = (
             torch.tensor(value, device=start.device)
-            for value in (settings.lr, last_weight, last_weight)
+            for value in (settings.lr, last, last)
         )
         self.optimiser = torch.optim.Adam(
             [self.x],
@@ -119,10 +127,15 @@ class _Run:
         )
         self.warm_up, self.graph = 3, None if start.is_cuda else _EAGER
 
-    def advance(self, rate: float, weight: float) -> None:
-        """One update of every image under this rate and lambda."""
+    @property
+    def lowest(self) -> Tensor:
+        """The objective of the best iterates so far ``(N,)``, under the last resolution."""
+        return self.objective.told(self.least)
+
+    def advance(self, rate: float, resolution: float) -> None:
+        """One update of every image under this rate and resolution."""
         self.rate.fill_(rate)
-        self.weight.fill_(weight)
+        self.resolution.fill_(resolution)
         if self.graph is _EAGER:
             self._update()
         elif self.warm_up:
@@ -133,24 +146,24 @@ class _Run:
     @torch.no_grad()
     def score(self) -> Tensor:
         """The objective of the present iterates ``(N,)``, which the best ones are held against."""
-        mismatch, prior = self.terms(self.x)
-        return self._keep_best(mismatch, prior)
+        return self.objective.told(self._keep_best(*self.terms(self.x)))
 
     def _update(self) -> None:
         mismatch, prior = self.terms(self.x)
         self._keep_best(mismatch.detach(), prior.detach())
-        (self.x.grad,) = torch.autograd.grad((mismatch + self.weight * prior).sum(), self.x)
+        losses = self.objective.value(mismatch, prior, self.resolution)
+        (self.x.grad,) = torch.autograd.grad(losses.sum(), self.x)
         with torch.no_grad():
             self.optimiser.step()
             if self.clamp:
                 self.x.clamp_(0, 1)
 
     def _keep_best(self, mismatch: Tensor, prior: Tensor) -> Tensor:
-        objective = mismatch + self.last_weight * prior
-        better = objective < self.lowest
-        self.lowest.copy_(torch.where(better, objective, self.lowest))
+        value = self.objective.value(mismatch, prior, self.last)
+        better = value < self.least
+        self.least.copy_(torch.where(better, value, self.least))
         self.best.copy_(torch.where(better.view(-1, 1, 1, 1), self.x.detach(), self.best))
-        return objective
+        return value
 
     def _warm_up(self) -> None:
         """The first steps of a GPU run go one by one on a side stream: a capture demands it."""

@@ -1,0 +1,116 @@
+"""What the tests share: composed cells, trained victims, the command line as a user types it."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from privbench import __main__ as command
+from privbench.config import Cell, build
+from privbench.stage import Stage
+from privbench.tracking import NullRun
+
+ROOT = Path(__file__).parent.parent
+MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
+)
+
+
+@pytest.fixture(autouse=True)
+def _same_state() -> Iterator[None]:
+    """Each test is seeded, and leaves threads and Hydra as they were."""
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    yield
+    torch.set_num_threads(threads)
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One outputs folder, so that a victim is trained once for all tests."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture
+def composed(outputs: Path) -> Callable[..., DictConfig]:
+    """A composed configuration, as a job gets it."""
+
+    def make(*overrides: str) -> DictConfig:
+        OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            fixed = [f"output_dir={outputs}", "tracker=none", "trainer=cpu"]
+            job = ["hydra.job.num=0", f"hydra.runtime.output_dir={outputs}", "hydra.mode=RUN"]
+            cfg = compose("config", [*fixed, *overrides, *job], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def cell(composed: Callable[..., DictConfig]) -> Callable[..., Cell]:
+    """A cell within its ranges."""
+    return lambda *overrides: build(composed(*overrides))
+
+
+@pytest.fixture
+def stage(cell: Callable[..., Cell]) -> Callable[..., Stage]:
+    """A stage with a trained victim."""
+
+    def make(*overrides: str) -> Stage:
+        made = Stage.of(cell(*overrides))
+        made.prepare_victim(NullRun())
+        return made
+
+    return make
+
+
+@pytest.fixture
+def privbench(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: exit code, standard output, standard error."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        GlobalHydra.instance().clear()
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+        given = [] if any(word.startswith("output_dir=") for word in words) else [f"output_dir={outputs}"]
+        tracker = [] if any(word.startswith("tracker") for word in words) else ["tracker=none"]
+        monkeypatch.setattr(sys, "argv", ["privbench", *words, *given, *tracker])
+        code = 0
+        try:
+            command.main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        shown = capfd.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+class SilentJournal:
+    """Hears an attack out and keeps its facts."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, object] = {}
+        self.steps: list[int] = []
+
+    def step(self, n, x_hat=None, **scalars) -> None:
+        self.steps.append(n)
+
+    def note(self, **facts) -> None:
+        self.facts |= facts

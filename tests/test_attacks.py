@@ -1,0 +1,220 @@
+"""Attacks against deployments whose answer is known, and against each other's company."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from privbench import metrics
+from privbench.attacks.blind import ANSWERS, Blind
+from privbench.attacks.parts.priors import total_variation
+from privbench.attacks.rmle import RMLE
+from privbench.defenses.dropout import Dropout
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.draws import Draws
+from privbench.threat import grant
+from privbench.victims.lenet5 import LeNet5
+from tests.conftest import SilentJournal
+
+SHAPE = (1, 28, 28)
+
+
+def _scenes(count: int) -> torch.Tensor:
+    """Smooth shapes on a dark ground: natural enough for a prior of edges."""
+    rows = torch.arange(28.0).view(28, 1)
+    columns = torch.arange(28.0).view(1, 28)
+    centres = 9 + 10 * torch.rand(count, 2, generator=torch.Generator().manual_seed(1))
+    distances = ((rows - c[0]) ** 2 + (columns - c[1]) ** 2 for c in centres)
+    return torch.stack([torch.sigmoid(8 - d / 4) for d in distances])[:, None]
+
+
+class Orthogonal(nn.Module):
+    """An edge that loses nothing: an orthogonal map of the pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        square = torch.randn(784, 784, generator=torch.Generator().manual_seed(0))
+        self.matrix = nn.Parameter(torch.linalg.qr(square)[0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) @ self.matrix
+
+
+def _attacked(attack, edge, x, defense=None, copies=1):
+    """Reconstructions and journal of an attack on a deployment with this edge."""
+    cloud = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    deployment = Deployment(edge, defense or NoDefense(), cloud)
+    v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
+    deployment.answer(v)
+    journal, aux = SilentJournal(), _scenes(40)
+    view = grant(
+        deployment, aux, torch.arange(40) % 10, attack.access, split="x", seed=0, journal=journal
+    )
+    return attack.fit(view)(v), journal, aux
+
+
+def _lenet_edge(split: str) -> nn.Sequential:
+    torch.manual_seed(3)
+    return LeNet5(SHAPE, 10).eval().split(split)[0]
+
+
+def test_an_orthogonal_edge_is_inverted_above_60_db():
+    """Nothing is lost on the way, so nothing is private."""
+    x = _scenes(5)
+    x_hat, journal, _ = _attacked(RMLE(), nn.Sequential(nn.Identity(), Orthogonal()), x)
+    assert float(metrics.psnr_db(x_hat, x).min()) > 60
+    assert journal.facts["converged"] == 1
+
+
+@pytest.mark.parametrize("attack", [RMLE(), *map(Blind, ANSWERS)], ids=str)
+def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
+    """Dropout of everything: what is left is what was known before."""
+    x = _scenes(8)
+    x_hat, _, aux = _attacked(attack, _lenet_edge("relu2"), x, Dropout(rate=1.0))
+    best = float(metrics.psnr_db(x.mean(0, keepdim=True).expand_as(x), x).mean())
+    assert float(metrics.psnr_db(x_hat, x).mean()) <= best + 1e-4
+    assert x_hat.isfinite().all()
+
+
+def test_an_images_result_does_not_depend_on_the_others_in_the_batch():
+    """Alone and among 64: the same to the rounding of a matrix product."""
+    x, attack = _scenes(64), RMLE(steps=60)
+    together, _, _ = _attacked(attack, _lenet_edge("conv1"), x)
+    alone, _, _ = _attacked(attack, _lenet_edge("conv1"), x[:1])
+    torch.testing.assert_close(together[:1], alone, atol=2e-3, rtol=0)
+
+
+def test_more_steps_lower_the_objective_and_ten_are_flagged():
+    """Ten steps have not converged, a thousand have."""
+    x = _scenes(6)
+    few, short, _ = _attacked(RMLE(steps=10), _lenet_edge("relu2"), x)
+    many, long, _ = _attacked(RMLE(steps=1000), _lenet_edge("relu2"), x)
+    assert short.facts["converged"] < 0.5
+    assert long.facts["converged"] == 1
+    assert metrics.psnr_db(many, x).mean() > metrics.psnr_db(few, x).mean()
+
+
+def test_the_published_settings_share_the_class_and_invert_a_convolution():
+    """Adam from grey, a squared prior, no clamp."""
+    attack = RMLE(
+        steps=1500,
+        lr=5e-3,
+        eps=2e-3,
+        amsgrad=True,
+        schedule="constant",
+        tv_weight={"default": 4.0, "x": 0.04},
+        tv_beta=2.0,
+        start="grey",
+        clamp=False,
+        objective="squared",
+    )
+    x = _scenes(5)
+    x_hat, _, _ = _attacked(attack, _lenet_edge("conv1"), x)
+    assert float(metrics.psnr_db(x_hat, x).mean()) > 25
+
+
+def test_a_descent_that_diverges_answers_not_a_number():
+    """So the harness counts it, instead of scoring the start."""
+    edge = nn.Sequential(nn.Identity(), Exploding())
+    x_hat, journal, _ = _attacked(RMLE(steps=5), edge, _scenes(3))
+    assert x_hat.isnan().all()
+    assert journal.facts["converged"] == 0
+
+
+class Exploding(nn.Module):
+    """Finite for what it is first shown, and never again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x.flatten(1) * (1.0 if self.calls <= 2 else torch.inf)
+
+
+def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
+    """Sixteen noisy copies tell more than one."""
+    x, attack = _scenes(6), RMLE(steps=200)
+    one, sixteen = (
+        _attacked(attack, _lenet_edge("conv1"), x, Gaussian(sigma=0.5), copies)[0] for copies in (1, 16)
+    )
+    assert metrics.psnr_db(sixteen, x).mean() > metrics.psnr_db(one, x).mean() + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "line"),
+    [
+        ({"steps": 0}, r"attack.steps=0 is out of range: choose a whole number from 1"),
+        ({"lr": float("nan")}, r"attack.lr=nan is out of range"),
+        ({"lr": "fast"}, r"attack.lr=fast is out of range"),
+        ({"tv_beta": 0}, r"attack.tv_beta=0 is out of range: choose a number above 0"),
+        ({"tv_weight": -1}, r"attack.tv_weight=-1 is out of range"),
+        ({"tv_weight": {"conv1": 1.0}}, r"attack.tv_weight names splits but no default"),
+        ({"start": "white"}, r"attack.start=white is not known: choose from black, grey"),
+        ({"schedule": "step"}, r"attack.schedule=step is not known: choose from constant, cosine"),
+        ({"clamp": 1}, r"attack.clamp=1 is not known: choose from true, false"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_one_line(field, line):
+    """Naming option, value and choices."""
+    with pytest.raises(ValueError, match=line):
+        dataclasses.replace(RMLE(), **field)
+
+
+@pytest.mark.parametrize("beta", [1.0, 1.5, 2.0])
+def test_total_variation_has_a_finite_gradient_on_a_flat_image(beta):
+    """At beta = 1 the root's derivative is infinite there, without a guard."""
+    x = torch.zeros(2, *SHAPE, requires_grad=True)
+    total_variation(x, beta).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_total_variation_of_a_step_is_its_height_over_the_differences():
+    """One edge of height h and length 28 among 28 x 27 differences."""
+    x = torch.zeros(1, *SHAPE)
+    x[..., 14:] = 0.5
+    for beta in (1.0, 2.0):
+        assert float(total_variation(x, beta)) == pytest.approx(0.5**beta * 28 / 756, abs=1.1e-4)
+
+
+def test_the_class_mean_follows_the_clouds_prediction():
+    """And the mean of all answers for a class that the adversary has no image of."""
+    cloud = nn.Sequential(nn.Flatten())  # ten features are ten logits
+    edge = nn.Sequential(nn.Identity())
+    images = torch.rand(9, 1, 2, 5)
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    attack = Blind("class_mean")
+    view = grant(
+        Deployment(edge, NoDefense(), cloud), images, labels, attack.access,
+        split="input", seed=0, journal=SilentJournal(),
+    )
+    v = torch.zeros(2, 1, 1, 2, 5)
+    v[0, ..., 0, 1] = 1  # class 1
+    v[1, ..., 1, 4] = 1  # class 9
+    answer = attack.fit(view)(v)
+    torch.testing.assert_close(answer[0], images[3:6].mean(0))
+    torch.testing.assert_close(answer[1], images.mean(0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
+    """Within 0.1 dB on average, the project's tolerance between devices."""
+    x, edge = _scenes(16), _lenet_edge("relu2")
+    scores = []
+    for device in ("cpu", "cuda"):
+        on = x.to(device)
+        cloud = nn.Sequential(nn.Flatten()).to(device)
+        deployment = Deployment(edge.to(device), NoDefense(), cloud)
+        v = deployment.transmit(on, Draws(0, "transmission", range(16)))
+        attack = RMLE(steps=500)
+        view = grant(
+            deployment, on, torch.zeros(16), attack.access,
+            split="relu2", seed=0, journal=SilentJournal(),
+        )
+        scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)

@@ -1,0 +1,260 @@
+"""The command line as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from privbench import results
+from tests.conftest import ROOT
+
+
+def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "privbench", *words],
+        env={**os.environ, **env}, capture_output=True, text=True, check=False,
+    )
+
+
+def _records(outputs: Path) -> list[Path]:
+    return sorted((outputs / "store" / "records").glob("*/record.json"))
+
+
+def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
+    """In a process of its own, W&B offline, no account, no download; a second run is the same."""
+    first = _typed(f"output_dir={tmp_path}")
+    assert first.returncode == 0, first.stderr
+    (path,) = _records(tmp_path)
+    record = results.read(path)
+    assert (record.dataset, record.victim, record.split) == ("digits", "lenet5", "relu2")
+    assert record.access == ["EDGE_WEIGHTS"]
+    assert record.accuracy_undefended > 0.96
+    for shown in ("digits, lenet5 cut at relu2, dropout 0.1", "blind floor", str(path)):
+        assert shown in first.stdout
+    images = load_file(path.with_name("images.safetensors"))
+    assert images["targets"].shape == images["reconstructions"].shape == (64, 1, 28, 28)
+    (copy,) = (tmp_path / "runs").glob("*/record.json")
+    assert copy.read_bytes() == path.read_bytes()
+    assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+
+    second = _typed(f"output_dir={tmp_path}", "tracker=none")
+    assert second.returncode == 0, second.stderr
+    again = results.read(path)
+    assert again.per_image == record.per_image
+    assert again.accuracy == record.accuracy
+
+
+def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, tmp_path):
+    """Alone and in another order a cell gives the same numbers."""
+    words = ["attack=rmle,blind", "defense.rate=0.1,0.6", "attack.answer=mean", "targets=5"]
+    code, _, shown = privbench("-m", *words[:2], "targets=5", f"output_dir={tmp_path}", "tracker=none")
+    assert code == 0, shown
+    swept = {path: results.read(path) for path in _records(tmp_path)}
+    assert len(swept) == 4
+    (cells,) = (tmp_path / "sweeps").glob("*/cells.jsonl")
+    listed = [json.loads(line) for line in cells.read_text().splitlines()]
+    assert {line["key"] for line in listed} == {path.parent.name for path in swept}
+    assert all(line["state"] == "done" for line in listed)
+    assert privbench("attack=rmle", "defense.rate=0.6", "targets=5", f"output_dir={tmp_path}")[0] == 0
+    for path, record in swept.items():
+        assert results.read(path).per_image == record.per_image
+    assert len(_records(tmp_path)) == 4
+
+
+def test_the_smoke_sweep_runs_without_m(privbench, tmp_path):
+    """And its axes are changed on the command line."""
+    code, out, err = privbench(
+        "sweeps=smoke", "attack=blind", "defense.rate=0.1,0.3", f"output_dir={tmp_path}"
+    )
+    assert code == 0, err
+    assert out.count("adversary blind") == 2
+
+
+def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, tmp_path):
+    """The refusal is one line; the other cells are recorded."""
+    code, _, err = privbench(
+        "-m", "attack=blind", "defense.rate=0.1,1.5,0.3", "targets=5", f"output_dir={tmp_path}"
+    )
+    assert code == 1
+    assert "defense.rate=1.5 is out of range" in err
+    assert "Traceback" not in err
+    assert len(_records(tmp_path)) == 2
+
+
+BAD = [
+    (["attack=foo"], "Could not find 'attack/foo'.*blind, rmle, rmle_paper"),
+    (["defense=foo"], "Could not find 'defense/foo'.*dropout, gaussian, laplace, none"),
+    (["dataset=foo"], "Could not find 'dataset/foo'.*cifar10, digits, fashion_mnist, image_folder"),
+    (["sweeps=foo"], "Could not find 'sweeps/foo'.*smoke"),
+    (["attack.stepz=5"], "attack.stepz is no option: attack has .*steps"),
+    (["targetz=5"], "targetz is no option.*target_indices, targets"),
+    (["split=conv9"], "split=conv9 is not known: choose from input, conv1, relu1"),
+    (["split=fc3"], "split=fc3 is not known"),
+    (["defense.rate=1.5"], "defense.rate=1.5 is out of range: choose a number of at least 0 and at most 1"),
+    (["defense.rate=-0.1"], "defense.rate=-0.1 is out of range"),
+    (["defense.rate=nan"], "defense.rate=nan is out of range"),
+    (["defense.site=middle"], "defense.site=middle is not known: choose from features, input"),
+    (["targets=0"], "targets=0 is out of range"),
+    (["targets=361"], "targets=361: choose 1 to 360"),
+    (["target_indices=[1,1]"], r"target_indices=\[1,1\]: choose different numbers from 0 to 359"),
+    (["target_indices=3"], r"target_indices=3 is no list"),
+    (["transmissions=0"], "transmissions=0 is out of range"),
+    (["seed=-1"], "seed=-1 is out of range"),
+    (["dataset=image_folder"], "dataset.root is not set"),
+    (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),
+    (["dataset.aux_images=5000"], "dataset.aux_images=5000 leaves the victim too few"),
+    (["victim=cifar_cnn"], "victim=cifar_cnn needs images of at least 32x32 pixels"),
+    (["trainer=gpu"], "trainer=gpu: no CUDA device is there"),
+    (["tracker=wandb", "tracker.mode=online"], "tracker.mode=online finds no W&B key"),
+    (["output_dir=/dev/null/here"], "output_dir=/dev/null/here|Not a directory"),
+    (["targets=${nope}"], "nope"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_line_and_leaves_nothing(privbench, tmp_path, monkeypatch, words, line):
+    """Naming the value and the choices; exit code 1; no record, no run folder, no training."""
+    import re
+
+    if words == ["trainer=gpu"]:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name in ("WANDB_API_KEY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = [] if words[0].startswith("output_dir=") else [f"output_dir={tmp_path / 'out'}"]
+    code, out, err = privbench(*words, *given)
+    assert code == 1
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("privbench: ")
+    assert re.search(line, err), err
+    left = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert left == []
+    assert not list((tmp_path / "out").glob("runs/*"))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["attack=foo"], ["targetz=1"]])
+def test_what_hydra_can_answer_needs_no_torch(words):
+    """So it answers at once: nothing heavy is imported."""
+    code = (
+        "import sys; from privbench.__main__ import main; sys.argv[1:] = {!r}\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'torchvision', 'pytorch_lightning', 'torchmetrics', 'wandb',"
+        " 'matplotlib') if m in sys.modules])"
+    ).format(words)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_names_the_groups_and_options(privbench):
+    """With their choices."""
+    code, out, _ = privbench("--help")
+    assert code == 0
+    for word in ("attack: blind, rmle, rmle_paper", "dataset: cifar10, digits", "targets: 64"):
+        assert word in out
+
+
+def test_the_shell_completes_groups_and_options():
+    """As `eval "$(privbench -sc install=bash)"` sets it up."""
+    env = {"COMP_LINE": "privbench attack=rm", "COMP_POINT": "19"}
+    done = _typed("-sc", "query=bash", **env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["attack=rmle", "attack=rmle_paper"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, code):
+    """Ctrl-C or SIGTERM amid the attack: W&B's run is finished, no traceback, no record."""
+    words = [f"output_dir={tmp_path}", "attack.steps=1000000", "targets=5"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "privbench", *words], stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "store" / "victims").glob("*.json")):
+        time.sleep(0.1)
+        assert job.poll() is None
+    time.sleep(2)
+    job.send_signal(number)
+    _, err = job.communicate(timeout=30)
+    assert job.returncode == code
+    assert "Traceback" not in err
+    assert _records(tmp_path) == []
+    assert not list((tmp_path / "runs").glob("*"))
+    (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert run.stat().st_size > 1000
+
+
+ATTACK = '''
+from dataclasses import dataclass
+import torch
+from privbench.threat import Access
+
+
+@dataclass(frozen=True)
+class Level:
+    level: float
+    fail: str = ""
+
+    @property
+    def access(self):
+        return Access.NONE
+
+    def check(self, image_shape, feature_shape):
+        if self.fail == "check":
+            raise ValueError(f"attack=mine cannot be fed features of shape {feature_shape}")
+
+    def fit(self, view):
+        value = torch.nan if self.fail == "nan" else self.level
+        return lambda v: torch.full((len(v), *view.image_shape), value)
+'''
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "my_attack.py").write_text(ATTACK)
+    (tmp_path / "conf" / "attack").mkdir(parents=True)
+    yaml = "# Mine.\n_target_: my_attack.Level\nlevel: 0.25\nfail: ''\n"
+    (tmp_path / "conf" / "attack" / "mine.yaml").write_text(yaml)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield ["--config-dir", str(tmp_path / "conf"), "attack=mine", "targets=5"]
+    sys.modules.pop("my_attack", None)
+
+
+def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, tmp_path):
+    """Two files, nothing registered."""
+    code, out, err = privbench(*mine, f"output_dir={tmp_path}")
+    assert code == 0, err
+    assert "adversary mine (no right at all)" in out
+
+
+def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, mine, tmp_path):
+    """And scored as the worst constant answer; the record is whole."""
+    code, out, err = privbench(*mine, "attack.fail=nan", f"output_dir={tmp_path}")
+    assert code == 0, err
+    (path,) = _records(tmp_path)
+    record = results.read(path)
+    assert record.failed == 5
+    assert record.psnr_db <= min(record.floor[n]["psnr_db"] for n in ("black", "grey", "mean")) + 1e-6
+    assert "5 of 5 not finite" in out
+
+
+def test_a_split_that_an_attack_cannot_be_fed_is_refused_before_training(privbench, mine, tmp_path):
+    """By the attack's own check, in one line."""
+    code, _, err = privbench(*mine, "attack.fail=check", f"output_dir={tmp_path}")
+    assert code == 1
+    assert "attack=mine cannot be fed features of shape (16, 8, 8)" in err
+    assert not (tmp_path / "store" / "victims").exists()
+
+
+def test_the_version_of_the_package_is_pyprojects():
+    """One number."""
+    import tomllib
+
+    from privbench import __version__
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__

@@ -1,0 +1,207 @@
+"""Victims compose at every split, defenses are what they say, the threat model holds."""
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from privbench.data.image_data import balanced, stratified
+from privbench.defenses.dropout import Dropout
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.laplace import Laplace
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.draws import Draws
+from privbench.threat import RIGHTS, Access, AccessDeniedError, grant
+from privbench.victims.cifar_cnn import CifarCNN
+from privbench.victims.lenet5 import LeNet5
+from tests.conftest import SilentJournal
+
+VICTIMS = [(LeNet5, (1, 28, 28)), (LeNet5, (3, 30, 33)), (CifarCNN, (3, 32, 32)), (CifarCNN, (1, 40, 32))]
+DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
+
+
+@pytest.mark.parametrize(("kind", "shape"), VICTIMS)
+def test_edge_and_cloud_compose_to_the_whole_at_every_split(kind, shape):
+    """Exactly, bit for bit."""
+    model, x = kind(shape, 7).eval(), torch.rand(3, *shape)
+    assert model.split_points[0] == "input"
+    for point in (*model.split_points, *model.aliases):
+        edge, cloud = model.split(point)
+        assert torch.equal(cloud(edge(x)), model(x)), point
+
+
+@pytest.mark.parametrize(("kind", "shape"), VICTIMS)
+def test_no_layer_overwrites_the_features_that_the_adversary_holds(kind, shape):
+    """The cloud's first layer works on a copy."""
+    model = kind(shape, 7).eval()
+    for point in model.split_points:
+        edge, cloud = model.split(point)
+        v = edge(torch.rand(2, *shape))
+        before = v.clone()
+        cloud(v)
+        assert torch.equal(v, before), point
+
+
+@pytest.mark.parametrize(("kind", "least"), [(LeNet5, 28), (CifarCNN, 32)])
+def test_images_that_are_too_small_are_refused_in_one_line(kind, least):
+    """Naming victim and size."""
+    with pytest.raises(ValueError, match=f"at least {least}x{least} pixels, these have 20x40"):
+        kind((1, 20, 40), 10)
+
+
+def test_an_unknown_split_is_refused_with_the_list():
+    """And the last layer is no split point."""
+    for point in ("conv9", "fc3"):
+        with pytest.raises(ValueError, match=f"split={point} is not known: choose from input, conv1"):
+            LeNet5((1, 28, 28), 10).split(point)
+
+
+@pytest.mark.parametrize("defense", DEFENSES, ids=str)
+@pytest.mark.parametrize("site", ["features", "input"])
+def test_a_defense_acts_at_its_site_and_draws_afresh_for_every_copy(defense, site):
+    """At the input it stands right behind the normalisation."""
+    model, x = LeNet5((1, 28, 28), 10).eval(), torch.rand(4, 1, 28, 28)
+    edge, cloud = model.split("relu1")
+    defense = type(defense)(**{**vars(defense), "site": site})
+    draws = Draws(0, "test", range(4))
+    v = Deployment(edge, defense, cloud).transmit(x, draws, copies=3)
+    assert v.shape == (4, 3, 8, 24, 24)
+    assert not torch.equal(v[:, 0], v[:, 1])
+    entry = edge[0](x) if site == "input" else edge(x)
+    sent = defense.perturb(entry, draws)
+    torch.testing.assert_close(v[:, 0], edge[1:](sent) if site == "input" else sent)
+
+
+@pytest.mark.parametrize("site", ["features", "input"])
+@pytest.mark.parametrize("defense", [NoDefense, Dropout, Gaussian, Laplace])
+def test_strength_0_is_the_identity_bit_for_bit(defense, site):
+    """Also for a negative zero."""
+    knob = {Dropout: "rate", Gaussian: "sigma", Laplace: "scale"}.get(defense)
+    t = torch.tensor([[-0.0, 1.5, -2.0]])
+    got = defense(site=site, **({knob: 0.0} if knob else {})).perturb(t, Draws(0, "test", [0]))
+    assert torch.equal(got.view(torch.int32), t.view(torch.int32))
+
+
+def test_dropout_keeps_entries_as_they_are_and_drops_their_share():
+    """Eq. (6) has no rescaling; rate 1 leaves nothing, not even a negative zero."""
+    t, draws = torch.full((50, 400), -3.0), Draws(0, "test", range(50))
+    kept = Dropout(rate=0.3).perturb(t, draws)
+    assert set(kept.unique().tolist()) == {-3.0, 0.0}
+    assert float((kept == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    nothing = Dropout(rate=1.0).perturb(t, draws)
+    assert not nothing.view(torch.int32).any()
+
+
+@pytest.mark.parametrize(
+    ("defense", "law"),
+    [(Gaussian(sigma=0.7), stats.norm(0, 0.7)), (Laplace(scale=0.7), stats.laplace(0, 0.7))],
+    ids=["gaussian", "laplace"],
+)
+def test_noise_has_the_distribution_it_is_named_for(defense, law):
+    """Kolmogorov-Smirnov at the 0.1 % level; b is the Laplace scale, not its deviation."""
+    noise = defense.perturb(torch.zeros(100, 500), Draws(0, "test", range(100)))
+    assert stats.kstest(noise.flatten().numpy(), law.cdf).pvalue > 1e-3
+
+
+def test_draws_are_common_to_all_strengths():
+    """So a curve over strengths moves by the strength alone."""
+    t, draws = torch.ones(5, 100), Draws(0, "test", range(5))
+    weak, strong = (Dropout(rate=rate).perturb(t, draws) for rate in (0.2, 0.6))
+    assert bool((strong <= weak).all())
+    halves = [(Gaussian(sigma=s).perturb(t, draws) - t) / s for s in (0.5, 2.0)]
+    torch.testing.assert_close(*halves, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("field", [{"rate": 1.5}, {"rate": -0.1}, {"rate": float("nan")}])
+def test_a_rate_that_is_no_probability_is_refused(field):
+    """The line names the value and the range."""
+    with pytest.raises(ValueError, match=r"defense.rate=.* choose a number of at least 0 and at most 1"):
+        Dropout(**field)
+
+
+def _granted(access: Access, journal=None):
+    edge, cloud = LeNet5((1, 28, 28), 10).split("relu2")
+    deployment = Deployment(edge, Gaussian(sigma=1.0), cloud)
+    images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
+    journal = journal or SilentJournal()
+    return deployment, grant(
+        deployment, images, labels, access, split="relu2", seed=0, journal=journal
+    )
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_what_is_not_granted_is_absent(name):
+    """Every right but the one: reaching for it raises and names it; with it, it is there."""
+    everything = ~Access.NONE
+    _, view = _granted(everything & ~RIGHTS[name])
+    assert name not in vars(view)
+    with pytest.raises(AccessDeniedError, match=RIGHTS[name].name):
+        getattr(view, name)
+    _, view = _granted(RIGHTS[name])
+    assert getattr(view, name) is not None
+    assert {n for n in RIGHTS if n in vars(view)} == {name}
+
+
+def test_an_adversarys_copies_cannot_bend_the_deployment():
+    """Weights zeroed in the view leave the deployed ones alone, and take no gradient."""
+    deployment, view = _granted(Access.EDGE_WEIGHTS)
+    for module in (view.edge, view.cloud):
+        for parameter in module.parameters():
+            assert not parameter.requires_grad
+            parameter.data.zero_()
+    assert deployment.edge.conv1.weight.abs().sum() > 0
+    assert deployment.cloud.fc1.weight.abs().sum() > 0
+
+
+def test_queries_pass_the_defense_with_fresh_draws_and_are_counted():
+    """Two answers to one image differ; no gradient comes back."""
+    journal = SilentJournal()
+    deployment, view = _granted(Access.EDGE_QUERIES, journal)
+    x = torch.rand(2, 1, 28, 28, requires_grad=True)
+    first, second = view.query(x), view.query(x)
+    assert not torch.equal(first, second)
+    assert not first.requires_grad
+    assert journal.facts["queries"] == 4
+    clean = deployment.edge(x)
+    assert 0.8 < float((first - clean).std()) < 1.2
+
+
+def test_clean_queries_come_without_the_defense():
+    """Recorded before it was switched on."""
+    deployment, view = _granted(Access.CLEAN_QUERIES)
+    x = torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(view.clean_query(x), deployment.edge(x))
+
+
+def test_a_fresh_edge_has_the_structure_and_no_weight():
+    """It can be trained, and is the same every time it is asked for."""
+    deployment, view = _granted(Access.EDGE_STRUCTURE)
+    fresh = view.fresh_edge()
+    assert [type(layer) for layer in fresh] == [type(layer) for layer in deployment.edge]
+    assert not torch.equal(fresh.conv1.weight, deployment.edge.conv1.weight)
+    assert fresh.conv1.weight.abs().sum() > 0
+    assert fresh.conv1.weight.requires_grad
+    assert torch.equal(fresh.conv2.weight, view.fresh_edge().conv2.weight)
+
+
+def test_a_stand_in_edge_makes_a_white_box_of_what_was_none():
+    """And brings no other right with it."""
+    _, view = _granted(Access.AUX_IMAGES)
+    stand_in = nn.Sequential(nn.Identity())
+    white = view.with_edge(stand_in)
+    assert len(white.edge) == 1
+    assert "query" not in vars(white)
+    with pytest.raises(AccessDeniedError, match="EDGE_WEIGHTS"):
+        _ = view.edge
+
+
+def test_images_are_dealt_out_evenly():
+    """Balanced beginnings hold classes alike, stratified ones as often as the whole does."""
+    import numpy as np
+
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    beginning = labels[balanced(labels, np.random.default_rng(0))[:15]]
+    assert beginning.bincount().tolist() == [5, 5, 5]
+    share = labels[stratified(labels, np.random.default_rng(0))[:50]]
+    assert share.bincount().tolist() == [30, 15, 5]

@@ -1,0 +1,104 @@
+"""Metrics, intervals, keys and draws against independent implementations and known answers."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from privbench import metrics
+from privbench.draws import Draws
+from privbench.intervals import bca, wilson
+from privbench.keys import key_of, seed_of
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
+def test_scores_equal_scikit_images(shape):
+    """PSNR, SSIM and Gaussian SSIM agree with scikit-image's to 1e-5, image by image."""
+    x = torch.rand(4, *shape)
+    x_hat = (x + 0.2 * torch.randn_like(x)).clamp(0, 1)
+    for i, (got, true) in enumerate(zip(x_hat.numpy(), x.numpy(), strict=True)):
+        kind = {"data_range": 1.0, "channel_axis": 0}
+        psnr = peak_signal_noise_ratio(true, got, data_range=1.0)
+        assert metrics.psnr_db(x_hat, x)[i] == pytest.approx(psnr, abs=1e-4)
+        assert metrics.ssim(x_hat, x)[i] == pytest.approx(
+            structural_similarity(true, got, **kind), abs=1e-5
+        )
+        wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        assert metrics.ssim_gaussian(x_hat, x)[i] == pytest.approx(
+            structural_similarity(true, got, **kind, **wang), abs=1e-5
+        )
+
+
+def test_an_equal_image_scores_100_db():
+    """Equal images have no ratio: they are capped, not infinite."""
+    x = torch.rand(2, 1, 28, 28)
+    assert metrics.psnr_db(x, x).tolist() == [100, 100]
+
+
+def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_constant():
+    """It is never dropped from the mean."""
+    x = torch.rand(2, 1, 28, 28)
+    x_hat = x.clone()
+    x_hat[1, 0, 3, 3] = torch.nan
+    constants = [torch.zeros_like(x), torch.full_like(x, 0.5)]
+    scores = metrics.score(x_hat, x, constants)
+    assert scores.failed == [False, True]
+    assert scores.psnr_db[0] == 100
+    assert scores.psnr_db[1] == pytest.approx(float(metrics.psnr_db(constants[0], x)[1]))
+
+
+def test_bca_agrees_with_scipys():
+    """On skewed data, where the plain percentile interval differs."""
+    values = np.random.default_rng(3).exponential(size=50)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1)
+    assert bca(values) == pytest.approx(tuple(theirs.confidence_interval), abs=0.03)
+
+
+def test_bca_covers_the_true_mean_about_95_times_in_100():
+    """Over 200 samples of 40; 3 standard deviations of that count are 9 points."""
+    draw = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        low, high = bca(draw.gamma(2.0, size=40))
+        hits += low <= 2.0 <= high
+    assert 172 <= hits <= 200
+
+
+def test_intervals_of_one_value_and_of_a_perfect_share():
+    """One image has no spread; a perfect share still has an interval."""
+    assert bca([3.0]) == (3.0, 3.0)
+    assert wilson(1.0, 100)[0] < 0.97
+    assert wilson(0.0, 100)[1] > 0.03
+    with pytest.raises(ValueError, match="at least one"):
+        bca([])
+
+
+def test_a_key_forgets_the_spelling_and_nothing_else():
+    """Order, integers and the last bits of a float do not move it; a value does."""
+    assert key_of({"a": 1, "b": [0.3]}) == key_of({"b": [0.30000000000000004], "a": 1.0})
+    assert key_of({"a": 1}) != key_of({"a": 2})
+    assert key_of({"a": 1}) != key_of({"a": True})
+    assert key_of({"a": None}) != key_of({})
+    assert seed_of(0, "a") != seed_of(0, "b")
+    with pytest.raises(TypeError, match="cannot be part of a key"):
+        key_of({"a": object()})
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_an_images_draws_depend_on_its_index_alone(kind):
+    """Alone, among others, in another order: the same; another index, number or purpose: not."""
+    many = getattr(Draws(0, "test", [5, 2, 9]), kind)(torch.zeros(3, 4, 6))
+    alone = getattr(Draws(0, "test", [2]), kind)(torch.zeros(1, 4, 6))
+    assert torch.equal(many[1], alone[0])
+    for other in (Draws(1, "test", [2]), Draws(0, "more", [2]), Draws(0, "test", [2], number=1)):
+        assert not torch.equal(getattr(other, kind)(torch.zeros(1, 4, 6)), alone)
+
+
+def test_draws_have_the_distribution_they_are_named_for():
+    """Kolmogorov-Smirnov at the 0.1 % level over 100 images."""
+    streams = Draws(0, "test", range(100))
+    uniform = streams.uniform(torch.zeros(100, 500)).flatten().numpy()
+    normal = streams.normal(torch.zeros(100, 500)).flatten().numpy()
+    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+    assert stats.kstest(normal, "norm").pvalue > 1e-3

@@ -1,0 +1,113 @@
+"""What W&B is told, read back from its offline file; and that its troubles cost no result."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from privbench import results
+from privbench.tracking import WandbTracker
+
+BLOCK = 32768
+
+
+def read_wandb(path: Path) -> list:
+    """The records of an offline file: a LevelDB log behind a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole, records = path.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        left = BLOCK - at % BLOCK
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", data[at : at + 7])
+        whole += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # whole, or its last part
+            record = Record()
+            record.ParseFromString(whole)
+            records.append(record)
+            whole = b""
+    return records
+
+
+def _history(records: list, name: str) -> list[dict]:
+    import json
+
+    rows = [
+        {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in r.history.item}
+        for r in records
+        if r.HasField("history")
+    ]
+    return [row for row in rows if name in row]
+
+
+def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path):
+    """Attack against steps, training against epochs, each on its own axis; pictures and tags."""
+    code, _, err = privbench("-m", "targets=4", "attack=rmle", f"output_dir={tmp_path}", "tracker=wandb")
+    assert code == 0, err
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    records = read_wandb(path)
+    attack = _history(records, "attack/psnr_db")
+    steps = [row["attack/step"] for row in attack]
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, 500)
+    assert all({"attack/ssim", "attack/objective"} <= set(row) for row in attack)
+    training = _history(records, "victim/loss")
+    assert [row["victim/epoch"] for row in training] == list(range(len(training)))
+    assert training[-1]["victim/accuracy"] > 0.97
+    axes = {r.metric.glob_name: r.metric.step_metric for r in records if r.HasField("metric")}
+    assert axes["attack/*"] == "attack/step"
+    assert axes["victim/*"] == "victim/epoch"
+    run = next(r.run for r in records if r.HasField("run"))
+    (sweep,) = (tmp_path / "sweeps").iterdir()
+    assert run.run_group == sweep.name
+    assert run.job_type == "attack"
+    assert {"digits", "lenet5", "rmle", "dropout", "relu2"} <= set(run.tags)
+    assert _history(records, "reconstructions")
+    summary = {i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update}
+    (stored,) = (tmp_path / "store" / "records").glob("*/record.json")
+    record = results.read(stored)
+    assert float(summary["psnr_db"]) == pytest.approx(record.psnr_db)
+    assert float(summary["floor_ssim"]) == pytest.approx(record.floor["best"]["ssim"])
+    assert next(r.exit.exit_code for r in records if r.HasField("exit")) == 0
+
+
+@pytest.mark.parametrize("call", ["init", "log", "finish"])
+def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
+    privbench, tmp_path, monkeypatch, call
+):
+    """At the start, amid the stream, or at the end."""
+    import wandb
+
+    def broken(*words, **settings):
+        raise OSError(28, "No space left on device")
+
+    owner = wandb if call == "init" else wandb.Run
+    monkeypatch.setattr(owner, call, broken)
+    code, _, err = privbench("targets=4", "attack=blind", f"output_dir={tmp_path}", "tracker=wandb")
+    assert code == 0, err
+    assert err.count("Weights & Biases stops here, the run goes on") == 1
+    assert "No space left" in err
+    (stored,) = (tmp_path / "store" / "records").glob("*/record.json")
+    results.read(stored)
+
+
+def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(privbench, tmp_path, monkeypatch):
+    """The server is a closed port of this machine."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    code, _, err = privbench(
+        "targets=4", "attack=blind", f"output_dir={tmp_path}", "tracker=wandb",
+        "tracker.mode=online", "tracker.init_timeout=3",
+    )
+    assert code == 0, err
+    assert "the run goes on" in err
+    assert len(list((tmp_path / "store" / "records").glob("*/record.json"))) == 1
+
+
+def test_settings_out_of_range_are_refused():
+    """In one line."""
+    with pytest.raises(ValueError, match="tracker.mode=onlin is not known: choose from online"):
+        WandbTracker("p", None, "onlin", ".", 5)
