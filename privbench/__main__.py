@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -17,28 +18,50 @@ PACKAGE = Path(__file__).parent
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
 
 
+FAILED: list[str] = []
+"""One line for each cell of this process that failed."""
+
+
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def run_job(cfg: DictConfig) -> None:
     """One cell; torch and the rest are imported here, so that --help answers at once."""
     from privbench.experiment import run
 
-    run(cfg)
+    try:
+        run(cfg)
+    except Exception as error:  # the other cells of a sweep go on
+        FAILED.append(one_line(error) or type(error).__name__)
+        _tell(error)
 
 
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
+    FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
     OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
-    wants_trace = bool(os.environ.get("HYDRA_FULL_ERROR"))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
+    # errors come here, not to Hydra's own printer
+    wants_trace = os.environ.get("HYDRA_FULL_ERROR", "")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         run_job()
     except KeyboardInterrupt:
-        _leave("stopped", 130)
+        print("privbench: stopped; nothing of the unfinished cell was kept", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
-        if wants_trace or not (line := one_line(error)):
-            raise
-        _leave(line, 1)
+        FAILED.append(str(error))
+        _tell(error)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = wants_trace
+    if FAILED:
+        sys.exit(1)
+
+
+def _tell(error: Exception) -> None:
+    """One line for what a user can mend, the trace for what we should."""
+    line = one_line(error)
+    if not line or os.environ.get("PRIVBENCH_TRACE"):
+        traceback.print_exception(error)
+    print(f"privbench: {line or f'{type(error).__name__}: {error}'}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:
@@ -46,7 +69,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error.__cause__, OmegaConfBaseException) and (key := error.__cause__.full_key):
         parent = error.__cause__.parent_node
         options = sorted(map(str, parent or {}))
-        group, _, name = str(key).rpartition(".")
+        group = str(key).rpartition(".")[0]
         return f"{key} is no option: {group or 'choose'} has {', '.join(options)}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = str(error).split("\nConfig search path:")[0]
@@ -59,11 +82,6 @@ def one_line(error: BaseException) -> str:
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM ends like Ctrl-C: W&B's run is finished, no record is written."""
     raise KeyboardInterrupt
-
-
-def _leave(line: str, code: int) -> NoReturn:
-    print(f"privbench: {line}", file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

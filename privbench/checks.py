@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def number(name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> None:
+def number(
+    name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False
+) -> None:
     """Refuse what is no finite number within ``[low, high]``.
 
     Args:
@@ -58,4 +60,4 @@ def flag(name: str, value: Any) -> None:
         ValueError: naming option and value.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{name}={value} is not known: choose from true, false")
+        raise ValueError(f"{name}={value} is not known: choose from true, false")  # noqa: TRY004 - as all

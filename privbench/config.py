@@ -1,5 +1,6 @@
 """From yaml to objects: the one place that instantiates."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,11 @@ class Cell:
         checks.whole("seed", self.seed, 0, 2**32 - 1)
 
 
+def run_folder() -> Path:
+    """The folder that Hydra made for this run, or for the sweep that it belongs to."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
 def build(cfg: DictConfig) -> Cell:
     """The cell that a composed configuration describes.
 
@@ -87,7 +93,7 @@ def build(cfg: DictConfig) -> Cell:
     indices = config["target_indices"]
     if indices is not None and not isinstance(indices, list):
         raise ValueError(f"target_indices={indices} is no list: type target_indices=[3,2,1]")
-    return Cell(
+    cell = Cell(
         source=_make(config, "dataset"),
         victim=_make(config, "victim"),
         defense=_make(config, "defense"),
@@ -103,10 +109,15 @@ def build(cfg: DictConfig) -> Cell:
         outputs=Path(config["output_dir"]),
         names={group: str(name) for group, name in hydra.runtime.choices.items()},
         overrides=list(hydra.overrides.task),
-        folder=Path(hydra.runtime.output_dir),
+        folder=run_folder(),
         swept=hydra.mode == RunMode.MULTIRUN,
         config=config,
     )
+    try:
+        json.dumps(config, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"a record cannot hold this configuration: {error}") from error
+    return cell
 
 
 def _make(config: Mapping[str, Any], group: str) -> Any:

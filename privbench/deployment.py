@@ -40,4 +40,4 @@ class Deployment:
     def answer(self, v: Tensor) -> Tensor:
         """The cloud's logits ``(N, K, classes)`` for features ``(N, K, *feature_shape)``."""
         logits: Tensor = self.cloud(v.flatten(0, 1))
-        return logits.unflatten(0, v.shape[:2])
+        return logits.view(*v.shape[:2], -1)

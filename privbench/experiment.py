@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from privbench import __version__, metrics, results
-from privbench.config import Cell, build
+from privbench.config import build, run_folder
 from privbench.defenses.none import NoDefense
 from privbench.intervals import bca, wilson
 from privbench.results import SCHEMA, Record
@@ -40,10 +40,9 @@ def run(cfg: DictConfig) -> Record:
         Refused: for bad input, before anything is trained or written.
     """
     clock = Clock()
-    with _refusing():
-        cell = build(cfg)
-    with _leaving_no_empty_folder(cell.folder):
+    with _leaving_no_empty_folder(run_folder()):
         with _refusing():
+            cell = build(cfg)
             stage = Stage.of(cell)
         with cell.tracker.run(**_label(stage)) as tracked:
             victim_seconds = stage.prepare_victim(tracked)
@@ -55,8 +54,8 @@ def run(cfg: DictConfig) -> Record:
                 reconstruct = cell.attack.fit(view)
             v = stage.send(deployment)
             with clock.timing(seconds, "reconstruct"):
-                x_hat = reconstruct(v)
-            record = _record(stage, v, _images(x_hat, stage.x), journal, seconds, clock)
+                x_hat = _images(reconstruct(v), stage.x)
+            record = _record(stage, v, x_hat, journal, seconds, clock)
             places = _write(record, stage, x_hat)
             tracked.finish(_summary(record), {"reconstructions": places["picture"]})
         print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
@@ -143,13 +142,20 @@ def _images(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def _record(
-    stage: Stage, v: Tensor, x_hat: Tensor, journal: Journal, seconds: dict[str, float], clock: Clock
+    stage: Stage,
+    v: Tensor,
+    x_hat: Tensor,
+    journal: Journal,
+    seconds: dict[str, float],
+    clock: Clock,
 ) -> Record:
     cell, facts = stage.cell, dict(journal.facts)
     blind = stage.blind(v, journal)
     constants = [blind[answer] for answer in ("black", "grey", "mean")]
     scores = metrics.score(x_hat, stage.x, constants)
-    floor = {name: metrics.score(answer, stage.x, constants).means() for name, answer in blind.items()}
+    floor = {
+        name: metrics.score(answer, stage.x, constants).means() for name, answer in blind.items()
+    }
     floor["best"] = {m: max(means[m] for means in floor.values()) for m in ("psnr_db", "ssim")}
     means = scores.means()
     correct = stage.usability(cell.defense)

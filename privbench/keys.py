@@ -20,7 +20,9 @@ def canonical(value: Any) -> Any:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
-        return str(value) if abs(value) >= 1e12 and isinstance(value, int) else f"{value + 0.0:.12g}"
+        return (
+            str(value) if abs(value) >= 1e12 and isinstance(value, int) else f"{value + 0.0:.12g}"
+        )
     if isinstance(value, Mapping):
         return {str(name): canonical(value[name]) for name in sorted(value, key=str)}
     if isinstance(value, Sequence):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,15 +38,15 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
     A 7x7 uniform window, sample covariance, data range 1, borders cropped (see ``psnr_db``).
     """
-    return _ssim(x_hat, x, gaussian_kernel=False, kernel_size=WINDOW, k2=_K2)
+    return _ssim(x_hat, x, WINDOW, {"gaussian_kernel": False, "k2": _K2})
 
 
 def ssim_gaussian(x_hat: Tensor, x: Tensor) -> Tensor:
     """Structural similarity as Wang et al. (2004): an 11x11 Gaussian window, sigma 1.5."""
-    return _ssim(x_hat, x, gaussian_kernel=True, kernel_size=11, sigma=1.5)
+    return _ssim(x_hat, x, 11, {"gaussian_kernel": True, "sigma": 1.5})
 
 
-def _ssim(x_hat: Tensor, x: Tensor, *, kernel_size: int, **settings: float | bool) -> Tensor:
+def _ssim(x_hat: Tensor, x: Tensor, kernel_size: int, settings: dict[str, Any]) -> Tensor:
     _, full = structural_similarity_index_measure(
         x_hat,
         x,

@@ -121,7 +121,9 @@ class Record:
                 raise ValueError(f"{name}={score} of a record is not the mean of its images")
         for name, values in self.per_image.items():
             if len(values) != self.targets:
-                raise ValueError(f"per_image.{name} of a record has {len(values)} of {self.targets}")
+                raise ValueError(
+                    f"per_image.{name} of a record has {len(values)} of {self.targets}"
+                )
 
     def to_json(self) -> bytes:
         """The record as a file holds it; NaN and infinities are refused."""

@@ -26,6 +26,7 @@ from privbench.threat import Access, Facts, Journal, View, grant
 from privbench.tracking import Run
 from privbench.victims.split_model import SplitModel
 
+
 @lru_cache(maxsize=1)
 def _load(source: Source, store: Store, watched: bool) -> ImageData:
     """A data set stays in memory from one cell of a sweep to the next."""
@@ -118,15 +119,14 @@ class Stage:
         Returns:
             Seconds that its training took, here or when it was made.
         """
+        live: list[dict[str, float]] = []
+
+        def report(epoch: int, figures: dict[str, float]) -> None:
+            live.append(figures)
+            tracked.log("victim", epoch, **figures)
 
         def train() -> Artefact:
-            began, history = time.perf_counter(), []
-            part = self.data.train
-
-            def report(epoch: int, figures: dict[str, float]) -> None:
-                history.append(figures)
-                tracked.log("victim", epoch, **figures)
-
+            began, part = time.perf_counter(), self.data.train
             self.cell.victim.train(
                 self.model,
                 part.images,
@@ -135,12 +135,11 @@ class Stage:
                 hardware=self.cell.hardware,
                 report=report,
             )
-            facts = {"history": history, "seconds": time.perf_counter() - began}
+            facts = {"history": live, "seconds": time.perf_counter() - began}
             return Artefact(self.model.state_dict(), facts)
 
-        fresh: list[bool] = []
-        kept = self.store.keep("victims", self.victim_recipe, lambda: fresh.append(True) or train())
-        if not fresh:
+        kept = self.store.keep("victims", self.victim_recipe, train)
+        if not live:
             for epoch, figures in enumerate(kept.facts["history"]):
                 tracked.log("victim", epoch, **figures)
         self.model.load_state_dict(dict(kept.tensors))

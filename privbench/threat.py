@@ -7,13 +7,14 @@ White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_I
 import copy
 from collections.abc import Callable, Mapping
 from enum import Flag, auto
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from privbench.deployment import Deployment
 from privbench.defenses.base import Defense
+from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.keys import seed_of
 
@@ -73,7 +74,6 @@ class Keep(Protocol):
 
 def _train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
     train()
-
 
 
 class View:
@@ -183,12 +183,12 @@ def grant(
     with torch.no_grad():
         features = deployment.edge(images[:1])
     makers: dict[str, Callable[[], Any]] = {
-        "edge": lambda: frozen(deployment.edge),
+        "edge": partial(frozen, deployment.edge),
         "fresh_edge": lambda: _fresh(deployment.edge, seed),
         "query": lambda: _Queries(deployment, seed, journal),
         "clean_query": lambda: torch.no_grad()(frozen(deployment.edge).forward),
-        "images": lambda: images.clone(),
-        "labels": lambda: labels.clone(),
+        "images": images.clone,
+        "labels": labels.clone,
         "defense": lambda: deployment.defense,
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
@@ -222,7 +222,7 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, "adversary", "fresh edge"))
             for layer in built.modules():
-                if isinstance(reset := getattr(layer, "reset_parameters", None), Callable):
+                if reset := getattr(layer, "reset_parameters", None):
                     reset()
         return built
 

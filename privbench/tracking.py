@@ -1,11 +1,12 @@
 """Where a run is watched: Weights & Biases, or nowhere. Watching never costs a result."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from privbench import checks
 
@@ -92,9 +93,7 @@ class WandbTracker:
         """Online needs a key: better told now than after a training."""
         if self.mode != "online":
             return
-        import wandb
-
-        if not wandb.api.api_key:
+        if not _has_key():
             raise ValueError(
                 "tracker.mode=online finds no W&B key: run `wandb login`, set WANDB_API_KEY, or "
                 "choose tracker.mode=offline or tracker=none"
@@ -113,9 +112,7 @@ class WandbTracker:
             raise
         run.close(exit_code=0)
 
-    def _start(
-        self, name: str, group: str | None, tags: list[str], config: dict[str, Any]
-    ) -> Any:
+    def _start(self, name: str, group: str | None, tags: list[str], config: dict[str, Any]) -> Any:
         import wandb
 
         # console off: W&B would catch and repeat what the run prints
@@ -126,7 +123,7 @@ class WandbTracker:
         return wandb.init(
             project=self.project,
             entity=self.entity,
-            mode=self.mode,
+            mode=cast(Any, self.mode),
             dir=self.folder,
             name=name,
             group=group,
@@ -138,6 +135,17 @@ class WandbTracker:
         )
 
 
+def _has_key() -> bool:
+    import wandb
+
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return wandb.login(prompt=False)
+    except Exception:  # a key was found, its server was not: the run will warn of that
+        return True
+
+
 class _WandbRun:
     """Hands everything on until the first trouble, which is told once."""
 
@@ -145,31 +153,29 @@ class _WandbRun:
         self._run: Any = None
         self._run = self._try(start)
         for stream, axis in AXES.items():
-            self._do(lambda run, s=stream, a=axis: run.define_metric(f"{s}/{a}", hidden=True))
-            self._do(
-                lambda run, s=stream, a=axis: run.define_metric(f"{s}/*", step_metric=f"{s}/{a}")
-            )
+            self._do("define_metric", f"{stream}/{axis}", hidden=True)
+            self._do("define_metric", f"{stream}/*", step_metric=f"{stream}/{axis}")
 
     def log(self, stream: str, at: int, **figures: float) -> None:
         """Figures against the stream's own axis."""
         named = {f"{stream}/{name}": value for name, value in figures.items()}
-        self._do(lambda run: run.log({f"{stream}/{AXES[stream]}": at, **named}))
+        self._do("log", {f"{stream}/{AXES[stream]}": at, **named})
 
     def finish(self, summary: Mapping[str, Any], pictures: Mapping[str, Path]) -> None:
         """The summary, and each picture as an image."""
         import wandb
 
-        for name, path in pictures.items():
-            self._do(lambda run, n=name, p=path: run.log({n: wandb.Image(str(p))}))
-        self._do(lambda run: run.summary.update(dict(summary)))
+        shown = self._try(lambda: {name: wandb.Image(str(path)) for name, path in pictures.items()})
+        self._do("log", shown)
+        self._try(lambda: self._run and self._run.summary.update(dict(summary)))
 
     def close(self, exit_code: int) -> None:
         """End the run."""
-        self._do(lambda run: run.finish(exit_code=exit_code))
+        self._do("finish", exit_code=exit_code)
 
-    def _do(self, action: Callable[[Any], object]) -> None:
+    def _do(self, method: str, *words: Any, **settings: Any) -> None:
         if self._run is not None:
-            self._try(lambda: action(self._run))
+            self._try(lambda: getattr(self._run, method)(*words, **settings))
 
     def _try(self, action: Callable[[], Any]) -> Any:
         try:

@@ -70,7 +70,7 @@ class Hardware:
 
     def _has_bf16(self) -> bool:
         if self.device.type == "cuda":
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.cpu._is_avx512_bf16_supported())  # no public name says it
 
 
@@ -83,9 +83,7 @@ class Batches:
         order: Where the permutations come from; ``None`` keeps the order of the tensors.
     """
 
-    def __init__(
-        self, *tensors: Tensor, size: int, order: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, *tensors: Tensor, size: int, order: torch.Generator | None = None) -> None:
         self.tensors, self.size, self.order = tensors, size, order
 
     def __len__(self) -> int:
@@ -102,7 +100,7 @@ class Batches:
             yield tuple(tensor[rows] for tensor in self.tensors)
 
 
-class _Epochs(Callback):  # type: ignore[misc]
+class _Epochs(Callback):
     """Hands the metrics of every epoch to a function."""
 
     def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:

@@ -87,8 +87,11 @@ def privbench(
 
     def call(*words: str) -> tuple[int, str, str]:
         GlobalHydra.instance().clear()
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
-        given = [] if any(word.startswith("output_dir=") for word in words) else [f"output_dir={outputs}"]
+        given = (
+            []
+            if any(word.startswith("output_dir=") for word in words)
+            else [f"output_dir={outputs}"]
+        )
         tracker = [] if any(word.startswith("tracker") for word in words) else ["tracker=none"]
         monkeypatch.setattr(sys, "argv", ["privbench", *words, *given, *tracker])
         code = 0

@@ -73,7 +73,7 @@ def test_an_orthogonal_edge_is_inverted_above_60_db():
 def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
     """Dropout of everything: what is left is what was known before."""
     x = _scenes(8)
-    x_hat, _, aux = _attacked(attack, _lenet_edge("relu2"), x, Dropout(rate=1.0))
+    x_hat, _, _ = _attacked(attack, _lenet_edge("relu2"), x, Dropout(rate=1.0))
     best = float(metrics.psnr_db(x.mean(0, keepdim=True).expand_as(x), x).mean())
     assert float(metrics.psnr_db(x_hat, x).mean()) <= best + 1e-4
     assert x_hat.isfinite().all()
@@ -140,7 +140,8 @@ def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
     """Sixteen noisy copies tell more than one."""
     x, attack = _scenes(6), RMLE(steps=200)
     one, sixteen = (
-        _attacked(attack, _lenet_edge("conv1"), x, Gaussian(sigma=0.5), copies)[0] for copies in (1, 16)
+        _attacked(attack, _lenet_edge("conv1"), x, Gaussian(sigma=0.5), copies)[0]
+        for copies in (1, 16)
     )
     assert metrics.psnr_db(sixteen, x).mean() > metrics.psnr_db(one, x).mean() + 1
 
@@ -189,8 +190,13 @@ def test_the_class_mean_follows_the_clouds_prediction():
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     attack = Blind("class_mean")
     view = grant(
-        Deployment(edge, NoDefense(), cloud), images, labels, attack.access,
-        split="input", seed=0, journal=SilentJournal(),
+        Deployment(edge, NoDefense(), cloud),
+        images,
+        labels,
+        attack.access,
+        split="input",
+        seed=0,
+        journal=SilentJournal(),
     )
     v = torch.zeros(2, 1, 1, 2, 5)
     v[0, ..., 0, 1] = 1  # class 1
@@ -213,8 +219,13 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
         v = deployment.transmit(on, Draws(0, "transmission", range(16)))
         attack = RMLE(steps=500)
         view = grant(
-            deployment, on, torch.zeros(16), attack.access,
-            split="relu2", seed=0, journal=SilentJournal(),
+            deployment,
+            on,
+            torch.zeros(16),
+            attack.access,
+            split="relu2",
+            seed=0,
+            journal=SilentJournal(),
         )
         scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
     assert scores[0] == pytest.approx(scores[1], abs=0.1)

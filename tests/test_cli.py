@@ -18,7 +18,10 @@ from tests.conftest import ROOT
 def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "privbench", *words],
-        env={**os.environ, **env}, capture_output=True, text=True, check=False,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -53,7 +56,9 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
 def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, tmp_path):
     """Alone and in another order a cell gives the same numbers."""
     words = ["attack=rmle,blind", "defense.rate=0.1,0.6", "attack.answer=mean", "targets=5"]
-    code, _, shown = privbench("-m", *words[:2], "targets=5", f"output_dir={tmp_path}", "tracker=none")
+    code, _, shown = privbench(
+        "-m", *words[:2], "targets=5", f"output_dir={tmp_path}", "tracker=none"
+    )
     assert code == 0, shown
     swept = {path: results.read(path) for path in _records(tmp_path)}
     assert len(swept) == 4
@@ -61,7 +66,9 @@ def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, tmp_path):
     listed = [json.loads(line) for line in cells.read_text().splitlines()]
     assert {line["key"] for line in listed} == {path.parent.name for path in swept}
     assert all(line["state"] == "done" for line in listed)
-    assert privbench("attack=rmle", "defense.rate=0.6", "targets=5", f"output_dir={tmp_path}")[0] == 0
+    assert (
+        privbench("attack=rmle", "defense.rate=0.6", "targets=5", f"output_dir={tmp_path}")[0] == 0
+    )
     for path, record in swept.items():
         assert results.read(path).per_image == record.per_image
     assert len(_records(tmp_path)) == 4
@@ -96,7 +103,10 @@ BAD = [
     (["targetz=5"], "targetz is no option.*target_indices, targets"),
     (["split=conv9"], "split=conv9 is not known: choose from input, conv1, relu1"),
     (["split=fc3"], "split=fc3 is not known"),
-    (["defense.rate=1.5"], "defense.rate=1.5 is out of range: choose a number of at least 0 and at most 1"),
+    (
+        ["defense.rate=1.5"],
+        "defense.rate=1.5 is out of range: choose a number of at least 0 and at most 1",
+    ),
     (["defense.rate=-0.1"], "defense.rate=-0.1 is out of range"),
     (["defense.rate=nan"], "defense.rate=nan is out of range"),
     (["defense.site=middle"], "defense.site=middle is not known: choose from features, input"),
@@ -143,11 +153,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(privbench, tmp_path, monkeypat
 def test_what_hydra_can_answer_needs_no_torch(words):
     """So it answers at once: nothing heavy is imported."""
     code = (
-        "import sys; from privbench.__main__ import main; sys.argv[1:] = {!r}\n"
+        f"import sys; from privbench.__main__ import main; sys.argv[1:] = {words!r}\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'torchvision', 'pytorch_lightning', 'torchmetrics', 'wandb',"
         " 'matplotlib') if m in sys.modules])"
-    ).format(words)
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -189,7 +199,7 @@ def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, code):
     assert run.stat().st_size > 1000
 
 
-ATTACK = '''
+ATTACK = """
 from dataclasses import dataclass
 import torch
 from privbench.threat import Access
@@ -209,9 +219,9 @@ class Level:
             raise ValueError(f"attack=mine cannot be fed features of shape {feature_shape}")
 
     def fit(self, view):
-        value = torch.nan if self.fail == "nan" else self.level
+        value = torch.nan if self.fail == "burst" else self.level
         return lambda v: torch.full((len(v), *view.image_shape), value)
-'''
+"""
 
 
 @pytest.fixture
@@ -234,12 +244,14 @@ def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, tmp
 
 def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, mine, tmp_path):
     """And scored as the worst constant answer; the record is whole."""
-    code, out, err = privbench(*mine, "attack.fail=nan", f"output_dir={tmp_path}")
+    code, out, err = privbench(*mine, "attack.fail=burst", f"output_dir={tmp_path}")
     assert code == 0, err
     (path,) = _records(tmp_path)
     record = results.read(path)
     assert record.failed == 5
-    assert record.psnr_db <= min(record.floor[n]["psnr_db"] for n in ("black", "grey", "mean")) + 1e-6
+    assert (
+        record.psnr_db <= min(record.floor[n]["psnr_db"] for n in ("black", "grey", "mean")) + 1e-6
+    )
     assert "5 of 5 not finite" in out
 
 

@@ -31,7 +31,9 @@ def test_a_yaml_says_what_it_is_and_names_every_field(group, name):
     assert path.read_text().startswith("# "), "the first line says what it is"
     config = OmegaConf.load(path)
     module, _, kind = config["_target_"].rpartition(".")
-    fields = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), kind))}
+    fields = {
+        field.name for field in dataclasses.fields(getattr(importlib.import_module(module), kind))
+    }
     assert set(config) - {"_target_", "defaults"} == fields
 
 
@@ -81,7 +83,9 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, comp
     record = run(cfg)
     folder = Path(outputs) / "store" / "records" / record.key
     assert {path.name for path in folder.iterdir()} == {
-        "record.json", "reconstructions.png", "images.safetensors",
+        "record.json",
+        "reconstructions.png",
+        "images.safetensors",
     }
     assert results.read(folder) == dataclasses.replace(
         record, **json.loads(json.dumps({"config": record.config}))
@@ -97,7 +101,10 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, comp
 def test_a_data_sets_parts_are_disjoint_and_in_range(name, stage):
     """Victim's, adversary's and test images share none."""
     data = stage(f"dataset={name}").data
-    seen = [{image.numpy().tobytes() for image in part.images} for part in (data.train, data.aux, data.test)]
+    seen = [
+        {image.numpy().tobytes() for image in part.images}
+        for part in (data.train, data.aux, data.test)
+    ]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
     for part in (data.train, data.aux, data.test):
         assert float(part.images.min()) >= 0
@@ -108,7 +115,9 @@ def test_a_data_sets_parts_are_disjoint_and_in_range(name, stage):
 
 def test_auxiliary_images_can_be_the_victims_own_or_noise(stage):
     """The victim stays the same, so that the rows of a table share it."""
-    disjoint, same, noise = (stage(f"dataset.aux={aux}").data for aux in ("disjoint", "train", "noise"))
+    disjoint, same, noise = (
+        stage(f"dataset.aux={aux}").data for aux in ("disjoint", "train", "noise")
+    )
     assert disjoint.train.fingerprint == same.train.fingerprint == noise.train.fingerprint
     own = {image.numpy().tobytes() for image in same.train.images}
     assert all(image.numpy().tobytes() in own for image in same.aux.images)

@@ -30,10 +30,14 @@ def _folder(root: Path, classes=("cat", "dog"), train=6, test=3, kind="png") -> 
     return root
 
 
-def _source(root: Path | None, **changes) -> ImageFolder:
+def _source(folder: Path | None, **changes) -> ImageFolder:
     settings = {
-        "name": "image_folder", "root": root and str(root), "shape": (3, 32, 32),
-        "skip_unreadable": False, "aux": "disjoint", "aux_images": 2,
+        "name": "image_folder",
+        "root": folder and str(folder),
+        "shape": (3, 32, 32),
+        "skip_unreadable": False,
+        "aux": "disjoint",
+        "aux_images": 2,
     }
     return ImageFolder(**{**settings, **changes})
 
@@ -90,7 +94,9 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
     root = _folder(tmp_path / "photos")
     broken = root / "train" / "dog" / "03.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    with pytest.raises(ValueError, match=f"{broken} does not read as a picture .*skip_unreadable=true"):
+    with pytest.raises(
+        ValueError, match=f"{broken} does not read as a picture .*skip_unreadable=true"
+    ):
         _load(_source(root), tmp_path)
     data = _load(_source(root, skip_unreadable=True), tmp_path)
     assert data.notes == {"skipped": 1}

@@ -36,16 +36,18 @@ def _history(records: list, name: str) -> list[dict]:
     import json
 
     rows = [
-        {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in r.history.item}
+        {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in r.history.item}
         for r in records
         if r.HasField("history")
     ]
-    return [row for row in rows if name in row]
+    return [row for row in rows if any(key.startswith(name) for key in row)]
 
 
 def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path):
     """Attack against steps, training against epochs, each on its own axis; pictures and tags."""
-    code, _, err = privbench("-m", "targets=4", "attack=rmle", f"output_dir={tmp_path}", "tracker=wandb")
+    code, _, err = privbench(
+        "-m", "targets=4", "attack=rmle", f"output_dir={tmp_path}", "tracker=wandb"
+    )
     assert code == 0, err
     (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     records = read_wandb(path)
@@ -66,7 +68,9 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path)
     assert run.job_type == "attack"
     assert {"digits", "lenet5", "rmle", "dropout", "relu2"} <= set(run.tags)
     assert _history(records, "reconstructions")
-    summary = {i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update}
+    summary = {
+        i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
+    }
     (stored,) = (tmp_path / "store" / "records").glob("*/record.json")
     record = results.read(stored)
     assert float(summary["psnr_db"]) == pytest.approx(record.psnr_db)
@@ -94,13 +98,19 @@ def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
     results.read(stored)
 
 
-def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(privbench, tmp_path, monkeypatch):
+def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(
+    privbench, tmp_path, monkeypatch
+):
     """The server is a closed port of this machine."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     code, _, err = privbench(
-        "targets=4", "attack=blind", f"output_dir={tmp_path}", "tracker=wandb",
-        "tracker.mode=online", "tracker.init_timeout=3",
+        "targets=4",
+        "attack=blind",
+        f"output_dir={tmp_path}",
+        "tracker=wandb",
+        "tracker.mode=online",
+        "tracker.init_timeout=3",
     )
     assert code == 0, err
     assert "the run goes on" in err

@@ -1,4 +1,4 @@
-"""Regularised maximum likelihood estimation (rMLE), the white-box attack of He et al. section III-A."""
+"""Regularised maximum likelihood estimation (rMLE), white-box, He et al. section III-A."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from privbench.attacks.parts.priors import total_variation
 from privbench.threat import Access, View
 
 STARTS = ("black", "grey", "random", "dark")
-OBJECTIVES = {"profile": Profile, "squared": Squared}
+OBJECTIVES: Mapping[str, type[Profile] | type[Squared]] = {"profile": Profile, "squared": Squared}
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ class RMLE:
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
         _ = self._descent
-        named = isinstance(self.tv_weight, Mapping)
-        weights = dict(self.tv_weight) if named else {"default": self.tv_weight}
-        for name, value in weights.items():
-            checks.number(f"attack.tv_weight.{name}" if named else "attack.tv_weight", value, 0)
-        if "default" not in weights:
-            raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
+        if isinstance(self.tv_weight, Mapping):
+            for name, value in self.tv_weight.items():
+                checks.number(f"attack.tv_weight.{name}", value, 0)
+            if "default" not in self.tv_weight:
+                raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
+        else:
+            checks.number("attack.tv_weight", self.tv_weight, 0)
         checks.number("attack.resolution_last", self.resolution_last, 0, above=True)
         checks.number("attack.resolution", self.resolution, self.resolution_last)
         checks.number("attack.tv_beta", self.tv_beta, 0, above=True)

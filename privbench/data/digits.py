@@ -40,7 +40,9 @@ class Digits:
 
         held = load_digits()
         small = torch.from_numpy(held.images).float()[:, None] / 16
-        large = F.interpolate(small, size=(self.size, self.size), mode="bicubic", align_corners=False)
+        large = F.interpolate(
+            small, size=(self.size, self.size), mode="bicubic", align_corners=False
+        )
         images = (large.clamp(0, 1) * 255).round().to(torch.uint8)
         labels = torch.from_numpy(held.target).long()
         order = torch.tensor(stratified(labels, np.random.default_rng([DEALT, 2])))

@@ -1,7 +1,7 @@
 """What every data source ends in, and how its images are dealt out."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,7 +82,7 @@ class ImageData:
         return balanced(self.test.labels, generator)[:count]
 
 
-class Source(Protocol):
+class Source(Hashable, Protocol):
     """A frozen dataclass that reads one data set."""
 
     @property
@@ -158,8 +158,8 @@ def deal(
         parts[1] = _rows(training, kept[:wanted])
     elif aux == "noise":
         parts[1] = _noise(images.shape[1:], wanted, len(classes))
-    ready = [_ready(classes, *part) for part in parts]
-    return ImageData(tuple(classes), *ready, notes or {})
+    train, given_part, tested_part = (_ready(classes, *part) for part in parts)
+    return ImageData(tuple(classes), train, given_part, tested_part, notes or {})
 
 
 def _ready(classes: Sequence[str], images: Tensor, labels: Tensor) -> Part:

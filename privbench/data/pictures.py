@@ -67,13 +67,16 @@ def read_folders(
         tensors, skipped = {}, 0
         for half, files in zip(HALVES, listed, strict=True):
             pixels = _decode([path for _, path, _ in files], shape, watched, skip_unreadable)
-            good = [row for row, picture in enumerate(pixels) if picture is not None]
-            skipped += len(pixels) - len(good)
-            if not good:
+            read = [
+                (picture, classes.index(label))
+                for picture, (label, _, _) in zip(pixels, files, strict=True)
+                if picture is not None
+            ]
+            skipped += len(pixels) - len(read)
+            if not read:
                 raise ValueError(f"{root / half} holds no readable picture")
-            labels = [classes.index(files[row][0]) for row in good]
-            tensors[f"{half}.images"] = torch.from_numpy(np.stack([pixels[row] for row in good]))
-            tensors[f"{half}.labels"] = torch.tensor(labels)
+            tensors[f"{half}.images"] = torch.from_numpy(np.stack([picture for picture, _ in read]))
+            tensors[f"{half}.labels"] = torch.tensor([label for _, label in read])
         return Artefact(tensors, {"skipped": skipped})
 
     kept = store.keep("pictures", recipe, decode)

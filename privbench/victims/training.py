@@ -84,13 +84,11 @@ class Victim:
         epochs = max(self.epochs, -(-self.least_steps // len(batches)))
         module = Classifier(model.train(), self, steps=epochs * len(batches), generator=order)
         precision = hardware.precision(self.precision)
-        fit(
-            module, batches, epochs=epochs, hardware=hardware, precision=precision, report=report
-        )
+        fit(module, batches, epochs=epochs, hardware=hardware, precision=precision, report=report)
         model.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
-class Classifier(lightning.LightningModule):  # type: ignore[misc]
+class Classifier(lightning.LightningModule):
     """Cross-entropy on a victim's logits."""
 
     def __init__(

@@ -114,8 +114,7 @@ class _Run:
         self.least = torch.full((len(start),), math.inf, device=start.device)
         # tensors, so that a captured graph sees their new values
         self.rate, self.resolution, self.last = (
-            torch.tensor(value, device=start.device)
-            for value in (settings.lr, last, last)
+            torch.tensor(value, device=start.device) for value in (settings.lr, last, last)
         )
         self.optimiser = torch.optim.Adam(
             [self.x],

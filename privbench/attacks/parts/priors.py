@@ -1,6 +1,5 @@
 """What an adversary believes of images before it sees any features."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
