@@ -160,7 +160,8 @@ def picture(originals: Images, recovered: Images) -> bytes:
         recovered: The same shape.
     """
     rows = [np.concatenate(list(images[:COLUMNS]), axis=2) for images in (originals, recovered)]
-    sheet = np.concatenate(rows, axis=1).transpose(1, 2, 0)
+    line = np.full((*rows[0].shape[:1], 1, rows[0].shape[2]), 128, np.uint8)
+    sheet = np.concatenate([rows[0], line, rows[1]], axis=1).transpose(1, 2, 0)
     image = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
     zoom = max(1, 64 // originals.shape[-1])
     buffer = io.BytesIO()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,9 +53,9 @@ class TorchvisionSource:
             held = kind(str(self.folder), train=train, download=False)
         except RuntimeError:
             held = self._download(kind, train, alternative)
-        images = torch.from_numpy(np.array(held.data))
+        images = torch.as_tensor(held.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-        labels = torch.as_tensor(np.array(held.targets)).long()
+        labels = torch.as_tensor(held.targets).long()
         return [str(name) for name in held.classes], (images, labels)
 
     def _download(self, kind: Callable[..., Any], train: bool, alternative: str) -> Any:

@@ -61,7 +61,7 @@ class Victim:
             ValueError: for images that are too small.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "victim initialisation"))
+            torch.manual_seed(seed_of(seed, "initialisation"))
             return self.model(shape, classes)
 
     def train(
@@ -78,7 +78,7 @@ class Victim:
 
         ``report`` gets ``loss`` and ``accuracy`` over each epoch's training batches.
         """
-        order = torch.Generator().manual_seed(seed_of(seed, "victim training"))
+        order = torch.Generator().manual_seed(seed_of(seed, "training"))
         device = hardware.device
         batches = Batches(images.to(device), labels.to(device), size=self.batch, order=order)
         epochs = max(self.epochs, -(-self.least_steps // len(batches)))
