@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from privbench import results
 from tests.conftest import ROOT
+from tests.test_tracking import read_wandb
 
 
 def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -178,25 +179,31 @@ def test_the_shell_completes_groups_and_options():
     assert done.stdout.split() == ["attack=rmle", "attack=rmle_paper"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
-def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, code):
-    """Ctrl-C or SIGTERM amid the attack: W&B's run is finished, no traceback, no record."""
-    words = [f"output_dir={tmp_path}", "attack.steps=1000000", "targets=5"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("amid", ["training", "attack"])
+def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
+    """Ctrl-C or SIGTERM: one line, W&B's run is finished, no record, no victim half trained."""
+    long = "attack.steps=1000000" if amid == "attack" else "victim.epochs=100000"
+    words = [f"output_dir={tmp_path}", long, "targets=5"]
     job = subprocess.Popen(
         [sys.executable, "-m", "privbench", *words], stderr=subprocess.PIPE, text=True
     )
-    while not list((tmp_path / "store" / "victims").glob("*.json")):
+    pattern = "*.json" if amid == "attack" else "*.lock"
+    while not list((tmp_path / "store").glob(f"victims/{pattern}")):
         time.sleep(0.1)
         assert job.poll() is None
-    time.sleep(2)
+    time.sleep(3)
     job.send_signal(number)
-    _, err = job.communicate(timeout=30)
-    assert job.returncode == code
-    assert "Traceback" not in err
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert err.startswith("privbench: stopped")
+    assert len(err.splitlines()) == 1
     assert _records(tmp_path) == []
     assert not list((tmp_path / "runs").glob("*"))
+    kept = [path.suffix for path in (tmp_path / "store" / "victims").iterdir()]
+    assert (".safetensors" in kept) == (amid == "attack")
     (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    assert run.stat().st_size > 1000
+    assert any(record.HasField("exit") for record in read_wandb(run))
 
 
 ATTACK = """

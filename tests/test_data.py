@@ -11,6 +11,7 @@ from PIL import Image
 
 from privbench.data import pictures
 from privbench.data.cifar10 import Cifar10
+from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
 from privbench.data.mnist import Mnist
 from privbench.store import Store
@@ -164,3 +165,26 @@ def test_mnist_is_read_in_its_published_order(tmp_path):
     assert data.choose(64, None, seed=0)[:20] == chosen
     assert data.choose(20, None, seed=1) != chosen
     assert torch.equal(data.test.images[0], (data.test.images[0] * 255).round() / 255)
+
+
+def _idx(values: np.ndarray) -> bytes:
+    """An array as an idx file holds it."""
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    return head + values.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(("source", "folder"), [(Mnist, "MNIST"), (FashionMnist, "FashionMNIST")])
+def test_torchvisions_files_are_read_where_they_lie(tmp_path, source, folder):
+    """Small ones of the same layout, written here; nothing is downloaded."""
+    raw = tmp_path / folder / "raw"
+    raw.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for half, count in (("train", 60), ("t10k", 20)):
+        images = draw.integers(256, size=(count, 28, 28))
+        (raw / f"{half}-images-idx3-ubyte").write_bytes(_idx(images))
+        (raw / f"{half}-labels-idx1-ubyte").write_bytes(_idx(np.arange(count) % 10))
+    data = _load(source("any", str(tmp_path), "disjoint", 20), tmp_path)
+    assert (len(data.train), len(data.aux), len(data.test)) == (40, 20, 20)
+    assert data.shape == (1, 28, 28)
+    assert torch.equal(data.test.images[:, 0] * 255, torch.from_numpy(images).float())
+    assert len(data.classes) == 10
