@@ -38,7 +38,7 @@ def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
-    OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
+    register_resolvers()
     # errors come here, not to Hydra's own printer
     wants_trace = os.environ.get("HYDRA_FULL_ERROR", "")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -49,16 +49,40 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         FAILED.append(str(error))
-        _tell(error)
+        _tell(error, "the configuration does not compose: ")
     finally:
         os.environ["HYDRA_FULL_ERROR"] = wants_trace
     if FAILED:
         sys.exit(1)
 
 
-def _tell(error: Exception) -> None:
-    """One line for what a user can mend, the trace for what we should."""
+def register_resolvers() -> None:
+    """What the yaml files ask of the program: where it lies, and whether a folder is one."""
+    OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
+    OmegaConf.register_new_resolver("privbench_folder", _folder, replace=True)
+
+
+def _folder(name: object) -> str:
+    """Refused before Hydra makes it."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"output_dir={name} is no folder: type output_dir=FOLDER")
+    return name
+
+
+def _tell(error: Exception, before: str = "") -> None:
+    """One line for what a user can mend, the trace for what we should.
+
+    Args:
+        error: Of a job, or of Hydra before any job.
+        before: Words for an error of Hydra's that names no more than a value.
+    """
     line = one_line(error)
+    if before and not line and isinstance(error, ValueError):
+        line = before + " ".join(str(error).split())
+    elif before and isinstance(error, OSError) and not isinstance(error, HydraException):
+        # Hydra makes a run's folder before the job begins
+        reason = f"{error.strerror}: {error.filename}"
+        line = f"output_dir cannot be written ({reason}): type output_dir=FOLDER"
     if not line or os.environ.get("PRIVBENCH_TRACE"):
         traceback.print_exception(error)
     print(f"privbench: {line or f'{type(error).__name__}: {error}'}", file=sys.stderr)
@@ -68,9 +92,10 @@ def one_line(error: BaseException) -> str:
     """What a user can mend, in one line that names the value and the choices; else nothing."""
     if isinstance(error.__cause__, OmegaConfBaseException) and (key := error.__cause__.full_key):
         parent = error.__cause__.parent_node
-        options = sorted(map(str, parent or {}))
+        options = sorted({str(name) for name in parent or {}} - {"hydra", "_target_"})
         group = str(key).rpartition(".")[0]
-        return f"{key} is no option: {group or 'choose'} has {', '.join(options)}"
+        choices = f"{group} has" if group else "choose from"
+        return f"{key} is no option: {choices} {', '.join(options)}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = str(error).split("\nConfig search path:")[0]
         return " ".join(text.replace("\n\t", ", ").replace(":, ", ": ").split())

@@ -38,7 +38,7 @@ def whole(name: str, value: Any, low: int, high: float = math.inf) -> None:
     """
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return
-    end = "" if math.isinf(high) else f" to {high:g}"
+    end = "" if math.isinf(high) else f" to {int(high)}"
     raise ValueError(f"{name}={value} is out of range: choose a whole number from {low}{end}")
 
 
@@ -51,6 +51,16 @@ def choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ValueError(f"{name}={value} is not known: choose from {', '.join(map(str, choices))}")
+
+
+def text(name: str, value: Any) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        ValueError: naming option and value.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name}={value} is no text: type {name}=TEXT")
 
 
 def flag(name: str, value: Any) -> None:

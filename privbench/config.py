@@ -74,6 +74,13 @@ class Cell:
         checks.whole("seed", self.seed, 0, 2**32 - 1)
 
 
+GROUPS = ("dataset", "victim", "defense", "attack", "trainer", "tracker")
+OPTIONS = {
+    *GROUPS, "split", "targets", "target_indices", "transmissions", "accuracy_draws", "seed",
+    "output_dir",
+}  # fmt: skip
+
+
 def run_folder() -> Path:
     """The folder that Hydra made for this run, or for the sweep that it belongs to."""
     return Path(HydraConfig.get().runtime.output_dir)
@@ -89,6 +96,8 @@ def build(cfg: DictConfig) -> Cell:
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from error
+    if unknown := set(config) - OPTIONS:
+        raise ValueError(f"{', '.join(sorted(unknown))} is no option: see --help")
     hydra = HydraConfig.get()
     indices = config["target_indices"]
     if indices is not None and not isinstance(indices, list):
@@ -121,13 +130,14 @@ def build(cfg: DictConfig) -> Cell:
 
 
 def _make(config: Mapping[str, Any], group: str) -> Any:
-    node = config[group]
+    node = config.get(group)
     if not isinstance(node, dict) or "_target_" not in node:
-        raise ValueError(f"{group}={node} is no option of conf/{group}: it has no _target_")
+        raise ValueError(f"{group}={node} is no option of conf/{group}: type {group}=NAME")
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
             raise cause from error
-        raise ValueError(f"{group}: {' '.join(str(error).split())}") from error
+        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        raise ValueError(f"{group} cannot be built: {' '.join(reason.split())}") from error

@@ -1,7 +1,8 @@
 """One sweep point told as a story: a deployment is built, attacked, scored and recorded."""
 
 import json
-import shutil
+import logging
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,12 +21,14 @@ from privbench import __version__, metrics, results
 from privbench.config import build, run_folder
 from privbench.defenses.none import NoDefense
 from privbench.intervals import bca, wilson
+from privbench.keys import seed_of
 from privbench.results import SCHEMA, Record
 from privbench.stage import Stage
 from privbench.store import write_atomically
 from privbench.threat import ADAPTIVE
 from privbench.tracking import Run
 
+LOG = logging.getLogger(__name__)
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
@@ -50,15 +53,17 @@ def run(cfg: DictConfig) -> Record:
             journal = Journal(stage.x, tracked)
             view = stage.view(deployment, cell.attack.access, journal)
             seconds = {"victim": victim_seconds}
-            with clock.timing(seconds, "fit"):
+            with clock.timing(seconds, "fit"), _own_streams(seed_of(cell.seed, "fit")):
                 reconstruct = cell.attack.fit(view)
             v = stage.send(deployment)
-            with clock.timing(seconds, "reconstruct"):
+            LOG.info("%s reconstructs %d images", cell.names["attack"], len(v))
+            own = _own_streams(seed_of(cell.seed, "reconstruct"))
+            with clock.timing(seconds, "reconstruct"), own:
                 x_hat = _images(reconstruct(v), stage.x)
             record = _record(stage, v, x_hat, journal, seconds, clock)
             places = _write(record, stage, x_hat)
+            print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
             tracked.finish(_summary(record), {"reconstructions": places["picture"]})
-        print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
         return record
 
 
@@ -125,8 +130,34 @@ class Journal:
         self.tracked.log("attack", n, **scalars)
 
     def note(self, **facts: Any) -> None:
-        """Keep facts for the record."""
-        self.facts.update(facts)
+        """Keep facts for the record, in a form that it can hold."""
+        self.facts.update({name: _plain(fact) for name, fact in facts.items()})
+
+
+def _plain(fact: Any) -> Any:
+    """A fact as json holds it: an attack's odd note must not cost the record."""
+    if isinstance(fact, Tensor | np.ndarray | np.generic):
+        fact = fact.tolist()
+    try:
+        return json.loads(json.dumps(fact, allow_nan=False))
+    except (TypeError, ValueError):
+        return str(fact)
+
+
+@contextmanager
+def _own_streams(seed: int) -> Iterator[None]:
+    """Fence the global generators: an attack's use of them depends on nothing that came before."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 def _images(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -138,7 +169,9 @@ def _images(x_hat: Tensor, x: Tensor) -> Tensor:
     if not isinstance(x_hat, Tensor) or x_hat.shape != x.shape:
         got = tuple(x_hat.shape) if isinstance(x_hat, Tensor) else type(x_hat).__name__
         raise TypeError(f"the attack returned {got} where images {tuple(x.shape)} are due")
-    return x_hat.detach().to(x).clamp(0, 1)
+    x_hat = x_hat.detach().to(x)
+    # clamped, an infinity would pass for a white pixel
+    return torch.where(x_hat.isfinite(), x_hat.clamp(0, 1), torch.nan)
 
 
 def _record(
@@ -206,6 +239,7 @@ def _record(
 def _write(record: Record, stage: Stage, x_hat: Tensor) -> dict[str, Path]:
     """The record and its pictures; the record last, so that what is there is whole."""
     record.validate()
+    text = record.to_json()
     folder = stage.store.root / "records" / record.key
     folder.mkdir(parents=True, exist_ok=True)
     originals, recovered = (
@@ -215,14 +249,14 @@ def _write(record: Record, stage: Stage, x_hat: Tensor) -> dict[str, Path]:
     places = {"picture": folder / "reconstructions.png", "record": folder / "record.json"}
     write_atomically(folder / "images.safetensors", results.images_file(originals, recovered))
     write_atomically(places["picture"], results.picture(originals, recovered))
-    write_atomically(places["record"], record.to_json())
+    write_atomically(places["record"], text)
     cell = stage.cell
     if cell.swept:
         line = {"overrides": record.overrides, "key": record.key, "state": "done"}
         with (cell.folder / "cells.jsonl").open("a") as cells:
             cells.write(json.dumps(line) + "\n")
     else:
-        shutil.copyfile(places["record"], cell.folder / "record.json")
+        write_atomically(cell.folder / "record.json", text)
     return places
 
 

@@ -51,8 +51,12 @@ def _resampled_means(x: NDArray[np.float64], generator: np.random.Generator) -> 
     if len(distinct) < len(x) / 2:
         drawn = generator.multinomial(len(x), counts / len(x), size=RESAMPLES)
         return np.asarray(drawn @ distinct / len(x))
-    picked = generator.integers(len(x), size=(RESAMPLES, len(x)))
-    return np.asarray(x[picked].mean(1))
+    at_once = max(1, 4_000_000 // len(x))  # what fits a few MiB
+    means = [
+        x[generator.integers(len(x), size=(min(at_once, RESAMPLES - begin), len(x)))].mean(1)
+        for begin in range(0, RESAMPLES, at_once)
+    ]
+    return np.concatenate(means)
 
 
 def wilson(share: float, count: int) -> Interval:

@@ -102,21 +102,20 @@ def score(x_hat: Tensor, x: Tensor, constants: Sequence[Tensor]) -> Scores:
     return Scores(**columns, failed=failed.tolist())
 
 
-def correct(
-    classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor, batch: int = 1000
-) -> Tensor:
+def correct(classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor) -> Tensor:
     """Share of right answers for each image.
 
     Args:
         classify: Images ``(B, C, H, W)`` and their numbers to logits ``(B, K, classes)``.
         images: ``(N, C, H, W)``.
         labels: ``(N,)``.
-        batch: Images at a time.
 
     Returns:
         ``(N,)`` in [0, 1]: over the K answers of an image.
     """
     shares = []
+    # a thousand CIFAR images at a time, fewer of larger ones
+    batch = max(1, 3_072_000 // max(3072, images[0].numel()))
     for begin in range(0, len(images), batch):
         rows = range(begin, min(begin + batch, len(images)))
         answers = classify(images[begin : rows.stop], rows).argmax(2)

@@ -56,7 +56,9 @@ class Record:
         lift: Score less the best blind one, by metric.
         per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``failed``.
         failed: Reconstructions that were not finite, scored as the worst constant answer.
-        converged: Share of images whose objective had settled; null where there is none.
+        converged: Share of images whose objective (for ``profile`` its exponential, ED's scale)
+            fell by under 1 % of its initial value over the second half of the steps; null where
+            there is none. It says that the steps sufficed, not that the minimum is the best one.
         notes: What the attack told of itself.
         queries: Answers of the edge that the attack asked for.
         seconds: ``victim``, ``fit``, ``reconstruct``, ``total``.
@@ -184,6 +186,8 @@ def table(record: Record, places: Mapping[str, Path]) -> str:
         return f"95 % [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
 
     defense = f"{record.defense} {record.strength:g} on {record.site}"
+    if record.strength == 0:
+        defense = "no defense"
     if record.transmissions > 1:
         defense += f", sent {record.transmissions} times"
     rights = ", ".join(record.access).lower() or "no right at all"
@@ -211,5 +215,7 @@ def table(record: Record, places: Mapping[str, Path]) -> str:
         troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
     if troubles:
         rows.append(("beware", "; ".join(troubles)))
-    rows += [(name, str(path)) for name, path in places.items()]
+    here = Path.cwd()
+    for name, path in places.items():
+        rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))
     return "\n".join(f"  {name:<10}{text}" for name, text in rows)

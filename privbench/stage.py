@@ -1,5 +1,6 @@
 """Everything an experiment stands on: data, targets, a victim to train or load, its deployment."""
 
+import logging
 import os
 import tempfile
 import time
@@ -25,6 +26,8 @@ from privbench.store import Artefact, Store
 from privbench.threat import Access, Facts, Journal, View, grant
 from privbench.tracking import Run
 from privbench.victims.split_model import SplitModel
+
+LOG = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
@@ -86,9 +89,10 @@ class Stage:
     def victim_recipe(self) -> dict[str, Any]:
         """What the victim's weights depend on."""
         hardware, victim = self.cell.hardware, self.cell.victim
+        recipe = self.cell.config["victim"]
         return {
             "schema": SCHEMA,
-            "victim": self.cell.config["victim"],
+            "victim": {k: v for k, v in recipe.items() if k not in ("name", "precision")},
             "images": self.data.train.fingerprint,
             "seed": self.cell.seed,
             "device": self.device.type,
@@ -98,18 +102,18 @@ class Stage:
     @property
     def key(self) -> str:
         """Hash of everything that the cell's numbers depend on, and of nothing else."""
-        cell = self.cell
+        cell, active = self.cell, self.cell.defense.strength > 0
         return key_of(
             {
                 "victim": self.victim_recipe,
                 "split": self.split,
-                "defense": cell.config["defense"],
+                "defense": cell.config["defense"] if active else None,
                 "attack": cell.config["attack"],
                 "aux": self.data.aux.fingerprint,
                 "test": self.data.test.fingerprint,
                 "targets": self.indices,
                 "transmissions": cell.transmissions,
-                "accuracy_draws": cell.accuracy_draws,
+                "accuracy_draws": cell.accuracy_draws if active else 1,
             }
         )
 
@@ -127,6 +131,10 @@ class Stage:
 
         def train() -> Artefact:
             began, part = time.perf_counter(), self.data.train
+            names = self.cell.names
+            LOG.info(
+                "training %s on %s, once: the store keeps it", names["victim"], names["dataset"]
+            )
             self.cell.victim.train(
                 self.model,
                 part.images,
@@ -154,7 +162,7 @@ class Stage:
     def view(self, deployment: Deployment, access: Access, journal: Journal) -> View:
         """What an adversary with these rights sees of a deployment."""
 
-        def keep(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+        def keep(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
             def make() -> Artefact:
                 facts = train()
                 return Artefact(module.state_dict(), facts)
@@ -164,12 +172,12 @@ class Stage:
                 "split": self.split,
                 "defense": self.cell.config["defense"],
                 "aux": self.data.aux.fingerprint,
-                "access": access.names,
-                "recipe": recipe,
+                "seed": self.cell.seed,
+                **recipe,
             }
             kept = self.store.keep("adversaries", depends, make)
             module.load_state_dict(dict(kept.tensors))
-            journal.note(**kept.facts)
+            return kept.facts
 
         aux = self.data.aux
         return grant(

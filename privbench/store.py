@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: when the disk is full or may not be written; nothing stays behind.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as file:
             file.write(data)

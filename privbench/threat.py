@@ -5,7 +5,9 @@ White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_I
 """
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Flag, auto
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -68,12 +70,34 @@ Facts = Mapping[str, Any]
 class Keep(Protocol):
     """Backs ``View.keep``."""
 
-    def __call__(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
-        """Train the module in place, or load what an earlier training made of it."""
+    def __call__(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
+        """Train the module in place, or load what an earlier training made of it; its facts."""
 
 
-def _train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
-    train()
+def _train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
+    return train()
+
+
+class _WriteOnly:
+    """A journal with no way back: the harness's holds the truth, and hides behind closures."""
+
+    __slots__ = ("note", "step")
+
+    def __init__(self, journal: Journal) -> None:
+        def step(n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
+            journal.step(n, x_hat, **scalars)
+
+        def note(**facts: Any) -> None:
+            journal.note(**facts)
+
+        self.step, self.note = step, note
+
+
+@dataclass
+class _Tally:
+    """How many answers of the edge an adversary has had."""
+
+    asked: int = 0
 
 
 class View:
@@ -109,8 +133,10 @@ class View:
     labels: Tensor
     defense: Defense
 
-    def __init__(self, access: Access, seed: int, keep: Keep, **granted: Any) -> None:
-        self.access, self._seed, self._keep = access, seed, keep
+    def __init__(
+        self, access: Access, seed: int, keep: Keep, tally: _Tally, **granted: Any
+    ) -> None:
+        self.access, self._seed, self._keep, self._tally = access, seed, keep, tally
         self.__dict__.update(granted)
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -123,7 +149,7 @@ class View:
 
     def generator(self, purpose: str) -> torch.Generator:
         """A CPU generator of the adversary's own, the same for the same seed and purpose."""
-        return torch.Generator().manual_seed(seed_of(self._seed, "adversary", purpose))
+        return torch.Generator().manual_seed(seed_of(self._seed, purpose))
 
     def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
         """Train a network of the adversary's once for this recipe and view, then load it.
@@ -133,13 +159,20 @@ class View:
             module: Untrained; trained or loaded in place.
             train: Trains it, and returns facts for the record, which a later hit replays.
         """
-        self._keep(recipe, module, train)
+        depends = {"recipe": recipe, "access": self.access.names, "asked": self._tally.asked}
+        if "edge" in vars(self):  # also a stand-in's, which no other part of the key knows
+            depends["edge"] = _fingerprint(self.edge)
+        facts = dict(self._keep(depends, module, lambda: {**train(), "queries": self._tally.asked}))
+        # a loaded network has cost what its training cost, and later queries draw afresh
+        self._tally.asked = facts["queries"]
+        self.journal.note(**facts)
 
     def with_edge(self, edge: nn.Sequential) -> "View":
         """A white-box view of a stand-in that the adversary built itself."""
         granted = {name: value for name, value in vars(self).items() if name in VISIBLE}
         granted["edge"] = frozen(edge)
-        return View(self.access | Access.EDGE_WEIGHTS, self._seed, self._keep, **granted)
+        access = self.access | Access.EDGE_WEIGHTS
+        return View(access, self._seed, self._keep, self._tally, **granted)
 
 
 RIGHTS: Mapping[str, Access] = {
@@ -182,11 +215,13 @@ def grant(
     """
     with torch.no_grad():
         features = deployment.edge(images[:1])
+    # the cell's own seed would let an adversary draw the defense's draws
+    own_seed, tally, mouth = seed_of(seed, "adversary"), _Tally(), _WriteOnly(journal)
     makers: dict[str, Callable[[], Any]] = {
         "edge": partial(frozen, deployment.edge),
-        "fresh_edge": lambda: _fresh(deployment.edge, seed),
-        "query": lambda: _Queries(deployment, seed, journal),
-        "clean_query": lambda: torch.no_grad()(frozen(deployment.edge).forward),
+        "fresh_edge": lambda: _fresh(deployment.edge, own_seed),
+        "query": lambda: _queries(deployment, seed, mouth, tally),
+        "clean_query": lambda: _clean_queries(frozen(deployment.edge)),
         "images": images.clone,
         "labels": labels.clone,
         "defense": lambda: deployment.defense,
@@ -194,14 +229,15 @@ def grant(
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
     return View(
         access,
-        seed,
+        own_seed,
         keep,
+        tally,
         cloud=frozen(deployment.cloud),
         image_shape=tuple(images.shape[1:]),
         feature_shape=tuple(features.shape[1:]),
         split=split,
         device=images.device,
-        journal=journal,
+        journal=mouth,
         **granted,
     )
 
@@ -220,7 +256,7 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
     def build() -> nn.Sequential:
         built = copy.deepcopy(blank).requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "adversary", "fresh edge"))
+            torch.manual_seed(seed_of(seed, "fresh edge"))
             for layer in built.modules():
                 if reset := getattr(layer, "reset_parameters", None):
                     reset()
@@ -229,16 +265,45 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
     return build
 
 
-class _Queries:
+def _queries(
+    deployment: Deployment, seed: int, journal: _WriteOnly, tally: _Tally
+) -> Callable[[Tensor], Tensor]:
     """The defended channel as a black box that counts what it is asked."""
 
-    def __init__(self, deployment: Deployment, seed: int, journal: Journal) -> None:
-        self._deployment, self._seed, self._journal = deployment, seed, journal
-        self._count = 0
-
-    def __call__(self, x: Tensor) -> Tensor:
+    def query(x: Tensor) -> Tensor:
         """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``, each with a fresh draw."""
-        numbers = range(self._count, self._count + len(x))
-        self._count += len(x)
-        self._journal.note(queries=self._count)
-        return self._deployment.transmit(x, Draws(self._seed, "queries", numbers))[:, 0]
+        first = tally.asked
+        tally.asked += len(x)
+        journal.note(queries=tally.asked)
+        answers = [
+            deployment.transmit(part, Draws(seed, "queries", range(at, at + len(part))))[:, 0]
+            for at, part in _parts(x, first)
+        ]
+        return torch.cat(answers)
+
+    return query
+
+
+def _clean_queries(edge: nn.Sequential) -> Callable[[Tensor], Tensor]:
+    """The channel before the defense was switched on."""
+
+    def clean_query(x: Tensor) -> Tensor:
+        """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``."""
+        with torch.no_grad():
+            return torch.cat([edge(part) for _, part in _parts(x, 0)])
+
+    return clean_query
+
+
+def _parts(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
+    """Images in parts that fit the memory, each with the number of its first one."""
+    size = max(1, 3_072_000 // max(3072, x[0].numel() if len(x) else 1))
+    return [(first + at, x[at : at + size]) for at in range(0, max(len(x), 1), size)]
+
+
+def _fingerprint(module: nn.Module) -> str:
+    """Hash of a module's structure and weights."""
+    digest = hashlib.sha256(repr(module).encode())
+    for tensor in module.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:20]

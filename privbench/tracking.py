@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,7 +12,7 @@ from privbench import checks
 
 LOG = logging.getLogger(__name__)
 MODES = ("online", "offline", "disabled")
-AXES = {"victim": "epoch", "adversary": "epoch", "attack": "step"}
+AXES = {"victim": "epoch", "attack": "step"}
 """What streams against what: each group of figures has its own x-axis."""
 
 
@@ -117,7 +117,17 @@ class WandbTracker:
 
         # console off: W&B would catch and repeat what the run prints
         settings = wandb.Settings(
-            init_timeout=self.init_timeout, silent=True, console="off", x_disable_stats=True
+            init_timeout=self.init_timeout,
+            silent=True,
+            console="off",
+            x_disable_stats=True,
+            # a server that goes away may hold a run up for seconds, not for ever
+            x_file_stream_retry_max=1,
+            x_file_stream_retry_wait_max_seconds=2,
+            x_graphql_retry_max=1,
+            x_graphql_retry_wait_max_seconds=2,
+            x_file_transfer_retry_max=1,
+            x_file_transfer_retry_wait_max_seconds=2,
         )
         Path(self.folder).mkdir(parents=True, exist_ok=True)
         return wandb.init(
@@ -133,6 +143,12 @@ class WandbTracker:
             reinit="create_new",
             settings=settings,
         )
+
+
+def _shown(pictures: Mapping[str, Path]) -> dict[str, Any]:
+    import wandb
+
+    return {name: wandb.Image(str(path)) for name, path in pictures.items()}
 
 
 def _has_key() -> bool:
@@ -163,10 +179,7 @@ class _WandbRun:
 
     def finish(self, summary: Mapping[str, Any], pictures: Mapping[str, Path]) -> None:
         """The summary, and each picture as an image."""
-        import wandb
-
-        shown = self._try(lambda: {name: wandb.Image(str(path)) for name, path in pictures.items()})
-        self._do("log", shown)
+        self._do("log", self._try(lambda: _shown(pictures)))
         self._try(lambda: self._run and self._run.summary.update(dict(summary)))
 
     def close(self, exit_code: int) -> None:
@@ -183,5 +196,8 @@ class _WandbRun:
         except Exception as error:  # whatever W&B, its server or its disk may throw
             cause = " ".join(str(error).split()) or type(error).__name__
             LOG.warning("Weights & Biases stops here, the run goes on: %s", cause)
-            self._run = None
+            run, self._run = self._run, None
+            with suppress(Exception):  # what it has is worth keeping, if it can be had
+                if run is not None:
+                    run.finish(exit_code=1)
             return None

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
+from tqdm import tqdm
 
 from privbench import checks
 
@@ -60,6 +61,10 @@ class Hardware:
     def apply(self) -> int:
         """Set the number of threads of this process, and say it."""
         torch.set_num_threads(self.threads or len(os.sched_getaffinity(0)))
+        # TF32 would round features to ten bits and end a 100 dB attack at 60
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
         return torch.get_num_threads()
 
     def precision(self, wanted: str) -> str:
@@ -100,15 +105,28 @@ class Batches:
             yield tuple(tensor[rows] for tensor in self.tensors)
 
 
-class _Epochs(Callback):
-    """Hands the metrics of every epoch to a function."""
+class _Progress(Callback):
+    """Hands the metrics of every epoch to a function, and moves a bar where a person watches.
 
-    def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
+    Lightning's own bar writes to standard output, which is the result's.
+    """
+
+    def __init__(
+        self, report: Callable[[int, dict[str, float]], None], steps: int, watched: bool
+    ) -> None:
         self.report = report
+        self.bar = tqdm(
+            total=steps, desc="training", unit=" steps", leave=False, disable=not watched
+        )
+
+    def on_train_batch_end(self, *happened: Any) -> None:
+        """Move the bar."""
+        self.bar.update()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what the module logged in this epoch."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.bar.set_postfix(figures, refresh=False)
         self.report(trainer.current_epoch, figures)
 
 
@@ -131,7 +149,7 @@ def fit(
         precision: Lightning's name of it.
         report: Called after each epoch with its number and what the module logged.
     """
-    bar = [TQDMProgressBar(leave=False)] if hardware.watched else []
+    progress = _Progress(report, epochs * len(batches), hardware.watched)
     with warnings.catch_warnings():
         # batches come from memory: there is nothing that worker processes could load
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -142,11 +160,11 @@ def fit(
             devices=1,
             max_epochs=epochs,
             precision=precision,
-            callbacks=[_Epochs(report), *bar],
+            callbacks=[progress],
             plugins=[LightningEnvironment()],  # inside SLURM too: a job trains by itself
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=hardware.watched,
+            enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
@@ -154,3 +172,5 @@ def fit(
             trainer.fit(module, train_dataloaders=batches)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+        finally:
+            progress.bar.close()

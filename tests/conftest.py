@@ -1,6 +1,7 @@
 """What the tests share: composed cells, trained victims, the command line as a user types it."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from privbench import __main__ as command
 from privbench.config import Cell, build
@@ -47,7 +48,7 @@ def composed(outputs: Path) -> Callable[..., DictConfig]:
     """A composed configuration, as a job gets it."""
 
     def make(*overrides: str) -> DictConfig:
-        OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
+        command.register_resolvers()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             fixed = [f"output_dir={outputs}", "tracker=none", "trainer=cpu"]
@@ -103,6 +104,14 @@ def privbench(
         return code, shown.out, shown.err
 
     return call
+
+
+@pytest.fixture
+def warm(tmp_path: Path, outputs: Path, stage: Callable[..., Stage]) -> Path:
+    """An outputs folder of the test's own, whose store already holds the default victim."""
+    stage()
+    shutil.copytree(outputs / "store" / "victims", tmp_path / "warm" / "store" / "victims")
+    return tmp_path / "warm"
 
 
 class SilentJournal:

@@ -229,3 +229,108 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
         )
         scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
+
+
+def _reachable(view) -> list:
+    """Everything that attributes lead to from a view, three steps deep."""
+    found, edge = [], [view]
+    for _ in range(4):
+        nearer = []
+        for thing in edge:
+            names = [
+                n for n in dir(thing) if n not in dir(object) or n in ("__self__", "__wrapped__")
+            ]
+            for name in names:
+                try:
+                    nearer.append(getattr(thing, name))
+                except Exception:
+                    continue
+        found += nearer
+        edge = [t for t in nearer if type(t).__module__.startswith("privbench") or callable(t)][
+            :400
+        ]
+    return found
+
+
+def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
+    """Not through the journal, not through the query channel, not through a wrapped function."""
+    from privbench.experiment import Journal
+    from privbench.threat import Access
+    from privbench.tracking import NullRun
+
+    x = _scenes(3)
+    edge = _lenet_edge("relu2")
+    deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
+    access = Access.EDGE_QUERIES | Access.CLEAN_QUERIES | Access.AUX_IMAGES
+    journal = Journal(x, NullRun())
+    view = grant(deployment, _scenes(2), torch.zeros(2), access, split="x", seed=7, journal=journal)
+    view.query(x[:1])
+    view.journal.step(1, x)
+    secrets = [x, edge, deployment, deployment.defense, journal, *edge.parameters()]
+    found = _reachable(view)
+    assert any(thing is view.images for thing in found)
+    assert not [s for s in secrets if any(thing is s for thing in found)]
+    assert view._seed != 7
+
+
+def test_a_kept_network_replays_its_queries_and_knows_its_edge():
+    """A hit costs what its training cost; two stand-in edges never share a network."""
+    from privbench.threat import Access
+
+    kept: dict[str, tuple[dict, dict]] = {}
+
+    def keep(recipe, module, train):
+        key = str(recipe)
+        if key not in kept:
+            facts = dict(train())
+            kept[key] = ({n: t.clone() for n, t in module.state_dict().items()}, facts)
+        module.load_state_dict(kept[key][0])
+        return kept[key][1]
+
+    edge = _lenet_edge("conv1")
+    deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
+    answers = []
+    for _ in range(2):
+        journal = SilentJournal()
+        access = Access.EDGE_QUERIES | Access.AUX_IMAGES
+        view = grant(
+            deployment,
+            _scenes(5),
+            torch.zeros(5),
+            access,
+            split="x",
+            seed=0,
+            journal=journal,
+            keep=keep,
+        )
+        module = nn.Linear(2, 2)
+
+        def train(view=view, module=module):
+            view.query(view.images)
+            nn.init.constant_(module.weight, 3.0)
+            return {"epochs": 4}
+
+        view.keep({"net": "linear"}, module, train)
+        assert float(module.weight.detach().mean()) == 3
+        assert journal.facts == {"epochs": 4, "queries": 5}
+        answers.append(view.query(view.images[:1]))
+    assert len(kept) == 1
+    assert torch.equal(*answers)
+    for weight in (1.0, 2.0):
+        stand_in, module = nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2)
+        nn.init.constant_(stand_in[0].weight, weight)
+
+        def fill(module=module, weight=weight):
+            nn.init.constant_(module.weight, weight)
+            return {}
+
+        view.with_edge(stand_in).keep({"net": "other"}, module, fill)
+        assert float(module.weight.detach().mean()) == weight
+
+
+def test_a_large_objective_is_no_divergence():
+    """Its exponential overflows, itself does not."""
+    attack = RMLE(steps=2, tv_weight=2000.0, start="random")
+    x_hat, journal, _ = _attacked(attack, _lenet_edge("relu2"), _scenes(3))
+    assert x_hat.isfinite().all()
+    assert journal.facts["converged"] < 1

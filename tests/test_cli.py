@@ -54,45 +54,41 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     assert again.accuracy == record.accuracy
 
 
-def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, tmp_path):
+def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, warm):
     """Alone and in another order a cell gives the same numbers."""
     words = ["attack=rmle,blind", "defense.rate=0.1,0.6", "attack.answer=mean", "targets=5"]
-    code, _, shown = privbench(
-        "-m", *words[:2], "targets=5", f"output_dir={tmp_path}", "tracker=none"
-    )
+    code, _, shown = privbench("-m", *words[:2], "targets=5", f"output_dir={warm}", "tracker=none")
     assert code == 0, shown
-    swept = {path: results.read(path) for path in _records(tmp_path)}
+    swept = {path: results.read(path) for path in _records(warm)}
     assert len(swept) == 4
-    (cells,) = (tmp_path / "sweeps").glob("*/cells.jsonl")
+    (cells,) = (warm / "sweeps").glob("*/cells.jsonl")
     listed = [json.loads(line) for line in cells.read_text().splitlines()]
     assert {line["key"] for line in listed} == {path.parent.name for path in swept}
     assert all(line["state"] == "done" for line in listed)
-    assert (
-        privbench("attack=rmle", "defense.rate=0.6", "targets=5", f"output_dir={tmp_path}")[0] == 0
-    )
+    assert privbench("attack=rmle", "defense.rate=0.6", "targets=5", f"output_dir={warm}")[0] == 0
     for path, record in swept.items():
         assert results.read(path).per_image == record.per_image
-    assert len(_records(tmp_path)) == 4
+    assert len(_records(warm)) == 4
 
 
-def test_the_smoke_sweep_runs_without_m(privbench, tmp_path):
+def test_the_smoke_sweep_runs_without_m(privbench, warm):
     """And its axes are changed on the command line."""
     code, out, err = privbench(
-        "sweeps=smoke", "attack=blind", "defense.rate=0.1,0.3", f"output_dir={tmp_path}"
+        "sweeps=smoke", "attack=blind", "defense.rate=0.1,0.3", f"output_dir={warm}"
     )
     assert code == 0, err
     assert out.count("adversary blind") == 2
 
 
-def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, tmp_path):
+def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, warm):
     """The refusal is one line; the other cells are recorded."""
     code, _, err = privbench(
-        "-m", "attack=blind", "defense.rate=0.1,1.5,0.3", "targets=5", f"output_dir={tmp_path}"
+        "-m", "attack=blind", "defense.rate=0.1,1.5,0.3", "targets=5", f"output_dir={warm}"
     )
     assert code == 1
     assert "defense.rate=1.5 is out of range" in err
     assert "Traceback" not in err
-    assert len(_records(tmp_path)) == 2
+    assert len(_records(warm)) == 2
 
 
 BAD = [
@@ -117,13 +113,21 @@ BAD = [
     (["target_indices=3"], r"target_indices=3 is no list"),
     (["transmissions=0"], "transmissions=0 is out of range"),
     (["seed=-1"], "seed=-1 is out of range"),
-    (["dataset=image_folder"], "dataset.root is not set"),
+    (["dataset=image_folder"], "dataset.root=None is no folder: type dataset.root=FOLDER"),
+    (["dataset=mnist", "dataset.root=5"], "dataset.root=5 is no text"),
+    (["attack=null"], "Config group override must be a string"),
+    (["victim.model=null"], "victim"),
+    (["output_dir=null"], "output_dir=None is no folder"),
+    (["output_dir="], "output_dir= is no folder"),
     (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),
     (["dataset.aux_images=5000"], "dataset.aux_images=5000 leaves the victim too few"),
     (["victim=cifar_cnn"], "victim=cifar_cnn needs images of at least 32x32 pixels"),
     (["trainer=gpu"], "trainer=gpu: no CUDA device is there"),
     (["tracker=wandb", "tracker.mode=online"], "tracker.mode=online finds no W&B key"),
-    (["output_dir=/dev/null/here"], "output_dir=/dev/null/here|Not a directory"),
+    (
+        ["output_dir=/dev/null/here"],
+        "output_dir cannot be written .*Not a directory.*type output_dir=FOLDER",
+    ),
     (["targets=${nope}"], "nope"),
 ]
 
@@ -196,8 +200,8 @@ def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
     job.send_signal(number)
     _, err = job.communicate(timeout=60)
     assert job.returncode == 130
-    assert err.startswith("privbench: stopped")
-    assert len(err.splitlines()) == 1
+    assert err.splitlines()[-1].startswith("privbench: stopped")
+    assert all(line.startswith("privbench: ") for line in err.splitlines())
     assert _records(tmp_path) == []
     assert not list((tmp_path / "runs").glob("*"))
     kept = [path.suffix for path in (tmp_path / "store" / "victims").iterdir()]
@@ -226,7 +230,11 @@ class Level:
             raise ValueError(f"attack=mine cannot be fed features of shape {feature_shape}")
 
     def fit(self, view):
-        value = torch.nan if self.fail == "burst" else self.level
+        if self.fail == "odd note":
+            view.journal.note(loss=torch.nan, curve=torch.ones(2), thing=object())
+        if self.fail == "global":
+            return lambda v: torch.rand(len(v), *view.image_shape)
+        value = {"burst": torch.nan, "infinite": torch.inf}.get(self.fail, self.level)
         return lambda v: torch.full((len(v), *view.image_shape), value)
 """
 
@@ -242,24 +250,48 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("my_attack", None)
 
 
-def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, tmp_path):
+def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, warm):
     """Two files, nothing registered."""
-    code, out, err = privbench(*mine, f"output_dir={tmp_path}")
+    code, out, err = privbench(*mine, f"output_dir={warm}")
     assert code == 0, err
     assert "adversary mine (no right at all)" in out
 
 
-def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, mine, tmp_path):
+@pytest.mark.parametrize("fail", ["burst", "infinite"])
+def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, mine, warm, fail):
     """And scored as the worst constant answer; the record is whole."""
-    code, out, err = privbench(*mine, "attack.fail=burst", f"output_dir={tmp_path}")
+    code, out, err = privbench(*mine, f"attack.fail={fail}", f"output_dir={warm}")
     assert code == 0, err
-    (path,) = _records(tmp_path)
+    (path,) = _records(warm)
     record = results.read(path)
     assert record.failed == 5
     assert (
         record.psnr_db <= min(record.floor[n]["psnr_db"] for n in ("black", "grey", "mean")) + 1e-6
     )
     assert "5 of 5 not finite" in out
+
+
+def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(
+    privbench, mine, tmp_path
+):
+    """The first run trains the victim, the second loads it: the same numbers."""
+    scores = []
+    for _ in range(2):
+        assert privbench(*mine, "attack.fail=global", f"output_dir={tmp_path}")[0] == 0
+        (path,) = _records(tmp_path)
+        scores.append(results.read(path).per_image)
+    assert scores[0] == scores[1]
+
+
+def test_an_attacks_odd_notes_do_not_cost_the_record(privbench, mine, warm):
+    """What json cannot hold is kept as its text."""
+    code, _, err = privbench(*mine, "attack.fail='odd note'", f"output_dir={warm}")
+    assert code == 0, err
+    (path,) = _records(warm)
+    notes = results.read(path).notes
+    assert notes["loss"] == "nan"
+    assert notes["curve"] == [1.0, 1.0]
+    assert notes["thing"].startswith("<object")
 
 
 def test_a_split_that_an_attack_cannot_be_fed_is_refused_before_training(privbench, mine, tmp_path):

@@ -107,7 +107,7 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"root": None}, "dataset.root is not set: type dataset.root=FOLDER"),
+        ({"root": None}, "dataset.root=None is no folder: type dataset.root=FOLDER"),
         ({"shape": (2, 32, 32)}, r"dataset.shape=\[2, 32, 32\] is no image's"),
         ({"shape": (3, 2, 32)}, "dataset.shape=2 is out of range"),
         ({"aux": "mine"}, "dataset.aux=mine is not known: choose from disjoint, train, noise"),

@@ -1,6 +1,7 @@
 """What W&B is told, read back from its offline file; and that its troubles cost no result."""
 
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,13 @@ def _history(records: list, name: str) -> list[dict]:
     return [row for row in rows if any(key.startswith(name) for key in row)]
 
 
-def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path):
+def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     """Attack against steps, training against epochs, each on its own axis; pictures and tags."""
     code, _, err = privbench(
-        "-m", "targets=4", "attack=rmle", f"output_dir={tmp_path}", "tracker=wandb"
+        "-m", "targets=4", "attack=rmle", f"output_dir={warm}", "tracker=wandb"
     )
     assert code == 0, err
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    (path,) = (warm / "wandb").glob("offline-run-*/*.wandb")
     records = read_wandb(path)
     attack = _history(records, "attack/psnr_db")
     steps = [row["attack/step"] for row in attack]
@@ -63,7 +64,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path)
     assert axes["attack/*"] == "attack/step"
     assert axes["victim/*"] == "victim/epoch"
     run = next(r.run for r in records if r.HasField("run"))
-    (sweep,) = (tmp_path / "sweeps").iterdir()
+    (sweep,) = (warm / "sweeps").iterdir()
     assert run.run_group == sweep.name
     assert run.job_type == "attack"
     assert {"digits", "lenet5", "rmle", "dropout", "relu2"} <= set(run.tags)
@@ -71,7 +72,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path)
     summary = {
         i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
     }
-    (stored,) = (tmp_path / "store" / "records").glob("*/record.json")
+    (stored,) = (warm / "store" / "records").glob("*/record.json")
     record = results.read(stored)
     assert float(summary["psnr_db"]) == pytest.approx(record.psnr_db)
     assert float(summary["floor_ssim"]) == pytest.approx(record.floor["best"]["ssim"])
@@ -80,7 +81,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, tmp_path)
 
 @pytest.mark.parametrize("call", ["init", "log", "finish"])
 def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
-    privbench, tmp_path, monkeypatch, call
+    privbench, warm, monkeypatch, call
 ):
     """At the start, amid the stream, or at the end."""
     import wandb
@@ -90,31 +91,38 @@ def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
 
     owner = wandb if call == "init" else wandb.Run
     monkeypatch.setattr(owner, call, broken)
-    code, _, err = privbench("targets=4", "attack=blind", f"output_dir={tmp_path}", "tracker=wandb")
+    code, _, err = privbench("targets=4", "attack=blind", f"output_dir={warm}", "tracker=wandb")
     assert code == 0, err
     assert err.count("Weights & Biases stops here, the run goes on") == 1
     assert "No space left" in err
-    (stored,) = (tmp_path / "store" / "records").glob("*/record.json")
+    (stored,) = (warm / "store" / "records").glob("*/record.json")
     results.read(stored)
 
 
-def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(
-    privbench, tmp_path, monkeypatch
-):
+def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(privbench, warm, monkeypatch):
     """The server is a closed port of this machine."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     code, _, err = privbench(
         "targets=4",
         "attack=blind",
-        f"output_dir={tmp_path}",
+        f"output_dir={warm}",
         "tracker=wandb",
         "tracker.mode=online",
         "tracker.init_timeout=3",
     )
     assert code == 0, err
     assert "the run goes on" in err
-    assert len(list((tmp_path / "store" / "records").glob("*/record.json"))) == 1
+    assert len(list((warm / "store" / "records").glob("*/record.json"))) == 1
+
+
+def test_without_wandb_installed_the_run_goes_on(privbench, warm, monkeypatch):
+    """A warning, a record, exit code 0."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    code, out, err = privbench("targets=4", "attack=blind", f"output_dir={warm}", "tracker=wandb")
+    assert code == 0, err
+    assert "the run goes on" in err
+    assert "blind floor" in out
 
 
 def test_settings_out_of_range_are_refused():

@@ -84,7 +84,9 @@ class RMLE:
 
     def fit(self, view: View) -> Reconstruct:
         """Nothing is learnt beforehand; each batch of features is inverted by descent."""
-        edge, start, weight = view.edge, self._start(view), self._weight(view.split)
+        # pixel by pixel in memory: convolutions and pooling take half the time
+        edge = view.edge.to(memory_format=torch.channels_last)
+        start, weight = self._start(view), self._weight(view.split)
         objective = OBJECTIVES[self.objective](weight)
 
         def reconstruct(v: Tensor) -> Tensor:

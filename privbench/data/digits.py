@@ -31,6 +31,7 @@ class Digits:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
+        checks.text("dataset.name", self.name)
         checks.whole("dataset.size", self.size, 8, 256)
         check_dealing(self.aux, self.aux_images)
 

@@ -32,7 +32,7 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, and a folder that is none."""
-        shape = tuple(self.shape)
+        shape = tuple(self.shape) if isinstance(self.shape, list | tuple) else (self.shape,)
         object.__setattr__(self, "shape", shape)  # yaml has lists, a key wants what hashes
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ValueError(
@@ -42,9 +42,10 @@ class ImageFolder:
             checks.whole("dataset.shape", size, 8, 1024)
         checks.flag("dataset.skip_unreadable", self.skip_unreadable)
         check_dealing(self.aux, self.aux_images)
-        if self.root is None:
+        checks.text("dataset.name", self.name)
+        if not isinstance(self.root, str) or not self.root:
             raise ValueError(
-                "dataset.root is not set: type dataset.root=FOLDER for a folder that holds "
+                f"dataset.root={self.root} is no folder: type dataset.root=FOLDER, which holds "
                 "train/<class>/* and test/<class>/*"
             )
 

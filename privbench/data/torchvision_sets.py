@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privbench import checks
 from privbench.data.image_data import ImageData, check_dealing, deal
 
 
@@ -29,6 +30,8 @@ class TorchvisionSource:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
+        checks.text("dataset.name", self.name)
+        checks.text("dataset.root", self.root)
         check_dealing(self.aux, self.aux_images)
 
     @property

@@ -89,5 +89,6 @@ def require_pixels(name: str, shape: tuple[int, int, int], least: int) -> None:
     if min(shape[1:]) < least:
         raise ValueError(
             f"victim={name} needs images of at least {least}x{least} pixels, these have "
-            f"{shape[1]}x{shape[2]}: choose a larger dataset.shape or another victim"
+            f"{shape[1]}x{shape[2]}: choose larger ones (dataset.shape, dataset.size) or "
+            "another victim"
         )

@@ -46,6 +46,8 @@ class Victim:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
+        if not callable(self.model):
+            raise ValueError(f"victim.model={self.model} builds nothing")  # noqa: TRY004 - as all
         checks.whole("victim.epochs", self.epochs, 1)
         checks.whole("victim.least_steps", self.least_steps, 0)
         checks.whole("victim.batch", self.batch, 1)

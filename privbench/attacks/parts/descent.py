@@ -85,9 +85,9 @@ class Descent:
             if n + 1 == self.steps // 2:
                 run.score()
                 halfway = run.lowest
-        finite = run.score().isfinite()
+        finite = run.score(raw=True).isfinite()
         # <=, so that features met exactly from the start count as met
-        settled = (halfway - run.lowest <= SETTLED * first) & finite
+        settled = (halfway - run.lowest <= SETTLED * first) & finite & first.isfinite()
         journal.note(converged=float(settled.float().mean()))
         best = torch.where(finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
         journal.step(self.steps, best, objective=float(run.lowest.mean()))
@@ -143,9 +143,10 @@ class _Run:
             self._replay()
 
     @torch.no_grad()
-    def score(self) -> Tensor:
+    def score(self, raw: bool = False) -> Tensor:
         """The objective of the present iterates ``(N,)``, which the best ones are held against."""
-        return self.objective.told(self._keep_best(*self.terms(self.x)))
+        value = self._keep_best(*self.terms(self.x))
+        return value if raw else self.objective.told(value)
 
     def _update(self) -> None:
         mismatch, prior = self.terms(self.x)
