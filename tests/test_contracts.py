@@ -131,4 +131,7 @@ def test_a_sweep_composes_and_says_what_it_draws(name, composed):
     lines = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_"
     assert lines[1].startswith("# ")
-    composed(f"sweeps={name}")
+    own = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
+    cfg = composed(f"sweeps={name}")
+    for option in set(own) & {"targets", "seed", "split", "transmissions"}:
+        assert cfg[option] == own[option]
