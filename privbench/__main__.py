@@ -39,9 +39,7 @@ def main() -> None:
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
     register_resolvers()
-    # errors come here, not to Hydra's own printer
-    wants_trace = os.environ.get("HYDRA_FULL_ERROR", "")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     try:
         run_job()
     except KeyboardInterrupt:
@@ -50,8 +48,6 @@ def main() -> None:
     except Exception as error:
         FAILED.append(str(error))
         _tell(error, "the configuration does not compose: ")
-    finally:
-        os.environ["HYDRA_FULL_ERROR"] = wants_trace
     if FAILED:
         sys.exit(1)
 

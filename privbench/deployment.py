@@ -7,6 +7,14 @@ from privbench.defenses.base import Defense
 from privbench.draws import Draws
 
 
+def images_at_once(x: Tensor) -> int:
+    """How many of these images ``(N, C, H, W)`` go through a network together.
+
+    A thousand of CIFAR's size, fewer of larger ones: their features must fit the memory.
+    """
+    return max(1, 3_072_000 // max(3072, x.shape[1:].numel()))
+
+
 class Deployment:
     """A classifier cut in two, with a defense on its way.
 

@@ -12,6 +12,8 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from privbench.deployment import images_at_once
+
 PSNR_CAP_DB = 100.0
 WINDOW = 7
 # scikit-image divides the window's variances by n - 1, torchmetrics by n; in the quotient that is
@@ -114,8 +116,7 @@ def correct(classify: Callable[[Tensor, range], Tensor], images: Tensor, labels:
         ``(N,)`` in [0, 1]: over the K answers of an image.
     """
     shares = []
-    # a thousand CIFAR images at a time, fewer of larger ones
-    batch = max(1, 3_072_000 // max(3072, images[0].numel()))
+    batch = images_at_once(images)
     for begin in range(0, len(images), batch):
         rows = range(begin, min(begin + batch, len(images)))
         answers = classify(images[begin : rows.stop], rows).argmax(2)

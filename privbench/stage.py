@@ -211,12 +211,9 @@ class Stage:
 
     def blind(self, v: Tensor, journal: Journal) -> dict[str, Tensor]:
         """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""
-        deployment = self.deploy(NoDefense())
-        answers = {}
-        for answer in ANSWERS:
-            attack = Blind(answer)
-            answers[answer] = attack.fit(self.view(deployment, attack.access, journal))(v)
-        return answers
+        access = Access.AUX_IMAGES | Access.AUX_LABELS
+        view = self.view(self.deploy(NoDefense()), access, journal)
+        return {answer: Blind(answer).fit(view)(v) for answer in ANSWERS}
 
 
 def _require_writable(cell: Cell) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import Defense
-from privbench.deployment import Deployment
+from privbench.deployment import Deployment, images_at_once
 from privbench.draws import Draws
 from privbench.keys import seed_of
 
@@ -297,7 +297,7 @@ def _clean_queries(edge: nn.Sequential) -> Callable[[Tensor], Tensor]:
 
 def _parts(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
     """Images in parts that fit the memory, each with the number of its first one."""
-    size = max(1, 3_072_000 // max(3072, x[0].numel() if len(x) else 1))
+    size = images_at_once(x)
     return [(first + at, x[at : at + size]) for at in range(0, max(len(x), 1), size)]
 
 

@@ -74,18 +74,20 @@ class Descent:
             Images like ``start`` in [0, 1]; not a number where the descent diverged.
         """
         run = _Run(self, terms, objective, start, last=resolution(1.0))
-        first = run.score()
+        first = objective.told(run.score())
         journal.step(0, run.x.detach(), objective=float(first.mean()))
         halfway = run.lowest
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
         for n in range(self.steps):
             run.advance(self._rate(n), resolution(n / self.steps))
             if n + 1 in reports:
-                journal.step(n + 1, run.x.detach(), objective=float(run.score().mean()))
+                journal.step(
+                    n + 1, run.x.detach(), objective=float(objective.told(run.score()).mean())
+                )
             if n + 1 == self.steps // 2:
                 run.score()
                 halfway = run.lowest
-        finite = run.score(raw=True).isfinite()
+        finite = run.score().isfinite()
         # <=, so that features met exactly from the start count as met
         settled = (halfway - run.lowest <= SETTLED * first) & finite & first.isfinite()
         journal.note(converged=float(settled.float().mean()))
@@ -143,10 +145,9 @@ class _Run:
             self._replay()
 
     @torch.no_grad()
-    def score(self, raw: bool = False) -> Tensor:
+    def score(self) -> Tensor:
         """The objective of the present iterates ``(N,)``, which the best ones are held against."""
-        value = self._keep_best(*self.terms(self.x))
-        return value if raw else self.objective.told(value)
+        return self._keep_best(*self.terms(self.x))
 
     def _update(self) -> None:
         mismatch, prior = self.terms(self.x)
