@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from privbench import results
 from privbench.attacks.base import Attack
 from privbench.experiment import run
+from privbench.stage import Stage
 from privbench.threat import Access
 from tests.conftest import ROOT, SilentJournal
 
@@ -111,6 +112,35 @@ def test_a_data_sets_parts_are_disjoint_and_in_range(name, stage):
         assert float(part.images.max()) <= 1
         assert part.images.dtype == torch.float32
         assert len(part.images) == len(part.labels)
+
+
+SAME = [
+    ["tracker=wandb"], ["trainer.threads=1"], ["trainer.progress=false"], ["defense.rate=1e-1"],
+    ["split=relu2"], ["victim.name=mine"], ["attack.steps=500"],
+]  # fmt: skip
+OTHER = [
+    ["seed=1"], ["targets=5"], ["target_indices=[3,2]"], ["transmissions=2"], ["accuracy_draws=2"],
+    ["split=conv1"], ["defense.rate=0.2"], ["defense.site=input"], ["defense=laplace"],
+    ["attack.steps=501"], ["attack=blind"], ["dataset.aux=noise"], ["dataset.aux_images=300"],
+    ["dataset.size=30"], ["victim.epochs=9"],
+]  # fmt: skip
+
+
+def test_a_records_key_moves_with_what_the_numbers_depend_on_and_with_nothing_else(cell):
+    """Not with the tracker, the threads, nor how a number is spelt."""
+    keys = [Stage.of(cell(*words)).key for words in ([], *SAME, *OTHER)]
+    assert len(set(keys[: 1 + len(SAME)])) == 1
+    assert len(set(keys)) == 1 + len(OTHER)
+
+
+def test_a_defense_that_does_nothing_has_one_key(cell):
+    """Whatever its site and draws."""
+    words = (
+        ["defense=none"],
+        ["defense.rate=0"],
+        ["defense=gaussian", "defense.sigma=0", "accuracy_draws=5"],
+    )
+    assert len({Stage.of(cell(*change)).key for change in words}) == 1
 
 
 def test_auxiliary_images_can_be_the_victims_own_or_noise(stage):
