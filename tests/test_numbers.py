@@ -91,6 +91,7 @@ def test_an_images_draws_depend_on_its_index_alone(kind):
     many = getattr(Draws(0, "test", [5, 2, 9]), kind)(torch.zeros(3, 4, 6))
     alone = getattr(Draws(0, "test", [2]), kind)(torch.zeros(1, 4, 6))
     assert torch.equal(many[1], alone[0])
+    assert not torch.equal(many[0], many[1])
     for other in (Draws(1, "test", [2]), Draws(0, "more", [2]), Draws(0, "test", [2], number=1)):
         assert not torch.equal(getattr(other, kind)(torch.zeros(1, 4, 6)), alone)
 
