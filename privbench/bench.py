@@ -16,20 +16,11 @@ from privbench.attacks.rmle import RMLE
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
-from privbench.threat import grant
+from privbench.threat import Silence, grant
+from privbench.training import Hardware
 from privbench.victims.lenet5 import LeNet5
 
 BATCH, STEPS, SIDE = 64, 100, 2048
-
-
-class Silence:
-    """A journal that keeps nothing."""
-
-    def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
-        """Nothing."""
-
-    def note(self, **facts: object) -> None:
-        """Nothing."""
 
 
 def main() -> None:
@@ -48,7 +39,17 @@ def _report(device: torch.device, name: str) -> None:
     x = torch.rand(BATCH, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device)
     v = deployment.transmit(x, Draws(0, "bench", range(BATCH)))
     labels = torch.zeros(BATCH, dtype=torch.int64)
-    view = grant(deployment, x, labels, attack.access, split="relu2", seed=0, journal=Silence())
+    hardware = Hardware("gpu" if device.type == "cuda" else "cpu")
+    view = grant(
+        deployment,
+        x,
+        labels,
+        attack.access,
+        split="relu2",
+        seed=0,
+        hardware=hardware,
+        journal=Silence(),
+    )
     reconstruct = attack.fit(view)
     batched = _best_of(lambda: reconstruct(v), 3) / (BATCH * STEPS)
     single = _best_of(lambda: reconstruct(v[:1]), 3) / STEPS

@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,7 @@ from privbench.draws import Draws
 from privbench.keys import key_of
 from privbench.results import SCHEMA
 from privbench.store import Artefact, Store
-from privbench.threat import Access, Facts, Journal, View, grant
+from privbench.threat import ADAPTIVE, Access, Facts, Journal, Silence, View, grant
 from privbench.tracking import Run
 from privbench.victims.split_model import SplitModel
 
@@ -78,12 +78,12 @@ class Stage:
         indices = data.choose(cell.targets, cell.target_indices, cell.seed)
         model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
         split = model.resolve(cell.split)
-        if check := getattr(cell.attack, "check", None):
-            with torch.no_grad():
-                features = model.split(split)[0](data.test.images[:1])
-            check(data.shape, tuple(features.shape[1:]))
         x = data.test.images[indices].to(device)
-        return cls(cell, store, data, indices, x, model, split, device, threads)
+        stage = cls(cell, store, data, indices, x, model, split, device, threads)
+        if check := getattr(cell.attack, "check", None):
+            # the victim knows nothing yet, so nothing can be learnt from it
+            check(stage.view(stage.deploy(cell.defense), cell.attack.access, Silence()))
+        return stage
 
     @property
     def victim_recipe(self) -> dict[str, Any]:
@@ -102,20 +102,25 @@ class Stage:
     @property
     def key(self) -> str:
         """Hash of everything that the cell's numbers depend on, and of nothing else."""
-        cell, active = self.cell, self.cell.defense.strength > 0
+        cell = self.cell
         return key_of(
             {
                 "victim": self.victim_recipe,
                 "split": self.split,
-                "defense": cell.config["defense"] if active else None,
+                "defense": self._defense_recipe,
                 "attack": cell.config["attack"],
                 "aux": self.data.aux.fingerprint,
                 "test": self.data.test.fingerprint,
                 "targets": self.indices,
                 "transmissions": cell.transmissions,
-                "accuracy_draws": cell.accuracy_draws if active else 1,
+                "accuracy_draws": cell.accuracy_draws if cell.defense.strength else 1,
             }
         )
+
+    @property
+    def _defense_recipe(self) -> Mapping[str, Any] | None:
+        """A defense that does nothing is none, whatever its site."""
+        return self.cell.config["defense"] if self.cell.defense.strength > 0 else None
 
     def prepare_victim(self, tracked: Run) -> float:
         """Train the victim or load it, stream its training either way, and move it to the device.
@@ -170,7 +175,8 @@ class Stage:
             depends = {
                 "victim": self.victim_recipe,
                 "split": self.split,
-                "defense": self.cell.config["defense"],
+                # who sees neither the defense nor what it answers learns the same under each
+                "defense": self._defense_recipe if access & ADAPTIVE else None,
                 "aux": self.data.aux.fingerprint,
                 "seed": self.cell.seed,
                 **recipe,
@@ -187,6 +193,7 @@ class Stage:
             access,
             split=self.split,
             seed=self.cell.seed,
+            hardware=self.cell.hardware,
             journal=journal,
             keep=keep,
         )

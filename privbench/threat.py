@@ -6,7 +6,8 @@ White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_I
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Flag, auto
 from functools import partial
@@ -19,6 +20,7 @@ from privbench.defenses.base import Defense
 from privbench.deployment import Deployment, images_at_once
 from privbench.draws import Draws
 from privbench.keys import seed_of
+from privbench.training import Hardware
 
 
 class Access(Flag):
@@ -64,6 +66,16 @@ class Journal(Protocol):
         """Facts for the record, e.g. ``converged=0.97``."""
 
 
+class Silence:
+    """A journal that keeps nothing."""
+
+    def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
+        """Nothing."""
+
+    def note(self, **facts: Any) -> None:
+        """Nothing."""
+
+
 Facts = Mapping[str, Any]
 
 
@@ -99,6 +111,13 @@ class _Tally:
 
     asked: int = 0
 
+    def ask(self, count: int, journal: _WriteOnly) -> int:
+        """Count further answers; the number of the first one."""
+        first = self.asked
+        self.asked += count
+        journal.note(queries=self.asked)
+        return first
+
 
 class View:
     """The adversary's only window. What is not granted is absent, not hidden.
@@ -108,12 +127,13 @@ class View:
         image_shape: ``(C, H, W)``.
         feature_shape: Shape of one image's features.
         split: Name of the layer behind which the network is cut: the cloud knows where it starts.
+        hardware: Where networks are trained.
         device: Where tensors are.
         journal: Where progress goes.
         edge: EDGE_WEIGHTS. The edge without its defense, frozen; a copy.
         fresh_edge: EDGE_STRUCTURE. Called, gives the edge's layers newly initialised.
         query: EDGE_QUERIES. Images ``(N, C, H, W)`` to defended features, no gradient, counted.
-        clean_query: CLEAN_QUERIES. The same without the defense.
+        clean_query: CLEAN_QUERIES. The same without the defense, counted too.
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
         labels: AUX_LABELS. ``(M,)``.
         defense: DEFENSE. Its kind, site and strength.
@@ -123,6 +143,7 @@ class View:
     image_shape: tuple[int, int, int]
     feature_shape: tuple[int, ...]
     split: str
+    hardware: Hardware
     device: torch.device
     journal: Journal
     edge: nn.Sequential
@@ -150,6 +171,12 @@ class View:
     def generator(self, purpose: str) -> torch.Generator:
         """A CPU generator of the adversary's own, the same for the same seed and purpose."""
         return torch.Generator().manual_seed(seed_of(self._seed, purpose))
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """Within, torch's global generator is such a one: layers draw their weights from it."""
+        with _drawing(seed_of(self._seed, purpose)):
+            yield
 
     def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
         """Train a network of the adversary's once for this recipe and view, then load it.
@@ -184,7 +211,8 @@ RIGHTS: Mapping[str, Access] = {
     "labels": Access.AUX_LABELS,
     "defense": Access.DEFENSE,
 }
-VISIBLE = {"cloud", "image_shape", "feature_shape", "split", "device", "journal", *RIGHTS}
+ALWAYS = {"cloud", "image_shape", "feature_shape", "split", "hardware", "device", "journal"}
+VISIBLE = {*ALWAYS, *RIGHTS}
 
 
 def grant(
@@ -195,6 +223,7 @@ def grant(
     *,
     split: str,
     seed: int,
+    hardware: Hardware,
     journal: Journal,
     keep: Keep = _train_always,
 ) -> View:
@@ -207,6 +236,7 @@ def grant(
         access: The attack's declared rights.
         split: Name of the layer behind which the network is cut.
         seed: The cell's seed.
+        hardware: Where the adversary trains its networks.
         journal: Where the attack's progress goes.
         keep: Trains once and loads ever after.
 
@@ -221,7 +251,7 @@ def grant(
         "edge": partial(frozen, deployment.edge),
         "fresh_edge": lambda: _fresh(deployment.edge, own_seed),
         "query": lambda: _queries(deployment, seed, mouth, tally),
-        "clean_query": lambda: _clean_queries(frozen(deployment.edge)),
+        "clean_query": lambda: _clean_queries(frozen(deployment.edge), mouth, tally),
         "images": images.clone,
         "labels": labels.clone,
         "defense": lambda: deployment.defense,
@@ -236,6 +266,7 @@ def grant(
         image_shape=tuple(images.shape[1:]),
         feature_shape=tuple(features.shape[1:]),
         split=split,
+        hardware=hardware,
         device=images.device,
         journal=mouth,
         **granted,
@@ -247,6 +278,14 @@ def frozen(module: nn.Sequential) -> nn.Sequential:
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Fence torch's global CPU generator, seeded."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
     """Builds copies of the edge's layers that remember nothing of its weights."""
     blank = copy.deepcopy(edge)
@@ -255,8 +294,7 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
 
     def build() -> nn.Sequential:
         built = copy.deepcopy(blank).requires_grad_(True).train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "fresh edge"))
+        with _drawing(seed_of(seed, "fresh edge")):
             for layer in built.modules():
                 if reset := getattr(layer, "reset_parameters", None):
                     reset()
@@ -272,9 +310,7 @@ def _queries(
 
     def query(x: Tensor) -> Tensor:
         """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``, each with a fresh draw."""
-        first = tally.asked
-        tally.asked += len(x)
-        journal.note(queries=tally.asked)
+        first = tally.ask(len(x), journal)
         answers = [
             deployment.transmit(part, Draws(seed, "queries", range(at, at + len(part))))[:, 0]
             for at, part in _parts(x, first)
@@ -284,11 +320,14 @@ def _queries(
     return query
 
 
-def _clean_queries(edge: nn.Sequential) -> Callable[[Tensor], Tensor]:
+def _clean_queries(
+    edge: nn.Sequential, journal: _WriteOnly, tally: _Tally
+) -> Callable[[Tensor], Tensor]:
     """The channel before the defense was switched on."""
 
     def clean_query(x: Tensor) -> Tensor:
         """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``."""
+        tally.ask(len(x), journal)
         with torch.no_grad():
             return torch.cat([edge(part) for _, part in _parts(x, 0)])
 

@@ -1,11 +1,13 @@
 """The Lightning Trainer as privbench uses it: quiet, in-memory batches, one device."""
 
 import logging
+import math
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -80,29 +82,72 @@ class Hardware:
 
 
 class Batches:
-    """Mini-batches of tensors in memory, in a new order every epoch.
+    """Mini-batches of tensors in memory, in a new order at every pass.
 
     Args:
         tensors: Of equal length, on the device they are used on.
-        size: Images a batch; the last one may be smaller.
+        size: Rows a batch; a pass's last one may be smaller.
         order: Where the permutations come from; ``None`` keeps the order of the tensors.
+        epoch: Batches an epoch sees, where the tensors are too many for one: the next epoch goes on
+            where it ended. ``None`` for a whole pass.
     """
 
-    def __init__(self, *tensors: Tensor, size: int, order: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        *tensors: Tensor,
+        size: int,
+        order: torch.Generator | None = None,
+        epoch: int | None = None,
+    ) -> None:
         self.tensors, self.size, self.order = tensors, size, order
+        self.epoch = epoch or -(-len(tensors[0]) // size)
+        self.rows = self._endlessly()
 
     def __len__(self) -> int:
-        return -(-len(self.tensors[0]) // self.size)
+        return self.epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        count, device = len(self.tensors[0]), self.tensors[0].device
-        order = (
-            torch.arange(count)
-            if self.order is None
-            else torch.randperm(count, generator=self.order)
-        )
-        for rows in order.to(device).split(self.size):
+        for rows in islice(self.rows, self.epoch):
             yield tuple(tensor[rows] for tensor in self.tensors)
+
+    def _endlessly(self) -> Iterator[Tensor]:
+        count, device = len(self.tensors[0]), self.tensors[0].device
+        while True:
+            order = (
+                torch.arange(count)
+                if self.order is None
+                else torch.randperm(count, generator=self.order)
+            )
+            yield from order.to(device).split(self.size)
+
+
+HELD_OUT = "held_out_loss"
+"""What a module's ``validation_step`` logs for the best weights to be known by."""
+
+
+class _Best(Callback):
+    """Ends a training that no longer betters itself, and leaves the best weights behind.
+
+    Lightning's own pair for this writes every best state to a disk.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.least, self.step = patience, math.inf, 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Compare this epoch with the best one."""
+        loss = float(trainer.callback_metrics[HELD_OUT])
+        if loss < self.least:
+            self.least, self.step = loss, trainer.global_step
+            self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
+        elif trainer.global_step - self.step >= self.patience:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Go back to the best weights; there are none where no loss was a number."""
+        if self.weights:
+            pl_module.load_state_dict(self.weights)
 
 
 class _Progress(Callback):
@@ -138,16 +183,24 @@ def fit(
     hardware: Hardware,
     precision: str = "32-true",
     report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
-) -> None:
+    held_out: Batches | None = None,
+    patience: int = 0,
+) -> int:
     """Train a LightningModule in place.
 
     Args:
         module: Its ``training_step`` gets the tuples that ``batches`` yields.
         batches: In-memory mini-batches.
-        epochs: How often they are seen.
+        epochs: How often they are seen, at most.
         hardware: Where.
         precision: Lightning's name of it.
         report: Called after each epoch with its number and what the module logged.
+        held_out: Given to ``validation_step`` after each epoch, which logs ``HELD_OUT``; the module
+            ends with the weights that did best on them.
+        patience: Steps without a better loss on ``held_out`` that end the training.
+
+    Returns:
+        Epochs that were run.
     """
     progress = _Progress(report, epochs * len(batches), hardware.watched)
     with warnings.catch_warnings():
@@ -160,17 +213,19 @@ def fit(
             devices=1,
             max_epochs=epochs,
             precision=precision,
-            callbacks=[progress],
+            callbacks=[progress] + ([_Best(patience)] if held_out else []),
             plugins=[LightningEnvironment()],  # inside SLURM too: a job trains by itself
             logger=False,
+            num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
         try:
-            trainer.fit(module, train_dataloaders=batches)
+            trainer.fit(module, train_dataloaders=batches, val_dataloaders=held_out)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         finally:
             progress.bar.close()
+    return int(trainer.current_epoch)

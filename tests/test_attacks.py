@@ -16,8 +16,11 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.threat import grant
+from privbench.training import Hardware
 from privbench.victims.lenet5 import LeNet5
 from tests.conftest import SilentJournal
+
+CPU = Hardware("cpu")
 
 SHAPE = (1, 28, 28)
 
@@ -51,7 +54,14 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     deployment.answer(v)
     journal, aux = SilentJournal(), _scenes(40)
     view = grant(
-        deployment, aux, torch.arange(40) % 10, attack.access, split="x", seed=0, journal=journal
+        deployment,
+        aux,
+        torch.arange(40) % 10,
+        attack.access,
+        split="x",
+        seed=0,
+        hardware=CPU,
+        journal=journal,
     )
     return attack.fit(view)(v), journal, aux
 
@@ -196,6 +206,7 @@ def test_the_class_mean_follows_the_clouds_prediction():
         attack.access,
         split="input",
         seed=0,
+        hardware=CPU,
         journal=SilentJournal(),
     )
     v = torch.zeros(2, 1, 1, 2, 5)
@@ -225,6 +236,7 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
             attack.access,
             split="relu2",
             seed=0,
+            hardware=Hardware("gpu" if device == "cuda" else "cpu"),
             journal=SilentJournal(),
         )
         scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
@@ -263,7 +275,16 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     access = Access.EDGE_QUERIES | Access.CLEAN_QUERIES | Access.AUX_IMAGES
     journal = Journal(x, NullRun())
-    view = grant(deployment, _scenes(2), torch.zeros(2), access, split="x", seed=7, journal=journal)
+    view = grant(
+        deployment,
+        _scenes(2),
+        torch.zeros(2),
+        access,
+        split="x",
+        seed=7,
+        hardware=CPU,
+        journal=journal,
+    )
     view.query(x[:1])
     view.journal.step(1, x)
     secrets = [x, edge, deployment, deployment.defense, journal, *edge.parameters()]
@@ -300,6 +321,7 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
             access,
             split="x",
             seed=0,
+            hardware=CPU,
             journal=journal,
             keep=keep,
         )

@@ -227,9 +227,9 @@ class Level:
     def access(self):
         return Access.NONE
 
-    def check(self, image_shape, feature_shape):
+    def check(self, view):
         if self.fail == "check":
-            raise ValueError(f"attack=mine cannot be fed features of shape {feature_shape}")
+            raise ValueError(f"attack=mine cannot be fed features of shape {view.feature_shape}")
 
     def fit(self, view):
         if self.fail == "odd note":

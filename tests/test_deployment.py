@@ -13,9 +13,12 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.threat import RIGHTS, Access, AccessDeniedError, grant
+from privbench.training import Hardware
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
 from tests.conftest import SilentJournal
+
+CPU = Hardware("cpu")
 
 VICTIMS = [
     (LeNet5, (1, 28, 28)),
@@ -135,7 +138,7 @@ def _granted(access: Access, journal=None):
     images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
     journal = journal or SilentJournal()
     return deployment, grant(
-        deployment, images, labels, access, split="relu2", seed=0, journal=journal
+        deployment, images, labels, access, split="relu2", seed=0, hardware=CPU, journal=journal
     )
 
 

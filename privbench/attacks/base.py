@@ -17,8 +17,9 @@ class Attack(Protocol):
 
     ``access`` is a property derived from them, never a field, so no command line can widen it.
 
-    An attack that not every split can feed also has ``check(image_shape, feature_shape)``, which
-    raises ValueError; the harness calls it before anything is trained.
+    An attack that not every split or data set suits also has ``check(view)``, which raises
+    ValueError. The harness calls it before anything is trained: the view is one of the same
+    deployment with a victim that is not trained yet.
     """
 
     @property

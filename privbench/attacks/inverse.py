@@ -1,0 +1,140 @@
+"""The inverse network, black-box, He et al. section III-B."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privbench import checks
+from privbench.attacks.base import Reconstruct
+from privbench.attacks.parts import decoders
+from privbench.attacks.parts.learning import Learner, Learning, ask, require_images
+from privbench.threat import Access, View
+
+ANSWERS = ("defended", "clean")
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """Asks the edge about images of its own and learns the way back, He et al. Eq. (2).
+
+    The answers of the edge as deployed make it adaptive: it learns to see through the defense that
+    it is shown, without a word said about it. ``clean`` answers were recorded before the defense
+    was switched on.
+
+    Attributes:
+        decoder: ``large``, ``paper``, or a function of feature and image shape that makes one.
+        answers: ``defended`` or ``clean``.
+        images: Auxiliary images used; null for all.
+        queries: Answers asked for in all; null for one an image. Images that are held out get one,
+            the others share the rest, each answer with a fresh draw of the defense.
+        steps: Updates, rounded to whole epochs.
+        batch: Images an update.
+        lr: Adam's rate, the highest one of a cycle.
+        eps: Adam's epsilon.
+        amsgrad: Adam's variant of that name.
+        weight_decay: Of AdamW; 0 makes it Adam.
+        schedule: ``constant`` or ``one_cycle``.
+        patience: Updates without a better error on held-out images that end the training.
+        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
+    """
+
+    decoder: Any
+    answers: str
+    images: int | None
+    queries: int | None
+    steps: int
+    batch: int
+    lr: float
+    eps: float
+    amsgrad: bool
+    weight_decay: float
+    schedule: str
+    patience: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        _ = self._learning
+        if not callable(self.decoder):
+            checks.choice("attack.decoder", self.decoder, decoders.DECODERS)
+        checks.choice("attack.answers", self.answers, ANSWERS)
+        for name, value in (("images", self.images), ("queries", self.queries)):
+            if value is not None:
+                checks.whole(f"attack.{name}", value, 2)
+
+    @property
+    def access(self) -> Access:
+        """Black-box: answers, and images to ask about."""
+        asked = Access.EDGE_QUERIES if self.answers == "defended" else Access.CLEAN_QUERIES
+        return asked | Access.AUX_IMAGES
+
+    @property
+    def _learning(self) -> Learning:
+        return Learning(**{field.name: getattr(self, field.name) for field in fields(Learning)})
+
+    def check(self, view: View) -> None:
+        """Refuse more images than there are, and a decoder that does not fit.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        require_images(self.images, view)
+        self._network(view)
+
+    def fit(self, view: View) -> Reconstruct:
+        """Ask, learn, and return the network."""
+        network = self._network(view)
+        recipe = {
+            "attack": "inverse",
+            **{name: value for name, value in vars(self).items() if name != "decoder"},
+            "network": repr(network),
+            "precision": view.hardware.precision(self.precision),
+        }
+        view.keep(recipe, network, lambda: self._learn(network, view))
+        network.eval().requires_grad_(False)
+
+        @torch.no_grad()
+        def reconstruct(v: Tensor) -> Tensor:
+            # what was learnt of undefended answers is best fed with what is nearest to them
+            v = v.mean(1, keepdim=True) if self.answers == "clean" else v
+            parts = v.flatten(0, 1).split(AT_ONCE)
+            x_hat: Tensor = torch.cat([network(part).clamp(0, 1) for part in parts])
+            return x_hat.unflatten(0, v.shape[:2]).mean(1)
+
+        return reconstruct
+
+    def _network(self, view: View) -> nn.Module:
+        with view.seeded("decoder"):
+            network = decoders.build(self.decoder, view.feature_shape, view.image_shape)
+        return network.to(view.device)
+
+    def _learn(self, network: nn.Module, view: View) -> dict[str, Any]:
+        images = view.images[: self.images]
+        query = view.query if self.answers == "defended" else view.clean_query
+        data, last = ask(query, images, self.queries)
+        if isinstance(network, decoders.Large):
+            network.see(data[0])
+        used = len(data[1].unique()) + len(last[1])
+        learner = Decoding(network, images)
+        facts = self._learning.train(learner, data, last, view, epoch=used - len(last[1]))
+        return {"aux_images": used, **facts}
+
+
+class Decoding(Learner):
+    """Eq. (2): the squared error of what a decoder makes of the features, as a mean over pixels."""
+
+    def __init__(self, network: nn.Module, images: Tensor) -> None:
+        super().__init__(network)
+        self.images = (images,)  # in a tuple, or Lightning would take it for its own
+
+    def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Features ``(B, *feature_shape)`` and the numbers of their images ``(B,)``."""
+        v, rows = batch
+        x, x_hat = self.images[0][rows], self.network(v)
+        with torch.no_grad():
+            error = (x_hat.clamp(0, 1) - x).square().flatten(1).mean(1)
+            psnr_db = -10 * error.clamp_min(1e-10).log10().mean()
+        return {"loss": (x_hat - x).square().mean(), "psnr_db": psnr_db}

@@ -1,0 +1,204 @@
+"""How an adversary's own networks are trained: steps, schedule, early stopping on held-out data."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+
+from privbench import checks
+from privbench.threat import View
+from privbench.training import HELD_OUT, Batches, fit
+
+SCHEDULES = ("constant", "one_cycle")
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+def require_images(images: int | None, view: View) -> None:
+    """Refuse more auxiliary images than there are, and too few to hold one out.
+
+    Raises:
+        ValueError: naming the value and the choices.
+    """
+    there = len(view.images)
+    wanted = there if images is None else images
+    if not 2 <= wanted <= there:
+        raise ValueError(
+            f"attack.images={wanted} where the auxiliary set holds {there}: choose 2 to {there}, "
+            "or more with dataset.aux_images"
+        )
+
+
+def held_out(images: int) -> int:
+    """How many of an adversary's images it does not train on: a tenth, at most 1,000."""
+    return min(max(1, images // 10), 1000)
+
+
+Answers = tuple[Tensor, Tensor]
+"""Features ``(A, *feature_shape)`` and the number of the image that each is of ``(A,)``."""
+
+
+def ask(
+    query: Callable[[Tensor], Tensor], images: Tensor, budget: int | None
+) -> tuple[Answers, Answers]:
+    """Spend a budget of answers.
+
+    Every image that is held out gets one, the others share the rest, each time with a fresh draw
+    of the defense; images that the budget does not reach are left out.
+
+    Args:
+        query: Images to features.
+        images: ``(M, C, H, W)``.
+        budget: At least 2; ``None`` for one an image.
+
+    Returns:
+        What to train on, and what to hold out.
+    """
+    budget = budget or len(images)
+    used = min(len(images), budget)
+    trained = used - held_out(used)
+    rows = (torch.arange(budget - (used - trained)) % trained).to(images.device)
+    first = query(images[:trained])
+    v = first.new_empty(len(rows), *first.shape[1:])
+    v[:trained] = first
+    # a pass over the images at a time: asked in one piece they would lie in memory as often
+    for start in range(trained, len(rows), trained):
+        again = rows[start : start + trained]
+        v[start : start + len(again)] = query(images[again])
+    return (v, rows), (query(images[trained:used]), torch.arange(trained, used).to(images.device))
+
+
+class Learner(lightning.LightningModule):
+    """A network and what it is told of a batch.
+
+    Args:
+        network: Trained in place.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe: Learning
+        self.steps = 0
+
+    @abstractmethod
+    def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """``loss``, which is descended, and what else a journal may want to hear of a batch."""
+
+    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
+        """The loss of a batch."""
+        figures = self.figures(batch)
+        told = {name: value.detach() for name, value in figures.items()}
+        self.log_dict(told, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+        return figures["loss"]
+
+    def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
+        """The same figures, of images that are not trained on."""
+        figures = {f"held_out_{name}": value for name, value in self.figures(batch).items()}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> Any:
+        """Adam, or with weight decay AdamW, under the recipe's schedule."""
+        recipe = self.recipe
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=recipe.lr,
+            eps=recipe.eps,
+            weight_decay=recipe.weight_decay,
+            amsgrad=recipe.amsgrad,
+        )
+        if recipe.schedule == "constant":
+            return optimiser
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, recipe.lr, total_steps=self.steps, pct_start=0.1
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The recipe of an adversary's network.
+
+    Attributes:
+        steps: Updates, rounded to whole epochs.
+        batch: Images an update.
+        lr: Adam's rate, the highest one of a cycle.
+        eps: Adam's epsilon.
+        amsgrad: Adam's variant that never forgets a large gradient.
+        weight_decay: Of AdamW; 0 makes it Adam.
+        schedule: Of the rate: ``constant``, or ``one_cycle``: up, and down to 0.
+        patience: Updates without a better loss on held-out images that end the training.
+        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    eps: float
+    amsgrad: bool
+    weight_decay: float
+    schedule: str
+    patience: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        checks.whole("attack.steps", self.steps, 1)
+        checks.whole("attack.batch", self.batch, 2)
+        checks.number("attack.lr", self.lr, 0, above=True)
+        checks.number("attack.eps", self.eps, 0)
+        checks.flag("attack.amsgrad", self.amsgrad)
+        checks.number("attack.weight_decay", self.weight_decay, 0)
+        checks.choice("attack.schedule", self.schedule, SCHEDULES)
+        checks.whole("attack.patience", self.patience, 1)
+        checks.choice("attack.precision", self.precision, PRECISIONS)
+
+    def train(
+        self,
+        learner: Learner,
+        data: tuple[Tensor, ...],
+        held_out: tuple[Tensor, ...],
+        view: View,
+        epoch: int | None = None,
+    ) -> dict[str, Any]:
+        """Train a learner's network in place.
+
+        Args:
+            learner: Its ``figures`` get batches of the tensors.
+            data: Tensors of equal length.
+            held_out: The same, not trained on.
+            view: Where it runs, what orders the batches, and who hears of each epoch.
+            epoch: Rows that an epoch sees; ``None`` for all.
+
+        Returns:
+            ``epochs``, and the figures of the best one on ``held_out``.
+        """
+        best: dict[str, float] = {}
+
+        def report(epoch: int, figures: dict[str, float]) -> None:
+            view.journal.step(epoch, None, **figures)
+            # a loss that is no number betters nothing
+            if not best or figures[HELD_OUT] < best[HELD_OUT]:
+                best.update(figures)
+
+        order = view.generator("batches")
+        share = -(-(epoch or len(data[0])) // self.batch)
+        batches = Batches(*data, size=self.batch, order=order, epoch=share)
+        epochs = max(1, round(self.steps / len(batches)))
+        learner.recipe, learner.steps = self, epochs * len(batches)
+        run = fit(
+            learner,
+            batches,
+            epochs=epochs,
+            hardware=view.hardware,
+            precision=view.hardware.precision(self.precision),
+            report=report,
+            held_out=Batches(*held_out, size=256),
+            patience=self.patience,
+        )
+        learner.network.to(view.device).eval().requires_grad_(False)
+        kept = {name: value for name, value in best.items() if name.startswith("held_out")}
+        return {"epochs": run, **kept}

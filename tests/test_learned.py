@@ -1,0 +1,422 @@
+"""Adversaries that learn: what they ask, what they touch, what they reach, what is kept."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from privbench.attacks.parts.decoders import DECODERS, build
+from privbench.attacks.parts.learning import ask
+from privbench.attacks.parts.stand_ins import stand_in
+from privbench.attacks.rmle import RMLE
+from privbench.defenses.dropout import Dropout
+from privbench.deployment import Deployment
+from privbench.experiment import run
+from privbench.threat import grant
+from privbench.training import HELD_OUT, Batches, Hardware, fit
+from privbench.victims.cifar_cnn import CifarCNN
+from privbench.victims.lenet5 import LeNet5
+from tests.conftest import SilentJournal
+
+CPU = Hardware("cpu")
+VICTIMS = {"lenet5": LeNet5((1, 28, 28), 10), "cifar_cnn": CifarCNN((3, 32, 32), 10)}
+SPLITS = [(name, split) for name, victim in VICTIMS.items() for split in victim.split_points]
+
+
+class Trapped(nn.Module):
+    """An edge's layer that counts what it is fed, and can be armed against any use at all."""
+
+    fed = 0
+    armed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 8, 5)
+
+    def forward(self, x):
+        assert not Trapped.armed, "the edge was used"
+        assert not torch.is_grad_enabled(), "the edge was differentiated"
+        Trapped.fed += len(x)
+        return self.layer(x)
+
+    def parameters(self, recurse=True):
+        assert not Trapped.armed, "the edge's weights were looked at"
+        return super().parameters(recurse)
+
+
+@pytest.fixture
+def trapped():
+    """A view of a deployment with a trapped edge, and its journal."""
+
+    def make(attack, defense=None):
+        torch.manual_seed(0)
+        cloud = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(8 * 24 * 24, 10))
+        deployment = Deployment(
+            nn.Sequential(Trapped()), defense or Dropout(rate=0.3), cloud.eval()
+        )
+        images, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
+        journal = SilentJournal()
+        view = grant(
+            deployment,
+            images,
+            labels,
+            attack.access,
+            split="conv1",
+            seed=0,
+            hardware=CPU,
+            journal=journal,
+        )
+        Trapped.fed = 0
+        return view, journal, deployment
+
+    yield make
+    Trapped.armed = False
+
+
+def _attack(cell, name, *words):
+    """A cell's attack of few steps, and an inverter within it as hasty."""
+    attack = dataclasses.replace(cell(f"attack={name}", *words).attack, steps=5)
+    if hasattr(attack, "inverter"):
+        attack = dataclasses.replace(attack, inverter=RMLE(steps=5))
+    return attack
+
+
+def test_the_query_free_shadow_uses_no_edge_and_leaves_the_cloud_as_it_is(trapped, cell):
+    """From the first image to the reconstructor; the cloud keeps every bit and its mode."""
+    view, journal, deployment = trapped(_attack(cell, "shadow"))
+    before = {name: t.clone() for name, t in view.cloud.state_dict().items()}
+    theirs = {name: t.clone() for name, t in deployment.cloud.state_dict().items()}
+    Trapped.armed = True
+    reconstruct = _attack(cell, "shadow").fit(view)
+    x_hat = reconstruct(torch.rand(2, 1, 8, 24, 24))
+    assert x_hat.shape == (2, 1, 28, 28)
+    assert "queries" not in journal.facts or journal.facts["queries"] == 0
+    for cloud, was in ((view.cloud, before), (deployment.cloud, theirs)):
+        assert all(torch.equal(t, was[name]) for name, t in cloud.state_dict().items())
+        assert not cloud.training
+
+
+@pytest.mark.parametrize("budget", ["null", "40", "97", "17"])
+@pytest.mark.parametrize("name", ["inverse", "inverse_naive", "inverse_paper", "shadow_queried"])
+def test_what_is_recorded_as_asked_is_what_the_edge_was_asked(trapped, cell, name, budget):
+    """Repeats and held-out images count; the budget is spent to the last answer."""
+    attack = _attack(cell, name, f"attack.queries={budget}")
+    view, journal, _ = trapped(attack)
+    attack.fit(view)
+    assert Trapped.fed == journal.facts["queries"] == (40 if budget == "null" else int(budget))
+    assert journal.facts["aux_images"] == min(40, Trapped.fed)
+    assert journal.facts["epochs"] >= 1
+
+
+def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
+    """Every held-out image has one answer, the others share the rest evenly."""
+    asked = []
+
+    def query(x):
+        asked.append(len(x))
+        return x.flatten(1)[:, :3] + len(asked)
+
+    (v, rows), (v_last, last) = ask(query, torch.rand(30, 1, 4, 4), 100)
+    assert sum(asked) == 100
+    assert last.tolist() == [27, 28, 29] and len(v_last) == 3
+    counts = rows.bincount()
+    assert len(counts) == 27 and int(counts.sum()) == 97 and int(counts.max() - counts.min()) <= 1
+    first, again = (rows == 0).nonzero().flatten()[:2]
+    assert not torch.equal(v[first], v[again])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(("victim", "split"), SPLITS)
+def test_a_decoder_fits_every_split_of_every_victim(victim, split, decoder):
+    """From shapes alone; and an image's reconstruction does not depend on its neighbours."""
+    shape = (1, 28, 28) if victim == "lenet5" else (3, 32, 32)
+    edge, _ = VICTIMS[victim].split(split)
+    x = torch.rand(3, *shape)
+    v = edge(x).detach()
+    network = build(decoder, tuple(v.shape[1:]), shape).eval()
+    with torch.no_grad():
+        together, alone = network(v), network(v[:1])
+    assert together.shape == x.shape
+    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_the_small_decoders_are_the_published_ones():
+    """A 5x5 convolution with padding 4 at conv1; two transposed convolutions at relu2."""
+    conv1 = build("paper", (8, 24, 24), (1, 28, 28))
+    (layer,) = conv1.layers
+    v = torch.rand(2, 8, 24, 24)
+    as_convolution = nn.functional.conv2d(
+        v, layer.weight.flip(2, 3).transpose(0, 1), layer.bias, padding=4
+    )
+    torch.testing.assert_close(conv1(v), as_convolution)
+    shapes = [tuple(p.shape) for p in build("paper", (16, 8, 8), (1, 28, 28)).parameters()]
+    assert shapes == [(16, 8, 5, 5), (8,), (8, 1, 5, 5), (1,)]
+    shapes = [tuple(p.shape) for p in build("paper", (128, 16, 16), (3, 32, 32)).parameters()]
+    assert shapes == [(128, 64, 3, 3), (64,), (64, 3, 3, 3), (3,)]
+
+
+@pytest.mark.parametrize(("victim", "split"), SPLITS)
+def test_a_stand_in_gives_features_like_the_edges(victim, split):
+    """Of their shape; negative ones only where the edge's may be."""
+    shape = (1, 28, 28) if victim == "lenet5" else (3, 32, 32)
+    edge, cloud = VICTIMS[victim].split(split)
+    x = torch.rand(2, *shape)
+    v = edge(x)
+    stand = stand_in(shape, tuple(v.shape[1:]), cloud)
+    answer = stand(x)
+    assert answer.shape == v.shape
+    if bool((answer < 0).any()):
+        assert bool((v < 0).any())
+    cloud(answer)
+
+
+def test_the_stand_ins_are_the_published_ones():
+    """Two linear convolutions of 8 channels at conv1; four and a pooling at relu2."""
+
+    def layers(point):
+        edge, cloud = VICTIMS["lenet5"].split(point)
+        shape = tuple(edge(torch.zeros(1, 1, 28, 28)).shape[1:])
+        return [
+            (type(layer).__name__, getattr(layer, "out_channels", None))
+            for layer in stand_in((1, 28, 28), shape, cloud)
+        ][1:]
+
+    eight, sixteen = ("Conv2d", 8), ("Conv2d", 16)
+    pool, relu = ("MaxPool2d", None), ("ReLU", None)
+    assert layers("conv1") == [eight, eight]
+    assert layers("relu2") == [eight, sixteen, pool, sixteen, sixteen, relu]
+
+
+class Line(nn.Module):
+    """One number, descended against an endless slope: ever better in training, not on held-out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(1))
+
+
+def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
+    """The best weights of all epochs, not the last ones."""
+    import pytorch_lightning as lightning
+
+    class Drifting(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = Line()
+
+        def training_step(self, batch, index):
+            return -self.network.level.sum()
+
+        def validation_step(self, batch, index):
+            self.log(HELD_OUT, (self.network.level - 3.2).abs().sum())
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    module, x = Drifting(), torch.zeros(4, 1)
+    heard = []
+    run_epochs = fit(
+        module,
+        Batches(x, size=4),
+        epochs=100,
+        hardware=CPU,
+        report=lambda epoch, figures: heard.append(figures[HELD_OUT]),
+        held_out=Batches(x, size=4),
+        patience=5,
+    )
+    assert float(module.network.level) == pytest.approx(3.0)
+    assert run_epochs == len(heard) == 8
+
+
+def test_epochs_shorter_than_a_pass_go_on_where_the_last_one_ended():
+    """Every row is seen once before any is seen twice."""
+    batches = Batches(torch.arange(10), size=3, order=torch.Generator().manual_seed(0), epoch=2)
+    assert len(batches) == 2
+    seen = torch.cat([rows for _ in range(2) for (rows,) in batches])
+    assert sorted(seen.tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize("split", LeNet5.split_points.fget(VICTIMS["lenet5"]))
+def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, composed):
+    """On targets it never saw, from the image itself down to the last hidden layer."""
+    words = ["attack=inverse", "attack.steps=120", "defense=none", "targets=40"]
+    record = run(composed(*words, f"split={split}"))
+    assert record.lift["psnr_db"] > 0
+    assert record.lift["ssim"] > 0
+    assert record.queries == 400
+    assert record.adaptive
+
+
+def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better(composed):
+    """Dropout of rate 1: every answer is zero."""
+    words = ["attack=inverse", "attack.steps=120", "defense.rate=1", "targets=40"]
+    record = run(composed(*words))
+    assert record.psnr_db == pytest.approx(record.floor["mean"]["psnr_db"], abs=0.3)
+    assert record.psnr_db < record.floor["mean"]["psnr_db"] + 0.1
+
+
+def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(composed):
+    """The same network, budget and draws; dropout of .5."""
+    adaptive, naive = (
+        run(composed(f"attack={name}", "attack.steps=150", "defense.rate=0.5", "targets=40"))
+        for name in ("inverse", "inverse_naive")
+    )
+    assert adaptive.adaptive and not naive.adaptive
+    assert adaptive.queries == naive.queries
+    assert adaptive.psnr_db_ci95[0] > naive.psnr_db_ci95[1]
+
+
+def _trained(folder):
+    return sorted(path.stem for path in (folder / "store" / "adversaries").glob("*.safetensors"))
+
+
+def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(composed, warm):
+    """Targets and trackers share it; a seed, a split, a budget, and for those who see it a rate."""
+
+    def seen(*words):
+        run(composed(*words, f"output_dir={warm}"))
+        return len(_trained(warm))
+
+    inverse = ["attack=inverse_paper", "attack.steps=12"]
+    assert seen(*inverse, "targets=5", "defense.rate=0.1") == 1
+    assert seen(*inverse, "targets=7", "defense.rate=0.1", "accuracy_draws=1") == 1
+    assert seen(*inverse, "targets=5", "defense.rate=0.2") == 2
+    assert seen(*inverse, "targets=5", "defense.rate=0.1", "split=conv1") == 3
+    assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.queries=300") == 4
+    assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.steps=20") == 5
+    naive = ["attack=inverse_naive", "attack.steps=12", "targets=5"]
+    assert seen(*naive, "defense.rate=0.1") == 6
+    assert seen(*naive, "defense.rate=0.2") == 6
+    shadow = ["attack=shadow", "attack.steps=12", "attack.inverter.steps=5", "targets=5"]
+    assert seen(*shadow, "defense.rate=0.1") == 7
+    assert seen(*shadow, "defense.rate=0.2", "attack.inverter.steps=6") == 7
+    assert seen(*shadow, "defense.rate=0.2", "attack.structure=same") == 8
+
+
+@pytest.mark.parametrize("harm", ["tampered", "half-written"])
+def test_a_damaged_adversary_is_trained_again(harm, composed, warm):
+    """And gives what it gave before."""
+    words = ["attack=inverse_paper", "attack.steps=12", "targets=5", f"output_dir={warm}"]
+    before = run(composed(*words))
+    (name,) = _trained(warm)
+    path = warm / "store" / "adversaries" / f"{name}.safetensors"
+    whole = path.read_bytes()
+    if harm == "tampered":
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    else:
+        path.write_bytes(whole[: len(whole) // 2])
+        path.with_suffix(".json").unlink()
+    after = run(composed(*words))
+    assert path.read_bytes() == whole
+    assert after.per_image == before.per_image
+    assert after.queries == before.queries == 400
+    assert after.notes["epochs"] == before.notes["epochs"]
+
+
+def test_the_records_numbers_do_not_depend_on_whether_the_adversary_was_trained_or_loaded(
+    composed, warm
+):
+    """Queries, epochs and scores are replayed."""
+    words = ["attack=shadow_queried", "attack.steps=12", "attack.inverter.steps=20", "targets=5"]
+    first, second = (run(composed(*words, f"output_dir={warm}")) for _ in range(2))
+    for name in ("per_image", "queries", "notes", "converged"):
+        assert getattr(first, name) == getattr(second, name)
+    assert first.queries == 400 and first.notes["aux_images"] == 400
+    assert first.access == ["EDGE_QUERIES", "AUX_IMAGES"]
+
+
+BAD = {
+    "attack=inverse attack.queries=0": ["attack.queries=0", "2"],
+    "attack=inverse attack.images=401": ["attack.images=401", "400"],
+    "attack=inverse attack.decoder=small": ["attack.decoder=small", "large, paper"],
+    "attack=inverse dataset.aux_images=1": ["attack.images=1", "2"],
+    "attack=shadow attack@attack.inverter=inverse": ["attack.inverter", "white-box"],
+    "attack=shadow attack@attack.inverter=shadow": ["attack.inverter", "white-box"],
+    "attack=shadow attack.inverter.steps=0": ["attack.inverter.steps=0"],
+    "attack=shadow attack.queries=100": ["attack.queries=100", "shadow_queried"],
+    "attack=shadow attack.structure=none": ["attack.structure=none", "other, same"],
+    "attack=shadow attack.inverter=rmle": ["attack@attack.inverter=NAME"],
+    "attack=shadow_queried attack.images=500": ["attack.images=500", "400"],
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_input_is_refused_in_one_line_before_any_training(words, privbench, tmp_path):
+    """It names the value and the choices, and leaves nothing behind."""
+    code, out, err = privbench(*words.split(), f"output_dir={tmp_path}")
+    assert code == 1 and not out
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert all(part in lines[0] for part in BAD[words]), lines[0]
+    assert not list((tmp_path / "store").glob("victims/*"))
+
+
+DECODER = """
+from torch import nn
+
+class Odd(nn.Module):
+    def __init__(self, feature_shape, image_shape, side=27):
+        super().__init__()
+        self.side = side
+        self.layer = nn.Linear(1024, side * side)
+
+    def forward(self, v):
+        return self.layer(v.flatten(1)).view(-1, 1, self.side, self.side)
+"""
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    (tmp_path / "odd_decoder.py").write_text(DECODER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return ["attack=inverse", "attack.decoder={_target_: odd_decoder.Odd, _partial_: true}"]
+
+
+def test_a_decoder_from_elsewhere_is_held_to_the_images_shape(odd, privbench, warm):
+    """By `_target_` alone; refused before training when it cannot do."""
+    code, _, err = privbench(*odd, f"output_dir={warm}")
+    assert code == 1 and "(1, 27, 27)" in err and "(1, 28, 28)" in err and err.count("\n") == 1
+    code, _, err = privbench(*odd, "split=fc1", f"output_dir={warm}")
+    assert code == 1 and "(120,)" in err and err.count("\n") == 1
+    good = "attack.decoder={_target_: odd_decoder.Odd, _partial_: true, side: 28}"
+    code, out, err = privbench(
+        "attack=inverse", good, "attack.steps=6", "targets=3", f"output_dir={warm}"
+    )
+    assert code == 0, err
+    assert "adversary inverse" in out
+
+
+def test_a_sweep_over_the_three_adversaries_runs_as_typed(privbench, warm):
+    """The issue's own first line, hastier."""
+    code, out, err = privbench(
+        "-m",
+        "attack=rmle,inverse,shadow",
+        "defense.rate=0.1,0.6",
+        "attack.steps=20",
+        "targets=4",
+        f"output_dir={warm}",
+    )
+    assert code == 0, err
+    cells = [json.loads(line) for line in next(warm.glob("sweeps/*/cells.jsonl")).open()]
+    assert len({cell["key"] for cell in cells}) == 6
+    # the shadow cannot see the rate, the inverse network does
+    assert len(_trained(warm)) == 3
+    assert out.count("adversary shadow (aux_images, aux_labels)") == 2
+
+
+def test_a_loaded_view_scores_what_the_journal_was_shown(stage):
+    """The validation figure an attack streams is its own: held-out images, never targets."""
+    made = stage("attack=inverse_paper", "attack.steps=12", "targets=3", "seed=0")
+    heard = []
+
+    class Hearing(SilentJournal):
+        def step(self, n, x_hat=None, **scalars):
+            heard.append((n, x_hat, scalars))
+
+    deployment = made.deploy(made.cell.defense)
+    view = made.view(deployment, made.cell.attack.access, Hearing())
+    dataclasses.replace(made.cell.attack, lr=1.1e-3).fit(view)
+    assert heard
+    assert all(x_hat is None and "held_out_psnr_db" in scalars for _, x_hat, scalars in heard)
