@@ -67,3 +67,52 @@ def test_noise_at_the_input_runs_as_the_issue_types_it(composed):
     assert record.site == "input"
     assert 10 < record.psnr_db < 30
     assert record.accuracy > 0.97
+
+
+@needs_mnist
+def test_the_inverse_network_is_strong_after_a_third_of_its_steps(attacked):
+    """10,000 images, one answer each."""
+    record = attacked("attack=inverse", "attack.steps=420", "defense=none")
+    assert record.queries == 10_000
+    assert record.psnr_db > 23
+    assert record.ssim > 0.9
+
+
+@needs_mnist
+def test_the_shadow_reaches_the_published_numbers_on_one_victim(attacked):
+    """Table 6: 17.86 dB / .695 at conv1 for other images and another architecture."""
+    record = attacked("attack=shadow", "split=conv1", "defense=none", "attack.inverter.steps=200")
+    assert record.queries == 0
+    assert record.notes["shadow_accuracy"] > 0.95
+    assert record.psnr_db > 17
+    assert record.ssim > 0.69
+
+
+@needs_mnist
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "psnr_db", "ssim"),
+    [
+        ("attack=inverse split=relu2 defense=none", 24, 0.90),
+        ("attack=inverse split=relu2 defense.rate=0.6 attack.queries=200000", 20, 0.82),
+        ("attack=shadow split=conv1 defense=none", 17, 0.69),
+        ("attack=shadow split=relu2 defense=none", 8, 0.32),
+        ("attack=shadow_queried split=relu2 defense=none", 15, 0.61),
+    ],
+)
+def test_the_learned_adversaries_reach_more_than_the_published_ones(attacked, words, psnr_db, ssim):
+    """Mean over three victims."""
+    records = [attacked(*words.split(), f"seed={seed}") for seed in range(3)]
+    assert fmean(record.psnr_db for record in records) >= psnr_db
+    assert fmean(record.ssim for record in records) >= ssim
+
+
+@needs_mnist
+@pytest.mark.slow
+@pytest.mark.parametrize(("split", "psnr_db", "ssim"), [("conv1", 40.72, 0.995), ("relu2", 20.81, 0.805)])
+def test_the_published_black_box_numbers_reproduce(attacked, split, psnr_db, ssim):
+    """Table 4, the attacker's own images: within 1.5 dB / .05 on the mean of three victims."""
+    words = ["attack=inverse_paper", f"split={split}", "defense=none"]
+    records = [attacked(*words, f"seed={seed}") for seed in range(3)]
+    assert fmean(record.psnr_db for record in records) == pytest.approx(psnr_db, abs=1.5)
+    assert fmean(record.ssim for record in records) == pytest.approx(ssim, abs=0.05)

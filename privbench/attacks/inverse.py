@@ -101,8 +101,9 @@ class Inverse:
             # what was learnt of undefended answers is best fed with what is nearest to them
             v = v.mean(1, keepdim=True) if self.answers == "clean" else v
             parts = v.flatten(0, 1).split(AT_ONCE)
-            x_hat: Tensor = torch.cat([network(part).clamp(0, 1) for part in parts])
-            return x_hat.unflatten(0, v.shape[:2]).mean(1)
+            copies = torch.cat([network(part).clamp(0, 1) for part in parts])
+            x_hat: Tensor = copies.unflatten(0, v.shape[:2]).mean(1)
+            return x_hat
 
         return reconstruct
 
