@@ -1,6 +1,7 @@
 """From yaml to objects: the one place that instantiates."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,9 @@ def _make(config: Mapping[str, Any], group: str) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
-            raise cause from error
+            # a part within a part names its fields as if it stood alone
+            within = re.search(r"full_key: (\S+)", str(error))
+            place = f"{group}.{within.group(1)}." if within else f"{group}."
+            raise ValueError(str(cause).replace(f"{group}.", place, 1)) from error
         reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
         raise ValueError(f"{group} cannot be built: {' '.join(reason.split())}") from error
