@@ -9,7 +9,9 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +22,8 @@ ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.paren
 
 FAILED: list[str] = []
 """One line for each cell of this process that failed."""
+SWEPT: dict[Path, Path] = {}
+"""Folders of the sweeps of this process, and the stores that hold their records."""
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -27,6 +31,9 @@ def run_job(cfg: DictConfig) -> None:
     """One cell; torch and the rest are imported here, so that --help answers at once."""
     from privbench.experiment import run
 
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        SWEPT[Path(hydra_config.runtime.output_dir)] = Path(cfg.output_dir) / "store"
     try:
         run(cfg)
     except Exception as error:  # the other cells of a sweep go on
@@ -37,6 +44,7 @@ def run_job(cfg: DictConfig) -> None:
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     FAILED.clear()
+    SWEPT.clear()
     signal.signal(signal.SIGTERM, _stop)
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
@@ -48,8 +56,19 @@ def main() -> None:
     except Exception as error:
         FAILED.append(str(error))
         _tell(error, "the configuration does not compose: ")
+    _summarise()
     if FAILED:
         sys.exit(1)
+
+
+def _summarise() -> None:
+    """A sweep ends in its worst cases: who recovers most of what, within which rights."""
+    from privbench import summary
+
+    for folder, store in SWEPT.items():
+        if told := summary.of_sweep(folder, store):
+            print(told)
+            (folder / "summary.txt").write_text(told + "\n")
 
 
 def register_resolvers() -> None:

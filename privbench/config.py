@@ -142,6 +142,7 @@ def _make(config: Mapping[str, Any], group: str) -> Any:
             # a part within a part names its fields as if it stood alone
             within = re.search(r"full_key: (\S+)", str(error))
             place = f"{group}.{within.group(1)}." if within else f"{group}."
-            raise ValueError(str(cause).replace(f"{group}.", place, 1)) from error
+            line = str(cause).replace(f"{group}.", place, 1)
+            raise ValueError(line) from error  # noqa: TRY004 - as all bad input
         reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
         raise ValueError(f"{group} cannot be built: {' '.join(reason.split())}") from error

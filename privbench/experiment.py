@@ -29,6 +29,8 @@ from privbench.threat import ADAPTIVE
 from privbench.tracking import Run
 
 LOG = logging.getLogger(__name__)
+SCORES = ("psnr_db", "ssim", "identification", "semantic_accuracy")
+"""What a blind answer is told of, and what an attack is told to add to it."""
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
@@ -182,15 +184,15 @@ def _record(
     seconds: dict[str, float],
     clock: Clock,
 ) -> Record:
-    cell, facts = stage.cell, dict(journal.facts)
+    cell, facts, truth = stage.cell, dict(journal.facts), stage.truth()
     blind = stage.blind(v, journal)
     constants = [blind[answer] for answer in ("black", "grey", "mean")]
-    scores = metrics.score(x_hat, stage.x, constants)
-    floor = {
-        name: metrics.score(answer, stage.x, constants).means() for name, answer in blind.items()
-    }
-    floor["best"] = {m: max(means[m] for means in floor.values()) for m in ("psnr_db", "ssim")}
-    means = scores.means()
+    scores = metrics.score(x_hat, truth, constants)
+    blind_scores = {n: metrics.score(answer, truth, constants) for n, answer in blind.items()}
+    floor = {name: {m: scored.means()[m] for m in SCORES} for name, scored in blind_scores.items()}
+    floor["best"] = {m: max(means[m] for means in floor.values()) for m in SCORES}
+    means, count = scores.means(), len(stage.indices)
+    sizes = truth.labels.bincount()[truth.labels[torch.tensor(stage.indices)]]
     correct = stage.usability(cell.defense)
     accuracy = float(correct.mean())
     undefended = accuracy if cell.defense.strength == 0 else stage.usability(NoDefense()).mean()
@@ -221,8 +223,23 @@ def _record(
         ssim=means["ssim"],
         ssim_ci95=bca(scores.ssim),
         ssim_gaussian=float(np.mean(scores.ssim_gaussian)),
-        floor={n: {m: s[m] for m in ("psnr_db", "ssim")} for n, s in floor.items()},
-        lift={metric: means[metric] - floor["best"][metric] for metric in ("psnr_db", "ssim")},
+        identification=means["identification"],
+        identification_ci95=wilson(means["identification"], count),
+        identification_class=means["identification_class"],
+        chance={
+            "identification": 1 / len(truth.labels),
+            "identification_class": float((1 / sizes).mean()),
+        },
+        semantic_accuracy=means["semantic_accuracy"],
+        semantic_accuracy_ci95=wilson(means["semantic_accuracy"], count),
+        judge_accuracy=float(
+            metrics.correct(
+                lambda images, rows: truth.judge(images)[:, None], truth.gallery, truth.labels
+            ).mean()
+        ),
+        above={"attack": scores.above(), **{n: s.above() for n, s in blind_scores.items()}},
+        floor=floor,
+        lift={metric: means[metric] - floor["best"][metric] for metric in SCORES},
         per_image={"index": stage.indices, **asdict(scores)},
         failed=sum(scores.failed),
         converged=facts.pop("converged", None),
@@ -278,7 +295,7 @@ def _summary(record: Record) -> Mapping[str, Any]:
     plain = {k: v for k, v in asdict(record).items() if isinstance(v, str | int | float)}
     ends = {
         f"{metric}_{end}": value
-        for metric in ("psnr_db", "ssim", "accuracy")
+        for metric in (*SCORES, "accuracy")
         for end, value in zip(("low", "high"), getattr(record, f"{metric}_ci95"), strict=True)
     }
     floor = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}

@@ -15,6 +15,7 @@ from torchmetrics.functional.image import (
 from privbench.deployment import images_at_once
 
 PSNR_CAP_DB = 100.0
+GOOD = {"psnr_db": 10.0, "ssim": 0.3}
 WINDOW = 7
 # scikit-image divides the window's variances by n - 1, torchmetrics by n; in the quotient that is
 # a smaller second constant, (K2 L)^2 (n - 1) / n
@@ -63,6 +64,25 @@ def _ssim(x_hat: Tensor, x: Tensor, kernel_size: int, settings: dict[str, Any]) 
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What reconstructions are held against.
+
+    Attributes:
+        x: The targets ``(N, C, H, W)``.
+        rows: Their numbers in the gallery.
+        gallery: The whole test set ``(M, C, H, W)``.
+        labels: Its labels ``(M,)``.
+        judge: An independent classifier: images ``(N, C, H, W)`` to logits.
+    """
+
+    x: Tensor
+    rows: Sequence[int]
+    gallery: Tensor
+    labels: Tensor
+    judge: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Scores:
     """Per-image scores of a set of reconstructions.
 
@@ -70,12 +90,18 @@ class Scores:
         psnr_db: Decibels.
         ssim: 7x7 uniform window.
         ssim_gaussian: 11x11 Gaussian window.
+        identification: Whether the true image is the nearest of the whole test set.
+        identification_class: Whether it is the nearest of those of its class.
+        semantic_accuracy: Whether the judge reads the true label.
         failed: Whether the reconstruction was not finite.
     """
 
     psnr_db: list[float]
     ssim: list[float]
     ssim_gaussian: list[float]
+    identification: list[float]
+    identification_class: list[float]
+    semantic_accuracy: list[float]
     failed: list[bool]
 
     def means(self) -> dict[str, float]:
@@ -86,22 +112,85 @@ class Scores:
             if name != "failed"
         }
 
+    def above(self) -> dict[str, float]:
+        """Share of images above what He et al. call good: PSNR > 10 dB, SSIM > 0.3."""
+        return {
+            name: sum(value > bar for value in getattr(self, name)) / len(self.failed)
+            for name, bar in GOOD.items()
+        }
 
-def score(x_hat: Tensor, x: Tensor, constants: Sequence[Tensor]) -> Scores:
+
+@torch.no_grad()
+def score(x_hat: Tensor, truth: Truth, constants: Sequence[Tensor]) -> Scores:
     """Every score of every image; one that is not finite is scored as the worst constant answer.
 
     Args:
         x_hat: Reconstructions ``(N, C, H, W)``.
-        x: Images of the same shape.
+        truth: What they are held against.
         constants: Answers of the same shape that looked at nothing.
     """
+    x = truth.x
     failed = ~x_hat.isfinite().flatten(1).all(1)
     shown = torch.where(failed.view(-1, 1, 1, 1), torch.zeros_like(x_hat), x_hat)
     columns = {}
     for name, metric in {"psnr_db": psnr_db, "ssim": ssim, "ssim_gaussian": ssim_gaussian}.items():
         worst = torch.stack([metric(answer, x) for answer in constants]).amin(0)
-        columns[name] = torch.where(failed, worst, metric(shown, x)).double().tolist()
-    return Scores(**columns, failed=failed.tolist())
+        columns[name] = torch.where(failed, worst, metric(shown, x))
+    labels = truth.labels[torch.as_tensor(truth.rows)]
+    right = truth.judge(shown).argmax(1).cpu() == labels.cpu()
+    columns |= {
+        "identification": identified(shown, truth.rows, truth.gallery),
+        "identification_class": _identified_in_class(shown, truth, labels),
+        "semantic_accuracy": (right & ~failed.cpu()).double(),
+    }
+    lists = {name: values.double().tolist() for name, values in columns.items()}
+    return Scores(**lists, failed=failed.tolist())
+
+
+def _identified_in_class(x_hat: Tensor, truth: Truth, labels: Tensor) -> Tensor:
+    """``identified`` among the test images of each one's own class."""
+    found = torch.zeros(len(x_hat))
+    for label in labels.unique():
+        mine = (labels == label).nonzero().flatten().tolist()
+        members = (truth.labels == label).nonzero().flatten().tolist()
+        place = {row: at for at, row in enumerate(members)}
+        rows = [place[truth.rows[at]] for at in mine]
+        found[mine] = identified(x_hat[mine], rows, truth.gallery[members]).float().cpu()
+    return found
+
+
+TIE = 1e-6
+"""Correlations closer than this are equal: sums in another order differ by as much."""
+
+
+def identified(x_hat: Tensor, rows: Sequence[int], gallery: Tensor) -> Tensor:
+    """Rank-1 identification: is the true image the nearest one to its reconstruction?
+
+    Nearest by centred cosine (Pearson's correlation of the pixels), which neither brightness nor
+    contrast moves. Images that tie share the one hit, and what has no contrast ties with all.
+
+    Args:
+        x_hat: Reconstructions ``(N, C, H, W)``; what is not finite has no contrast.
+        rows: The number in the gallery of each one's true image.
+        gallery: ``(M, C, H, W)``, the true images among them.
+
+    Returns:
+        ``(N,)`` in [0, 1].
+    """
+    finite = x_hat.isfinite().flatten(1).all(1)
+    shown = torch.where(finite.view(-1, 1, 1, 1), x_hat, torch.zeros_like(x_hat))
+    alike = _centred(shown) @ _centred(gallery).T
+    own = alike.gather(1, torch.as_tensor(rows, device=alike.device)[:, None])
+    nearer, level = alike > own + TIE, (alike - own).abs() <= TIE
+    return torch.where(nearer.any(1), 0.0, 1.0 / level.sum(1))
+
+
+def _centred(images: Tensor) -> Tensor:
+    """Pixels ``(N, C*H*W)`` less their mean, of norm 1; of norm 0 where all are equal."""
+    pixels = images.flatten(1)
+    pixels = pixels - pixels.mean(1, keepdim=True)
+    norm = pixels.norm(dim=1, keepdim=True)
+    return torch.where(norm > TIE, pixels / norm.clamp_min(TIE), torch.zeros_like(pixels))
 
 
 def correct(classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor) -> Tensor:

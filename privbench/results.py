@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from privbench.intervals import Interval
 
-SCHEMA = 1
+SCHEMA = 2
 """Moves whenever the same configuration would give other numbers, or a record other names."""
 
 Images = NDArray[np.uint8]
@@ -52,9 +52,20 @@ class Record:
         ssim: Mean structural similarity, 7x7 uniform window.
         ssim_ci95: BCa bootstrap over images.
         ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
-        floor: ``psnr_db`` and ``ssim`` of each blind answer, and the ``best`` of them.
+        identification: Share of targets whose true image is the nearest one to the reconstruction
+            among the whole test set, by centred cosine; ties share a hit.
+        identification_ci95: Wilson's interval.
+        identification_class: The same among the test images of its class.
+        chance: What guessing gives for either.
+        semantic_accuracy: Share of targets whose label an independent classifier reads off it.
+        semantic_accuracy_ci95: Wilson's interval.
+        judge_accuracy: That classifier's accuracy on the clean test set.
+        above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
+            ``attack`` and for each blind answer.
+        floor: ``psnr_db``, ``ssim``, ``identification`` and ``semantic_accuracy`` of each blind
+            answer, and the ``best`` of them.
         lift: Score less the best blind one, by metric.
-        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``failed``.
+        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``...
         failed: Reconstructions that were not finite, scored as the worst constant answer.
         converged: Share of images whose objective (for ``profile`` its exponential, ED's scale)
             fell by under 1 % of its initial value over the second half of the steps; null where
@@ -92,6 +103,14 @@ class Record:
     ssim: float
     ssim_ci95: Interval
     ssim_gaussian: float
+    identification: float
+    identification_ci95: Interval
+    identification_class: float
+    chance: Mapping[str, float]
+    semantic_accuracy: float
+    semantic_accuracy_ci95: Interval
+    judge_accuracy: float
+    above: Mapping[str, Mapping[str, float]]
     floor: Mapping[str, Mapping[str, float]]
     lift: Mapping[str, float]
     per_image: Mapping[str, list[Any]]
@@ -111,7 +130,11 @@ class Record:
         Raises:
             ValueError: naming the field and its value.
         """
-        for name in ("accuracy_undefended", "accuracy"):
+        shares = (
+            "accuracy_undefended", "accuracy", "identification", "semantic_accuracy",
+            "judge_accuracy",
+        )  # fmt: skip
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
         for name in ("psnr_db", "ssim"):
@@ -145,7 +168,7 @@ def read(path: Path) -> Record:
         fields = json.loads(path.read_bytes())
         if fields.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
-        for name in ("accuracy_ci95", "psnr_db_ci95", "ssim_ci95"):
+        for name in (name for name in fields if name.endswith("_ci95")):
             fields[name] = tuple(fields[name])
         record = Record(**fields)
         record.validate()
@@ -210,6 +233,14 @@ def table(record: Record, places: Mapping[str, Path]) -> str:
             f"blind floor {floor['ssim']:.3f}",
         ),
     ]
+    rows.append(
+        (
+            "seen in it",
+            f"{record.identification:.1%} identified among all test images (chance "
+            f"{record.chance['identification']:.2%}), {record.semantic_accuracy:.1%} labels read "
+            f"(blind floor {floor['semantic_accuracy']:.1%})",
+        )
+    )
     troubles = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
     if record.converged is not None and record.converged < 0.95:
         troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")

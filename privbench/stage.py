@@ -25,6 +25,8 @@ from privbench.results import SCHEMA
 from privbench.store import Artefact, Store
 from privbench.threat import ADAPTIVE, Access, Facts, Journal, Silence, View, grant
 from privbench.tracking import Run
+from privbench.victims.judge import JUDGE
+from privbench.victims.judge import SEED as JUDGES_SEED
 from privbench.victims.split_model import SplitModel
 
 LOG = logging.getLogger(__name__)
@@ -158,6 +160,30 @@ class Stage:
         self.model.load_state_dict(dict(kept.tensors))
         self.model.eval().requires_grad_(False).to(self.device)
         return float(kept.facts["seconds"])
+
+    def truth(self) -> metrics.Truth:
+        """What reconstructions are held against; the judge is trained once for each data set."""
+        train, test = self.data.train, self.data.test
+        judge = JUDGE.build(self.data.shape, len(self.data.classes), JUDGES_SEED)
+
+        def make() -> Artefact:
+            LOG.info(
+                "training the judge on %s, once: the store keeps it", self.cell.names["dataset"]
+            )
+            hardware = self.cell.hardware
+            JUDGE.train(judge, train.images, train.labels, seed=JUDGES_SEED, hardware=hardware)
+            return Artefact(judge.state_dict(), {})
+
+        recipe = {
+            "schema": SCHEMA,
+            "judge": repr(JUDGE),
+            "layers": repr(judge),
+            "images": train.fingerprint,
+            "device": self.device.type,
+        }
+        judge.load_state_dict(dict(self.store.keep("judges", recipe, make).tensors))
+        judge.eval().requires_grad_(False).to(self.device)
+        return metrics.Truth(self.x, self.indices, test.images.to(self.device), test.labels, judge)
 
     def deploy(self, defense: Defense) -> Deployment:
         """The victim cut in two, behind a defense."""

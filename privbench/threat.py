@@ -196,10 +196,15 @@ class View:
 
     def with_edge(self, edge: nn.Sequential) -> "View":
         """A white-box view of a stand-in that the adversary built itself."""
+        return self._like(self.access | Access.EDGE_WEIGHTS, edge=frozen(edge))
+
+    def muted(self) -> "View":
+        """The same view with a journal that keeps nothing, for trials on one's own images."""
+        return self._like(self.access, journal=Silence())
+
+    def _like(self, access: Access, **changes: Any) -> "View":
         granted = {name: value for name, value in vars(self).items() if name in VISIBLE}
-        granted["edge"] = frozen(edge)
-        access = self.access | Access.EDGE_WEIGHTS
-        return View(access, self._seed, self._keep, self._tally, **granted)
+        return View(access, self._seed, self._keep, self._tally, **{**granted, **changes})
 
 
 RIGHTS: Mapping[str, Access] = {

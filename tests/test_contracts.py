@@ -35,10 +35,9 @@ def test_a_yaml_says_what_it_is_and_names_every_field(group, name):
     fields = {
         field.name for field in dataclasses.fields(getattr(importlib.import_module(module), kind))
     }
-    # what the defaults list composes into a place of its own: `rmle@inverter`
-    composed = {
-        str(word).partition("@")[2] for word in config.get("defaults", []) if "@" in str(word)
-    }
+    # what the defaults list composes into a place of its own: `/attack@inverter: rmle`
+    words = [key for entry in config.get("defaults", []) for key in entry]
+    composed = {word.partition("@")[2] for word in words if not word.startswith("override")}
     assert (set(config) | composed) - {"_target_", "defaults"} == fields
 
 

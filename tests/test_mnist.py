@@ -109,7 +109,9 @@ def test_the_learned_adversaries_reach_more_than_the_published_ones(attacked, wo
 
 @needs_mnist
 @pytest.mark.slow
-@pytest.mark.parametrize(("split", "psnr_db", "ssim"), [("conv1", 40.72, 0.995), ("relu2", 20.81, 0.805)])
+@pytest.mark.parametrize(
+    ("split", "psnr_db", "ssim"), [("conv1", 40.72, 0.995), ("relu2", 20.81, 0.805)]
+)
 def test_the_published_black_box_numbers_reproduce(attacked, split, psnr_db, ssim):
     """Table 4, the attacker's own images: within 1.5 dB / .05 on the mean of three victims."""
     words = ["attack=inverse_paper", f"split={split}", "defense=none"]

@@ -42,10 +42,38 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
     x_hat = x.clone()
     x_hat[1, 0, 3, 3] = torch.nan
     constants = [torch.zeros_like(x), torch.full_like(x, 0.5)]
-    scores = metrics.score(x_hat, x, constants)
+    truth = metrics.Truth(x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]])
+    scores = metrics.score(x_hat, truth, constants)
     assert scores.failed == [False, True]
     assert scores.psnr_db[0] == 100
     assert scores.psnr_db[1] == pytest.approx(float(metrics.psnr_db(constants[0], x)[1]))
+
+    # a judge that reads 3 in both: right once; what failed is read by nobody, and is like anybody
+    assert scores.semantic_accuracy == [1, 0]
+    assert scores.identification == [1, 0.5]
+    assert scores.identification_class == [1, 1]
+
+
+def test_true_images_are_identified_and_shuffled_ones_are_by_chance():
+    """Among 400, and whatever their brightness and contrast."""
+    gallery = torch.rand(400, 1, 28, 28)
+    rows = list(range(100))
+    assert float(metrics.identified(gallery[:100], rows, gallery).mean()) == 1
+    assert float(metrics.identified(0.2 * gallery[:100] + 0.1, rows, gallery).mean()) == 1
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
+    shuffled = metrics.identified(torch.rand(100, 1, 28, 28), rows, gallery)
+    assert float(shuffled.mean()) < 0.05
+    hits = (order == torch.arange(100)).float()
+    assert torch.equal(metrics.identified(gallery[order], rows, gallery).float(), hits)
+
+
+def test_what_ties_shares_the_hit():
+    """No contrast is like everything; twins are like each other."""
+    gallery = torch.rand(50, 1, 8, 8)
+    gallery[7] = gallery[3]
+    flat = torch.full((1, 1, 8, 8), 0.5)
+    assert float(metrics.identified(flat, [0], gallery)) == pytest.approx(1 / 50)
+    assert float(metrics.identified(gallery[3:4], [3], gallery)) == pytest.approx(1 / 2)
 
 
 def test_bca_agrees_with_scipys():

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privbench import checks
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts.descent import Descent
+from privbench.attacks.parts.mismatches import AtFeatures, AtInput, Mismatch, Naive
 from privbench.attacks.parts.objectives import Profile, Squared
 from privbench.attacks.parts.priors import total_variation
+from privbench.defenses.base import Defense
 from privbench.threat import Access, View
 
 STARTS = ("black", "grey", "random", "dark")
@@ -42,6 +44,8 @@ class RMLE:
         start: ``black``, ``grey``, ``random`` (uniform), ``dark`` (uniform up to 0.05: black, but
             where all features of black are dead, nothing would ever move).
         clamp: Keep pixels in [0, 1] after each step.
+        adaptive: Whether the adversary knows the defense: ED is then that of the defense's own
+            likelihood, summed over transmissions; else it takes their mean for undefended.
     """
 
     steps: int = 500
@@ -56,6 +60,7 @@ class RMLE:
     tv_beta: float = 1.0
     start: str = "dark"
     clamp: bool = True
+    adaptive: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
@@ -72,11 +77,30 @@ class RMLE:
         checks.number("attack.tv_beta", self.tv_beta, 0, above=True)
         checks.choice("attack.start", self.start, STARTS)
         checks.choice("attack.objective", self.objective, OBJECTIVES)
+        checks.flag("attack.adaptive", self.adaptive)
+        if self.adaptive and self.objective != "profile":
+            raise ValueError(
+                f"attack.objective={self.objective} knows no likelihood: with attack.adaptive=true "
+                "choose profile"
+            )
 
     @property
     def access(self) -> Access:
-        """White-box: the edge's weights."""
-        return Access.EDGE_WEIGHTS
+        """White-box: the edge's weights, and where it is adaptive the defense."""
+        known = Access.DEFENSE if self.adaptive else Access.NONE
+        return Access.EDGE_WEIGHTS | known
+
+    def check(self, view: View) -> None:
+        """Refuse a defense of which nothing is known that could be adapted to.
+
+        Raises:
+            ValueError: naming it.
+        """
+        if self.adaptive and view.defense.strength and not view.defense.states_likelihood:
+            raise ValueError(
+                f"defense {type(view.defense).__name__} states no likelihood (log_density), which "
+                "an adaptive rMLE maximises: choose attack=rmle, or an inverse network"
+            )
 
     @property
     def _descent(self) -> Descent:
@@ -87,24 +111,36 @@ class RMLE:
         # pixel by pixel in memory: convolutions and pooling take half the time
         edge = view.edge.to(memory_format=torch.channels_last)
         start, weight = self._start(view), self._weight(view.split)
-        objective = OBJECTIVES[self.objective](weight)
+        # what does nothing hides nothing, however often it is sent
+        defense = view.defense if self.adaptive and view.defense.strength else None
+        objective = OBJECTIVES[self.objective]()
 
         def reconstruct(v: Tensor) -> Tensor:
-            # the naive answer to repeated transmissions: their mean
-            received = v.mean(1)
-            scale = torch.ones(len(v), device=v.device)
-            if self.objective == "profile":
-                scale = received.flatten(1).square().mean(1).clamp_min(1e-12)
-
-            def terms(x: Tensor) -> tuple[Tensor, Tensor]:
-                mismatch = (edge(x) - received).flatten(1).square().mean(1) / scale
-                prior = total_variation(x, self.tv_beta) if weight else torch.zeros_like(mismatch)
-                return mismatch, prior
-
             batch = start.expand(len(v), *start.shape).contiguous()
-            return self._descent.minimise(terms, objective, batch, self._resolution, view.journal)
+            mismatch = self._mismatch(edge, v, defense, batch)
+            # the likelihood is a mean over transmissions; of many, each adds to the sum
+            prior = weight / (v.shape[1] if defense else 1)
+
+            def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
+                error, penalty = mismatch(x, resolution)
+                if prior:
+                    penalty = penalty + prior * total_variation(x, self.tv_beta)
+                return error, penalty
+
+            return self._descent.minimise(
+                terms, objective, batch, self._resolution, view.journal, mismatch.free
+            )
 
         return reconstruct
+
+    def _mismatch(
+        self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor
+    ) -> Mismatch:
+        if defense is None:
+            return Naive(edge, v, relative=self.objective == "profile")
+        if defense.site == "input":
+            return AtInput(edge, v, defense, start)
+        return AtFeatures(edge, v, defense)
 
     def _start(self, view: View) -> Tensor:
         """One image ``(C, H, W)`` that all targets share, so that none depends on its place."""

@@ -1,5 +1,6 @@
 """The one base class: a defense perturbs a tensor with draws that it is handed."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -38,3 +39,36 @@ class Defense(ABC):
     @abstractmethod
     def disturb(self, t: Tensor, draws: Draws) -> Tensor:
         """``perturb`` at a strength above 0."""
+
+    @property
+    def states_likelihood(self) -> bool:
+        """Whether ``log_likelihood`` is there for an adversary who knows of the defense."""
+        return type(self).log_density is not Defense.log_density
+
+    def log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Log-density of each observed entry, given what it was before the defense.
+
+        A normalised density: of what leaves the defense, seen by a receiver who resolves s, that
+        is, with a noise N(0, s²) of the receiver's own. At strength 0 nothing else is left, and its
+        negative is Eq. (1a) over 2 s², up to a constant.
+
+        Args:
+            observed: What was received ``(N, ...)``, in the units of the perturbed tensor.
+            clean: What it may have been, of a shape that broadcasts with it.
+            variance: s² > 0, likewise.
+
+        Raises:
+            NotImplementedError: for a defense that states none.
+        """
+        if self.strength == 0:
+            return log_normal(observed - clean, variance)
+        return self.log_density(observed, clean, variance)
+
+    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """``log_likelihood`` at a strength above 0; a defense without one has no adaptive rMLE."""
+        raise NotImplementedError(f"{type(self).__name__} states no likelihood")
+
+
+def log_normal(deviation: Tensor, variance: Tensor) -> Tensor:
+    """Log-density of N(0, variance) at a deviation."""
+    return -0.5 * (deviation.square() / variance + variance.log() + math.log(2 * math.pi))

@@ -1,12 +1,13 @@
 """Dropout of entries, He et al. Eq. (6)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from privbench import checks
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Defense, log_normal
 from privbench.draws import Draws
 
 
@@ -36,3 +37,12 @@ class Dropout(Defense):
         """Zeros where the draw falls under the rate."""
         # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
         return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)
+
+    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """The mixture r N(observed; 0, s²) + (1 - r) N(observed; clean, s²).
+
+        What is not zero is exact; a zero says little where zeros are common, behind a ReLU, and
+        "dropped" in front of one.
+        """
+        kept = log_normal(observed - clean, variance) + math.log1p(-min(self.rate, 1 - 1e-12))
+        return torch.logaddexp(log_normal(observed, variance) + math.log(self.rate), kept)

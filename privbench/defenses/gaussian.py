@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from privbench import checks
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Defense, log_normal
 from privbench.draws import Draws
 
 
@@ -32,3 +32,7 @@ class Gaussian(Defense):
     def disturb(self, t: Tensor, draws: Draws) -> Tensor:
         """The tensor plus noise."""
         return t + self.sigma * draws.normal(t)
+
+    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """N(observed; clean, sigma² + s²)."""
+        return log_normal(observed - clean, variance + self.sigma**2)

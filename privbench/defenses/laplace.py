@@ -1,5 +1,6 @@
 """Additive Laplacian noise, He et al. section IV-A."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,3 +37,12 @@ class Laplace(Defense):
         u = (draws.uniform(t).double() - 0.5 + 2.0**-25).to(torch.float64)
         noise = -torch.sign(u) * torch.log1p(-2 * u.abs())
         return t + self.scale * noise.to(t.dtype)
+
+    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
+        deviation, s, b = observed - clean, variance.sqrt(), self.scale
+        sides = (
+            side * deviation / b + torch.special.log_ndtr(-side * deviation / s - s / b)
+            for side in (1, -1)
+        )
+        return torch.logaddexp(*sides) + variance / (2 * b * b) - math.log(2 * b)

@@ -74,7 +74,7 @@ class Victim:
         *,
         seed: int,
         hardware: Hardware,
-        report: Callable[[int, dict[str, float]], None],
+        report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
     ) -> None:
         """Train ``model`` in place on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
 

@@ -127,12 +127,15 @@ class Large(nn.Module):
     Args:
         feature_shape: ``(C, h, w)`` or ``(n,)``.
         image_shape: ``(C, H, W)``.
+        extra: Channels that go in beside.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, feature_shape: Shape, image_shape: tuple[int, int, int], extra: int = 0
+    ) -> None:
         super().__init__()
         self.image_shape, self.grid = image_shape, _grid(feature_shape, image_shape)
         doublings = stride(feature_shape, image_shape).bit_length() - 1
@@ -142,11 +145,11 @@ class Large(nn.Module):
         self.register_buffer("scale", torch.ones(feature_shape))
         self.begin: nn.Module
         if len(feature_shape) == 3:
-            self.begin = nn.Conv2d(2 * feature_shape[0], width, 3, padding=1)
+            self.begin = nn.Conv2d(2 * feature_shape[0] + extra, width, 3, padding=1)
         else:
             self.begin = nn.Sequential(
                 nn.Flatten(),
-                nn.Linear(2 * math.prod(feature_shape), width * math.prod(self.grid)),
+                nn.Linear(2 * math.prod(feature_shape) + extra, width * math.prod(self.grid)),
                 nn.Unflatten(1, (width, *self.grid)),
             )
         layers: list[nn.Module] = [Residual(width), Residual(width)]
@@ -172,7 +175,14 @@ class Large(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, next to [0, 1]."""
-        seen = torch.cat([(v - self.mean) / self.scale, (v == 0).to(v)], 1)
+        return self.decode(torch.cat([self.standard(v), (v == 0).to(v)], 1))
+
+    def standard(self, v: Tensor) -> Tensor:
+        """Features less their mean, over their spread."""
+        return (v - self.mean) / self.scale
+
+    def decode(self, seen: Tensor) -> Tensor:
+        """What goes in, channels side by side, to images."""
         if seen.dim() == 4:
             seen = _centred(seen, *self.grid).contiguous(memory_format=torch.channels_last)
         x: Tensor = _centred(self.layers(self.begin(seen)).float(), *self.image_shape[1:])
@@ -195,6 +205,32 @@ class Residual(nn.Module):
 
 def _convolution(width: int, out: int) -> tuple[nn.Module, ...]:
     return nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, out, 3, padding=1)
+
+
+class Pooled(nn.Module):
+    """A large decoder of any number of transmissions together, ``(N, K, *feature_shape)``.
+
+    What is pooled is what the likelihoods need: the mean of the entries that are not zero, and the
+    share of zeros; 1/sqrt(K) beside them says how far the noise is averaged away.
+
+    Args:
+        feature_shape: ``(C, h, w)`` or ``(n,)``.
+        image_shape: ``(C, H, W)``.
+    """
+
+    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.large = Large(feature_shape, image_shape, extra=1)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """To images ``(N, C, H, W)``, next to [0, 1]."""
+        there = (v != 0).to(v)
+        mean = v.sum(1) / there.sum(1).clamp_min(1)
+        level = torch.full_like(mean[:, :1], v.shape[1] ** -0.5)
+        image: Tensor = self.large.decode(
+            torch.cat([self.large.standard(mean), 1 - there.mean(1), level], 1)
+        )
+        return image
 
 
 DECODERS: dict[str, Build] = {"large": Large, "paper": Paper}

@@ -1,7 +1,7 @@
 """The optimiser's loop that attacks on single images share: Adam on a batch of images."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from privbench import checks
 from privbench.attacks.parts.objectives import Objective
 from privbench.threat import Journal
 
-Terms = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Images ``(N, C, H, W)`` to each one's mismatch and prior, ``(N,)`` both."""
+Terms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Images ``(N, C, H, W)`` and a resolution to each one's mismatch and penalty, ``(N,)`` both."""
 
 SCHEDULES = ("constant", "cosine")
 SETTLED = 0.01
@@ -56,6 +56,7 @@ class Descent:
         start: Tensor,
         resolution: Callable[[float], float],
         journal: Journal,
+        free: Sequence[Tensor] = (),
     ) -> Tensor:
         """Each image's best iterate by its own objective.
 
@@ -64,16 +65,18 @@ class Descent:
         the images through the batch size. So a result does not depend on the rest of its batch.
 
         Args:
-            terms: Mismatch and prior of each image.
+            terms: Mismatch and penalty of each image.
             objective: Combines them.
             start: ``(N, C, H, W)``.
             resolution: Of the objective, at a progress between 0 and 1.
             journal: Is told the progress, and the share of images that converged.
+            free: What else the terms depend on and is to be found, of the images' units; not
+                clamped.
 
         Returns:
             Images like ``start`` in [0, 1]; not a number where the descent diverged.
         """
-        run = _Run(self, terms, objective, start, last=resolution(1.0))
+        run = _Run(self, terms, objective, start, resolution(1.0), free)
         first = objective.told(run.score())
         journal.step(0, run.x.detach(), objective=float(first.mean()))
         halfway = run.lowest
@@ -108,7 +111,13 @@ class _Run:
     """One batch on its way: iterate, best iterate, and on a GPU the step as a captured graph."""
 
     def __init__(
-        self, settings: Descent, terms: Terms, objective: Objective, start: Tensor, last: float
+        self,
+        settings: Descent,
+        terms: Terms,
+        objective: Objective,
+        start: Tensor,
+        last: float,
+        free: Sequence[Tensor],
     ) -> None:
         self.terms, self.objective, self.clamp = terms, objective, settings.clamp
         self.x = start.detach().clone().requires_grad_()
@@ -118,8 +127,9 @@ class _Run:
         self.rate, self.resolution, self.last = (
             torch.tensor(value, device=start.device) for value in (settings.lr, last, last)
         )
+        self.leaves = [self.x, *free]
         self.optimiser = torch.optim.Adam(
-            [self.x],
+            self.leaves,
             lr=self.rate,
             eps=settings.eps,
             amsgrad=settings.amsgrad,
@@ -147,20 +157,22 @@ class _Run:
     @torch.no_grad()
     def score(self) -> Tensor:
         """The objective of the present iterates ``(N,)``, which the best ones are held against."""
-        return self._keep_best(*self.terms(self.x))
+        return self._keep_best(*self.terms(self.x, self.last))
 
     def _update(self) -> None:
-        mismatch, prior = self.terms(self.x)
-        self._keep_best(mismatch.detach(), prior.detach())
-        losses = self.objective.value(mismatch, prior, self.resolution)
-        (self.x.grad,) = torch.autograd.grad(losses.sum(), self.x)
+        mismatch, penalty = self.terms(self.x, self.resolution)
+        self._keep_best(mismatch.detach(), penalty.detach())
+        losses = self.objective.value(mismatch, penalty, self.resolution)
+        gradients = torch.autograd.grad(losses.sum(), self.leaves)
+        for leaf, gradient in zip(self.leaves, gradients, strict=True):
+            leaf.grad = gradient
         with torch.no_grad():
             self.optimiser.step()
             if self.clamp:
                 self.x.clamp_(0, 1)
 
-    def _keep_best(self, mismatch: Tensor, prior: Tensor) -> Tensor:
-        value = self.objective.value(mismatch, prior, self.last)
+    def _keep_best(self, mismatch: Tensor, penalty: Tensor) -> Tensor:
+        value = self.objective.value(mismatch, penalty, self.last)
         better = value < self.least
         self.least.copy_(torch.where(better, value, self.least))
         self.best.copy_(torch.where(better.view(-1, 1, 1, 1), self.x.detach(), self.best))

@@ -1,6 +1,5 @@
-"""How mismatch and prior become one objective, He et al. Eq. (1c) and its profile likelihood."""
+"""How a mismatch and what else speaks for an image become one objective, He et al. Eq. (1c)."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -8,35 +7,27 @@ from torch import Tensor
 
 
 class Objective(Protocol):
-    """Combines each image's mismatch and prior; lower is better."""
+    """Combines each image's mismatch and penalty; lower is better."""
 
-    def value(self, mismatch: Tensor, prior: Tensor, resolution: Tensor) -> Tensor:
+    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
         """What is descended, ``(N,)``."""
 
     def told(self, value: Tensor) -> Tensor:
         """The same as a number that cannot be negative, for journals and convergence."""
 
 
-@dataclass(frozen=True)
 class Squared:
-    """Eq. (1c): ED + lambda TV.
+    """Eq. (1c): ED + lambda TV."""
 
-    Attributes:
-        weight: Lambda.
-    """
-
-    weight: float
-
-    def value(self, mismatch: Tensor, prior: Tensor, resolution: Tensor) -> Tensor:
-        """The weighted sum; a resolution has no part in it."""
-        return mismatch + self.weight * prior
+    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
+        """The sum; a resolution has no part in it."""
+        return mismatch + penalty
 
     def told(self, value: Tensor) -> Tensor:
         """As it is."""
         return value
 
 
-@dataclass(frozen=True)
 class Profile:
     """log(ED + s²) + lambda TV: Eq. (1c) where nobody says how exact the features are.
 
@@ -44,16 +35,11 @@ class Profile:
     error; s² is the least variance believed in. Where the features can be met the prior's pull
     vanishes with the error; where they cannot (a defense disturbed them) it stays. And the
     gradient does not fade with the error, so that Adam's memory of the first steps does no harm.
-
-    Attributes:
-        weight: Lambda.
     """
 
-    weight: float
-
-    def value(self, mismatch: Tensor, prior: Tensor, resolution: Tensor) -> Tensor:
-        """Log mismatch, never below the resolution's, plus the weighted prior."""
-        return torch.log(mismatch + resolution) + self.weight * prior
+    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
+        """Log mismatch, never below the resolution's, plus the penalty."""
+        return torch.log(mismatch + resolution) + penalty
 
     def told(self, value: Tensor) -> Tensor:
         """Back in the units of the mismatch."""

@@ -1,0 +1,126 @@
+"""The inverse network of an adversary who knows edge and defense, and draws the latter itself."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privbench import checks
+from privbench.attacks.base import Reconstruct
+from privbench.attacks.parts.decoders import Pooled
+from privbench.attacks.parts.learning import Learner, Learning, held_out, require_images
+from privbench.deployment import Deployment
+from privbench.draws import Draws
+from privbench.threat import Access, View
+
+COPIES = (1, 2, 4, 8, 16)
+"""Transmissions that the network learns to pool."""
+
+
+@dataclass(frozen=True)
+class InverseAdaptive:
+    """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step.
+
+    Attributes:
+        images: Auxiliary images used; null for all.
+        steps: Updates, rounded to whole epochs.
+        batch: Images an update.
+        lr: Adam's rate, the highest one of a cycle.
+        eps: Adam's epsilon.
+        amsgrad: Adam's variant of that name.
+        weight_decay: Of AdamW; 0 makes it Adam.
+        schedule: ``constant`` or ``one_cycle``.
+        patience: Updates without a better error on held-out images that end the training.
+        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
+    """
+
+    images: int | None
+    steps: int
+    batch: int
+    lr: float
+    eps: float
+    amsgrad: bool
+    weight_decay: float
+    schedule: str
+    patience: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, before any data is read."""
+        _ = self._learning
+        if self.images is not None:
+            checks.whole("attack.images", self.images, 2)
+
+    @property
+    def access(self) -> Access:
+        """White-box, adaptive, and images to learn from."""
+        return Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES
+
+    @property
+    def _learning(self) -> Learning:
+        return Learning(**{field.name: getattr(self, field.name) for field in fields(Learning)})
+
+    def check(self, view: View) -> None:
+        """Refuse more images than there are.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        require_images(self.images, view)
+
+    def fit(self, view: View) -> Reconstruct:
+        """Draw, learn, and return the network."""
+        with view.seeded("decoder"):
+            network = Pooled(view.feature_shape, view.image_shape)
+        network = network.to(view.device).to(memory_format=torch.channels_last)
+        recipe = {
+            "attack": "inverse_adaptive",
+            **vars(self),
+            "network": repr(network),
+            "precision": view.hardware.precision(self.precision),
+        }
+        view.keep(recipe, network, lambda: self._learn(network, view))
+        network.eval().requires_grad_(False)
+
+        @torch.no_grad()
+        def reconstruct(v: Tensor) -> Tensor:
+            return torch.cat([network(part).clamp(0, 1) for part in v.split(64)])
+
+        return reconstruct
+
+    def _learn(self, network: Pooled, view: View) -> dict[str, Any]:
+        images = view.images[: self.images]
+        last = len(images) - held_out(len(images))
+        with torch.no_grad():
+            network.large.see(view.edge(images[: min(last, 1000)]))
+        rows = torch.arange(len(images), device=view.device)
+        learner = Drawing(network, view, images)
+        facts = self._learning.train(learner, (rows[:last],), (rows[last:],), view)
+        return {"aux_images": len(images), **facts}
+
+
+class Drawing(Learner):
+    """Eq. (2) over images, draws of the defense and numbers of transmissions."""
+
+    def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
+        super().__init__(network)
+        self.seed = view.generator("draws").initial_seed()
+        self.held = (Deployment(view.edge, view.defense, nn.Sequential()), images)
+        self.drawn = 0
+
+    def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Numbers of the images ``(B,)``."""
+        deployment, images = self.held
+        (rows,) = batch
+        if self.network.training:
+            self.drawn += 1
+        step = self.drawn if self.network.training else 0
+        copies = COPIES[step % len(COPIES)]
+        draws = Draws(self.seed, f"draws {step}", rows.tolist())
+        x_hat = self.network(deployment.transmit(images[rows], draws, copies))
+        x = images[rows]
+        with torch.no_grad():
+            error = (x_hat.clamp(0, 1) - x).square().flatten(1).mean(1)
+            psnr_db = -10 * error.clamp_min(1e-10).log10().mean()
+        return {"loss": (x_hat - x).square().mean(), "psnr_db": psnr_db}

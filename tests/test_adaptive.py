@@ -1,0 +1,329 @@
+"""Adversaries who know of the defense: likelihoods, what they gain, and who is believed."""
+
+import dataclasses
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from privbench import metrics, summary
+from privbench.attacks.rmle import RMLE
+from privbench.config import build
+from privbench.defenses.base import Defense
+from privbench.defenses.dropout import Dropout
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.laplace import Laplace
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.draws import Draws
+from privbench.experiment import run
+from privbench.threat import Access, grant
+from privbench.training import Hardware
+from privbench.victims.judge import JUDGE
+from privbench.victims.judge import SEED as JUDGES_SEED
+from tests.conftest import SilentJournal
+from tests.test_attacks import Orthogonal, _lenet_edge, _scenes
+
+DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
+
+
+def _double(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("defense", [*DEFENSES, NoDefense(), Dropout(rate=0.0)], ids=str)
+@pytest.mark.parametrize("s", [0.01, 0.1, 1.0])
+def test_a_likelihood_is_a_density(defense, s):
+    """It integrates to 1, whatever the receiver resolves and was sent."""
+    v = torch.linspace(-30, 30, 600_001, dtype=torch.float64)
+    for clean in (0.0, 0.7, -2.0):
+        density = defense.log_likelihood(v, _double(clean), _double(s * s)).exp()
+        assert float(torch.trapezoid(density, v)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("defense", DEFENSES, ids=str)
+@pytest.mark.parametrize("s", [0.05, 0.3])
+def test_the_expected_log_likelihood_is_greatest_at_the_truth(defense, s):
+    """Over 200,000 draws of the defense's own sampler, seen through the receiver's noise."""
+    clean = torch.full((200, 1000), 0.8)
+    receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    v = defense.perturb(clean, Draws(0, "test", range(200))) + s * receiver
+    tried = torch.linspace(0.4, 1.2, 17)
+    told = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
+    assert float(tried[max(range(17), key=told.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize("defense", DEFENSES, ids=str)
+def test_the_sampler_and_the_density_are_of_one_distribution(defense):
+    """Kolmogorov-Smirnov at the 0.1 % level, 100,000 draws, receiver of s = 0.1."""
+    s, clean = 0.1, torch.full((100, 1000), 0.8)
+    receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    v = defense.perturb(clean, Draws(3, "test", range(100))) + s * receiver
+    grid = torch.linspace(-12, 12, 480_001, dtype=torch.float64)
+    density = defense.log_likelihood(grid, _double(0.8), _double(s * s)).exp()
+    steps = torch.cumulative_trapezoid(density, grid)
+
+    def distribution(at):
+        place = ((torch.as_tensor(at) + 12) / 24 * 480_000).long().clamp(0, 479_999)
+        return steps[place].numpy()
+
+    assert stats.kstest(v.flatten().double().numpy(), distribution).pvalue > 1e-3
+
+
+def test_sixteen_noisy_transmissions_are_one_of_a_quarter_of_the_noise():
+    """The summed log-likelihood is that of the mean, up to a constant."""
+    v = torch.randn(1, 16, 200, dtype=torch.float64)
+    tiny, tried = _double(1e-12), torch.randn(5, 1, 200, dtype=torch.float64)
+    many = Gaussian(sigma=1.0).log_likelihood(v, tried, tiny).sum((1, 2))
+    mean = Gaussian(sigma=0.25).log_likelihood(v.mean(1, keepdim=True), tried, tiny).sum((1, 2))
+    torch.testing.assert_close(many - many[0], mean - mean[0])
+
+
+def _attacked(attack, edge, x, defense, copies=1, v=None):
+    cloud = nn.Sequential(nn.Flatten())
+    deployment = Deployment(edge, defense, cloud)
+    if v is None:
+        v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
+    view = grant(
+        deployment,
+        _scenes(3),
+        torch.zeros(3, dtype=torch.int64),
+        attack.access,
+        split="x",
+        seed=0,
+        hardware=Hardware("cpu"),
+        journal=SilentJournal(),
+    )
+    return attack.fit(view)(v)
+
+
+ADAPTIVE = RMLE(steps=200, adaptive=True)
+
+
+@pytest.mark.parametrize("defense", [NoDefense(), Dropout(rate=0.0), Gaussian(sigma=0)], ids=str)
+def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
+    """Bit for bit; and a noise of next to nothing changes next to nothing."""
+    x, edge = _scenes(4), _lenet_edge("relu2")
+    naive = _attacked(RMLE(steps=200), edge, x, defense)
+    assert torch.equal(_attacked(ADAPTIVE, edge, x, defense), naive)
+    close = _attacked(ADAPTIVE, edge, x, Gaussian(sigma=1e-6))
+    scores = [metrics.psnr_db(answer, x).mean() for answer in (naive, close)]
+    assert float(scores[1]) > float(scores[0]) - 1
+
+
+@pytest.mark.parametrize("split", ["conv1", "relu2"])
+def test_who_knows_of_dropout_sees_through_it(split):
+    """By 3 dB at least at a rate of one half."""
+    x, edge = _scenes(6), _lenet_edge(split)
+    naive, adaptive = (
+        metrics.psnr_db(_attacked(attack, edge, x, Dropout(rate=0.5)), x).mean()
+        for attack in (RMLE(steps=200), ADAPTIVE)
+    )
+    assert adaptive > naive + 3
+
+
+@pytest.mark.parametrize("defense", [Gaussian(sigma=0.5), Laplace(scale=0.35)], ids=str)
+def test_more_transmissions_are_never_worse(defense):
+    """K = 16 less K = 1, paired by image: the interval is not wholly below 0."""
+    from privbench.intervals import bca
+
+    x, edge = _scenes(8), _lenet_edge("conv1")
+    once, often = (
+        metrics.psnr_db(_attacked(ADAPTIVE, edge, x, defense, copies), x) for copies in (1, 16)
+    )
+    assert bca((often - once).tolist())[1] > 0
+    assert float(often.mean()) > float(once.mean()) + 3
+
+
+def test_a_mask_that_never_changes_says_no_more_the_sixteenth_time():
+    """At equal relative lambda K = 16 and K = 1 agree within 0.1 dB.
+
+    After few steps: in the long run the last bits of a sum decide on which side of a ReLU a path
+    goes on, and 16 images scatter by 0.2 dB.
+    """
+    x, edge, defense = _scenes(6), _lenet_edge("relu2"), Dropout(rate=0.5)
+    v = Deployment(edge, defense, nn.Sequential()).transmit(x, Draws(0, "device", range(6)))
+    attack = dataclasses.replace(ADAPTIVE, steps=60)
+    once = _attacked(attack, edge, x, defense, v=v)
+    often = dataclasses.replace(attack, tv_weight=attack.tv_weight * 16)
+    repeated = _attacked(often, edge, x, defense, v=v.repeat(1, 16, 1, 1, 1))
+    scores = [float(metrics.psnr_db(answer, x).mean()) for answer in (once, repeated)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)
+
+
+def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
+    """One transmission, no prior, an edge that loses nothing: the likeliest image is the noisy one."""
+    x = 0.25 + 0.5 * _scenes(4)
+    edge = nn.Sequential(nn.Identity(), Orthogonal())
+    defense = Gaussian(sigma=0.05, site="input")
+    noisy = defense.perturb(x, Draws(0, "transmission", range(4)))
+    attack = RMLE(steps=500, tv_weight=0.0, adaptive=True)
+    x_hat = _attacked(attack, edge, x, defense)
+    assert float(metrics.psnr_db(x_hat, noisy.clamp(0, 1)).mean()) > 40
+    difference = metrics.psnr_db(x_hat, x) - metrics.psnr_db(noisy.clamp(0, 1), x)
+    assert float(difference.abs().max()) < 0.5
+
+
+class Silent(Defense):
+    """A defense of which nothing is stated."""
+
+    @property
+    def strength(self):
+        return 1.0
+
+    def disturb(self, t, draws):
+        return t.abs()
+
+
+def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
+    """By name; and adaptivity is refused where the view does not hold the defense."""
+    from privbench.threat import AccessDeniedError
+
+    attack = RMLE(adaptive=True)
+    deployment = Deployment(_lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
+
+    def view(access):
+        return grant(
+            deployment,
+            _scenes(2),
+            torch.zeros(2),
+            access,
+            split="x",
+            seed=0,
+            hardware=Hardware("cpu"),
+            journal=SilentJournal(),
+        )
+
+    with pytest.raises(ValueError, match="Silent states no likelihood"):
+        attack.check(view(attack.access))
+    with pytest.raises(AccessDeniedError, match="DEFENSE"):
+        attack.fit(view(Access.EDGE_WEIGHTS))
+
+
+BAD = {
+    "transmissions=0": ["transmissions=0"],
+    "attack=rmle_adaptive attack.objective=squared": ["attack.objective=squared", "profile"],
+    "attack=tuned attack.images=401": ["attack.images=401", "400"],
+    "attack=tuned attack.images=1": ["attack.images=1"],
+    "attack=tuned attack.settings=0": ["attack.settings=0"],
+    "attack=tuned attack@attack.inner=blind": ["attack.inner", "rmle"],
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_input_is_refused_in_one_line_before_any_training(words, privbench, tmp_path):
+    """It names the value and what may stand there."""
+    code, out, err = privbench(*words.split(), f"output_dir={tmp_path}")
+    assert code == 1 and not out
+    assert err.count("\n") == 1, err
+    assert all(part in err for part in BAD[words]), err
+    assert not list((tmp_path / "store").glob("victims/*"))
+
+
+@pytest.mark.parametrize("inner", ["rmle", "rmle_adaptive"])
+def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, composed):
+    """On equal budgets, on images of the adversary's own, once."""
+    words = [
+        "attack=tuned",
+        f"attack@attack.inner={inner}",
+        "attack.settings=4",
+        "attack.images=6",
+        "attack.inner.steps=30",
+        "targets=4",
+        "defense.rate=0.3",
+    ]
+    first, second = (run(composed(*words, f"accuracy_draws={n}")) for n in (1, 2))
+    assert first.per_image == second.per_image
+    assert first.notes["tuned"] == second.notes["tuned"]
+    assert first.notes["tuned_settings"] == 4 and first.notes["aux_images"] == 6
+    assert first.adaptive == (inner == "rmle_adaptive")
+    assert ("DEFENSE" in first.access) == first.adaptive
+    tried = build(composed(*words)).attack
+    starts = [
+        (a.start, a.tv_weight) for a in __import__("itertools").islice(tried._candidates(), 4)
+    ]
+    assert starts == [("dark", 4.0), ("grey", 4.0), ("dark", 16.0), ("grey", 16.0)]
+
+
+def test_the_adaptive_inverter_composes_with_the_shadow(composed):
+    """No new file: the shadow's rights grow by DEFENSE."""
+    words = ["attack=shadow", "attack@attack.inverter=rmle_adaptive", "attack.steps=12"]
+    record = run(composed(*words, "attack.inverter.steps=10", "targets=3"))
+    assert record.access == ["AUX_IMAGES", "AUX_LABELS", "DEFENSE"]
+    assert record.adaptive
+
+
+def test_the_judge_is_nobodys_kin(composed, stage):
+    """Another seed than any cell may have, another architecture, no weight shared; and it can read."""
+    assert JUDGES_SEED > 2**32 - 1
+    made = stage()
+    judge = JUDGE.build(made.data.shape, 10, JUDGES_SEED)
+    assert type(judge) is not type(made.model)
+    mine = {id(p) for p in made.model.parameters()}
+    assert not mine & {id(p) for p in made.truth().judge.parameters()}
+    record = run(composed("attack=rmle", "defense=none", "targets=20", "attack.steps=150"))
+    assert record.judge_accuracy > 0.95
+    assert record.semantic_accuracy > 0.9 and record.identification > 0.9
+    assert record.above["attack"] == {"psnr_db": 1.0, "ssim": 1.0}
+    assert record.above["black"]["psnr_db"] <= 1
+    assert record.floor["black"]["identification"] == pytest.approx(record.chance["identification"])
+    assert record.floor["class_mean"]["semantic_accuracy"] > 0.9
+
+
+def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(composed):
+    """Weights imply queries; an attack that does better at a greater strength was no bound."""
+
+    def cell(attack, rate, *words):
+        return run(composed(f"attack={attack}", f"defense.rate={rate}", "targets=10", *words))
+
+    records = [
+        cell("blind", 0.3),
+        cell("rmle", 0.3, "attack.steps=150"),
+        cell("rmle_adaptive", 0.2, "attack.steps=150"),
+        cell("rmle_adaptive", 0.6, "attack.steps=150"),
+    ]
+    # as if the stronger defense had hidden less
+    low, high = records[2:]
+    records[2:] = [
+        dataclasses.replace(
+            record,
+            strength=rate,
+            config={**record.config, "defense": {**record.config["defense"], "rate": rate}},
+        )
+        for record, rate in ((low, 0.5), (high, 0.3))
+    ]
+    inverse = cell("inverse_paper", 0.3, "attack.steps=12")
+    worst = {(w.rights, w.setting): w for w in summary.worst_cases([*records, inverse])}
+    assert len(worst) == 5
+    settings = {setting for _, setting in worst}
+    at = next(s for s in settings if "0.3" in s)
+    white = worst[("EDGE_WEIGHTS",), at]
+    assert white.best["psnr_db"].one.attack == "rmle"
+    adaptive = worst[("EDGE_WEIGHTS", "DEFENSE"), at]
+    assert adaptive.best["ssim"].one.attack in ("rmle", "rmle_adaptive")
+    groups = summary.grouped(records)
+    weak = next(g for g in groups if g.one.attack == "rmle_adaptive" and g.one.strength == 0.3)
+    assert any("0.5 gives more" in doubt for doubt in summary.doubts(weak, groups, "psnr_db"))
+    told = summary.table(records)
+    assert "accuracy" in told and "edge_weights" in told
+
+
+def test_more_steps_that_give_more_are_a_doubt(composed):
+    """Paired by image, beyond the interval."""
+    few, many = (
+        run(composed("attack=rmle_adaptive", "defense.rate=0.3", "targets=10", f"attack.steps={n}"))
+        for n in (150, 5)
+    )
+    groups = summary.grouped([few, many])
+    longer = next(g for g in groups if summary._steps(g.one) == 150)
+    assert not [d for d in summary.doubts(longer, groups, "psnr_db") if "steps" in d]
+    swapped = [
+        dataclasses.replace(
+            record, config={**record.config, "attack": {**record.config["attack"], "steps": steps}}
+        )
+        for record, steps in ((few, 5), (many, 150))
+    ]
+    groups = summary.grouped(swapped)
+    longer = next(g for g in groups if summary._steps(g.one) == 150)
+    assert any("5 steps give more" in d for d in summary.doubts(longer, groups, "psnr_db"))
