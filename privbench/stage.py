@@ -221,6 +221,7 @@ class Stage:
             seed=self.cell.seed,
             hardware=self.cell.hardware,
             journal=journal,
+            transmissions=self.cell.transmissions,
             keep=keep,
         )
 
@@ -230,17 +231,30 @@ class Stage:
         return deployment.transmit(self.x, draws, self.cell.transmissions)
 
     def usability(self, defense: Defense) -> Tensor:
-        """Share of right answers for each test image ``(M,)``, a single transmission each."""
-        deployment = self.deploy(defense)
-        draws = self.cell.accuracy_draws if defense.strength else 1
-        test = self.data.test
+        """Share of right answers for each test image ``(M,)``, a single transmission each.
+
+        All attacks on a defended victim share it.
+        """
+        draws, test = self.cell.accuracy_draws if defense.strength else 1, self.data.test
 
         def classify(images: Tensor, rows: range) -> Tensor:
             streams = Draws(self.cell.seed, "accuracy", rows)
             v = deployment.transmit(images.to(self.device), streams, draws)
             return deployment.answer(v).cpu()
 
-        return metrics.correct(classify, test.images, test.labels)
+        def make() -> Artefact:
+            return Artefact({"correct": metrics.correct(classify, test.images, test.labels)}, {})
+
+        deployment = self.deploy(defense)
+        recipe = {
+            "victim": self.victim_recipe,
+            "split": self.split if defense.strength else None,
+            "defense": self._defense_recipe if defense.strength else None,
+            "draws": draws,
+            "seed": self.cell.seed if defense.strength else None,
+            "test": test.fingerprint,
+        }
+        return self.store.keep("accuracies", recipe, make).tensors["correct"]
 
     def blind(self, v: Tensor, journal: Journal) -> dict[str, Tensor]:
         """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""

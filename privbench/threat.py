@@ -127,6 +127,7 @@ class View:
         image_shape: ``(C, H, W)``.
         feature_shape: Shape of one image's features.
         split: Name of the layer behind which the network is cut: the cloud knows where it starts.
+        transmissions: How often each target is sent, K: the cloud counts what it receives.
         hardware: Where networks are trained.
         device: Where tensors are.
         journal: Where progress goes.
@@ -143,6 +144,7 @@ class View:
     image_shape: tuple[int, int, int]
     feature_shape: tuple[int, ...]
     split: str
+    transmissions: int
     hardware: Hardware
     device: torch.device
     journal: Journal
@@ -216,7 +218,10 @@ RIGHTS: Mapping[str, Access] = {
     "labels": Access.AUX_LABELS,
     "defense": Access.DEFENSE,
 }
-ALWAYS = {"cloud", "image_shape", "feature_shape", "split", "hardware", "device", "journal"}
+ALWAYS = {
+    "cloud", "image_shape", "feature_shape", "split", "transmissions", "hardware", "device",
+    "journal",
+}  # fmt: skip
 VISIBLE = {*ALWAYS, *RIGHTS}
 
 
@@ -230,6 +235,7 @@ def grant(
     seed: int,
     hardware: Hardware,
     journal: Journal,
+    transmissions: int = 1,
     keep: Keep = _train_always,
 ) -> View:
     """The view of a deployment that ``access`` allows.
@@ -243,6 +249,7 @@ def grant(
         seed: The cell's seed.
         hardware: Where the adversary trains its networks.
         journal: Where the attack's progress goes.
+        transmissions: How often each target will be sent.
         keep: Trains once and loads ever after.
 
     Returns:
@@ -271,6 +278,7 @@ def grant(
         image_shape=tuple(images.shape[1:]),
         feature_shape=tuple(features.shape[1:]),
         split=split,
+        transmissions=transmissions,
         hardware=hardware,
         device=images.device,
         journal=mouth,

@@ -108,9 +108,10 @@ def privbench(
 
 @pytest.fixture
 def warm(tmp_path: Path, outputs: Path, stage: Callable[..., Stage]) -> Path:
-    """An outputs folder of the test's own, whose store already holds the default victim."""
-    stage()
-    shutil.copytree(outputs / "store" / "victims", tmp_path / "warm" / "store" / "victims")
+    """An outputs folder of the test's own, whose store already holds the default victim and its judge."""
+    stage().truth()
+    for kind in ("victims", "judges"):
+        shutil.copytree(outputs / "store" / kind, tmp_path / "warm" / "store" / kind)
     return tmp_path / "warm"
 
 

@@ -94,7 +94,10 @@ def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, w
 
 
 BAD = [
-    (["attack=foo"], "Could not find 'attack/foo'.*blind, rmle, rmle_paper"),
+    (
+        ["attack=foo"],
+        "Could not find 'attack/foo'.*blind, inverse, .*rmle, rmle_adaptive, rmle_paper",
+    ),
     (["defense=foo"], "Could not find 'defense/foo'.*dropout, gaussian, laplace, none"),
     (["dataset=foo"], "Could not find 'dataset/foo'.*cifar10, digits, fashion_mnist, image_folder"),
     (["sweeps=foo"], "Could not find 'sweeps/foo'.*smoke"),
@@ -173,7 +176,7 @@ def test_help_names_the_groups_and_options(privbench):
     """With their choices."""
     code, out, _ = privbench("--help")
     assert code == 0
-    for word in ("attack: blind, rmle, rmle_paper", "dataset: cifar10, digits", "targets: 64"):
+    for word in ("attack: blind, inverse,", "dataset: cifar10, digits", "targets: 64"):
         assert word in out
 
 
@@ -182,7 +185,7 @@ def test_the_shell_completes_groups_and_options():
     env = {"COMP_LINE": "privbench attack=rm", "COMP_POINT": "19"}
     done = _typed("-sc", "query=bash", **env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["attack=rmle", "attack=rmle_paper"]
+    assert done.stdout.split() == ["attack=rmle", "attack=rmle_adaptive", "attack=rmle_paper"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

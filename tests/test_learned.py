@@ -241,7 +241,7 @@ def test_epochs_shorter_than_a_pass_go_on_where_the_last_one_ended():
 @pytest.mark.parametrize("split", LeNet5.split_points.fget(VICTIMS["lenet5"]))
 def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, composed):
     """On targets it never saw, from the image itself down to the last hidden layer."""
-    words = ["attack=inverse", "attack.steps=120", "defense=none", "targets=40"]
+    words = ["attack=inverse", "attack.steps=60", "attack.batch=32", "defense=none", "targets=20"]
     record = run(composed(*words, f"split={split}"))
     assert record.lift["psnr_db"] > 0
     assert record.lift["ssim"] > 0
@@ -251,7 +251,7 @@ def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, composed)
 
 def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better(composed):
     """Dropout of rate 1: every answer is zero."""
-    words = ["attack=inverse", "attack.steps=120", "defense.rate=1", "targets=40"]
+    words = ["attack=inverse", "attack.steps=80", "defense.rate=1", "targets=40"]
     record = run(composed(*words))
     assert record.psnr_db == pytest.approx(record.floor["mean"]["psnr_db"], abs=0.3)
     assert record.psnr_db < record.floor["mean"]["psnr_db"] + 0.1
@@ -260,7 +260,7 @@ def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better
 def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(composed):
     """The same network, budget and draws; dropout of .5."""
     adaptive, naive = (
-        run(composed(f"attack={name}", "attack.steps=150", "defense.rate=0.5", "targets=40"))
+        run(composed(f"attack={name}", "attack.steps=100", "defense.rate=0.5", "targets=40"))
         for name in ("inverse", "inverse_naive")
     )
     assert adaptive.adaptive and not naive.adaptive

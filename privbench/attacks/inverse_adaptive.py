@@ -14,9 +14,6 @@ from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.threat import Access, View
 
-COPIES = (1, 2, 4, 8, 16)
-"""Transmissions that the network learns to pool."""
-
 
 @dataclass(frozen=True)
 class InverseAdaptive:
@@ -77,6 +74,7 @@ class InverseAdaptive:
         recipe = {
             "attack": "inverse_adaptive",
             **vars(self),
+            "transmissions": view.transmissions,
             "network": repr(network),
             "precision": view.hardware.precision(self.precision),
         }
@@ -107,6 +105,7 @@ class Drawing(Learner):
         super().__init__(network)
         self.seed = view.generator("draws").initial_seed()
         self.held = (Deployment(view.edge, view.defense, nn.Sequential()), images)
+        self.copies = view.transmissions
         self.drawn = 0
 
     def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -116,9 +115,8 @@ class Drawing(Learner):
         if self.network.training:
             self.drawn += 1
         step = self.drawn if self.network.training else 0
-        copies = COPIES[step % len(COPIES)]
         draws = Draws(self.seed, f"draws {step}", rows.tolist())
-        x_hat = self.network(deployment.transmit(images[rows], draws, copies))
+        x_hat = self.network(deployment.transmit(images[rows], draws, self.copies))
         x = images[rows]
         with torch.no_grad():
             error = (x_hat.clamp(0, 1) - x).square().flatten(1).mean(1)

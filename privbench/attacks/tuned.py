@@ -73,6 +73,7 @@ class Tuned:
         tried = list(islice(self._candidates(), self.settings))
         choice = Choice()
         recipe = {"attack": "tuned", "images": self.images, "tried": [repr(a) for a in tried]}
+        recipe["transmissions"] = view.transmissions
         view.keep(recipe, choice, lambda: self._choose(choice, tried, view))
         best: Attack = tried[int(choice.best)]
         return best.fit(view)
@@ -103,7 +104,7 @@ class Tuned:
         """What the adversary would receive of its own images, as far as it knows."""
         draws = Draws(view.generator("tuning").initial_seed(), "tuning", range(len(x)))
         known = view.defense if Access.DEFENSE in self.inner.access else NoDefense()
-        return Deployment(view.edge, known, nn.Sequential()).transmit(x, draws)
+        return Deployment(view.edge, known, nn.Sequential()).transmit(x, draws, view.transmissions)
 
 
 class Choice(nn.Module):
