@@ -19,7 +19,6 @@ from torch import Tensor
 
 from privbench import __version__, metrics, results
 from privbench.config import build, run_folder
-from privbench.defenses.none import NoDefense
 from privbench.intervals import bca, wilson
 from privbench.keys import seed_of
 from privbench.results import SCHEMA, Record
@@ -51,6 +50,7 @@ def run(cfg: DictConfig) -> Record:
             stage = Stage.of(cell)
         with cell.tracker.run(**_label(stage)) as tracked:
             victim_seconds = stage.prepare_victim(tracked)
+            truth = stage.truth()
             deployment = stage.deploy(cell.defense)
             journal = Journal(stage.x, tracked)
             view = stage.view(deployment, cell.attack.access, journal)
@@ -62,7 +62,7 @@ def run(cfg: DictConfig) -> Record:
             own = _own_streams(seed_of(cell.seed, "reconstruct"))
             with clock.timing(seconds, "reconstruct"), own:
                 x_hat = _images(reconstruct(v), stage.x)
-            record = _record(stage, v, x_hat, journal, seconds, clock)
+            record = _record(stage, truth, v, x_hat, journal, seconds, clock)
             places = _write(record, stage, x_hat)
             print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
             tracked.finish(_summary(record), {"reconstructions": places["picture"]})
@@ -178,24 +178,27 @@ def _images(x_hat: Tensor, x: Tensor) -> Tensor:
 
 def _record(
     stage: Stage,
+    truth: metrics.Truth,
     v: Tensor,
     x_hat: Tensor,
     journal: Journal,
     seconds: dict[str, float],
     clock: Clock,
 ) -> Record:
-    cell, facts, truth = stage.cell, dict(journal.facts), stage.truth()
-    blind = stage.blind(v, journal)
+    cell, facts = stage.cell, dict(journal.facts)
+    blind = stage.blind(v)
     constants = [blind[answer] for answer in ("black", "grey", "mean")]
-    scores = metrics.score(x_hat, truth, constants)
+    with clock.timing(seconds, "score"):
+        scores = metrics.score(x_hat, truth, constants)
     blind_scores = {n: metrics.score(answer, truth, constants) for n, answer in blind.items()}
     floor = {name: {m: scored.means()[m] for m in SCORES} for name, scored in blind_scores.items()}
     floor["best"] = {m: max(means[m] for means in floor.values()) for m in SCORES}
     means, count = scores.means(), len(stage.indices)
-    sizes = truth.labels.bincount()[truth.labels[torch.tensor(stage.indices)]]
-    correct = stage.usability(cell.defense)
+    labels = truth.labels.cpu()
+    sizes = labels.bincount()[labels[torch.tensor(stage.indices)]]
+    correct = stage.usability(defended=True)
     accuracy = float(correct.mean())
-    undefended = accuracy if cell.defense.strength == 0 else stage.usability(NoDefense()).mean()
+    undefended = accuracy if cell.defense.strength == 0 else stage.usability(defended=False).mean()
     access = cell.attack.access
     seconds["total"] = clock.now() - clock.began
     return Record(
@@ -232,11 +235,7 @@ def _record(
         },
         semantic_accuracy=means["semantic_accuracy"],
         semantic_accuracy_ci95=wilson(means["semantic_accuracy"], count),
-        judge_accuracy=float(
-            metrics.correct(
-                lambda images, rows: truth.judge(images)[:, None], truth.gallery, truth.labels
-            ).mean()
-        ),
+        judge_accuracy=truth.judge_accuracy,
         above={"attack": scores.above(), **{n: s.above() for n, s in blind_scores.items()}},
         floor=floor,
         lift={metric: means[metric] - floor["best"][metric] for metric in SCORES},

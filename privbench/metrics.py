@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ class Truth:
         gallery: The whole test set ``(M, C, H, W)``.
         labels: Its labels ``(M,)``.
         judge: An independent classifier: images ``(N, C, H, W)`` to logits.
+        judge_accuracy: Of that one on the gallery.
     """
 
     x: Tensor
@@ -80,6 +82,12 @@ class Truth:
     gallery: Tensor
     labels: Tensor
     judge: Callable[[Tensor], Tensor]
+    judge_accuracy: float = 1.0
+
+    @cached_property
+    def directions(self) -> Tensor:
+        """The gallery centred, for ``identified``."""
+        return centred(self.gallery)
 
 
 @dataclass(frozen=True)
@@ -136,61 +144,50 @@ def score(x_hat: Tensor, truth: Truth, constants: Sequence[Tensor]) -> Scores:
     for name, metric in {"psnr_db": psnr_db, "ssim": ssim, "ssim_gaussian": ssim_gaussian}.items():
         worst = torch.stack([metric(answer, x) for answer in constants]).amin(0)
         columns[name] = torch.where(failed, worst, metric(shown, x))
-    labels = truth.labels[torch.as_tensor(truth.rows)]
-    right = truth.judge(shown).argmax(1).cpu() == labels.cpu()
+    rows = torch.as_tensor(truth.rows, device=truth.labels.device)
+    labels = truth.labels[rows]
+    alike = centred(shown) @ truth.directions.T
+    strangers = labels[:, None] != truth.labels
     columns |= {
-        "identification": identified(shown, truth.rows, truth.gallery),
-        "identification_class": _identified_in_class(shown, truth, labels),
-        "semantic_accuracy": (right & ~failed.cpu()).double(),
+        "identification": identified(alike, rows),
+        "identification_class": identified(alike.masked_fill(strangers, -torch.inf), rows),
+        "semantic_accuracy": (truth.judge(shown).argmax(1) == labels) & ~failed,
     }
     lists = {name: values.double().tolist() for name, values in columns.items()}
     return Scores(**lists, failed=failed.tolist())
 
 
-def _identified_in_class(x_hat: Tensor, truth: Truth, labels: Tensor) -> Tensor:
-    """``identified`` among the test images of each one's own class."""
-    found = torch.zeros(len(x_hat))
-    for label in labels.unique():
-        mine = (labels == label).nonzero().flatten().tolist()
-        members = (truth.labels == label).nonzero().flatten().tolist()
-        place = {row: at for at, row in enumerate(members)}
-        rows = [place[truth.rows[at]] for at in mine]
-        found[mine] = identified(x_hat[mine], rows, truth.gallery[members]).float().cpu()
-    return found
-
-
 TIE = 1e-6
 """Correlations closer than this are equal: sums in another order differ by as much."""
+FLAT = 1e-5
+"""Images of less contrast, as the norm of their centred pixels, have none."""
 
 
-def identified(x_hat: Tensor, rows: Sequence[int], gallery: Tensor) -> Tensor:
+def identified(alike: Tensor, rows: Tensor) -> Tensor:
     """Rank-1 identification: is the true image the nearest one to its reconstruction?
 
     Nearest by centred cosine (Pearson's correlation of the pixels), which neither brightness nor
     contrast moves. Images that tie share the one hit, and what has no contrast ties with all.
 
     Args:
-        x_hat: Reconstructions ``(N, C, H, W)``; what is not finite has no contrast.
-        rows: The number in the gallery of each one's true image.
-        gallery: ``(M, C, H, W)``, the true images among them.
+        alike: Each reconstruction's likeness to each image of the gallery ``(N, M)``, the product
+            of both ``centred``.
+        rows: The number in the gallery of each one's true image ``(N,)``.
 
     Returns:
         ``(N,)`` in [0, 1].
     """
-    finite = x_hat.isfinite().flatten(1).all(1)
-    shown = torch.where(finite.view(-1, 1, 1, 1), x_hat, torch.zeros_like(x_hat))
-    alike = _centred(shown) @ _centred(gallery).T
-    own = alike.gather(1, torch.as_tensor(rows, device=alike.device)[:, None])
+    own = alike.gather(1, rows[:, None])
     nearer, level = alike > own + TIE, (alike - own).abs() <= TIE
     return torch.where(nearer.any(1), 0.0, 1.0 / level.sum(1))
 
 
-def _centred(images: Tensor) -> Tensor:
+def centred(images: Tensor) -> Tensor:
     """Pixels ``(N, C*H*W)`` less their mean, of norm 1; of norm 0 where all are equal."""
     pixels = images.flatten(1)
     pixels = pixels - pixels.mean(1, keepdim=True)
     norm = pixels.norm(dim=1, keepdim=True)
-    return torch.where(norm > TIE, pixels / norm.clamp_min(TIE), torch.zeros_like(pixels))
+    return torch.where(norm > FLAT, pixels / norm.clamp_min(FLAT), torch.zeros_like(pixels))
 
 
 def correct(classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Record:
             there is none. It says that the steps sufficed, not that the minimum is the best one.
         notes: What the attack told of itself.
         queries: Answers of the edge that the attack asked for.
-        seconds: ``victim``, ``fit``, ``reconstruct``, ``total``.
+        seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``.
         device: Type of the device.
         threads: Of the CPU.
         versions: Of the libraries that compute.

@@ -80,6 +80,7 @@ class Stage:
         indices = data.choose(cell.targets, cell.target_indices, cell.seed)
         model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
         split = model.resolve(cell.split)
+        model.to(device)
         x = data.test.images[indices].to(device)
         stage = cls(cell, store, data, indices, x, model, split, device, threads)
         if check := getattr(cell.attack, "check", None):
@@ -172,18 +173,33 @@ class Stage:
             )
             hardware = self.cell.hardware
             JUDGE.train(judge, train.images, train.labels, seed=JUDGES_SEED, hardware=hardware)
-            return Artefact(judge.state_dict(), {})
+            judge.to(self.device)
+            sure = metrics.correct(
+                lambda images, rows: judge(images.to(self.device)).cpu()[:, None],
+                test.images,
+                test.labels,
+            )
+            return Artefact(judge.state_dict(), {"accuracy": float(sure.mean())})
 
         recipe = {
             "schema": SCHEMA,
             "judge": repr(JUDGE),
             "layers": repr(judge),
             "images": train.fingerprint,
+            "test": test.fingerprint,
             "device": self.device.type,
         }
-        judge.load_state_dict(dict(self.store.keep("judges", recipe, make).tensors))
+        kept = self.store.keep("judges", recipe, make)
+        judge.load_state_dict(dict(kept.tensors))
         judge.eval().requires_grad_(False).to(self.device)
-        return metrics.Truth(self.x, self.indices, test.images.to(self.device), test.labels, judge)
+        return metrics.Truth(
+            self.x,
+            self.indices,
+            test.images.to(self.device),
+            test.labels.to(self.device),
+            judge,
+            float(kept.facts["accuracy"]),
+        )
 
     def deploy(self, defense: Defense) -> Deployment:
         """The victim cut in two, behind a defense."""
@@ -198,11 +214,12 @@ class Stage:
                 facts = train()
                 return Artefact(module.state_dict(), facts)
 
+            seen = set(ADAPTIVE.names)
             depends = {
                 "victim": self.victim_recipe,
                 "split": self.split,
                 # who sees neither the defense nor what it answers learns the same under each
-                "defense": self._defense_recipe if access & ADAPTIVE else None,
+                "defense": self._defense_recipe if seen & set(recipe["access"]) else None,
                 "aux": self.data.aux.fingerprint,
                 "seed": self.cell.seed,
                 **recipe,
@@ -230,11 +247,12 @@ class Stage:
         draws = Draws(self.cell.seed, "transmission", self.indices)
         return deployment.transmit(self.x, draws, self.cell.transmissions)
 
-    def usability(self, defense: Defense) -> Tensor:
+    def usability(self, *, defended: bool) -> Tensor:
         """Share of right answers for each test image ``(M,)``, a single transmission each.
 
         All attacks on a defended victim share it.
         """
+        defense: Defense = self.cell.defense if defended else NoDefense()
         draws, test = self.cell.accuracy_draws if defense.strength else 1, self.data.test
 
         def classify(images: Tensor, rows: range) -> Tensor:
@@ -256,10 +274,10 @@ class Stage:
         }
         return self.store.keep("accuracies", recipe, make).tensors["correct"]
 
-    def blind(self, v: Tensor, journal: Journal) -> dict[str, Tensor]:
+    def blind(self, v: Tensor) -> dict[str, Tensor]:
         """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""
         access = Access.AUX_IMAGES | Access.AUX_LABELS
-        view = self.view(self.deploy(NoDefense()), access, journal)
+        view = self.view(self.deploy(NoDefense()), access, Silence())
         return {answer: Blind(answer).fit(view)(v) for answer in ANSWERS}
 
 

@@ -6,7 +6,7 @@ are allowed: an attack stands for every set of rights that holds its own.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +16,7 @@ from privbench.intervals import Interval, bca
 from privbench.keys import key_of
 from privbench.results import Record, read
 
-METRICS = ("psnr_db", "ssim")
+METRICS = {"psnr_db": "{:.2f} dB", "ssim": "SSIM {:.3f}", "identification": "{:.0%} identified"}
 IMPLIED = {"EDGE_WEIGHTS": {"EDGE_QUERIES", "CLEAN_QUERIES", "EDGE_STRUCTURE"}}
 """Who holds the edge can ask it anything, as it was and as it is."""
 RELIABLE = 0.95
@@ -42,15 +42,14 @@ class Group:
         """Mean over seeds."""
         return fmean(getattr(record, metric) for record in self.records)
 
-    def images(self, metric: str) -> dict[tuple[int, int], float]:
-        """Scores by seed and image."""
-        return {
-            (record.seed, index): value
-            for record in self.records
-            for index, value in zip(
-                record.per_image["index"], record.per_image[metric], strict=True
-            )
-        }
+    def images(self, metric: str) -> dict[int, dict[int, float]]:
+        """Scores by image and seed."""
+        found: dict[int, dict[int, float]] = defaultdict(dict)
+        for record in self.records:
+            columns = record.per_image["index"], record.per_image[metric]
+            for index, value in zip(*columns, strict=True):
+                found[index][record.seed] = value
+        return found
 
     @property
     def converged(self) -> bool:
@@ -60,10 +59,16 @@ class Group:
 
 
 def paired(one: Group, other: Group, metric: str) -> Interval | None:
-    """95 % interval of ``one`` less ``other`` on the images of both; null without five of them."""
+    """95 % interval of ``one`` less ``other`` over the images of both; null without five of them.
+
+    An image's differences, a seed each, are averaged first: images are what is drawn from many.
+    """
     mine, theirs = one.images(metric), other.images(metric)
-    both = sorted(mine.keys() & theirs.keys())
-    return bca([mine[at] - theirs[at] for at in both]) if len(both) >= 5 else None
+    differences = []
+    for at in sorted(mine.keys() & theirs.keys()):
+        if seeds := mine[at].keys() & theirs[at].keys():
+            differences.append(fmean(mine[at][seed] - theirs[at][seed] for seed in seeds))
+    return bca(differences) if len(differences) >= 5 else None
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
@@ -82,6 +87,8 @@ def _setting(record: Record) -> dict[str, Any]:
         "split": record.split,
         "defense": record.config["defense"] if record.strength else None,
         "transmissions": record.transmissions,
+        # balanced targets are another choice of images for each seed, so their number stands
+        "targets": record.config["target_indices"] or record.targets,
     }
 
 
@@ -102,7 +109,7 @@ def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
         weaker = _but(mine, "strength") == _but(theirs, "strength")
         shorter = _but(mine, "steps") == _but(theirs, "steps")
         stronger = weaker and theirs.strength > mine.strength
-        fewer = shorter and _steps(theirs) < _steps(mine)
+        fewer = shorter and steps(theirs) < steps(mine)
         if not (stronger or fewer):
             continue
         interval = paired(other, group, metric)
@@ -110,7 +117,7 @@ def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
             found.append(
                 f"{theirs.strength:g} gives more"
                 if stronger
-                else f"{_steps(theirs)} steps give more"
+                else f"{steps(theirs)} steps give more"
             )
     return found
 
@@ -124,12 +131,26 @@ def _but(record: Record, name: str) -> str:
             k: v for k, v in defense.items() if v != record.strength or k == "site"
         }
     else:
-        attack.pop("steps", None)
+        attack = _without_steps(attack)
     return key_of({**setting, "attack": attack})
 
 
-def _steps(record: Record) -> int:
-    return int(record.config["attack"].get("steps", 0))
+def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_steps(value) if isinstance(value, Mapping) else value
+        for name, value in attack.items()
+        if name != "steps"
+    }
+
+
+def steps(record: Record) -> int:
+    """Steps of an attack and of the attacks within it."""
+
+    def count(attack: Mapping[str, Any]) -> int:
+        inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
+        return int(attack.get("steps", 0)) + inner
+
+    return count(record.config["attack"])
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,9 @@ def worst_cases(records: Iterable[Record]) -> list[Worst]:
         settings[key_of(_setting(group.one))].append(group)
     found = []
     for members in settings.values():
-        for rights in sorted({tuple(group.one.access) for group in members}, key=len):
+        for rights in sorted(
+            {tuple(group.one.access) for group in members}, key=lambda held: (len(held), held)
+        ):
             held = set(rights).union(*(IMPLIED.get(right, set()) for right in rights))
             able = [group for group in members if set(group.one.access) <= held]
             best = {m: max(able, key=lambda group: group.score(m)) for m in METRICS}
@@ -178,11 +201,20 @@ def worst_cases(records: Iterable[Record]) -> list[Worst]:
 def _words(record: Record) -> str:
     defense = f"{record.defense} {record.strength:g} on {record.site}"
     sent = f", sent {record.transmissions} times" if record.transmissions > 1 else ""
+    if (aux := record.config["dataset"].get("aux", "disjoint")) != "disjoint":
+        sent += f", auxiliary images: {aux}"
     return f"{record.dataset} {record.split}, {defense if record.strength else 'no defense'}{sent}"
 
 
+def _name(record: Record) -> str:
+    """An attack, and the one within it."""
+    words = " ".join(record.overrides).replace("=", " ").split()
+    inner = [words[at + 1] for at, word in enumerate(words) if word.startswith("attack@")]
+    return " with ".join([record.attack, *inner])
+
+
 def table(records: Sequence[Record]) -> str:
-    """The worst cases as lines: setting, rights, accuracy, who recovers most by either metric."""
+    """The worst cases as lines: setting, accuracy, rights, who recovers most by each metric."""
     lines = []
     last = ""
     for worst in worst_cases(records):
@@ -190,14 +222,10 @@ def table(records: Sequence[Record]) -> str:
             lines.append(f"  {worst.setting}: accuracy {worst.accuracy:.4f}")
             last = worst.setting
         told = []
-        for metric, unit in (("psnr_db", " dB"), ("ssim", "")):
-            group = worst.best[metric]
-            why = (
-                f" ({'; '.join(worst.doubts[metric])}: unreliable)" if worst.doubts[metric] else ""
-            )
-            told.append(
-                f"{group.score(metric):.{2 if unit else 3}f}{unit} by {group.one.attack}{why}"
-            )
+        for metric, form in METRICS.items():
+            group, why = worst.best[metric], "; ".join(worst.doubts[metric])
+            doubt = f" (unreliable: {why})" if why else ""
+            told.append(f"{form.format(group.score(metric))} by {_name(group.one)}{doubt}")
         rights = ", ".join(worst.rights).lower() or "no right at all"
         lines.append(f"    {' | '.join(told)}   within {rights}")
     return "\n".join(lines)

@@ -200,12 +200,20 @@ class View:
         """A white-box view of a stand-in that the adversary built itself."""
         return self._like(self.access | Access.EDGE_WEIGHTS, edge=frozen(edge))
 
+    def only(self, access: Access) -> "View":
+        """What a part of an attack sees under rights of its own, none beyond this view's."""
+        return self._like(self.access & access)
+
     def muted(self) -> "View":
         """The same view with a journal that keeps nothing, for trials on one's own images."""
         return self._like(self.access, journal=Silence())
 
     def _like(self, access: Access, **changes: Any) -> "View":
-        granted = {name: value for name, value in vars(self).items() if name in VISIBLE}
+        granted = {
+            name: value
+            for name, value in vars(self).items()
+            if name in ALWAYS or (name in RIGHTS and RIGHTS[name] in access)
+        }
         return View(access, self._seed, self._keep, self._tally, **{**granted, **changes})
 
 
@@ -222,7 +230,6 @@ ALWAYS = {
     "cloud", "image_shape", "feature_shape", "split", "transmissions", "hardware", "device",
     "journal",
 }  # fmt: skip
-VISIBLE = {*ALWAYS, *RIGHTS}
 
 
 def grant(
@@ -302,8 +309,9 @@ def _drawing(seed: int) -> Iterator[None]:
 def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
     """Builds copies of the edge's layers that remember nothing of its weights."""
     blank = copy.deepcopy(edge)
-    for parameter in blank.parameters():
-        parameter.data.zero_()
+    # what a checkpoint holds is learnt; constants such as the normalisation's are structure
+    for learnt in blank.state_dict().values():
+        learnt.zero_()
 
     def build() -> nn.Sequential:
         built = copy.deepcopy(blank).requires_grad_(True).train()

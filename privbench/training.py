@@ -86,7 +86,7 @@ class Batches:
 
     Args:
         tensors: Of equal length, on the device they are used on.
-        size: Rows a batch; a pass's last one may be smaller.
+        size: Rows a batch; a pass's last one may be smaller, or larger by a row left alone.
         order: Where the permutations come from; ``None`` keeps the order of the tensors.
         epoch: Batches an epoch sees, where the tensors are too many for one: the next epoch goes on
             where it ended. ``None`` for a whole pass.
@@ -99,8 +99,12 @@ class Batches:
         order: torch.Generator | None = None,
         epoch: int | None = None,
     ) -> None:
-        self.tensors, self.size, self.order = tensors, size, order
-        self.epoch = epoch or -(-len(tensors[0]) // size)
+        self.tensors, self.order = tensors, order
+        count = len(tensors[0])
+        self.sizes = [size] * (count // size) + [count % size] * (count % size > 0)
+        if len(self.sizes) > 1 and self.sizes[-1] == 1:  # of one row there are no batch statistics
+            self.sizes[-2:] = [size + 1]
+        self.epoch = epoch or len(self.sizes)
         self.rows = self._endlessly()
 
     def __len__(self) -> int:
@@ -118,7 +122,7 @@ class Batches:
                 if self.order is None
                 else torch.randperm(count, generator=self.order)
             )
-            yield from order.to(device).split(self.size)
+            yield from order.to(device).split(self.sizes)
 
 
 HELD_OUT = "held_out_loss"

@@ -1,6 +1,7 @@
 """Adversaries who know of the defense: likelihoods, what they gain, and who is believed."""
 
 import dataclasses
+from itertools import islice
 
 import pytest
 import torch
@@ -71,6 +72,27 @@ def test_the_sampler_and_the_density_are_of_one_distribution(defense):
     assert stats.kstest(v.flatten().double().numpy(), distribution).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("b", [1e-4, 1e-2, 0.1, 3.0])
+@pytest.mark.parametrize("s", [1e-3, 0.1, 1.0, 10.0])
+def test_the_laplace_density_is_as_exact_in_32_bits(b, s):
+    """Density and slope by the variance, which the EM step lives on, at any ratio of b to s."""
+    v = torch.linspace(-5, 5, 101)
+    found = []
+    for kind in (torch.float32, torch.float64):
+        variance = torch.tensor(s * s, dtype=kind, requires_grad=True)
+        told = Laplace(scale=b).log_likelihood(v.to(kind), torch.zeros((), dtype=kind), variance)
+        (slope,) = torch.autograd.grad(told.mean(), variance)
+        found.append((told.detach().double(), slope.double()))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3 / s**2)
+
+
+def test_where_everything_was_dropped_there_is_an_answer_all_the_same(composed):
+    """All features zero: finite images, none failed."""
+    words = ["attack=rmle_adaptive", "defense.rate=1", "targets=3", "attack.steps=20"]
+    assert run(composed(*words)).failed == 0
+
+
 def test_sixteen_noisy_transmissions_are_one_of_a_quarter_of_the_noise():
     """The summed log-likelihood is that of the mean, up to a constant."""
     v = torch.randn(1, 16, 200, dtype=torch.float64)
@@ -109,7 +131,7 @@ def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
     assert torch.equal(_attacked(ADAPTIVE, edge, x, defense), naive)
     close = _attacked(ADAPTIVE, edge, x, Gaussian(sigma=1e-6))
     scores = [metrics.psnr_db(answer, x).mean() for answer in (naive, close)]
-    assert float(scores[1]) > float(scores[0]) - 1
+    assert float(scores[1]) > float(scores[0]) - 3
 
 
 @pytest.mark.parametrize("split", ["conv1", "relu2"])
@@ -208,6 +230,7 @@ BAD = {
     "attack=tuned attack.images=401": ["attack.images=401", "400"],
     "attack=tuned attack.images=1": ["attack.images=1"],
     "attack=tuned attack.settings=0": ["attack.settings=0"],
+    "attack=tuned attack.inner.tv_weight=0": ["attack.inner.tv_weight=0"],
     "attack=tuned attack@attack.inner=blind": ["attack.inner", "rmle"],
 }
 
@@ -237,14 +260,13 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
     first, second = (run(composed(*words, f"accuracy_draws={n}")) for n in (1, 2))
     assert first.per_image == second.per_image
     assert first.notes["tuned"] == second.notes["tuned"]
-    assert first.notes["tuned_settings"] == 4 and first.notes["aux_images"] == 6
+    assert first.notes["tuned"]["settings"] == 4 and first.notes["tuned"]["images"] == 6
     assert first.adaptive == (inner == "rmle_adaptive")
     assert ("DEFENSE" in first.access) == first.adaptive
     tried = build(composed(*words)).attack
-    starts = [
-        (a.start, a.tv_weight) for a in __import__("itertools").islice(tried._candidates(), 4)
-    ]
-    assert starts == [("dark", 4.0), ("grey", 4.0), ("dark", 16.0), ("grey", 16.0)]
+    starts = [(a.start, a.tv_weight) for a in islice(tried._candidates(), 4)]
+    own = 3.5 if first.adaptive else 4.0
+    assert starts == [("dark", own), ("grey", own), ("dark", 4 * own), ("grey", 4 * own)]
 
 
 def test_the_adaptive_inverter_composes_with_the_shadow(composed):
@@ -317,7 +339,7 @@ def test_more_steps_that_give_more_are_a_doubt(composed):
         for n in (150, 5)
     )
     groups = summary.grouped([few, many])
-    longer = next(g for g in groups if summary._steps(g.one) == 150)
+    longer = next(g for g in groups if summary.steps(g.one) == 150)
     assert not [d for d in summary.doubts(longer, groups, "psnr_db") if "steps" in d]
     swapped = [
         dataclasses.replace(
@@ -326,5 +348,5 @@ def test_more_steps_that_give_more_are_a_doubt(composed):
         for record, steps in ((few, 5), (many, 150))
     ]
     groups = summary.grouped(swapped)
-    longer = next(g for g in groups if summary._steps(g.one) == 150)
+    longer = next(g for g in groups if summary.steps(g.one) == 150)
     assert any("5 steps give more" in d for d in summary.doubts(longer, groups, "psnr_db"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from privbench import checks
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts import decoders
-from privbench.attacks.parts.learning import Learner, Learning, ask, require_images
+from privbench.attacks.parts.learning import Learner, Learning, ask, decoded, require_images
 from privbench.threat import Access, View
 
 ANSWERS = ("defended", "clean")
@@ -89,7 +89,7 @@ class Inverse:
         network = self._network(view)
         recipe = {
             "attack": "inverse",
-            **{name: value for name, value in vars(self).items() if name != "decoder"},
+            **{**vars(self), "decoder": decoders.named(self.decoder)},
             "network": repr(network),
             "precision": view.hardware.precision(self.precision),
         }
@@ -134,8 +134,4 @@ class Decoding(Learner):
     def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Features ``(B, *feature_shape)`` and the numbers of their images ``(B,)``."""
         v, rows = batch
-        x, x_hat = self.images[0][rows], self.network(v)
-        with torch.no_grad():
-            error = (x_hat.clamp(0, 1) - x).square().flatten(1).mean(1)
-            psnr_db = -10 * error.clamp_min(1e-10).log10().mean()
-        return {"loss": (x_hat - x).square().mean(), "psnr_db": psnr_db}
+        return decoded(self.network(v), self.images[0][rows])

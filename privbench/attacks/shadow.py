@@ -96,19 +96,20 @@ class Shadow:
         """
         require_images(self.images, view)
         if check := getattr(self.inverter, "check", None):
-            check(view.with_edge(self._edge(view)))
+            check(view.with_edge(self._edge(view)).only(self.inverter.access))
 
     def fit(self, view: View) -> Reconstruct:
         """Train the shadow, and fit the inverter to it."""
-        edge = self._edge(view)
+        own = view.only(self.own_access)
+        edge = self._edge(own)
         recipe = {
             "attack": "shadow",
             **{name: value for name, value in vars(self).items() if name != "inverter"},
             "network": repr(edge),
             "precision": view.hardware.precision(self.precision),
         }
-        view.keep(recipe, edge, lambda: self._learn(edge, view))
-        return self.inverter.fit(view.with_edge(edge))
+        own.keep(recipe, edge, lambda: self._learn(edge, own))
+        return self.inverter.fit(view.with_edge(edge).only(self.inverter.access))
 
     def _edge(self, view: View) -> nn.Sequential:
         if self.structure == "same":

@@ -50,6 +50,11 @@ class Tuned:
                 "attack.inner has nothing to tune (tv_weight, start): choose one of the rMLE "
                 "family, such as attack@attack.inner=rmle"
             )
+        weights = getattr(inner, KNOBS[0])
+        if 0 in (weights.values() if isinstance(weights, Mapping) else [weights]):
+            raise ValueError(
+                "attack.inner.tv_weight=0 has no neighbours to try: choose a number above 0"
+            )
         if Access.EDGE_WEIGHTS not in self.inner.access:
             raise ValueError("attack.inner is tried on an edge of its own: choose a white-box one")
 
@@ -66,7 +71,7 @@ class Tuned:
         """
         require_images(self.images, view)
         if check := getattr(self.inner, "check", None):
-            check(view)
+            check(view.only(self.inner.access))
 
     def fit(self, view: View) -> Reconstruct:
         """Try every setting, and fit the inner attack with the best."""
@@ -76,7 +81,7 @@ class Tuned:
         recipe["transmissions"] = view.transmissions
         view.keep(recipe, choice, lambda: self._choose(choice, tried, view))
         best: Attack = tried[int(choice.best)]
-        return best.fit(view)
+        return best.fit(view.only(self.inner.access))
 
     def _candidates(self) -> Iterator[Any]:
         """Its own setting, then lambdas ever further from it, each from both starts."""
@@ -89,16 +94,13 @@ class Tuned:
                 yield replace(inner, start=start, tv_weight=weight)
 
     def _choose(self, choice: "Choice", tried: list[Any], view: View) -> dict[str, Any]:
-        x, quiet = view.images[: self.images], view.muted()
+        x, quiet = view.images[: self.images], view.muted().only(self.inner.access)
         v = self._features(x, view)
         errors = [float((a.fit(quiet)(v) - x).square().mean().nan_to_num(1.0)) for a in tried]
         choice.best.fill_(min(range(len(errors)), key=errors.__getitem__))
         best = tried[int(choice.best)]
-        return {
-            "aux_images": self.images,
-            "tuned_settings": len(tried),
-            "tuned": {knob: getattr(best, knob) for knob in KNOBS},
-        }
+        chosen = {knob: getattr(best, knob) for knob in KNOBS}
+        return {"tuned": {"settings": len(tried), "images": self.images, **chosen}}
 
     def _features(self, x: Tensor, view: View) -> Tensor:
         """What the adversary would receive of its own images, as far as it knows."""

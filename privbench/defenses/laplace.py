@@ -10,6 +10,9 @@ from privbench import checks
 from privbench.defenses.base import Defense
 from privbench.draws import Draws
 
+ASYMPTOTIC = 8.0
+"""From where three terms of the series of erfcx are exact to seven digits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Laplace(Defense):
@@ -34,15 +37,35 @@ class Laplace(Defense):
     def disturb(self, t: Tensor, draws: Draws) -> Tensor:
         """The tensor plus noise, by the inverse of its distribution function."""
         # half a step off both ends of the 24-bit grid, where the inverse is infinite
-        u = (draws.uniform(t).double() - 0.5 + 2.0**-25).to(torch.float64)
+        u = draws.uniform(t).double() - 0.5 + 2.0**-25
         noise = -torch.sign(u) * torch.log1p(-2 * u.abs())
         return t + self.scale * noise.to(t.dtype)
 
     def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
-        deviation, s, b = observed - clean, variance.sqrt(), self.scale
-        sides = (
-            side * deviation / b + torch.special.log_ndtr(-side * deviation / s - s / b)
-            for side in (1, -1)
-        )
-        return torch.logaddexp(*sides) + variance / (2 * b * b) - math.log(2 * b)
+        deviation, s = observed - clean, variance.sqrt()
+        sides = (self._side(side * deviation / s, s / self.scale) for side in (1, -1))
+        return torch.logaddexp(*sides) - math.log(2 * self.scale)
+
+    @staticmethod
+    def _side(z: Tensor, ratio: Tensor) -> Tensor:
+        """Logarithm of exp(z r + r²/2) Phi(-z - r), one half of the convolution.
+
+        As exp(-z²/2) erfcx((z + r)/sqrt(2)) / 2 where z + r > 0: there the first form takes two
+        large numbers from each other, elsewhere the second one overflows.
+        """
+        end = z + ratio
+        far = _log_erfcx(end.clamp_min(0) / math.sqrt(2)) - math.log(2)
+        near = torch.special.log_ndtr(-end.clamp_max(0)) + ratio * z + ratio.square() / 2
+        return torch.where(end > 0, far - z.square() / 2, near)
+
+
+def _log_erfcx(x: Tensor) -> Tensor:
+    """Logarithm of exp(x²) erfc(x) for x >= 0.
+
+    Far out by its series: the derivative of torch's own takes two equal numbers from each other.
+    """
+    inverse = x.clamp_min(ASYMPTOTIC).square().reciprocal()
+    series = torch.log1p(inverse * (-0.5 + inverse * (0.75 - inverse * 1.875)))
+    far = series - 0.5 * math.log(math.pi) - x.clamp_min(ASYMPTOTIC).log()
+    return torch.where(x > ASYMPTOTIC, far, torch.special.erfcx(x.clamp_max(ASYMPTOTIC)).log())

@@ -127,15 +127,12 @@ class Large(nn.Module):
     Args:
         feature_shape: ``(C, h, w)`` or ``(n,)``.
         image_shape: ``(C, H, W)``.
-        extra: Channels that go in beside.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
-        self, feature_shape: Shape, image_shape: tuple[int, int, int], extra: int = 0
-    ) -> None:
+    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.image_shape, self.grid = image_shape, _grid(feature_shape, image_shape)
         doublings = stride(feature_shape, image_shape).bit_length() - 1
@@ -145,11 +142,11 @@ class Large(nn.Module):
         self.register_buffer("scale", torch.ones(feature_shape))
         self.begin: nn.Module
         if len(feature_shape) == 3:
-            self.begin = nn.Conv2d(2 * feature_shape[0] + extra, width, 3, padding=1)
+            self.begin = nn.Conv2d(2 * feature_shape[0], width, 3, padding=1)
         else:
             self.begin = nn.Sequential(
                 nn.Flatten(),
-                nn.Linear(2 * math.prod(feature_shape) + extra, width * math.prod(self.grid)),
+                nn.Linear(2 * math.prod(feature_shape), width * math.prod(self.grid)),
                 nn.Unflatten(1, (width, *self.grid)),
             )
         layers: list[nn.Module] = [Residual(width), Residual(width)]
@@ -168,21 +165,20 @@ class Large(nn.Module):
         A channel has one of each; its places share them.
         """
         over = (0, 2, 3) if v.dim() == 4 else (0,)
-        spread, mean = torch.std_mean(v, over, keepdim=True)
+        spread, mean = torch.std_mean(v, over, keepdim=True, correction=int(len(v) > 1))
         self.mean.copy_(mean[0].expand_as(self.mean))
         # what never moves must not blow up the first time it does
-        self.scale.copy_(spread[0].clamp_min(1e-6 + 1e-3 * float(v.std())).expand_as(self.scale))
+        self.scale.copy_(
+            spread[0].clamp_min(1e-6 + 1e-3 * float(v.std(correction=0))).expand_as(self.scale)
+        )
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, next to [0, 1]."""
-        return self.decode(torch.cat([self.standard(v), (v == 0).to(v)], 1))
+        return self.decode(v, (v == 0).to(v))
 
-    def standard(self, v: Tensor) -> Tensor:
-        """Features less their mean, over their spread."""
-        return (v - self.mean) / self.scale
-
-    def decode(self, seen: Tensor) -> Tensor:
-        """What goes in, channels side by side, to images."""
+    def decode(self, v: Tensor, zeros: Tensor) -> Tensor:
+        """Features and the share of zeros in each of their entries to images."""
+        seen = torch.cat([(v - self.mean) / self.scale, zeros], 1)
         if seen.dim() == 4:
             seen = _centred(seen, *self.grid).contiguous(memory_format=torch.channels_last)
         x: Tensor = _centred(self.layers(self.begin(seen)).float(), *self.image_shape[1:])
@@ -208,10 +204,10 @@ def _convolution(width: int, out: int) -> tuple[nn.Module, ...]:
 
 
 class Pooled(nn.Module):
-    """A large decoder of any number of transmissions together, ``(N, K, *feature_shape)``.
+    """A large decoder of an image's K transmissions together, ``(N, K, *feature_shape)``.
 
     What is pooled is what the likelihoods need: the mean of the entries that are not zero, and the
-    share of zeros; 1/sqrt(K) beside them says how far the noise is averaged away.
+    share of zeros.
 
     Args:
         feature_shape: ``(C, h, w)`` or ``(n,)``.
@@ -220,20 +216,26 @@ class Pooled(nn.Module):
 
     def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.large = Large(feature_shape, image_shape, extra=1)
+        self.large = Large(feature_shape, image_shape)
 
     def forward(self, v: Tensor) -> Tensor:
         """To images ``(N, C, H, W)``, next to [0, 1]."""
         there = (v != 0).to(v)
         mean = v.sum(1) / there.sum(1).clamp_min(1)
-        level = torch.full_like(mean[:, :1], v.shape[1] ** -0.5)
-        image: Tensor = self.large.decode(
-            torch.cat([self.large.standard(mean), 1 - there.mean(1), level], 1)
-        )
+        image: Tensor = self.large.decode(mean, 1 - there.mean(1))
         return image
 
 
 DECODERS: dict[str, Build] = {"large": Large, "paper": Paper}
+
+
+def named(decoder: Any) -> str:
+    """A decoder by what it is built of, for a key: its name, or function and arguments."""
+    if isinstance(decoder, str):
+        return decoder
+    function = getattr(decoder, "func", decoder)
+    given = (getattr(decoder, "args", ()), sorted(getattr(decoder, "keywords", {}).items()))
+    return f"{function.__module__}.{function.__qualname__}{given}"
 
 
 def build(decoder: Any, feature_shape: Shape, image_shape: tuple[int, int, int]) -> nn.Module:

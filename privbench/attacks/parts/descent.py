@@ -77,9 +77,9 @@ class Descent:
             Images like ``start`` in [0, 1]; not a number where the descent diverged.
         """
         run = _Run(self, terms, objective, start, resolution(1.0), free)
-        first = objective.told(run.score())
-        journal.step(0, run.x.detach(), objective=float(first.mean()))
-        halfway = run.lowest
+        first = run.score()
+        journal.step(0, run.x.detach(), objective=float(objective.told(first).mean()))
+        halfway = run.least.clone()
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
         for n in range(self.steps):
             run.advance(self._rate(n), resolution(n / self.steps))
@@ -88,11 +88,15 @@ class Descent:
                     n + 1, run.x.detach(), objective=float(objective.told(run.score()).mean())
                 )
             if n + 1 == self.steps // 2:
-                run.score()
-                halfway = run.lowest
+                halfway = run.score().minimum(run.least)
         finite = run.score().isfinite()
         # <=, so that features met exactly from the start count as met
-        settled = (halfway - run.lowest <= SETTLED * first) & finite & first.isfinite()
+        if free:  # a likelihood is part of it: its own scale is the logarithm
+            fallen = halfway - run.least <= SETTLED
+        else:
+            told = objective.told
+            fallen = told(halfway) - told(run.least) <= SETTLED * told(first)
+        settled = fallen & finite & first.isfinite()
         journal.note(converged=float(settled.float().mean()))
         best = torch.where(finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
         journal.step(self.steps, best, objective=float(run.lowest.mean()))
@@ -125,9 +129,11 @@ class _Run:
         self.least = torch.full((len(start),), math.inf, device=start.device)
         # tensors, so that a captured graph sees their new values
         self.rate, self.resolution, self.last = (
-            torch.tensor(value, device=start.device) for value in (settings.lr, last, last)
+            torch.tensor(value, device=start.device) for value in (settings.lr, math.inf, last)
         )
         self.leaves = [self.x, *free]
+        # what is free is judged by the resolution itself: only like is compared with like
+        self.late = bool(free)
         self.optimiser = torch.optim.Adam(
             self.leaves,
             lr=self.rate,
@@ -174,6 +180,8 @@ class _Run:
     def _keep_best(self, mismatch: Tensor, penalty: Tensor) -> Tensor:
         value = self.objective.value(mismatch, penalty, self.last)
         better = value < self.least
+        if self.late:
+            better = better & (self.resolution <= self.last)
         self.least.copy_(torch.where(better, value, self.least))
         self.best.copy_(torch.where(better.view(-1, 1, 1, 1), self.x.detach(), self.best))
         return value

@@ -24,6 +24,11 @@ def require_images(images: int | None, view: View) -> None:
         ValueError: naming the value and the choices.
     """
     there = len(view.images)
+    if there < 2:
+        raise ValueError(
+            f"the auxiliary set holds {there} image where 2 are needed, one to train on and one to "
+            "hold out: raise dataset.aux_images"
+        )
     wanted = there if images is None else images
     if not 2 <= wanted <= there:
         raise ValueError(
@@ -118,12 +123,20 @@ class Learner(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
+def decoded(x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """Eq. (2), the squared error as a mean over pixels, and what it is in decibels once clamped."""
+    with torch.no_grad():
+        error = (x_hat.clamp(0, 1) - x).square().flatten(1).mean(1)
+        psnr_db = -10 * error.clamp_min(1e-10).log10().mean()
+    return {"loss": (x_hat - x).square().mean(), "psnr_db": psnr_db}
+
+
 @dataclass(frozen=True)
 class Learning:
     """The recipe of an adversary's network.
 
     Attributes:
-        steps: Updates, rounded to whole epochs.
+        steps: Updates, rounded to whole epochs; more where one pass over the data takes more.
         batch: Images an update.
         lr: Adam's rate, the highest one of a cycle.
         eps: Adam's epsilon.
@@ -180,14 +193,15 @@ class Learning:
 
         def report(epoch: int, figures: dict[str, float]) -> None:
             view.journal.step(epoch, None, **figures)
-            # a loss that is no number betters nothing
-            if not best or figures[HELD_OUT] < best[HELD_OUT]:
+            if not best or not best[HELD_OUT] <= figures[HELD_OUT]:
                 best.update(figures)
 
         order = view.generator("batches")
-        share = -(-(epoch or len(data[0])) // self.batch)
+        share = -(-epoch // self.batch) if epoch else None
         batches = Batches(*data, size=self.batch, order=order, epoch=share)
-        epochs = max(1, round(self.steps / len(batches)))
+        # an answer that was paid for is learnt from at least once
+        passes = -(-len(data[0]) // (len(batches) * self.batch))
+        epochs = max(passes, round(self.steps / len(batches)))
         learner.recipe, learner.steps = self, epochs * len(batches)
         run = fit(
             learner,

@@ -13,6 +13,14 @@ from privbench.defenses.base import Defense
 
 FLOOR = 1e-9
 """Least variance of a receiver, as a share of the features' mean square."""
+LEAST = 1e-12
+"""And in their own units, where all of them are zero."""
+FIRST_STEPS = 10
+"""Of the variance, before the first image is judged by it."""
+INPUT_RESOLUTION = 1e-2
+"""Least variance at which a disturbed image is told from an undisturbed one, in the network's
+units: the density of meeting a pixel exactly has no bound, and an image that never moved from its
+start would be the likeliest of all."""
 
 
 class Mismatch(Protocol):
@@ -57,7 +65,8 @@ class AtFeatures:
     The logarithm of ED is that likelihood, maximised over the receiver's variance s²: up to
     constants, minus twice its mean logarithm. The same of the defense's likelihood is a mismatch
     for it, and at strength 0 is ED. The variance follows the image by the EM step
-    s² + 2 s⁴ d(log p)/d(s²), which at strength 0 is exact and elsewhere never loses.
+    s² + 2 s⁴ d(log p)/d(s²), which at strength 0 is exact and elsewhere never loses; it moves with
+    the descent alone, so that nobody who only looks changes anything.
 
     Args:
         edge: White-box.
@@ -69,21 +78,30 @@ class AtFeatures:
         self.edge, self.received, self.defense = edge, received, defense
         self.scale = power(received)
         self.variance = self.scale.clone()
+        self.begun = False
         self.none = torch.zeros_like(self.scale)
         self.free: list[Tensor] = []
 
     def __call__(self, x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
         """The mismatch of each image's K transmissions together, as a mean over them."""
         clean = self.edge(x).unsqueeze(1)
-        with torch.enable_grad():
-            variance = self.variance.detach().requires_grad_()
-            told = self._log_likelihood(clean.detach(), variance)
-            (slope,) = torch.autograd.grad(told.sum(), variance)
-        with torch.no_grad():
-            better = variance + 2 * variance.square() * slope
-            self.variance.copy_(better.maximum(FLOOR * self.scale))
+        if not self.begun:
+            for _ in range(FIRST_STEPS):
+                self._follow(clean.detach())
+            self.begun = True
+        elif torch.is_grad_enabled():
+            self._follow(clean.detach())
         unlikely = -2 * self._log_likelihood(clean, self.variance)
         return torch.exp(unlikely - 1 - math.log(2 * math.pi)) / self.scale, self.none
+
+    def _follow(self, clean: Tensor) -> None:
+        """One EM step of the variance."""
+        with torch.enable_grad():
+            variance = self.variance.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self._log_likelihood(clean, variance).sum(), variance)
+        with torch.no_grad():
+            better = variance + 2 * variance.square() * slope
+            self.variance.copy_(better.maximum(FLOOR * self.scale).clamp_min(LEAST))
 
     def _log_likelihood(self, clean: Tensor, variance: Tensor) -> Tensor:
         """Mean over entries and transmissions ``(N,)``."""
@@ -120,7 +138,9 @@ class AtInput:
         difference = self.rest(u).view_as(self.received) - self.received
         mismatch = difference.flatten(1).square().mean(1) / self.scale
         log_likelihood = self.defense.log_likelihood(
-            u.view(shape), self.entry(x).unsqueeze(1), resolution.view(1)
+            u.view(shape),
+            self.entry(x).unsqueeze(1),
+            resolution.view(1).clamp_min(INPUT_RESOLUTION),
         )
         unlikely = -2 * log_likelihood.flatten(1).sum(1) / self.received[0].numel()
         return mismatch, unlikely
