@@ -24,7 +24,7 @@ from privbench.training import Hardware
 from privbench.victims.judge import JUDGE
 from privbench.victims.judge import SEED as JUDGES_SEED
 from tests.conftest import SilentJournal
-from tests.test_attacks import Orthogonal, _lenet_edge, _scenes
+from tests.test_attacks import _lenet_edge, _scenes
 
 DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
 
@@ -176,11 +176,12 @@ def test_a_mask_that_never_changes_says_no_more_the_sixteenth_time():
 
 
 def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
-    """One transmission, no prior, an edge that loses nothing: the likeliest image is the noisy one."""
+    """One transmission, no prior, conv1, which loses nothing: the likeliest image is the noisy one."""
     x = 0.25 + 0.5 * _scenes(4)
-    edge = nn.Sequential(nn.Identity(), Orthogonal())
-    defense = Gaussian(sigma=0.05, site="input")
-    noisy = defense.perturb(x, Draws(0, "transmission", range(4)))
+    edge = _lenet_edge("conv1")
+    defense = Gaussian(sigma=0.1, site="input")
+    draws = Draws(0, "transmission", range(4))
+    noisy = (1 + defense.perturb(edge[0](x), draws)) / 2  # back from the units of the network
     attack = RMLE(steps=500, tv_weight=0.0, adaptive=True)
     x_hat = _attacked(attack, edge, x, defense)
     assert float(metrics.psnr_db(x_hat, noisy.clamp(0, 1)).mean()) > 40

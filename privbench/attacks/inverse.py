@@ -1,6 +1,6 @@
 """The inverse network, black-box, He et al. section III-B."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,47 +17,29 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Inverse:
+class Inverse(Learning):
     """Asks the edge about images of its own and learns the way back, He et al. Eq. (2).
 
     The answers of the edge as deployed make it adaptive: it learns to see through the defense that
     it is shown, without a word said about it. ``clean`` answers were recorded before the defense
     was switched on.
 
-    Attributes:
+    Attributes, besides those of ``Learning``:
         decoder: ``large``, ``paper``, or a function of feature and image shape that makes one.
         answers: ``defended`` or ``clean``.
         images: Auxiliary images used; null for all.
         queries: Answers asked for in all; null for one an image. Images that are held out get one,
             the others share the rest, each answer with a fresh draw of the defense.
-        steps: Updates, rounded to whole epochs.
-        batch: Images an update.
-        lr: Adam's rate, the highest one of a cycle.
-        eps: Adam's epsilon.
-        amsgrad: Adam's variant of that name.
-        weight_decay: Of AdamW; 0 makes it Adam.
-        schedule: ``constant`` or ``one_cycle``.
-        patience: Updates without a better error on held-out images that end the training.
-        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
     decoder: Any
     answers: str
     images: int | None
     queries: int | None
-    steps: int
-    batch: int
-    lr: float
-    eps: float
-    amsgrad: bool
-    weight_decay: float
-    schedule: str
-    patience: int
-    precision: str
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
-        _ = self._learning
+        super().__post_init__()
         if not callable(self.decoder):
             checks.choice("attack.decoder", self.decoder, decoders.DECODERS)
         checks.choice("attack.answers", self.answers, ANSWERS)
@@ -70,10 +52,6 @@ class Inverse:
         """Black-box: answers, and images to ask about."""
         asked = Access.EDGE_QUERIES if self.answers == "defended" else Access.CLEAN_QUERIES
         return asked | Access.AUX_IMAGES
-
-    @property
-    def _learning(self) -> Learning:
-        return Learning(**{field.name: getattr(self, field.name) for field in fields(Learning)})
 
     def check(self, view: View) -> None:
         """Refuse more images than there are, and a decoder that does not fit.
@@ -120,7 +98,7 @@ class Inverse:
             network.see(data[0])
         used = len(data[1].unique()) + len(last[1])
         learner = Decoding(network, images)
-        facts = self._learning.train(learner, data, last, view, epoch=used - len(last[1]))
+        facts = self.train(learner, data, last, view, epoch=used - len(last[1]))
         return {"aux_images": used, **facts}
 
 

@@ -1,6 +1,6 @@
 """The inverse network of an adversary who knows edge and defense, and draws the latter itself."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,36 +16,18 @@ from privbench.threat import Access, View
 
 
 @dataclass(frozen=True)
-class InverseAdaptive:
+class InverseAdaptive(Learning):
     """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step.
 
-    Attributes:
+    Attributes, besides those of ``Learning``:
         images: Auxiliary images used; null for all.
-        steps: Updates, rounded to whole epochs.
-        batch: Images an update.
-        lr: Adam's rate, the highest one of a cycle.
-        eps: Adam's epsilon.
-        amsgrad: Adam's variant of that name.
-        weight_decay: Of AdamW; 0 makes it Adam.
-        schedule: ``constant`` or ``one_cycle``.
-        patience: Updates without a better error on held-out images that end the training.
-        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
     images: int | None
-    steps: int
-    batch: int
-    lr: float
-    eps: float
-    amsgrad: bool
-    weight_decay: float
-    schedule: str
-    patience: int
-    precision: str
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
-        _ = self._learning
+        super().__post_init__()
         if self.images is not None:
             checks.whole("attack.images", self.images, 2)
 
@@ -53,10 +35,6 @@ class InverseAdaptive:
     def access(self) -> Access:
         """White-box, adaptive, and images to learn from."""
         return Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES
-
-    @property
-    def _learning(self) -> Learning:
-        return Learning(**{field.name: getattr(self, field.name) for field in fields(Learning)})
 
     def check(self, view: View) -> None:
         """Refuse more images than there are.
@@ -94,7 +72,7 @@ class InverseAdaptive:
             network.large.see(view.edge(images[: min(last, 1000)]))
         rows = torch.arange(len(images), device=view.device)
         learner = Drawing(network, view, images)
-        facts = self._learning.train(learner, (rows[:last],), (rows[last:],), view)
+        facts = self.train(learner, (rows[:last],), (rows[last:],), view)
         return {"aux_images": len(images), **facts}
 
 

@@ -1,6 +1,6 @@
 """Shadow models: query-free, He et al. section III-C, and by queries, He et al. 2019 section 7."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,29 +17,20 @@ STRUCTURES = ("other", "same")
 
 
 @dataclass(frozen=True)
-class Shadow:
+class Shadow(Learning):
     """Trains an edge of its own, and inverts that one.
 
     Taught by the ``cloud`` it asks the edge nothing: the half that is the adversary's, which stays
     as it is, must classify well behind the shadow, Eq. (4). Taught by ``answers`` of the edge as
     deployed it is black-box, and fits those.
 
-    Attributes:
+    Attributes, besides those of ``Learning``:
         inverter: The white-box attack on the shadow.
         teacher: ``cloud`` or ``answers``.
         structure: ``other``: an edge's layers guessed from shapes; ``same``: the edge's own layers,
             newly initialised.
         images: Auxiliary images used; null for all.
         queries: Answers asked for in all; null for one an image; of no use to the cloud's pupil.
-        steps: Updates, rounded to whole epochs.
-        batch: Images an update.
-        lr: Adam's rate, the highest one of a cycle.
-        eps: Adam's epsilon.
-        amsgrad: Adam's variant of that name.
-        weight_decay: Of AdamW; 0 makes it Adam.
-        schedule: ``constant`` or ``one_cycle``.
-        patience: Updates without a better loss on held-out images that end the training.
-        precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
     inverter: Attack
@@ -47,19 +38,10 @@ class Shadow:
     structure: str
     images: int | None
     queries: int | None
-    steps: int
-    batch: int
-    lr: float
-    eps: float
-    amsgrad: bool
-    weight_decay: float
-    schedule: str
-    patience: int
-    precision: str
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
-        _ = self._learning
+        super().__post_init__()
         checks.choice("attack.teacher", self.teacher, TEACHERS)
         checks.choice("attack.structure", self.structure, STRUCTURES)
         for name, value in (("images", self.images), ("queries", self.queries)):
@@ -83,10 +65,6 @@ class Shadow:
     def access(self) -> Access:
         """Its own rights, and what the inverter needs besides the weights that it is given."""
         return self.own_access | (self.inverter.access & ~Access.EDGE_WEIGHTS)
-
-    @property
-    def _learning(self) -> Learning:
-        return Learning(**{field.name: getattr(self, field.name) for field in fields(Learning)})
 
     def check(self, view: View) -> None:
         """Refuse more images than there are, and a split that the inverter refuses.
@@ -133,7 +111,7 @@ class Shadow:
             trained = len(data[1].unique())
             used = trained + len(last[1])
             learner = Imitating(edge, images, scale=float(data[0].square().mean()))
-        facts = self._learning.train(learner, data, last, view, epoch=trained)
+        facts = self.train(learner, data, last, view, epoch=trained)
         # of images held out: through the cloud, or as a share of what the answers are
         own = {name.replace("held_out", "shadow"): fact for name, fact in facts.items()}
         return {"aux_images": used, **own}
