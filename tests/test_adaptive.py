@@ -150,8 +150,8 @@ def test_more_transmissions_are_never_worse(defense):
     """K = 16 less K = 1, paired by image: the interval is not wholly below 0."""
     from privbench.intervals import bca
 
-    attack = dataclasses.replace(ADAPTIVE, steps=80)
-    x, edge = _scenes(6), _lenet_edge("conv1")
+    attack = dataclasses.replace(ADAPTIVE, steps=60)
+    x, edge = _scenes(5), _lenet_edge("conv1")
     once, often = (
         metrics.psnr_db(_attacked(attack, edge, x, defense, copies), x) for copies in (1, 16)
     )

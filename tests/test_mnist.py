@@ -70,11 +70,11 @@ def test_noise_at_the_input_runs_as_the_issue_types_it(composed):
 
 
 @needs_mnist
-def test_the_inverse_network_is_strong_after_a_third_of_its_steps(attacked):
+def test_the_inverse_network_is_strong_after_a_fifth_of_its_steps(attacked):
     """10,000 images, one answer each."""
-    record = attacked("attack=inverse", "attack.steps=420", "defense=none")
+    record = attacked("attack=inverse", "attack.steps=280", "defense=none")
     assert record.queries == 10_000
-    assert record.psnr_db > 23
+    assert record.psnr_db > 22
     assert record.ssim > 0.9
 
 
