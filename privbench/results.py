@@ -235,7 +235,7 @@ def table(record: Record, places: Mapping[str, Path]) -> str:
     ]
     rows.append(
         (
-            "seen in it",
+            "seen",
             f"{record.identification:.1%} identified among all test images (chance "
             f"{record.chance['identification']:.2%}), {record.semantic_accuracy:.1%} labels read "
             f"(blind floor {floor['semantic_accuracy']:.1%})",

@@ -221,13 +221,14 @@ def table(records: Sequence[Record]) -> str:
         if worst.setting != last:
             lines.append(f"  {worst.setting}: accuracy {worst.accuracy:.4f}")
             last = worst.setting
-        told = []
+        told: dict[str, list[str]] = defaultdict(list)
         for metric, form in METRICS.items():
             group, why = worst.best[metric], "; ".join(worst.doubts[metric])
-            doubt = f" (unreliable: {why})" if why else ""
-            told.append(f"{form.format(group.score(metric))} by {_name(group.one)}{doubt}")
+            by = f" by {_name(group.one)}" + (f" (unreliable: {why})" if why else "")
+            told[by].append(form.format(group.score(metric)))
+        scores = " | ".join(", ".join(scores) + by for by, scores in told.items())
         rights = ", ".join(worst.rights).lower() or "no right at all"
-        lines.append(f"    {' | '.join(told)}   within {rights}")
+        lines.append(f"    within {rights}: {scores}")
     return "\n".join(lines)
 
 

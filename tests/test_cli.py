@@ -192,16 +192,17 @@ def test_the_shell_completes_groups_and_options():
 @pytest.mark.parametrize("amid", ["training", "attack"])
 def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
     """Ctrl-C or SIGTERM: one line, W&B's run is finished, no record, no victim half trained."""
-    long = "attack.steps=1000000" if amid == "attack" else "victim.epochs=100000"
-    words = [f"output_dir={tmp_path}", long, "targets=5"]
+    brief = ["victim.epochs=1", "victim.least_steps=20"]
+    long = {"attack": ["attack.steps=1000000", *brief], "training": ["victim.epochs=100000"]}[amid]
+    words = [f"output_dir={tmp_path}", *long, "targets=5"]
     job = subprocess.Popen(
         [sys.executable, "-m", "privbench", *words], stderr=subprocess.PIPE, text=True
     )
-    pattern = "*.json" if amid == "attack" else "*.lock"
-    while not list((tmp_path / "store").glob(f"victims/{pattern}")):
+    begun = "judges/*.json" if amid == "attack" else "victims/*.lock"
+    while not list((tmp_path / "store").glob(begun)):
         time.sleep(0.1)
         assert job.poll() is None
-    time.sleep(3)
+    time.sleep(2)
     job.send_signal(number)
     _, err = job.communicate(timeout=60)
     assert job.returncode == 130
@@ -282,7 +283,8 @@ def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(
     """The first run trains the victim, the second loads it: the same numbers."""
     scores = []
     for _ in range(2):
-        assert privbench(*mine, "attack.fail=global", f"output_dir={tmp_path}")[0] == 0
+        brief = ["victim.epochs=1", "victim.least_steps=20"]
+        assert privbench(*mine, "attack.fail=global", f"output_dir={tmp_path}", *brief)[0] == 0
         (path,) = _records(tmp_path)
         scores.append(results.read(path).per_image)
     assert scores[0] == scores[1]
