@@ -70,25 +70,6 @@ def test_noise_at_the_input_runs_as_the_issue_types_it(composed):
 
 
 @needs_mnist
-def test_the_inverse_network_is_strong_after_a_fifth_of_its_steps(attacked):
-    """10,000 images, one answer each."""
-    record = attacked("attack=inverse", "attack.steps=280", "defense=none")
-    assert record.queries == 10_000
-    assert record.psnr_db > 22
-    assert record.ssim > 0.9
-
-
-@needs_mnist
-def test_the_shadow_reaches_the_published_numbers_on_one_victim(attacked):
-    """Table 6: 17.86 dB / .695 at conv1 for other images and another architecture."""
-    record = attacked("attack=shadow", "split=conv1", "defense=none", "attack.inverter.steps=200")
-    assert record.queries == 0
-    assert record.notes["shadow_accuracy"] > 0.95
-    assert record.psnr_db > 17
-    assert record.ssim > 0.69
-
-
-@needs_mnist
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "psnr_db", "ssim"),
