@@ -63,6 +63,8 @@ def main() -> None:
 
 def _summarise() -> None:
     """A sweep ends in its worst cases: who recovers most of what, within which rights."""
+    if not SWEPT:  # nor is numpy imported for a --help
+        return
     from privbench import summary
 
     for folder, store in SWEPT.items():

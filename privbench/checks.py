@@ -42,6 +42,16 @@ def whole(name: str, value: Any, low: int, high: float = math.inf) -> None:
     raise ValueError(f"{name}={value} is out of range: choose a whole number from {low}{end}")
 
 
+def whole_or_null(name: str, value: Any, low: int) -> None:
+    """``whole``, where null leaves it open.
+
+    Raises:
+        ValueError: naming option, value and range.
+    """
+    if value is not None:
+        whole(name, value, low)
+
+
 def choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Refuse what is not among the choices.
 

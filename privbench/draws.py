@@ -1,6 +1,7 @@
 """Random draws keyed by what they are for, so that nothing else can move them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,14 @@ from torch import Tensor
 from privbench.keys import seed_of
 
 Fill = Callable[[np.random.Generator, NDArray[np.float32]], object]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within, torch's global CPU generator starts from a seed, as layers draw their weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,8 @@ def _record(
     with clock.timing(seconds, "score"):
         scores = metrics.score(x_hat, truth, constants)
     blind_scores = {n: metrics.score(answer, truth, constants) for n, answer in blind.items()}
-    floor = {name: {m: scored.means()[m] for m in SCORES} for name, scored in blind_scores.items()}
+    blind_means = {name: scored.means() for name, scored in blind_scores.items()}
+    floor = {name: {m: told[m] for m in SCORES} for name, told in blind_means.items()}
     floor["best"] = {m: max(means[m] for means in floor.values()) for m in SCORES}
     means, count = scores.means(), len(stage.indices)
     labels = truth.labels.cpu()

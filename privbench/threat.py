@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from privbench.defenses.base import Defense
 from privbench.deployment import Deployment, images_at_once
-from privbench.draws import Draws
+from privbench.draws import Draws, seeded
 from privbench.keys import seed_of
 from privbench.training import Hardware
 
@@ -177,7 +177,7 @@ class View:
     @contextmanager
     def seeded(self, purpose: str) -> Iterator[None]:
         """Within, torch's global generator is such a one: layers draw their weights from it."""
-        with _drawing(seed_of(self._seed, purpose)):
+        with seeded(seed_of(self._seed, purpose)):
             yield
 
     def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
@@ -298,14 +298,6 @@ def frozen(module: nn.Sequential) -> nn.Sequential:
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
-@contextmanager
-def _drawing(seed: int) -> Iterator[None]:
-    """Fence torch's global CPU generator, seeded."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
 def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
     """Builds copies of the edge's layers that remember nothing of its weights."""
     blank = copy.deepcopy(edge)
@@ -315,7 +307,7 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
 
     def build() -> nn.Sequential:
         built = copy.deepcopy(blank).requires_grad_(True).train()
-        with _drawing(seed_of(seed, "fresh edge")):
+        with seeded(seed_of(seed, "fresh edge")):
             for layer in built.modules():
                 if reset := getattr(layer, "reset_parameters", None):
                     reset()

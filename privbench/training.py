@@ -23,6 +23,7 @@ for _name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Hardware:
     def __post_init__(self) -> None:
         """Refuse a device that is not there."""
         checks.choice("trainer.accelerator", self.accelerator, ACCELERATORS)
-        if self.threads is not None:
-            checks.whole("trainer.threads", self.threads, 1)
+        checks.whole_or_null("trainer.threads", self.threads, 1)
         if self.progress is not None:
             checks.flag("trainer.progress", self.progress)
         if self.accelerator == "gpu" and not torch.cuda.is_available():
@@ -177,6 +177,20 @@ class _Progress(Callback):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.bar.set_postfix(figures, refresh=False)
         self.report(trainer.current_epoch, figures)
+
+
+def one_cycle(optimiser: torch.optim.Optimizer, steps: int, rising: float) -> dict[str, Any]:
+    """An optimiser whose rate rises to its own and falls to 0, in Lightning's words.
+
+    Args:
+        optimiser: Its rate is the highest one.
+        steps: Of the whole training.
+        rising: Their share in which it rises.
+    """
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, optimiser.param_groups[0]["lr"], total_steps=steps, pct_start=rising
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
 def fit(

@@ -1,5 +1,6 @@
 """What the tests share: composed cells, trained victims, the command line as a user types it."""
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -15,9 +16,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from privbench import __main__ as command
+from privbench.attacks.base import Attack
 from privbench.config import Cell, build
 from privbench.stage import Stage
+from privbench.threat import View, grant
 from privbench.tracking import NullRun
+from privbench.training import Hardware
 
 ROOT = Path(__file__).parent.parent
 MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
@@ -127,3 +131,36 @@ class SilentJournal:
 
     def note(self, **facts) -> None:
         self.facts |= facts
+
+
+CPU = Hardware("cpu")
+
+
+def granted(deployment, images, access, labels=None, **others) -> View:
+    """A view of a deployment under these rights; its journal is silent where none is handed in."""
+    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    usual = {"split": "x", "seed": 0, "hardware": CPU, "journal": SilentJournal()}
+    return grant(deployment, images, labels, access, **{**usual, **others})
+
+
+def hasty(attack):
+    """The same attack and every attack within it, of few steps."""
+    changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
+    if "steps" in vars(attack):
+        changes["steps"] = 5
+    return dataclasses.replace(attack, **changes)
+
+
+@pytest.fixture
+def refused(privbench, tmp_path) -> Callable[[str, list[str]], None]:
+    """Typed words are refused in one line that holds these parts, before any training."""
+
+    def check(words: str, parts: list[str]) -> None:
+        code, out, err = privbench(*words.split(), f"output_dir={tmp_path}")
+        assert code == 1 and not out
+        lines = err.strip().splitlines()
+        assert len(lines) == 1, err
+        assert all(part in lines[0] for part in parts), lines[0]
+        assert not list((tmp_path / "store").glob("victims/*"))
+
+    return check

@@ -19,11 +19,10 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.experiment import run
-from privbench.threat import Access, grant
-from privbench.training import Hardware
+from privbench.threat import Access
 from privbench.victims.judge import JUDGE
 from privbench.victims.judge import SEED as JUDGES_SEED
-from tests.conftest import SilentJournal
+from tests.conftest import granted
 from tests.test_attacks import _lenet_edge, _scenes
 
 DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
@@ -107,17 +106,7 @@ def _attacked(attack, edge, x, defense, copies=1, v=None):
     deployment = Deployment(edge, defense, cloud)
     if v is None:
         v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
-    view = grant(
-        deployment,
-        _scenes(3),
-        torch.zeros(3, dtype=torch.int64),
-        attack.access,
-        split="x",
-        seed=0,
-        hardware=Hardware("cpu"),
-        journal=SilentJournal(),
-    )
-    return attack.fit(view)(v)
+    return attack.fit(granted(deployment, _scenes(3), attack.access))(v)
 
 
 ADAPTIVE = RMLE(steps=200, adaptive=True)
@@ -207,22 +196,10 @@ def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
     attack = RMLE(adaptive=True)
     deployment = Deployment(_lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
 
-    def view(access):
-        return grant(
-            deployment,
-            _scenes(2),
-            torch.zeros(2),
-            access,
-            split="x",
-            seed=0,
-            hardware=Hardware("cpu"),
-            journal=SilentJournal(),
-        )
-
     with pytest.raises(ValueError, match="Silent states no likelihood"):
-        attack.check(view(attack.access))
+        attack.check(granted(deployment, _scenes(2), attack.access))
     with pytest.raises(AccessDeniedError, match="DEFENSE"):
-        attack.fit(view(Access.EDGE_WEIGHTS))
+        attack.fit(granted(deployment, _scenes(2), Access.EDGE_WEIGHTS))
 
 
 BAD = {
@@ -237,13 +214,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_bad_input_is_refused_in_one_line_before_any_training(words, privbench, tmp_path):
+def test_bad_input_is_refused_in_one_line_before_any_training(words, refused):
     """It names the value and what may stand there."""
-    code, out, err = privbench(*words.split(), f"output_dir={tmp_path}")
-    assert code == 1 and not out
-    assert err.count("\n") == 1, err
-    assert all(part in err for part in BAD[words]), err
-    assert not list((tmp_path / "store").glob("victims/*"))
+    refused(words, BAD[words])
 
 
 @pytest.mark.parametrize("inner", ["rmle", "rmle_adaptive"])

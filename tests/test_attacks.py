@@ -15,12 +15,9 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
-from privbench.threat import grant
 from privbench.training import Hardware
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import SilentJournal
-
-CPU = Hardware("cpu")
+from tests.conftest import SilentJournal, granted
 
 SHAPE = (1, 28, 28)
 
@@ -53,16 +50,7 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
     deployment.answer(v)
     journal, aux = SilentJournal(), _scenes(40)
-    view = grant(
-        deployment,
-        aux,
-        torch.arange(40) % 10,
-        attack.access,
-        split="x",
-        seed=0,
-        hardware=CPU,
-        journal=journal,
-    )
+    view = granted(deployment, aux, attack.access, torch.arange(40) % 10, journal=journal)
     return attack.fit(view)(v), journal, aux
 
 
@@ -199,15 +187,8 @@ def test_the_class_mean_follows_the_clouds_prediction():
     images = torch.rand(9, 1, 2, 5)
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     attack = Blind("class_mean")
-    view = grant(
-        Deployment(edge, NoDefense(), cloud),
-        images,
-        labels,
-        attack.access,
-        split="input",
-        seed=0,
-        hardware=CPU,
-        journal=SilentJournal(),
+    view = granted(
+        Deployment(edge, NoDefense(), cloud), images, attack.access, labels, split="input"
     )
     v = torch.zeros(2, 1, 1, 2, 5)
     v[0, ..., 0, 1] = 1  # class 1
@@ -229,15 +210,12 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
         deployment = Deployment(edge.to(device), NoDefense(), cloud)
         v = deployment.transmit(on, Draws(0, "transmission", range(16)))
         attack = RMLE(steps=500)
-        view = grant(
+        view = granted(
             deployment,
             on,
-            torch.zeros(16),
             attack.access,
             split="relu2",
-            seed=0,
             hardware=Hardware("gpu" if device == "cuda" else "cpu"),
-            journal=SilentJournal(),
         )
         scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
@@ -275,16 +253,7 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     access = Access.EDGE_QUERIES | Access.CLEAN_QUERIES | Access.AUX_IMAGES
     journal = Journal(x, NullRun())
-    view = grant(
-        deployment,
-        _scenes(2),
-        torch.zeros(2),
-        access,
-        split="x",
-        seed=7,
-        hardware=CPU,
-        journal=journal,
-    )
+    view = granted(deployment, _scenes(2), access, seed=7, journal=journal)
     view.query(x[:1])
     view.journal.step(1, x)
     secrets = [x, edge, deployment, deployment.defense, journal, *edge.parameters()]
@@ -314,17 +283,7 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     for _ in range(2):
         journal = SilentJournal()
         access = Access.EDGE_QUERIES | Access.AUX_IMAGES
-        view = grant(
-            deployment,
-            _scenes(5),
-            torch.zeros(5),
-            access,
-            split="x",
-            seed=0,
-            hardware=CPU,
-            journal=journal,
-            keep=keep,
-        )
+        view = granted(deployment, _scenes(5), access, journal=journal, keep=keep)
         module = nn.Linear(2, 2)
 
         def train(view=view, module=module):

@@ -14,7 +14,7 @@ from privbench.attacks.base import Attack
 from privbench.experiment import run
 from privbench.stage import Stage
 from privbench.threat import Access
-from tests.conftest import ROOT, SilentJournal
+from tests.conftest import ROOT, SilentJournal, hasty
 
 
 def options(group: str) -> list[str]:
@@ -39,14 +39,6 @@ def test_a_yaml_says_what_it_is_and_names_every_field(group, name):
     words = [key for entry in config.get("defaults", []) for key in entry]
     composed = {word.partition("@")[2] for word in words if not word.startswith("override")}
     assert (set(config) | composed) - {"_target_", "defaults"} == fields
-
-
-def hasty(attack):
-    """The same attack and every attack within it, of few steps."""
-    changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
-    if "steps" in vars(attack):
-        changes["steps"] = 5
-    return dataclasses.replace(attack, **changes)
 
 
 @pytest.mark.parametrize("name", options("attack"))

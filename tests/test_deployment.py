@@ -12,13 +12,10 @@ from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
-from privbench.threat import RIGHTS, Access, AccessDeniedError, grant
-from privbench.training import Hardware
+from privbench.threat import RIGHTS, Access, AccessDeniedError
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import SilentJournal
-
-CPU = Hardware("cpu")
+from tests.conftest import SilentJournal, granted
 
 VICTIMS = [
     (LeNet5, (1, 28, 28)),
@@ -137,9 +134,7 @@ def _granted(access: Access, journal=None):
     deployment = Deployment(edge, Gaussian(sigma=1.0), cloud)
     images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
     journal = journal or SilentJournal()
-    return deployment, grant(
-        deployment, images, labels, access, split="relu2", seed=0, hardware=CPU, journal=journal
-    )
+    return deployment, granted(deployment, images, access, labels, split="relu2", journal=journal)
 
 
 @pytest.mark.parametrize("name", RIGHTS)

@@ -10,17 +10,14 @@ from torch import nn
 from privbench.attacks.parts.decoders import DECODERS, build
 from privbench.attacks.parts.learning import ask
 from privbench.attacks.parts.stand_ins import stand_in
-from privbench.attacks.rmle import RMLE
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
 from privbench.experiment import run
-from privbench.threat import grant
-from privbench.training import HELD_OUT, Batches, Hardware, fit
+from privbench.training import HELD_OUT, Batches, fit
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import SilentJournal
+from tests.conftest import CPU, SilentJournal, granted, hasty
 
-CPU = Hardware("cpu")
 VICTIMS = {"lenet5": LeNet5((1, 28, 28), 10), "cifar_cnn": CifarCNN((3, 32, 32), 10)}
 SPLITS = [(name, split) for name, victim in VICTIMS.items() for split in victim.split_points]
 
@@ -64,16 +61,7 @@ def trapped():
         )
         images, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
         journal = SilentJournal()
-        view = grant(
-            deployment,
-            images,
-            labels,
-            attack.access,
-            split="conv1",
-            seed=0,
-            hardware=CPU,
-            journal=journal,
-        )
+        view = granted(deployment, images, attack.access, labels, split="conv1", journal=journal)
         Trapped.fed = 0
         return view, journal, deployment
 
@@ -81,21 +69,13 @@ def trapped():
     Trapped.armed = False
 
 
-def _attack(cell, name, *words):
-    """A cell's attack of few steps, and an inverter within it as hasty."""
-    attack = dataclasses.replace(cell(f"attack={name}", *words).attack, steps=5)
-    if hasattr(attack, "inverter"):
-        attack = dataclasses.replace(attack, inverter=RMLE(steps=5))
-    return attack
-
-
 def test_the_query_free_shadow_uses_no_edge_and_leaves_the_cloud_as_it_is(trapped, cell):
     """From the first image to the reconstructor; the cloud keeps every bit and its mode."""
-    view, journal, deployment = trapped(_attack(cell, "shadow"))
+    view, journal, deployment = trapped(hasty(cell("attack=shadow").attack))
     before = {name: t.clone() for name, t in view.cloud.state_dict().items()}
     theirs = {name: t.clone() for name, t in deployment.cloud.state_dict().items()}
     Trapped.armed, deployment.edge = True, Forbidden()
-    reconstruct = _attack(cell, "shadow").fit(view)
+    reconstruct = hasty(cell("attack=shadow").attack).fit(view)
     x_hat = reconstruct(torch.rand(2, 1, 8, 24, 24))
     assert x_hat.shape == (2, 1, 28, 28)
     assert "queries" not in journal.facts or journal.facts["queries"] == 0
@@ -108,7 +88,7 @@ def test_the_query_free_shadow_uses_no_edge_and_leaves_the_cloud_as_it_is(trappe
 @pytest.mark.parametrize("name", ["inverse", "inverse_naive", "inverse_paper", "shadow_queried"])
 def test_what_is_recorded_as_asked_is_what_the_edge_was_asked(trapped, cell, name, budget):
     """Repeats and held-out images count; the budget is spent to the last answer."""
-    attack = _attack(cell, name, f"attack.queries={budget}")
+    attack = hasty(cell(f"attack={name}", f"attack.queries={budget}").attack)
     view, journal, _ = trapped(attack)
     attack.fit(view)
     assert Trapped.fed == journal.facts["queries"] == (40 if budget == "null" else int(budget))
@@ -124,7 +104,7 @@ def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
         asked.append(len(x))
         return x.flatten(1)[:, :3] + len(asked)
 
-    (v, rows), (v_last, last) = ask(query, torch.rand(30, 1, 4, 4), 100)
+    (v, rows), (v_last, last), *_ = ask(query, torch.rand(30, 1, 4, 4), 100)
     assert sum(asked) == 100
     assert last.tolist() == [27, 28, 29] and len(v_last) == 3
     counts = rows.bincount()
@@ -356,14 +336,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_bad_input_is_refused_in_one_line_before_any_training(words, privbench, tmp_path):
+def test_bad_input_is_refused_in_one_line_before_any_training(words, refused):
     """It names the value and the choices, and leaves nothing behind."""
-    code, out, err = privbench(*words.split(), f"output_dir={tmp_path}")
-    assert code == 1 and not out
-    lines = err.strip().splitlines()
-    assert len(lines) == 1, err
-    assert all(part in lines[0] for part in BAD[words]), lines[0]
-    assert not list((tmp_path / "store").glob("victims/*"))
+    refused(words, BAD[words])
 
 
 DECODER = """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from privbench import checks
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts import decoders
-from privbench.attacks.parts.learning import Learner, Learning, ask, decoded, require_images
+from privbench.attacks.parts.learning import Learner, Learning, ask, decoded
 from privbench.threat import Access, View
 
 ANSWERS = ("defended", "clean")
@@ -27,14 +27,12 @@ class Inverse(Learning):
     Attributes, besides those of ``Learning``:
         decoder: ``large``, ``paper``, or a function of feature and image shape that makes one.
         answers: ``defended`` or ``clean``.
-        images: Auxiliary images used; null for all.
         queries: Answers asked for in all; null for one an image. Images that are held out get one,
             the others share the rest, each answer with a fresh draw of the defense.
     """
 
     decoder: Any
     answers: str
-    images: int | None
     queries: int | None
 
     def __post_init__(self) -> None:
@@ -43,9 +41,7 @@ class Inverse(Learning):
         if not callable(self.decoder):
             checks.choice("attack.decoder", self.decoder, decoders.DECODERS)
         checks.choice("attack.answers", self.answers, ANSWERS)
-        for name, value in (("images", self.images), ("queries", self.queries)):
-            if value is not None:
-                checks.whole(f"attack.{name}", value, 2)
+        checks.whole_or_null("attack.queries", self.queries, 2)
 
     @property
     def access(self) -> Access:
@@ -59,20 +55,21 @@ class Inverse(Learning):
         Raises:
             ValueError: naming the value and the choices.
         """
-        require_images(self.images, view)
+        super().check(view)
         self._network(view)
 
     def fit(self, view: View) -> Reconstruct:
         """Ask, learn, and return the network."""
         network = self._network(view)
-        recipe = {
-            "attack": "inverse",
-            **{**vars(self), "decoder": decoders.named(self.decoder)},
-            "network": repr(network),
-            "precision": view.hardware.precision(self.precision),
-        }
-        view.keep(recipe, network, lambda: self._learn(network, view))
-        network.eval().requires_grad_(False)
+        self.learnt(
+            "inverse",
+            network,
+            view,
+            lambda: self._learn(network, view),
+            decoder=decoders.named(self.decoder),
+            answers=self.answers,
+            queries=self.queries,
+        )
 
         @torch.no_grad()
         def reconstruct(v: Tensor) -> Tensor:
@@ -93,13 +90,12 @@ class Inverse(Learning):
     def _learn(self, network: nn.Module, view: View) -> dict[str, Any]:
         images = view.images[: self.images]
         query = view.query if self.answers == "defended" else view.clean_query
-        data, last = ask(query, images, self.queries)
+        asked = ask(query, images, self.queries)
         if isinstance(network, decoders.Large):
-            network.see(data[0])
-        used = len(data[1].unique()) + len(last[1])
+            network.see(asked.answers[0])
         learner = Decoding(network, images)
-        facts = self.train(learner, data, last, view, epoch=used - len(last[1]))
-        return {"aux_images": used, **facts}
+        facts = self.train(learner, asked.answers, asked.held_out, view, epoch=asked.trained)
+        return {"aux_images": asked.images, **facts}
 
 
 class Decoding(Learner):

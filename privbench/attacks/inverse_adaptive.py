@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from privbench import checks
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts.decoders import Pooled
-from privbench.attacks.parts.learning import Learner, Learning, decoded, held_out, require_images
+from privbench.attacks.parts.learning import Learner, Learning, decoded, held_out
 from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.threat import Access, View
@@ -17,47 +16,25 @@ from privbench.threat import Access, View
 
 @dataclass(frozen=True)
 class InverseAdaptive(Learning):
-    """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step.
-
-    Attributes, besides those of ``Learning``:
-        images: Auxiliary images used; null for all.
-    """
-
-    images: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range, before any data is read."""
-        super().__post_init__()
-        if self.images is not None:
-            checks.whole("attack.images", self.images, 2)
+    """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step."""
 
     @property
     def access(self) -> Access:
         """White-box, adaptive, and images to learn from."""
         return Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES
 
-    def check(self, view: View) -> None:
-        """Refuse more images than there are.
-
-        Raises:
-            ValueError: naming the value and the choices.
-        """
-        require_images(self.images, view)
-
     def fit(self, view: View) -> Reconstruct:
         """Draw, learn, and return the network."""
         with view.seeded("decoder"):
             network = Pooled(view.feature_shape, view.image_shape)
         network = network.to(view.device).to(memory_format=torch.channels_last)
-        recipe = {
-            "attack": "inverse_adaptive",
-            **vars(self),
-            "transmissions": view.transmissions,
-            "network": repr(network),
-            "precision": view.hardware.precision(self.precision),
-        }
-        view.keep(recipe, network, lambda: self._learn(network, view))
-        network.eval().requires_grad_(False)
+        self.learnt(
+            "inverse_adaptive",
+            network,
+            view,
+            lambda: self._learn(network, view),
+            transmissions=view.transmissions,
+        )
 
         @torch.no_grad()
         def reconstruct(v: Tensor) -> Tensor:
@@ -77,7 +54,7 @@ class InverseAdaptive(Learning):
 
 
 class Drawing(Learner):
-    """Eq. (2) over images, draws of the defense and numbers of transmissions."""
+    """Eq. (2) over images and draws of the defense."""
 
     def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
         super().__init__(network)

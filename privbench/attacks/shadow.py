@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from privbench import checks
 from privbench.attacks.base import Attack, Reconstruct
-from privbench.attacks.parts.learning import Learner, Learning, ask, held_out, require_images
+from privbench.attacks.parts.learning import Learner, Learning, ask, held_out
 from privbench.attacks.parts.stand_ins import stand_in
 from privbench.threat import Access, View
 
@@ -29,14 +29,12 @@ class Shadow(Learning):
         teacher: ``cloud`` or ``answers``.
         structure: ``other``: an edge's layers guessed from shapes; ``same``: the edge's own layers,
             newly initialised.
-        images: Auxiliary images used; null for all.
         queries: Answers asked for in all; null for one an image; of no use to the cloud's pupil.
     """
 
     inverter: Attack
     teacher: str
     structure: str
-    images: int | None
     queries: int | None
 
     def __post_init__(self) -> None:
@@ -44,9 +42,7 @@ class Shadow(Learning):
         super().__post_init__()
         checks.choice("attack.teacher", self.teacher, TEACHERS)
         checks.choice("attack.structure", self.structure, STRUCTURES)
-        for name, value in (("images", self.images), ("queries", self.queries)):
-            if value is not None:
-                checks.whole(f"attack.{name}", value, 2)
+        checks.whole_or_null("attack.queries", self.queries, 2)
         if self.teacher == "cloud" and self.queries is not None:
             raise ValueError(
                 f"attack.queries={self.queries}: a shadow taught by the cloud asks nothing: "
@@ -72,7 +68,7 @@ class Shadow(Learning):
         Raises:
             ValueError: naming the value and the choices.
         """
-        require_images(self.images, view)
+        super().check(view)
         if check := getattr(self.inverter, "check", None):
             check(view.with_edge(self._edge(view)).only(self.inverter.access))
 
@@ -80,13 +76,15 @@ class Shadow(Learning):
         """Train the shadow, and fit the inverter to it."""
         own = view.only(self.own_access)
         edge = self._edge(own)
-        recipe = {
-            "attack": "shadow",
-            **{name: value for name, value in vars(self).items() if name != "inverter"},
-            "network": repr(edge),
-            "precision": view.hardware.precision(self.precision),
-        }
-        own.keep(recipe, edge, lambda: self._learn(edge, own))
+        self.learnt(
+            "shadow",
+            edge,
+            own,
+            lambda: self._learn(edge, own),
+            teacher=self.teacher,
+            structure=self.structure,
+            queries=self.queries,
+        )
         return self.inverter.fit(view.with_edge(edge).only(self.inverter.access))
 
     def _edge(self, view: View) -> nn.Sequential:
@@ -107,9 +105,7 @@ class Shadow(Learning):
             )
             learner = Shadowing(edge, view.cloud)
         else:
-            data, last = ask(view.query, images, self.queries)
-            trained = len(data[1].unique())
-            used = trained + len(last[1])
+            data, last, trained, used = ask(view.query, images, self.queries)
             learner = Imitating(edge, images, scale=float(data[0].square().mean()))
         facts = self.train(learner, data, last, view, epoch=trained)
         # of images held out: through the cloud, or as a share of what the answers are

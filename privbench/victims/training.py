@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench import checks
+from privbench.draws import seeded
 from privbench.keys import seed_of
-from privbench.training import Batches, Hardware, fit
+from privbench.training import PRECISIONS, Batches, Hardware, fit, one_cycle
 from privbench.victims.split_model import SplitModel
 
 Build = Callable[[tuple[int, int, int], int], SplitModel]
-PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class Victim:
         Raises:
             ValueError: for images that are too small.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "initialisation"))
+        with seeded(seed_of(seed, "initialisation")):
             return self.model(shape, classes)
 
     def train(
@@ -117,13 +116,7 @@ class Classifier(lightning.LightningModule):
         optimiser = torch.optim.AdamW(
             self.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=self.recipe.lr, total_steps=self.steps, pct_start=0.2
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return one_cycle(optimiser, self.steps, rising=0.2)
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:

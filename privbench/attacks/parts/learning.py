@@ -2,8 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import pytorch_lightning as lightning
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from privbench import checks
 from privbench.threat import View
-from privbench.training import HELD_OUT, Batches, fit
+from privbench.training import HELD_OUT, PRECISIONS, Batches, fit, one_cycle
 
 SCHEDULES = ("constant", "one_cycle")
-PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def require_images(images: int | None, view: View) -> None:
@@ -46,9 +45,23 @@ Answers = tuple[Tensor, Tensor]
 """Features ``(A, *feature_shape)`` and the number of the image that each is of ``(A,)``."""
 
 
-def ask(
-    query: Callable[[Tensor], Tensor], images: Tensor, budget: int | None
-) -> tuple[Answers, Answers]:
+class Asked(NamedTuple):
+    """What a budget of answers bought.
+
+    Attributes:
+        answers: To train on.
+        held_out: Not trained on.
+        trained: Images behind the former.
+        images: Images in all.
+    """
+
+    answers: Answers
+    held_out: Answers
+    trained: int
+    images: int
+
+
+def ask(query: Callable[[Tensor], Tensor], images: Tensor, budget: int | None) -> Asked:
     """Spend a budget of answers.
 
     Every image that is held out gets one, the others share the rest, each time with a fresh draw
@@ -58,9 +71,6 @@ def ask(
         query: Images to features.
         images: ``(M, C, H, W)``.
         budget: At least 2; ``None`` for one an image.
-
-    Returns:
-        What to train on, and what to hold out.
     """
     budget = budget or len(images)
     used = min(len(images), budget)
@@ -73,7 +83,8 @@ def ask(
     for start in range(trained, len(rows), trained):
         again = rows[start : start + trained]
         v[start : start + len(again)] = query(images[again])
-    return (v, rows), (query(images[trained:used]), torch.arange(trained, used).to(images.device))
+    last = query(images[trained:used]), torch.arange(trained, used).to(images.device)
+    return Asked((v, rows), last, trained, used)
 
 
 class Learner(lightning.LightningModule):
@@ -117,10 +128,7 @@ class Learner(lightning.LightningModule):
         )
         if recipe.schedule == "constant":
             return optimiser
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, recipe.lr, total_steps=self.steps, pct_start=0.1
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return one_cycle(optimiser, self.steps, rising=0.1)
 
 
 def decoded(x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
@@ -136,6 +144,7 @@ class Learning:
     """The recipe of an adversary's network.
 
     Attributes:
+        images: Auxiliary images used; null for all.
         steps: Updates, rounded to whole epochs; more where one pass over the data takes more.
         batch: Images an update.
         lr: Adam's rate, the highest one of a cycle.
@@ -147,6 +156,7 @@ class Learning:
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
+    images: int | None
     steps: int
     batch: int
     lr: float
@@ -159,6 +169,7 @@ class Learning:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
+        checks.whole_or_null("attack.images", self.images, 2)
         checks.whole("attack.steps", self.steps, 1)
         checks.whole("attack.batch", self.batch, 2)
         checks.number("attack.lr", self.lr, 0, above=True)
@@ -168,6 +179,41 @@ class Learning:
         checks.choice("attack.schedule", self.schedule, SCHEDULES)
         checks.whole("attack.patience", self.patience, 1)
         checks.choice("attack.precision", self.precision, PRECISIONS)
+
+    def check(self, view: View) -> None:
+        """Refuse more images than there are.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        require_images(self.images, view)
+
+    def learnt(
+        self,
+        attack: str,
+        network: nn.Module,
+        view: View,
+        learn: Callable[[], dict[str, Any]],
+        **depends: Any,
+    ) -> None:
+        """Train a network once, or load it, and freeze it.
+
+        Args:
+            attack: Whose network it is.
+            network: Untrained; trained or loaded in place.
+            view: What it is learnt from.
+            learn: Trains it, and returns facts for the record.
+            depends: What the training depends on besides this recipe, the network and the view.
+        """
+        recipe = {
+            "attack": attack,
+            **{field.name: getattr(self, field.name) for field in fields(Learning)},
+            **depends,
+            "network": repr(network),
+            "precision": view.hardware.precision(self.precision),
+        }
+        view.keep(recipe, network, learn)
+        network.eval().requires_grad_(False)
 
     def train(
         self,
@@ -213,6 +259,6 @@ class Learning:
             held_out=Batches(*held_out, size=256),
             patience=self.patience,
         )
-        learner.network.to(view.device).eval().requires_grad_(False)
+        learner.network.to(view.device)
         kept = {name: value for name, value in best.items() if name.startswith("held_out")}
         return {"epochs": run, **kept}
