@@ -45,6 +45,8 @@ class Cell:
         overrides: What was typed.
         folder: Hydra's, of this run or sweep.
         swept: Whether it is one cell of several.
+        name: What tells it from the others of its sweep.
+        force: Whether it is run although its record is there.
         config: Everything, as plain containers.
     """
 
@@ -65,6 +67,8 @@ class Cell:
     overrides: list[str]
     folder: Path
     swept: bool
+    name: str
+    force: bool
     config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
@@ -73,12 +77,13 @@ class Cell:
         checks.whole("transmissions", self.transmissions, 1)
         checks.whole("accuracy_draws", self.accuracy_draws, 1)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
+        checks.flag("force", self.force)
 
 
 GROUPS = ("dataset", "victim", "defense", "attack", "trainer", "tracker")
 OPTIONS = {
     *GROUPS, "split", "targets", "target_indices", "transmissions", "accuracy_draws", "seed",
-    "output_dir",
+    "output_dir", "workers", "force", "sweep",
 }  # fmt: skip
 
 
@@ -99,6 +104,7 @@ def build(cfg: DictConfig) -> Cell:
         raise ValueError(" ".join(str(error).split())) from error
     if unknown := set(config) - OPTIONS:
         raise ValueError(f"{', '.join(sorted(unknown))} is no option: see --help")
+    checks.flag("sweep.fail_fast", config["sweep"]["fail_fast"])
     hydra = HydraConfig.get()
     indices = config["target_indices"]
     if indices is not None and not isinstance(indices, list):
@@ -121,6 +127,8 @@ def build(cfg: DictConfig) -> Cell:
         overrides=list(hydra.overrides.task),
         folder=run_folder(),
         swept=hydra.mode == RunMode.MULTIRUN,
+        name=str(hydra.job.name),
+        force=config["force"],
         config=config,
     )
     try:

@@ -4,7 +4,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from privbench import __version__, metrics, results
 from privbench.config import build, run_folder
+from privbench.errors import Refused
 from privbench.intervals import bca, wilson
-from privbench.keys import seed_of
+from privbench.keys import key_of, seed_of
 from privbench.results import SCHEMA, Record
 from privbench.stage import Stage
 from privbench.store import write_atomically
@@ -33,40 +34,116 @@ SCORES = ("psnr_db", "ssim", "identification", "semantic_accuracy")
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is no fault of the program's
-    """Input that cannot be run, told in one line that names the value and the choices."""
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell.
+
+    Attributes:
+        record: Of this run or of an earlier one.
+        cached: Whether it is an earlier one's.
+        tracked: Whether a tracker was told.
+    """
+
+    record: Record
+    cached: bool
+    tracked: bool
 
 
 def run(cfg: DictConfig) -> Record:
-    """Attack one defended deployment and record what came of it.
+    """Attack one defended deployment and record what came of it, unless a record is there.
 
     Raises:
         Refused: for bad input, before anything is trained or written.
     """
+    return attempt(cfg).record
+
+
+def attempt(cfg: DictConfig) -> Outcome:
+    """``run``, and how its record came about."""
     clock = Clock()
     with _leaving_no_empty_folder(run_folder()):
         with _refusing():
             cell = build(cfg)
             stage = Stage.of(cell)
-        with cell.tracker.run(**_label(stage)) as tracked:
-            victim_seconds = stage.prepare_victim(tracked)
-            truth = stage.truth()
-            deployment = stage.deploy(cell.defense)
-            journal = Journal(stage.x, tracked)
-            view = stage.view(deployment, cell.attack.access, journal)
-            seconds = {"victim": victim_seconds}
-            with clock.timing(seconds, "fit"), _own_streams(seed_of(cell.seed, "fit")):
-                reconstruct = cell.attack.fit(view)
-            v = stage.send(deployment)
+        with stage.store.claim("records", stage.key):
+            found = None if cell.force else stage.found()
+            record = found or _performed(stage, clock)
+        if found:
+            replay(found, stage)
+        if not cell.swept:
+            write_atomically(cell.folder / "record.json", record.to_json())
+            print(results.table(record, _places(stage), cached=bool(found)), flush=True)  # noqa: T201 - what a run is for
+        return Outcome(record, bool(found), cell.tracker.watching)
+
+
+def replay(record: Record, stage: Stage) -> None:
+    """Tell the tracker of a record that an earlier run left."""
+    with stage.cell.tracker.run(**_label(stage)) as tracked:
+        places = _places(stage)
+        tracked.finish({**_summary(record), "cached": True}, {"reconstructions": places["picture"]})
+
+
+def _performed(stage: Stage, clock: "Clock") -> Record:
+    """The story itself."""
+    cell = stage.cell
+    with cell.tracker.run(**_label(stage)) as tracked:
+        victim_seconds = stage.prepare_victim(tracked)
+        truth = stage.truth()
+        deployment = stage.deploy(cell.defense)
+        journal = Journal(stage.x, tracked)
+        view = stage.view(deployment, cell.attack.access, journal)
+        seconds = {"victim": victim_seconds}
+        with clock.timing(seconds, "fit"), _own_streams(seed_of(cell.seed, "fit")):
+            reconstruct = cell.attack.fit(view)
+        v = stage.send(deployment)
+        if not cell.swept:  # a sweep has a line a cell
             LOG.info("%s reconstructs %d images", cell.names["attack"], len(v))
-            own = _own_streams(seed_of(cell.seed, "reconstruct"))
-            with clock.timing(seconds, "reconstruct"), own:
-                x_hat = _images(reconstruct(v), stage.x)
-            record = _record(stage, truth, v, x_hat, journal, seconds, clock)
-            places = _write(record, stage, x_hat)
-            print(results.table(record, places), flush=True)  # noqa: T201 - what a run is for
-            tracked.finish(_summary(record), {"reconstructions": places["picture"]})
+        own = seed_of(cell.seed, "reconstruct")
+        with clock.timing(seconds, "reconstruct"):
+            x_hat = _images(_within_memory(reconstruct, v, journal, own), stage.x)
+        record = _record(stage, truth, v, x_hat, journal, seconds, clock)
+        _write(record, stage, x_hat)
+        tracked.finish(
+            {**_summary(record), "cached": False},
+            {"reconstructions": _places(stage)["picture"]},
+        )
         return record
+
+
+def _within_memory(
+    reconstruct: Callable[[Tensor], Tensor], v: Tensor, journal: "Journal", seed: int
+) -> Tensor:
+    """Reconstructions of all targets, in smaller and smaller batches where memory ends.
+
+    An image's reconstruction does not depend on those beside it, so the numbers are the same.
+    """
+    size = len(v)
+    while True:
+        told: list[tuple[int, Any]] = []
+        parts = []
+        try:
+            for part in v.split(size):
+                with _own_streams(seed):
+                    parts.append(reconstruct(part))
+                told.append((len(part), journal.facts.get("converged")))
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise
+            size = -(-size // 2)
+            LOG.warning("out of memory (%s): again, %d images at a time", _first(error), size)
+        else:
+            if len(parts) == 1:
+                return parts[0]
+            if all(isinstance(share, int | float) for _, share in told):
+                journal.note(converged=sum(n * share for n, share in told) / len(v))
+            journal.note(batch=size)
+            return torch.cat(parts)
+        # only here is the failed attempt's memory free: its frames went with the error
+        torch.cuda.empty_cache()
+
+
+def _first(error: BaseException) -> str:
+    return str(error).partition(". ")[0]
 
 
 @contextmanager
@@ -253,37 +330,38 @@ def _record(
     )
 
 
-def _write(record: Record, stage: Stage, x_hat: Tensor) -> dict[str, Path]:
+def _places(stage: Stage) -> dict[str, Path]:
+    """Where a user finds what came of a cell."""
+    folder = stage.folder
+    return {"picture": folder / "reconstructions.png", "record": folder / "record.json"}
+
+
+def _write(record: Record, stage: Stage, x_hat: Tensor) -> None:
     """The record and its pictures; the record last, so that what is there is whole."""
     record.validate()
     text = record.to_json()
-    folder = stage.store.root / "records" / record.key
-    folder.mkdir(parents=True, exist_ok=True)
+    places = _places(stage)
+    stage.folder.mkdir(parents=True, exist_ok=True)
     originals, recovered = (
         (images.nan_to_num(0).clamp(0, 1) * 255).round().byte().cpu().numpy()
         for images in (stage.x, x_hat)
     )
-    places = {"picture": folder / "reconstructions.png", "record": folder / "record.json"}
-    write_atomically(folder / "images.safetensors", results.images_file(originals, recovered))
+    images = results.images_file(originals, recovered)
+    write_atomically(stage.folder / "images.safetensors", images)
     write_atomically(places["picture"], results.picture(originals, recovered))
     write_atomically(places["record"], text)
-    cell = stage.cell
-    if cell.swept:
-        line = {"overrides": record.overrides, "key": record.key, "state": "done"}
-        with (cell.folder / "cells.jsonl").open("a") as cells:
-            cells.write(json.dumps(line) + "\n")
-    else:
-        write_atomically(cell.folder / "record.json", text)
-    return places
 
 
 def _label(stage: Stage) -> dict[str, Any]:
     """How trackers name, group and tag the run."""
     cell, names = stage.cell, stage.cell.names
     strength = f"{names['defense']} {cell.defense.strength:g} {cell.defense.site}"
+    alone = f"{names['dataset']} {stage.split} {strength} {names['attack']} s{cell.seed}"
+    sweep = cell.folder.name
     return {
-        "name": f"{names['dataset']} {stage.split} {strength} {names['attack']} s{cell.seed}",
-        "group": cell.folder.name if cell.swept else None,
+        "name": cell.name if cell.swept else alone,
+        "group": sweep if cell.swept else None,
+        "number": key_of({"sweep": sweep, "key": stage.key}) if cell.swept else None,
         "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
         + [stage.split],
         "config": cell.config,

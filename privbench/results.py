@@ -201,8 +201,14 @@ def images_file(originals: Images, recovered: Images) -> bytes:
     return save({"targets": originals, "reconstructions": recovered})
 
 
-def table(record: Record, places: Mapping[str, Path]) -> str:
-    """The last lines a run prints: what was attacked, what it cost, what was recovered."""
+def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -> str:
+    """The last lines a run prints: what was attacked, what it cost, what was recovered.
+
+    Args:
+        record: Of the run.
+        places: Files that it left, by name.
+        cached: Whether an earlier run left them.
+    """
     floor = record.floor["best"]
 
     def interval(ends: Interval, digits: int) -> str:
@@ -246,6 +252,8 @@ def table(record: Record, places: Mapping[str, Path]) -> str:
         troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
     if troubles:
         rows.append(("beware", "; ".join(troubles)))
+    if cached:
+        rows.append(("cached", f"finished {record.finished}; force=true runs it again"))
     here = Path.cwd()
     for name, path in places.items():
         rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))

@@ -6,7 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
 from privbench.keys import key_of
-from privbench.results import SCHEMA
+from privbench.results import SCHEMA, Record, read
 from privbench.store import Artefact, Store
 from privbench.threat import ADAPTIVE, Access, Facts, Journal, Silence, View, grant
 from privbench.tracking import Run
@@ -32,9 +33,9 @@ from privbench.victims.split_model import SplitModel
 LOG = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _load(source: Source, store: Store, watched: bool) -> ImageData:
-    """A data set stays in memory from one cell of a sweep to the next."""
+    """A data set stays in memory from one cell of a sweep to the next, beside one other."""
     return source.load(store, watched=watched)
 
 
@@ -98,11 +99,11 @@ class Stage:
             "victim": {k: v for k, v in recipe.items() if k not in ("name", "precision")},
             "images": self.data.train.fingerprint,
             "seed": self.cell.seed,
-            "device": self.device.type,
+            "device": self.cell.hardware.kind,
             "precision": hardware.precision(victim.precision),
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of everything that the cell's numbers depend on, and of nothing else."""
         cell = self.cell
@@ -124,6 +125,21 @@ class Stage:
     def _defense_recipe(self) -> Mapping[str, Any] | None:
         """A defense that does nothing is none, whatever its site."""
         return self.cell.config["defense"] if self.cell.defense.strength > 0 else None
+
+    @property
+    def folder(self) -> Path:
+        """Where its record and pictures lie."""
+        return self.store.root / "records" / self.key
+
+    def found(self) -> Record | None:
+        """The record that an earlier run left, whatever sweep it was of."""
+        try:
+            return read(self.folder)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            LOG.warning("%s: the cell is run again", error)
+            return None
 
     def prepare_victim(self, tracked: Run) -> float:
         """Train the victim or load it, stream its training either way, and move it to the device.
@@ -187,7 +203,7 @@ class Stage:
             "layers": repr(judge),
             "images": train.fingerprint,
             "test": test.fingerprint,
-            "device": self.device.type,
+            "device": self.cell.hardware.kind,
         }
         kept = self.store.keep("judges", recipe, make)
         judge.load_state_dict(dict(kept.tensors))

@@ -5,18 +5,20 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
 from privbench.keys import key_of
 
 LOG = logging.getLogger(__name__)
+PART = ".part"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ class Store:
         path = self.root / kind / f"{key_of(recipe)}.safetensors"
         if (found := _read(path)) is not None:
             return found
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with self.claim(kind, path.stem):
             if (found := _read(path)) is not None:
                 return found
             made = make()
@@ -74,6 +75,29 @@ class Store:
             write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
             return made
 
+    @contextmanager
+    def claim(self, kind: str, key: str) -> Iterator[None]:
+        """Nobody else's while this block runs; a dead process's claim ends with it.
+
+        What a killed owner left half written goes.
+        """
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            LOG.info("another process makes %s/%s: waiting for it", kind, key)
+            lock.acquire()
+        try:
+            for place in (folder, folder / key):
+                for part in place.glob(f".*{PART}"):
+                    if place != folder or part.name.startswith(f".{key}."):
+                        part.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all, whatever ends this process.
@@ -81,7 +105,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: when the disk is full or may not be written; nothing stays behind.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
     try:
         with part.open("wb") as file:
             file.write(data)

@@ -4,16 +4,15 @@ A defense is as good as the best adversary against it, so adversaries are compar
 are allowed: an attack stands for every set of rights that holds its own.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from privbench.intervals import Interval, bca
 from privbench.keys import key_of
+from privbench.ledger import Ledger
 from privbench.results import Record, read
 
 METRICS = {"psnr_db": "{:.2f} dB", "ssim": "SSIM {:.3f}", "identification": "{:.0%} identified"}
@@ -75,21 +74,42 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     """Records that differ in nothing but the seed, together."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        groups[key_of({**_setting(record), "attack": record.config["attack"]})].append(record)
+        groups[_group(record)].append(record)
     return [Group(group) for group in groups.values()]
 
 
-def _setting(record: Record) -> dict[str, Any]:
-    """What stands still while adversaries are compared."""
-    return {
-        "dataset": record.config["dataset"],
-        "victim": record.config["victim"],
-        "split": record.split,
-        "defense": record.config["defense"] if record.strength else None,
-        "transmissions": record.transmissions,
+def group_of(
+    config: Mapping[str, Any], split: str, strength: float, transmissions: int, targets: int
+) -> str:
+    """Keys of a setting and of an attack in it: cells that share both differ in the seed alone.
+
+    Args:
+        config: Of a cell.
+        split: Layer.
+        strength: Of the defense.
+        transmissions: K.
+        targets: How many there are.
+    """
+    setting = {
+        "dataset": config["dataset"],
+        "victim": config["victim"],
+        "split": split,
+        "defense": config["defense"] if strength else None,
+        "transmissions": transmissions,
         # balanced targets are another choice of images for each seed, so their number stands
-        "targets": record.config["target_indices"] or record.targets,
+        "targets": config["target_indices"] or targets,
     }
+    return f"{key_of(setting)}-{key_of({'attack': config['attack']})}"
+
+
+def _group(record: Record, **changed: Any) -> str:
+    config = {**record.config, **changed}
+    return group_of(config, record.split, record.strength, record.transmissions, record.targets)
+
+
+def _setting(record: Record, **changed: Any) -> str:
+    """What stands still while adversaries are compared."""
+    return _group(record, **changed).partition("-")[0]
 
 
 def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
@@ -124,15 +144,11 @@ def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
 
 def _but(record: Record, name: str) -> str:
     """Everything about a record but its seed and its strength, or but its attack's steps."""
-    setting, attack = _setting(record), dict(record.config["attack"])
     if name == "strength":
         defense = record.config["defense"]
-        setting["defense"] = {
-            k: v for k, v in defense.items() if v != record.strength or k == "site"
-        }
-    else:
-        attack = _without_steps(attack)
-    return key_of({**setting, "attack": attack})
+        kept = {k: v for k, v in defense.items() if v != record.strength or k == "site"}
+        return _group(record, defense=kept)
+    return _group(record, attack=_without_steps(record.config["attack"]))
 
 
 def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +174,7 @@ class Worst:
     """The best adversary of a set of rights against one defended setting.
 
     Attributes:
+        key: Of the setting.
         setting: Dataset, split, defense, site, strength and transmissions in words.
         rights: The set.
         accuracy: Mean over seeds.
@@ -165,6 +182,7 @@ class Worst:
         doubts: By metric, why it may not be the worst.
     """
 
+    key: str
     setting: str
     rights: tuple[str, ...]
     accuracy: float
@@ -172,12 +190,17 @@ class Worst:
     doubts: dict[str, list[str]]
 
 
-def worst_cases(records: Iterable[Record]) -> list[Worst]:
-    """For every setting and every set of rights that occurs in it, the best attack within them."""
-    groups = grouped(records)
+def worst_cases(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[Worst]:
+    """For every setting and every set of rights that occurs in it, the best attack within them.
+
+    Args:
+        records: Measured.
+        gaps: Groups that lack a seed: they have no mean.
+    """
+    groups = [group for group in grouped(records) if _group(group.one) not in (gaps or {})]
     settings: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
-        settings[key_of(_setting(group.one))].append(group)
+        settings[_setting(group.one)].append(group)
     found = []
     for members in settings.values():
         for rights in sorted(
@@ -188,6 +211,7 @@ def worst_cases(records: Iterable[Record]) -> list[Worst]:
             best = {m: max(able, key=lambda group: group.score(m)) for m in METRICS}
             found.append(
                 Worst(
+                    _setting(members[0].one),
                     _words(members[0].one),
                     rights,
                     fmean(record.accuracy for record in best["ssim"].records),
@@ -213,14 +237,24 @@ def _name(record: Record) -> str:
     return " with ".join([record.attack, *inner])
 
 
-def table(records: Sequence[Record]) -> str:
-    """The worst cases as lines: setting, accuracy, rights, who recovers most by each metric."""
+def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None) -> str:
+    """The worst cases as lines: setting, accuracy, rights, who recovers most by each metric.
+
+    Args:
+        records: Measured.
+        gaps: Cells without a record, by their group.
+    """
     lines = []
     last = ""
-    for worst in worst_cases(records):
+    for worst in worst_cases(records, gaps):
         if worst.setting != last:
             lines.append(f"  {worst.setting}: accuracy {worst.accuracy:.4f}")
             last = worst.setting
+            for lacking, names in (gaps or {}).items():
+                if lacking.startswith(worst.key):
+                    lines += [
+                        f"    gap, so it may be worse: {name} has no record" for name in names
+                    ]
         told: dict[str, list[str]] = defaultdict(list)
         for metric, form in METRICS.items():
             group, why = worst.best[metric], "; ".join(worst.doubts[metric])
@@ -232,16 +266,20 @@ def table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def of_sweep(folder: Path, store: Path) -> str:
-    """The summary of a sweep's cells, read from the store.
-
-    Args:
-        folder: Holds ``cells.jsonl``.
-        store: Holds ``records/``.
-    """
-    path = folder / "cells.jsonl"
-    if not path.exists():
+def of_sweep(ledger: Ledger) -> str:
+    """The summary of a sweep's cells, read from the store."""
+    records, gaps, missing = [], defaultdict(list), 0
+    for entry in ledger.entries().values():
+        path = ledger.record(entry)
+        try:
+            if path is not None:
+                records.append(read(path))
+                continue
+        except ValueError:  # damaged: as good as absent
+            pass
+        gaps[entry.group].append(entry.name or "the cell")
+        missing += 1
+    if not records:
         return ""
-    keys = dict.fromkeys(json.loads(line)["key"] for line in path.read_text().splitlines())
-    records = [read(store / "records" / key) for key in keys]
-    return f"worst case over {len(records)} cells\n{table(records)}"
+    lacking = f", {missing} more have no record" if missing else ""
+    return f"worst case over {len(records)} cells{lacking}\n{table(records, gaps)}"

@@ -29,6 +29,10 @@ class Run(Protocol):
 class Tracker(Protocol):
     """Makes runs."""
 
+    @property
+    def watching(self) -> bool:
+        """Whether anything is kept of a run."""
+
     def check(self) -> None:
         """Refuse at once what would fail later.
 
@@ -37,9 +41,24 @@ class Tracker(Protocol):
         """
 
     def run(
-        self, *, name: str, group: str | None, tags: Sequence[str], config: Mapping[str, Any]
+        self,
+        *,
+        name: str,
+        group: str | None,
+        tags: Sequence[str],
+        config: Mapping[str, Any],
+        number: str | None = None,
     ) -> AbstractContextManager[Run]:
-        """A run that is finished when its context ends, however it ends."""
+        """A run that is finished when its context ends, however it ends.
+
+        Args:
+            name: Shown.
+            group: The sweep that it belongs to.
+            tags: To filter by.
+            config: To filter and sort by.
+            number: Its identity, so that the same cell of a sweep is the same run; null for a new
+                one.
+        """
 
 
 class NullRun:
@@ -56,11 +75,22 @@ class NullRun:
 class NullTracker:
     """Tracks nothing."""
 
+    @property
+    def watching(self) -> bool:
+        """Nothing is kept."""
+        return False
+
     def check(self) -> None:
         """There is nothing to refuse."""
 
     def run(
-        self, *, name: str, group: str | None, tags: Sequence[str], config: Mapping[str, Any]
+        self,
+        *,
+        name: str,
+        group: str | None,
+        tags: Sequence[str],
+        config: Mapping[str, Any],
+        number: str | None = None,
     ) -> AbstractContextManager[Run]:
         """A run that goes nowhere."""
         return nullcontext(NullRun())
@@ -89,6 +119,11 @@ class WandbTracker:
         checks.choice("tracker.mode", self.mode, MODES)
         checks.number("tracker.init_timeout", self.init_timeout, 0, above=True)
 
+    @property
+    def watching(self) -> bool:
+        """Unless it is switched off."""
+        return self.mode != "disabled"
+
     def check(self) -> None:
         """Online needs a key: better told now than after a training."""
         if self.mode != "online":
@@ -101,10 +136,16 @@ class WandbTracker:
 
     @contextmanager
     def run(
-        self, *, name: str, group: str | None, tags: Sequence[str], config: Mapping[str, Any]
+        self,
+        *,
+        name: str,
+        group: str | None,
+        tags: Sequence[str],
+        config: Mapping[str, Any],
+        number: str | None = None,
     ) -> Iterator[Run]:
         """A W&B run; any trouble with it is a warning."""
-        run = _WandbRun(lambda: self._start(name, group, list(tags), dict(config)))
+        run = _WandbRun(lambda: self._start(name, group, list(tags), dict(config), number))
         try:
             yield run
         except BaseException:
@@ -112,7 +153,14 @@ class WandbTracker:
             raise
         run.close(exit_code=0)
 
-    def _start(self, name: str, group: str | None, tags: list[str], config: dict[str, Any]) -> Any:
+    def _start(
+        self,
+        name: str,
+        group: str | None,
+        tags: list[str],
+        config: dict[str, Any],
+        number: str | None,
+    ) -> Any:
         import wandb
 
         # console off: W&B would catch and repeat what the run prints
@@ -138,6 +186,9 @@ class WandbTracker:
             name=name,
             group=group,
             job_type="attack",
+            # an agent of W&B's names its run itself
+            id=None if os.environ.get("WANDB_SWEEP_ID") else number,
+            resume="allow" if number and self.mode == "online" else None,
             tags=tags,
             config=config,
             reinit="create_new",

@@ -56,6 +56,11 @@ class Hardware:
         return torch.device("cuda" if cuda else "cpu")
 
     @property
+    def kind(self) -> str:
+        """What numbers depend on: ``cpu`` or ``cuda``."""
+        return self.device.type
+
+    @property
     def watched(self) -> bool:
         """Whether progress bars are shown."""
         return sys.stderr.isatty() if self.progress is None else self.progress
@@ -79,6 +84,27 @@ class Hardware:
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.cpu._is_avx512_bf16_supported())  # no public name says it
+
+
+class Elsewhere(Hardware):
+    """A GPU that jobs will find and that their launcher may lack: it only plans."""
+
+    def __post_init__(self) -> None:
+        """Only the jobs can tell whether it is there."""
+
+    @property
+    def device(self) -> torch.device:
+        """Of the launcher."""
+        return torch.device("cpu")
+
+    @property
+    def kind(self) -> str:
+        """Of the jobs."""
+        return "cuda"
+
+    def precision(self, wanted: str) -> str:
+        """As any GPU of today."""
+        return wanted
 
 
 class Batches:

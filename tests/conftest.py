@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 from privbench import __main__ as command
 from privbench.attacks.base import Attack
 from privbench.config import Cell, build
+from privbench.places import register_resolvers
 from privbench.stage import Stage
 from privbench.threat import View, grant
 from privbench.tracking import NullRun
@@ -52,7 +53,7 @@ def composed(outputs: Path) -> Callable[..., DictConfig]:
     """A composed configuration, as a job gets it."""
 
     def make(*overrides: str) -> DictConfig:
-        command.register_resolvers()
+        register_resolvers()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             fixed = [f"output_dir={outputs}", "tracker=none", "trainer=cpu"]

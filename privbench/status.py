@@ -1,0 +1,59 @@
+"""What a sweep did and lacks: ``python -m privbench.status outputs/sweeps/NAME`` (no torch)."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from privbench.ledger import Entry, Ledger
+
+
+def main() -> None:
+    """Print it; the exit code is 1 for a folder that is no sweep."""
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        print("usage: python -m privbench.status outputs/sweeps/NAME ...")
+        sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
+    for name in sys.argv[1:]:
+        try:
+            print(report(Path(name)))
+        except ValueError as error:
+            others = sorted(path.parent.name for path in Path(name).parent.glob("*/cells.jsonl"))
+            there = f"; beside it: {', '.join(others)}" if others else ""
+            print(f"privbench: {error}{there}", file=sys.stderr)
+            sys.exit(1)
+
+
+def report(folder: Path) -> str:
+    """A sweep's state in lines.
+
+    Raises:
+        ValueError: where the folder is no sweep.
+    """
+    ledger = Ledger(folder)
+    states = ledger.states()
+    total = sum(map(len, states.values()))
+    counts = ", ".join(f"{len(entries)} {state}" for state, entries in states.items() if entries)
+    lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
+    lines += [f"  running {_name(entry)}, {_where(entry)}" for entry in states["running"]]
+    for entry in states["failed"]:
+        lines += [f"  failed  {_name(entry)}: {entry.facts['cause']}", f"          {_alone(entry)}"]
+    lines += [f"  missing {_name(entry)}" for entry in states["missing"]]
+    launches = ledger.launches()
+    if launches and len(states["done"]) < total:
+        lines.append(f"complete it: {launches[-1]['launch']}")
+    return "\n".join(lines)
+
+
+def _name(entry: Entry) -> str:
+    return entry.name or "the cell"
+
+
+def _where(entry: Entry) -> str:
+    return f"since {entry.facts['at']} on {entry.facts['host']}, process {entry.facts['pid']}"
+
+
+def _alone(entry: Entry) -> str:
+    return f"python -m privbench {shlex.join(entry.overrides)}"
+
+
+if __name__ == "__main__":
+    main()
