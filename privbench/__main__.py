@@ -10,7 +10,10 @@ import hydra
 from omegaconf import DictConfig
 
 from privbench.errors import Incomplete, tell
-from privbench.places import PACKAGE, ROOT, register_resolvers
+from privbench.places import ROOT, register
+
+FAILED: list[Exception] = []
+"""What a single run ended in."""
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -18,15 +21,18 @@ def run_job(cfg: DictConfig) -> None:
     """One cell; torch and the rest are imported here, so that --help answers at once."""
     from privbench.experiment import run
 
-    run(cfg)
+    try:
+        run(cfg)
+    except Exception as error:  # Hydra would tell it in its own words
+        FAILED.append(error)
+        tell(error)
 
 
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
+    FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
-    if str(PACKAGE / "plugins") not in sys.path:
-        sys.path.append(str(PACKAGE / "plugins"))
-    register_resolvers()
+    register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     try:
         run_job()
@@ -37,6 +43,8 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         tell(error, "the configuration does not compose: ")
+        sys.exit(1)
+    if FAILED:
         sys.exit(1)
 
 

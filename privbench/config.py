@@ -37,6 +37,7 @@ class Cell:
         tracker: Watches.
         targets: How many images are attacked.
         target_indices: Which ones, instead.
+        include: Which ones are among them.
         transmissions: How often each is sent.
         accuracy_draws: Draws of the defense over the test set.
         seed: Of every draw.
@@ -59,6 +60,7 @@ class Cell:
     tracker: Tracker
     targets: int
     target_indices: list[int] | None
+    include: list[int]
     transmissions: int
     accuracy_draws: int
     seed: int
@@ -82,8 +84,8 @@ class Cell:
 
 GROUPS = ("dataset", "victim", "defense", "attack", "trainer", "tracker")
 OPTIONS = {
-    *GROUPS, "split", "targets", "target_indices", "transmissions", "accuracy_draws", "seed",
-    "output_dir", "workers", "force", "sweep",
+    *GROUPS, "split", "targets", "target_indices", "include", "transmissions", "accuracy_draws",
+    "seed", "output_dir", "workers", "force", "sweep",
 }  # fmt: skip
 
 
@@ -106,9 +108,9 @@ def build(cfg: DictConfig) -> Cell:
         raise ValueError(f"{', '.join(sorted(unknown))} is no option: see --help")
     checks.flag("sweep.fail_fast", config["sweep"]["fail_fast"])
     hydra = HydraConfig.get()
-    indices = config["target_indices"]
-    if indices is not None and not isinstance(indices, list):
-        raise ValueError(f"target_indices={indices} is no list: type target_indices=[3,2,1]")
+    for name in ("target_indices", "include"):
+        if config[name] is not None and not isinstance(config[name], list):
+            raise ValueError(f"{name}={config[name]} is no list: type {name}=[3,2,1]")
     cell = Cell(
         source=_make(config, "dataset"),
         victim=_make(config, "victim"),
@@ -118,7 +120,8 @@ def build(cfg: DictConfig) -> Cell:
         tracker=_make(config, "tracker"),
         split=str(config["split"]),
         targets=config["targets"],
-        target_indices=indices,
+        target_indices=config["target_indices"],
+        include=config["include"] or [],
         transmissions=config["transmissions"],
         accuracy_draws=config["accuracy_draws"],
         seed=config["seed"],

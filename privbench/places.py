@@ -1,5 +1,6 @@
 """Where the program's own files lie, and what its yaml files may ask of it."""
 
+import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -9,8 +10,10 @@ PACKAGE = Path(__file__).parent
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
 
 
-def register_resolvers() -> None:
-    """What the yaml files ask of the program: where it lies, and whether a folder is one."""
+def register() -> None:
+    """What Hydra asks of the program: its sweeper, where it lies, and whether a folder is one."""
+    if (plugins := str(PACKAGE / "plugins")) not in sys.path:  # Hydra looks for nothing elsewhere
+        sys.path.append(plugins)
     OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
     OmegaConf.register_new_resolver("privbench_folder", _folder, replace=True)
 

@@ -78,7 +78,7 @@ class Stage:
         threads, device = cell.hardware.apply(), cell.hardware.device
         store = Store(cell.outputs.resolve() / "store")
         data = _load(cell.source, store, cell.hardware.watched)
-        indices = data.choose(cell.targets, cell.target_indices, cell.seed)
+        indices = data.choose(cell.targets, cell.target_indices, cell.seed, cell.include)
         model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
         split = model.resolve(cell.split)
         model.to(device)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
@@ -28,7 +28,7 @@ from privbench.errors import Incomplete, Refused, cause, tell
 from privbench.grids import Axes, Composer, axes, differing, expand, folder_name, words_of
 from privbench.keys import key_of
 from privbench.ledger import Entry, Ledger, now
-from privbench.places import register_resolvers
+from privbench.places import register
 from privbench.progress import Planned, Progress, watching
 
 if TYPE_CHECKING:
@@ -45,22 +45,22 @@ class Job:
 
     Attributes:
         config: Composed, pickled.
-        context: Hydra's.
+        callbacks: Hydra's.
     """
 
     config: bytes
-    context: HydraContext
+    callbacks: Any
 
     def __call__(self) -> None:
         """Run the cell and note what became of it; a failing cell raises nothing."""
-        register_resolvers()
+        register()
         setup_globals()
         run_job(
             task_function=work,
             config=pickle.loads(self.config),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key=None,
-            hydra_context=self.context,
+            hydra_context=HydraContext(cast(Any, None), self.callbacks),
         )
 
 
@@ -206,6 +206,7 @@ class Sweeper(HydrasSweeper):
                 composed.hydra.sweep.dir = str(folder)
                 composed.hydra.runtime.output_dir = str(folder)
                 composed.hydra.job.num = number
+                composed.hydra.sweeper = {}  # a job has none, and may not know its class
                 if name:
                     composed.hydra.job.name = name
             try:
@@ -262,7 +263,7 @@ class Sweeper(HydrasSweeper):
         deaths: Counter[str] = Counter()
         while todo:
             start = ledger.path.stat().st_size
-            workers.launch([Job(cell.config, self.context) for cell in todo])
+            workers.launch([Job(cell.config, self.context.callbacks) for cell in todo])
             seen = {
                 line["key"]: line["state"] for line in ledger.lines(start)[0] if "state" in line
             }

@@ -252,6 +252,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Lightning 2.6 asks torch's pytrees in a way that torch 2.15 calls old
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # a login node of a cluster has srun, and a job trains by itself there too
+        warnings.filterwarnings("ignore", message=".*srun.*")
         trainer = lightning.Trainer(
             accelerator=hardware.device.type,
             devices=1,

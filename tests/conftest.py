@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from privbench import __main__ as command
 from privbench.attacks.base import Attack
 from privbench.config import Cell, build
-from privbench.places import register_resolvers
+from privbench.places import register
 from privbench.stage import Stage
 from privbench.threat import View, grant
 from privbench.tracking import NullRun
@@ -53,7 +53,7 @@ def composed(outputs: Path) -> Callable[..., DictConfig]:
     """A composed configuration, as a job gets it."""
 
     def make(*overrides: str) -> DictConfig:
-        register_resolvers()
+        register()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             fixed = [f"output_dir={outputs}", "tracker=none", "trainer=cpu"]

@@ -1,6 +1,7 @@
 """What every data source ends in, and how its images are dealt out."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,7 +56,9 @@ class ImageData:
         channels, height, width = self.test.images.shape[1:]
         return channels, height, width
 
-    def choose(self, count: int, named: Sequence[int] | None, seed: int) -> list[int]:
+    def choose(
+        self, count: int, named: Sequence[int] | None, seed: int, include: Sequence[int] = ()
+    ) -> list[int]:
         """Indices of the targets within the test images.
 
         Args:
@@ -63,23 +66,33 @@ class ImageData:
                 beginning of a larger one.
             named: Instead of ``count``, the indices themselves.
             seed: Of the draw.
+            include: Indices that are among the ``count``, at their head.
 
         Raises:
             ValueError: naming what was asked for and how many there are.
         """
         held = len(self.test)
         if named is not None:
-            wrong = [index for index in named if not _is_index(index, held)]
-            if wrong or not named or len(set(named)) < len(named):
-                listed = ",".join(map(str, named))
-                raise ValueError(
-                    f"target_indices=[{listed}]: choose different numbers from 0 to {held - 1}"
-                )
+            _require_indices("target_indices", named, held)
             return list(named)
-        if count > held:
-            raise ValueError(f"targets={count}: choose 1 to {held}, the size of the test set")
-        generator = np.random.default_rng([seed, DEALT])
-        return balanced(self.test.labels, generator)[:count]
+        if not max(1, len(include)) <= count <= held:
+            least = max(1, len(include))
+            raise ValueError(f"targets={count}: choose {least} to {held}, the size of the test set")
+        order = balanced(self.test.labels, np.random.default_rng([seed, DEALT]))
+        if not include:
+            return order[:count]
+        _require_indices("include", include, held)
+        chosen, labels = list(include), self.test.labels.tolist()
+        room = Counter(labels[index] for index in order[:count])
+        room.subtract(labels[index] for index in chosen)
+        others = [index for index in order if index not in set(include)]
+        for index in others:
+            if room[labels[index]] > 0 and len(chosen) < count:
+                chosen.append(index)
+                room[labels[index]] -= 1
+        # where the included ones crowd a class, the rest comes from any other
+        left = [index for index in others if index not in set(chosen)]
+        return chosen + left[: count - len(chosen)]
 
 
 class Source(Hashable, Protocol):
@@ -95,6 +108,13 @@ class Source(Hashable, Protocol):
         Raises:
             ValueError: what is wrong and what to type, in one line.
         """
+
+
+def _require_indices(option: str, indices: Sequence[int], held: int) -> None:
+    wrong = [index for index in indices if not _is_index(index, held)]
+    if wrong or not indices or len(set(indices)) < len(indices):
+        listed = ",".join(map(str, indices))
+        raise ValueError(f"{option}=[{listed}]: choose different numbers from 0 to {held - 1}")
 
 
 def _is_index(value: object, count: int) -> bool:
