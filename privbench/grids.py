@@ -28,8 +28,8 @@ def axes(overrides: Iterable[Override]) -> Axes:
     """
     found: Axes = {}
     for override in overrides:
-        name = override.key_or_group
         key = override.get_key_element()
+        name = key.lstrip("+~")
         if override.is_delete():
             words = [override.input_line or ""]
         elif override.is_sweep_override():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privbench.ledger import ENDED, Ledger
-from privbench.results import read
+from privbench.results import Record, read
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,19 @@ class Progress:
             if line.get("state") in ENDED:
                 self.tell(line)
 
-    def tell(self, line: Mapping[str, Any]) -> None:
-        """Print the end of a cell, once."""
+    def tell(self, line: Mapping[str, Any], record: Record | None = None) -> None:
+        """Print the end of a cell, once.
+
+        Args:
+            line: Of the ledger.
+            record: Of the cell, where it was read already.
+        """
         with self.lock:
             if (key := line["key"]) in self.cells and key not in self.ended:
                 self.ended.add(key)
-                print(self._line(line, self.cells[key]), flush=True)
+                print(self._line(line, self.cells[key], record), flush=True)
 
-    def _line(self, line: Mapping[str, Any], cell: Planned) -> str:
+    def _line(self, line: Mapping[str, Any], cell: Planned, record: Record | None) -> str:
         total = len(self.cells)
         place = f"[{len(self.ended):>{len(str(total))}}/{total}]"
         told = f"{place} {line['state']:<7} {cell.name or 'the cell'}"
@@ -67,7 +72,7 @@ class Progress:
             return f"{told}: {line['cause']}"
         if line["state"] == "stopped":
             return told
-        told += f": {self._scores(line)}"
+        told += f": {self._scores(line, record)}"
         if "seconds" in line:
             self.computed += 1
             told += f", {line['seconds']:.1f} s"
@@ -78,9 +83,9 @@ class Progress:
             )
         return told
 
-    def _scores(self, line: Mapping[str, Any]) -> str:
+    def _scores(self, line: Mapping[str, Any], record: Record | None) -> str:
         try:
-            record = read(self.ledger.store / "records" / line.get("record", line["key"]))
+            record = record or read(self.ledger.store / "records" / line["record"])
         except (OSError, ValueError) as error:
             return str(error)
         return f"accuracy {record.accuracy:.4f}, {record.psnr_db:.2f} dB, SSIM {record.ssim:.3f}"

@@ -30,6 +30,7 @@ from privbench.keys import key_of
 from privbench.ledger import Entry, Ledger, now
 from privbench.places import register
 from privbench.progress import Planned, Progress, watching
+from privbench.results import Record, read
 
 if TYPE_CHECKING:
     from privbench.workers.base import Workers
@@ -255,9 +256,10 @@ class Sweeper(HydrasSweeper):
         for key, entry in ledger.entries().items():
             if key not in planned:
                 continue
-            if ledger.record(entry) and not self.cfg.force:
-                self._replay(workers, ledger, planned[key], entry)
-                progress.tell({"key": key, "state": "cached", "record": entry.record or key})
+            record = None if self.cfg.force else _found(ledger, entry)
+            if record:
+                self._replay(workers, ledger, planned[key], entry, record)
+                progress.tell({"key": key, "state": "cached"}, record)
             else:
                 todo.append(planned[key])
         deaths: Counter[str] = Counter()
@@ -283,18 +285,17 @@ class Sweeper(HydrasSweeper):
                     LOG.warning("a worker was killed in %s: again", cell.name or "its cell")
             todo = [cell for cell in lost if deaths[cell.key] < 2]
 
-    def _replay(self, workers: "Workers", ledger: Ledger, cell: Planned, entry: Entry) -> None:
+    def _replay(
+        self, workers: "Workers", ledger: Ledger, cell: Planned, entry: Entry, record: Record
+    ) -> None:
         """The tracker hears of a cell that is there, where this sweep did not tell it yet."""
         tracked = False
         if not entry.tracked and self.cfg.tracker._target_ != "privbench.tracking.NullTracker":
             from privbench.experiment import replay
-            from privbench.results import read
 
-            path = ledger.record(entry)
-            if path is not None:
-                stage = self._stage(pickle.loads(cell.config), workers)
-                if tracked := stage.cell.tracker.watching:
-                    replay(read(path), stage)
+            stage = self._stage(pickle.loads(cell.config), workers)
+            if tracked := stage.cell.tracker.watching:
+                replay(record, stage)
         if tracked or entry.state not in ("done", "cached"):
             ledger.note(cell.key, "cached", tracked=tracked)
 
@@ -327,6 +328,17 @@ class Sweeper(HydrasSweeper):
         print(f"all of them: {command}", file=sys.stderr)
         if sys.exc_info()[0] is None:
             raise Incomplete
+
+
+def _found(ledger: Ledger, entry: Entry) -> Record | None:
+    """The record of a cell, if it is there and whole."""
+    if not (path := ledger.record(entry)):
+        return None
+    try:
+        return read(path)
+    except ValueError as error:
+        LOG.warning("%s: the cell is run again", error)
+        return None
 
 
 def _write(path: Path, text: str) -> None:

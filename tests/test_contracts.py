@@ -79,7 +79,9 @@ def test_withdrawing_a_declared_right_raises(name, stage):
 @pytest.mark.parametrize("site", ["features", "input"])
 def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, composed, outputs):
     """The record reads back, field by field, and holds every name of the design."""
-    cfg = composed(f"defense={name}", f"defense.site={site}", "attack=blind", "targets=5", "force=true")
+    cfg = composed(
+        f"defense={name}", f"defense.site={site}", "attack=blind", "targets=5", "force=true"
+    )
     record = run(cfg)
     folder = Path(outputs) / "store" / "records" / record.key
     assert {path.name for path in folder.iterdir()} == {

@@ -53,6 +53,7 @@ class Joblib:
     def launch(self, jobs: Sequence[Job]) -> None:
         """As many at a time as there are processes."""
         from joblib import Parallel, delayed
+        from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         with tempfile.TemporaryDirectory(prefix="privbench-") as folder:
@@ -63,6 +64,8 @@ class Joblib:
                 parallel(delayed(deal)(job) for job in jobs)
             except TerminatedWorkerError:
                 return  # the ledger tells whose, and the others are launched again
+            finally:
+                get_reusable_executor().shutdown(wait=True)  # the next launch deals anew
 
 
 def gpus() -> list[str]:
