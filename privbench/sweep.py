@@ -107,7 +107,9 @@ class Sweeper(HydrasSweeper):
         params: Mapping[str, Any] | None = None,
         grids: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        self.params, self.grids = params or {}, grids or [{}]
+        # Hydra hands its own containers over
+        plain: Any = OmegaConf.to_container(OmegaConf.create({"params": params, "grids": grids}))
+        self.params, self.grids = plain["params"] or {}, plain["grids"] or [{}]
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -186,8 +186,7 @@ class WandbTracker:
             name=name,
             group=group,
             job_type="attack",
-            # an agent of W&B's names its run itself
-            id=None if os.environ.get("WANDB_SWEEP_ID") else number,
+            id=number or os.environ.get("WANDB_RUN_ID"),  # an agent of W&B's names its run itself
             resume="allow" if number and self.mode == "online" else None,
             tags=tags,
             config=config,

@@ -290,6 +290,21 @@ def test_bad_sweeps_are_one_line_and_leave_nothing(privbench, tmp_path, monkeypa
     assert not list((tmp_path / "out").glob("sweeps/*"))
 
 
+def test_a_figure_is_one_command_and_any_axis_changes_on_the_command_line(privbench, warm):
+    """Lists in a file are axes; the grids that a typed axis fits remain."""
+    (warm / "conf" / "sweeps").mkdir(parents=True)
+    text = (ROOT / "sweeps" / "fig9_mnist.yaml").read_text()
+    text = text.replace("      attack.steps: 500\n", "").replace("targets: 100", "targets: 12")
+    (warm / "conf" / "sweeps" / "figure.yaml").write_text(text)
+    words = ["--config-dir", str(warm / "conf"), "sweeps=figure", "dataset=digits", "attack=blind"]
+    words += ["seed=0", "defense=none,dropout", f"output_dir={warm}"]
+    code, out, err = privbench(*words, "defense.site=input")
+    assert code == 0, err
+    names = re.findall(r"^\[.*?\] done    (.*?):", out, re.M)
+    assert names[0] == "defense=none", "the anchor has no site, and stays"
+    assert names[1:] == [f"defense=dropout defense.rate={n / 10}" for n in range(1, 10)]
+
+
 def test_a_sweep_file_that_sets_more_than_axes_is_refused(privbench, tmp_path):
     """Its cells could not be typed alone."""
     (tmp_path / "sweeps").mkdir()

@@ -1,6 +1,8 @@
 """What W&B is told, read back from its offline file; and that its troubles cost no result."""
 
+import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from privbench import results
 from privbench.tracking import WandbTracker
+from tests.wandb_server import KEY, Server
 
 BLOCK = 32768
 
@@ -129,3 +132,75 @@ def test_settings_out_of_range_are_refused():
     """In one line."""
     with pytest.raises(ValueError, match="tracker.mode=onlin is not known: choose from online"):
         WandbTracker("p", None, "onlin", ".", 5)
+
+
+def _runs(outputs: Path) -> list:
+    """Every offline run: its header, its summary."""
+    found = []
+    for path in sorted((outputs / "wandb").glob("offline-run-*/*.wandb")):
+        records = read_wandb(path)
+        summary = {
+            i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
+        }
+        found.append((next(r.run for r in records if r.HasField("run")), summary))
+    return found
+
+
+def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privbench, warm):
+    """Named by what differs; a cached cell is told once to a sweep that lacks it, and flagged."""
+    words = ["-m", "targets=4", "attack=blind", f"output_dir={warm}"]
+    assert privbench(*words, "defense.rate=0.1,0.3", "tracker=none")[0] == 0
+    for _ in range(2):
+        assert privbench(*words, "defense.rate=0.1,0.3,0.6", "tracker=wandb")[0] == 0
+    first = _runs(warm)
+    assert sorted(run.display_name for run, _ in first) == [
+        f"defense.rate=0.{n}" for n in (1, 3, 6)
+    ]
+    assert len({run.run_id for run, _ in first}) == 3
+    flags = {run.display_name: summary["cached"] for run, summary in first}
+    assert flags == {
+        "defense.rate=0.1": "true", "defense.rate=0.3": "true", "defense.rate=0.6": "false",
+    }  # fmt: skip
+    assert all("psnr_db" in summary for _, summary in first)
+    (group,) = {run.run_group for run, _ in first}
+    assert (warm / "sweeps" / group).is_dir()
+    assert privbench(*words, "defense.rate=0.1,0.6", "tracker=wandb")[0] == 0
+    assert len({run.run_id for run, _ in _runs(warm)}) == 5, "another sweep has runs of its own"
+
+
+@pytest.mark.fault
+def test_a_server_that_goes_away_amid_a_sweep_costs_no_record(warm):
+    """The first cells stream, the others warn; every record is whole."""
+    server = Server()
+    words = ["-m", "targets=4", "attack=blind", "defense.rate=0.1,0.2,0.3,0.4", "tracker=wandb"]
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "privbench", *words, "tracker.mode=online",
+         "tracker.init_timeout=3", f"output_dir={warm}"],
+        env={**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.url},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    out = sweep.stdout.readline()
+    server.stop()
+    rest, err = sweep.communicate(timeout=200)
+    assert sweep.returncode == 0, err
+    assert (out + rest).count("] done") == 4
+    assert "the run goes on" in err
+    assert len(list((warm / "store" / "records").glob("*/record.json"))) == 4
+    for path in (warm / "store" / "records").glob("*/record.json"):
+        results.read(path)
+    begun = [variables for name, variables in server.asked if name == "UpsertBucket"]
+    assert begun
+    assert len(server.streamed) >= 1
+    assert any(variables.get("groupName") for variables in begun)
+
+
+def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
+    """What is cached is told to it all the same."""
+    words = ["targets=4", "attack=blind", f"output_dir={warm}"]
+    assert privbench(*words)[0] == 0
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setenv("WANDB_RUN_ID", "agents1")
+    assert privbench(*words, "tracker=wandb")[0] == 0
+    ((run, summary),) = _runs(warm)
+    assert run.run_id == "agents1"
+    assert summary["cached"] == "true"
