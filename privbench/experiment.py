@@ -58,8 +58,13 @@ def run(cfg: DictConfig) -> Record:
     return attempt(cfg).record
 
 
-def attempt(cfg: DictConfig) -> Outcome:
-    """``run``, and how its record came about."""
+def attempt(cfg: DictConfig, *, told: bool = False) -> Outcome:
+    """``run``, and how its record came about.
+
+    Args:
+        cfg: Of a cell.
+        told: Whether the tracker knows of its record already.
+    """
     clock = Clock()
     with _leaving_no_empty_folder(run_folder()):
         with _refusing():
@@ -67,24 +72,25 @@ def attempt(cfg: DictConfig) -> Outcome:
             stage = Stage.of(cell)
         with stage.store.claim("records", stage.key):
             found = None if cell.force else stage.found()
-            record = found or _performed(stage, clock)
-        if found:
-            replay(found, stage)
+            record, tracked = (found, told) if found else _performed(stage, clock)
+        if found and not told:
+            tracked = replay(found, stage)
         if not cell.swept:
             write_atomically(cell.folder / "record.json", record.to_json())
             print(results.table(record, _places(stage), cached=bool(found)), flush=True)  # noqa: T201 - what a run is for
-        return Outcome(record, bool(found), cell.tracker.watching)
+        return Outcome(record, bool(found), tracked)
 
 
-def replay(record: Record, stage: Stage) -> None:
-    """Tell the tracker of a record that an earlier run left."""
+def replay(record: Record, stage: Stage) -> bool:
+    """Tell the tracker of a record that an earlier run left, and say whether it heard."""
     with stage.cell.tracker.run(**_label(stage)) as tracked:
-        places = _places(stage)
-        tracked.finish({**_summary(record), "cached": True}, {"reconstructions": places["picture"]})
+        picture = stage.folder.with_name(record.key) / "reconstructions.png"
+        tracked.finish({**_summary(record), "cached": True}, {"reconstructions": picture})
+    return tracked.heard
 
 
-def _performed(stage: Stage, clock: "Clock") -> Record:
-    """The story itself."""
+def _performed(stage: Stage, clock: "Clock") -> tuple[Record, bool]:
+    """The story itself: the record, and whether the tracker heard of it."""
     cell = stage.cell
     with cell.tracker.run(**_label(stage)) as tracked:
         victim_seconds = stage.prepare_victim(tracked)
@@ -107,7 +113,7 @@ def _performed(stage: Stage, clock: "Clock") -> Record:
             {**_summary(record), "cached": False},
             {"reconstructions": _places(stage)["picture"]},
         )
-        return record
+    return record, tracked.heard
 
 
 def _within_memory(

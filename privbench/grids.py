@@ -38,7 +38,7 @@ def axes(overrides: Iterable[Override]) -> Axes:
             words = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             words = [f"{key}={override.get_value_element_as_str()}"]
-        if not words or override.value() == "":
+        if not words or (override.input_line or "").endswith("="):
             raise Refused(f"{override.input_line} is an empty axis: type {name}=VALUE,VALUE")
         if name in found:
             raise Refused(f"{name} is given twice: type {name}=VALUE,VALUE once")
@@ -150,7 +150,12 @@ class Composer:
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
     """Axes of a yaml in words of the command line; a list is an axis."""
+
+    def word(value: Any) -> str:
+        plain = {None: "null", True: "true", False: "false"}
+        return plain[value] if value is None or isinstance(value, bool) else str(value)
+
     return [
-        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        f"{name}={','.join(map(word, value)) if isinstance(value, list) else word(value)}"
         for name, value in params.items()
     ]

@@ -1,15 +1,18 @@
 """A sweep's ledger: every cell and what happened to it, a line an event (no torch, no Hydra).
 
 ``cells.jsonl`` is appended to by the launcher and by every worker. Three kinds of lines:
-``{"launch": COMMAND, ...}``, ``{"key", "overrides", "name", "group"}`` for a cell that was planned,
-``{"key", "state", ...}`` for what became of it. Whether a cell is done is the store's to say: its
-record is there or it is not.
+``{"launch": COMMAND, "id", "cells": KEYS, ...}``, ``{"key", "overrides", "name", "group"}`` for a
+cell that was planned, ``{"key", "state", "launch": ID, ...}`` for what became of it. Whether a cell
+is done is the store's to say: its record is there or it is not. The last launch says which cells
+the sweep has: a file of ``sweeps/``, a data set or a device may have changed since an earlier one.
 """
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,7 +118,7 @@ class Ledger:
         return [line for line in found if isinstance(line, dict)], start + len(data)
 
     def entries(self) -> dict[str, Entry]:
-        """Every cell by its key, as its last event left it.
+        """Every cell of the last launch by its key, as its last event left it.
 
         Raises:
             ValueError: where there is no ledger.
@@ -123,8 +126,11 @@ class Ledger:
         if not self.path.is_file():
             raise ValueError(f"{self.folder} is no sweep: it holds no {NAME}")
         found: dict[str, Entry] = {}
+        cells: list[str] = []
         for line in self.lines()[0]:
-            if "overrides" in line:
+            if "cells" in line:
+                cells = line["cells"]
+            elif "overrides" in line:
                 entry = Entry(line["key"], line["overrides"], line["name"], line["group"])
                 found.setdefault(line["key"], entry)
             elif line.get("key") in found:
@@ -132,35 +138,53 @@ class Ledger:
                 entry.state, entry.facts = line["state"], line
                 entry.record = line.get("record", entry.record)
                 entry.tracked = entry.tracked or bool(line.get("tracked"))
-        return found
+        return {key: found[key] for key in cells if key in found}
 
     def launches(self) -> list[dict[str, Any]]:
         """Every command that worked on this sweep, and when."""
-        return [line for line in self.lines()[0] if "launch" in line]
+        return [line for line in self.lines()[0] if "cells" in line]
 
-    def failed(self) -> bool:
-        """Whether a cell failed since the last launch."""
-        found = False
-        for line in self.lines()[0]:
-            found = line.get("state") == "failed" or (found and "launch" not in line)
-        return found
+    def failed(self, launch: str) -> bool:
+        """Whether a cell of a launch failed."""
+        return any(
+            line.get("state") == "failed" and line.get("launch") == launch
+            for line in self.lines()[0]
+        )
 
     def record(self, entry: Entry) -> Path | None:
         """The record of a cell, if it is there."""
         path = self.store / "records" / (entry.record or entry.key) / "record.json"
+        if not path.is_file() and entry.state in ("done", "cached"):
+            with suppress(OSError):  # a network's file system may remember that it was not there
+                for folder in (path.parent.parent, path.parent):
+                    list(folder.iterdir())
         return path if path.is_file() else None
+
+    def done(self, entry: Entry) -> bool:
+        """Whether its record is there, and is no older one than its failure."""
+        path = self.record(entry)
+        if path and entry.state == "failed":
+            failed = datetime.fromisoformat(entry.facts["at"]).timestamp()
+            return path.stat().st_mtime > failed + 1
+        return path is not None
 
     def states(self) -> dict[str, list[Entry]]:
         """Cells by what they are now: ``done``, ``running``, ``failed``, ``missing``."""
         found: dict[str, list[Entry]] = {"done": [], "running": [], "failed": [], "missing": []}
         for entry in self.entries().values():
-            if self.record(entry):
+            if self.done(entry):
                 found["done"].append(entry)
             elif entry.runs:
                 found["running"].append(entry)
             else:
                 found["failed" if entry.state == "failed" else "missing"].append(entry)
         return found
+
+    def alone(self, entry: Entry) -> str:
+        """What to type for one cell."""
+        launches = self.launches()
+        words = [*(launches[-1]["flags"] if launches else []), *entry.overrides]
+        return f"python -m privbench {shlex.join(words)}"
 
 
 def now() -> str:

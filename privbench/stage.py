@@ -33,9 +33,9 @@ from privbench.victims.split_model import SplitModel
 LOG = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load(source: Source, store: Store, watched: bool) -> ImageData:
-    """A data set stays in memory from one cell of a sweep to the next, beside one other."""
+    """A data set stays in memory from one cell of a sweep to the next, beside others."""
     return source.load(store, watched=watched)
 
 

@@ -1,6 +1,5 @@
 """What a sweep did and lacks: ``python -m privbench.status outputs/sweeps/NAME`` (no torch)."""
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +34,8 @@ def report(folder: Path) -> str:
     lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
     lines += [f"  running {_name(entry)}, {_where(entry)}" for entry in states["running"]]
     for entry in states["failed"]:
-        lines += [f"  failed  {_name(entry)}: {entry.facts['cause']}", f"          {_alone(entry)}"]
+        lines.append(f"  failed  {_name(entry)}: {entry.facts['cause']}")
+        lines.append(f"          {ledger.alone(entry)}")
     lines += [f"  missing {_name(entry)}" for entry in states["missing"]]
     launches = ledger.launches()
     if launches and len(states["done"]) < total:
@@ -49,10 +49,6 @@ def _name(entry: Entry) -> str:
 
 def _where(entry: Entry) -> str:
     return f"since {entry.facts['at']} on {entry.facts['host']}, process {entry.facts['pid']}"
-
-
-def _alone(entry: Entry) -> str:
-    return f"python -m privbench {shlex.join(entry.overrides)}"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +120,24 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _read(path: Path) -> Artefact | None:
     """The artefact if it is whole; a damaged one is named in a warning."""
     try:
-        sidecar = json.loads(path.with_suffix(".json").read_bytes())
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() == sidecar["sha256"]:
-            return Artefact(load(data), sidecar["facts"])
-        damage = "its SHA-256 is not the one it was written with"
+        stamps = [file.stat() for file in (path, path.with_suffix(".json"))]
+        return _load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        damage = f"its json does not read: {error}"
-    LOG.warning("%s is damaged (%s): it is made again", path, damage)
-    return None
+        LOG.warning("%s is damaged (%s): it is made again", path, error)
+        return None
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artefact:
+    """Kept in memory from one cell to the next, as long as its files are the same ones.
+
+    Raises:
+        ValueError: where they are damaged.
+    """
+    sidecar = json.loads(path.with_suffix(".json").read_bytes())
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sidecar["sha256"]:
+        raise ValueError("its SHA-256 is not the one it was written with")
+    return Artefact(load(data), sidecar["facts"])

@@ -97,7 +97,8 @@ def group_of(
         "defense": config["defense"] if strength else None,
         "transmissions": transmissions,
         # balanced targets are another choice of images for each seed, so their number stands
-        "targets": config["target_indices"] or targets,
+        "targets": [config["target_indices"] or targets, config.get("include")],
+        "accuracy_draws": config["accuracy_draws"],
     }
     return f"{key_of(setting)}-{key_of({'attack': config['attack']})}"
 
@@ -270,12 +271,12 @@ def of_sweep(ledger: Ledger) -> str:
     """The summary of a sweep's cells, read from the store."""
     records, gaps, missing = [], defaultdict(list), 0
     for entry in ledger.entries().values():
-        path = ledger.record(entry)
+        path = ledger.record(entry) if ledger.done(entry) else None
         try:
             if path is not None:
                 records.append(read(path))
                 continue
-        except ValueError:  # damaged: as good as absent
+        except (OSError, ValueError):  # damaged: as good as absent
             pass
         gaps[entry.group].append(entry.name or "the cell")
         missing += 1

@@ -10,7 +10,7 @@ import pickle
 import shlex
 import sys
 import time
-from collections import Counter
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,16 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from privbench.errors import Incomplete, Refused, cause, tell
-from privbench.grids import Axes, Composer, axes, differing, expand, folder_name, words_of
+from privbench.grids import (
+    MACHINERY,
+    Axes,
+    Composer,
+    axes,
+    differing,
+    expand,
+    folder_name,
+    words_of,
+)
 from privbench.keys import key_of
 from privbench.ledger import Entry, Ledger, now
 from privbench.places import register
@@ -56,38 +65,44 @@ class Job:
         """Run the cell and note what became of it; a failing cell raises nothing."""
         register()
         setup_globals()
-        run_job(
+        ended = run_job(
             task_function=work,
             config=pickle.loads(self.config),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key=None,
             hydra_context=HydraContext(cast(Any, None), self.callbacks),
         )
+        _ = ended.return_value  # raises what kept the ledger from hearing
 
 
 def work(cfg: DictConfig) -> None:
     """One cell of a sweep, and its lines in the ledger."""
     job = HydraConfig.get()
-    key, ledger = str(job.job.id), Ledger(Path(job.runtime.output_dir))
-    if cfg.sweep.fail_fast and ledger.failed():
+    ledger = Ledger(Path(job.runtime.output_dir))
+    key, _, launch = str(job.job.id).partition(".")
+    if cfg.sweep.fail_fast and ledger.failed(launch):
         return
     began = time.perf_counter()
-    ledger.note(key, "running")
+    ledger.note(key, "running", launch=launch)
     try:
         from privbench.experiment import attempt
 
-        outcome = attempt(cfg)
+        outcome = attempt(cfg, told=ledger.entries()[key].tracked)
     except KeyboardInterrupt:
-        ledger.note(key, "stopped")
+        ledger.note(key, "stopped", launch=launch)
         raise
     except Exception as error:  # the other cells go on
-        ledger.note(key, "failed", cause=cause(error))
+        if type(error).__name__ == "UncompletedJobError":  # submitit's word for a job out of time
+            ledger.note(key, "stopped", launch=launch)
+            raise
+        ledger.note(key, "failed", launch=launch, cause=cause(error))
         if not isinstance(error, Refused):
             tell(error)
     else:
         ledger.note(
             key,
             "cached" if outcome.cached else "done",
+            launch=launch,
             record=outcome.record.key,
             seconds=round(time.perf_counter() - began, 3),
             tracked=outcome.tracked,
@@ -131,27 +146,40 @@ class Sweeper(HydrasSweeper):
         cells, typed = self._cells(arguments)
         names = differing(cells)
         swept = [name for name, words in typed.items() if len(words) > 1]
-        folder = Path(self.cfg.hydra.sweep.dir).resolve() / folder_name(file, typed, swept)
-        planned, refused = self._plan(cells, names, folder, workers)
+        outputs = Path(self.cfg.output_dir).resolve()
+        folder = outputs / "sweeps" / folder_name(file, typed, swept)
+        launch = uuid.uuid4().hex[:8]
+        planned, refused = self._plan(cells, names, folder, workers, launch)
         if not planned:
             raise Refused("; ".join(dict.fromkeys(told for _, told in refused)))
         ledger = Ledger(folder)
         command = " ".join(["python -m privbench", *map(shlex.quote, sys.argv[1:])])
-        listed = set(ledger.entries()) if ledger.path.is_file() else set()
-        lines: list[dict[str, Any]] = [{"launch": command, "at": now(), "cells": len(cells)}]
-        for cell in [*planned.values(), *(cell for cell, _ in refused)]:
-            if cell.key not in listed:
+        everyone = {cell.key: cell for cell in [*planned.values(), *(cell for cell, _ in refused)]}
+        listed = {line["key"] for line in ledger.lines()[0] if "overrides" in line}
+        lines: list[dict[str, Any]] = [
+            {
+                "launch": command,
+                "id": launch,
+                "at": now(),
+                "flags": _flags(sys.argv[1:], remote=workers.remote_gpu),
+                "cells": list(everyone),
+            }
+        ]
+        for key, cell in everyone.items():
+            if key not in listed:
                 told = {"overrides": cell.words, "name": cell.name, "group": cell.group}
-                lines.append({"key": cell.key, **told})
-        lines += [{"key": c.key, "state": "failed", "cause": told} for c, told in refused]
+                lines.append({"key": key, **told})
+        for cell, why in refused:
+            failed = {"state": "failed", "launch": launch, "at": now(), "cause": why}
+            lines.append({"key": cell.key, **failed})
         start = ledger.path.stat().st_size if ledger.path.is_file() else 0
         ledger.append(lines)
         _write(folder / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
         try:
             with watching(ledger, planned, start) as progress:
-                self._work(workers, ledger, planned, progress)
+                self._work(workers, ledger, planned, progress, launch)
         finally:
-            self._account(ledger, set(planned) | {cell.key for cell, _ in refused}, command)
+            self._account(ledger, command, launch)
 
     def _workers(self) -> "Workers":
         from hydra.utils import instantiate
@@ -184,13 +212,25 @@ class Sweeper(HydrasSweeper):
             grids = [{**shared, **axes(parse(words_of(grid)))} for grid in self.grids]
         except OverrideParseException as error:
             raise Refused(cause(error)) from error
-        for name in [name for name in typed if name.split(".")[0] in LAUNCHERS]:
-            if len(typed.pop(name)) > 1:
+        for name in [*self.params, *(name for grid in self.grids for name in grid)]:
+            if _is_machinery(name):
+                raise Refused(
+                    f"{name} is no axis: type it on the command line, not in a sweep file"
+                )
+        for name, words in list(typed.items()):
+            if _is_machinery(name) and len(words) > 1:
                 raise Refused(f"{name} is no axis of a sweep: type one value")
+            if name.split(".")[0] in LAUNCHERS:
+                del typed[name]
         return expand(grids, typed, self.compose.is_group), typed
 
     def _plan(
-        self, cells: list[list[str]], names: list[str], folder: Path, workers: "Workers"
+        self,
+        cells: list[list[str]],
+        names: list[str],
+        folder: Path,
+        workers: "Workers",
+        launch: str,
     ) -> tuple[dict[str, Planned], list[tuple[Planned, str]]]:
         """Every cell that can be run, by key, and every other with what is wrong with it."""
         planned: dict[str, Planned] = {}
@@ -204,6 +244,7 @@ class Sweeper(HydrasSweeper):
             except HydraException as error:
                 told = f"{cause(error)} (in the cell {' '.join(given)})" if name else cause(error)
                 raise Refused(told) from error
+            composed.output_dir = str(folder.parent.parent)  # wherever a worker stands
             with read_write(composed.hydra), open_dict(composed.hydra):
                 composed.hydra.mode = RunMode.MULTIRUN
                 composed.hydra.sweep.dir = str(folder)
@@ -220,7 +261,7 @@ class Sweeper(HydrasSweeper):
                 refused.append((Planned(key, words, name, key, b""), told))
                 continue
             with read_write(composed.hydra):
-                composed.hydra.job.id = key
+                composed.hydra.job.id = f"{key}.{launch}"
             planned.setdefault(key, Planned(key, words, name, group, pickle.dumps(composed)))
         return planned, refused
 
@@ -252,56 +293,76 @@ class Sweeper(HydrasSweeper):
         ledger: Ledger,
         planned: Mapping[str, Planned],
         progress: Progress,
+        launch: str,
     ) -> None:
         """Launch what has no record; what dies with its worker is launched once more."""
         todo = []
+        telling = self.cfg.tracker._target_ != "privbench.tracking.NullTracker"
         for key, entry in ledger.entries().items():
             if key not in planned:
                 continue
             record = None if self.cfg.force else _found(ledger, entry)
             if record:
-                self._replay(workers, ledger, planned[key], entry, record)
+                telling = self._replay(workers, ledger, planned[key], entry, record, telling)
                 progress.tell({"key": key, "state": "cached"}, record)
             else:
                 todo.append(planned[key])
-        deaths: Counter[str] = Counter()
-        while todo:
-            start = ledger.path.stat().st_size
-            workers.launch([Job(cell.config, self.context.callbacks) for cell in todo])
-            seen = {
-                line["key"]: line["state"] for line in ledger.lines(start)[0] if "state" in line
-            }
-            lost = [
-                cell for cell in todo if seen.get(cell.key, "planned") in ("planned", "running")
-            ]
-            if self.cfg.sweep.fail_fast and ledger.failed():
-                return
-            died = [cell for cell in lost if seen.get(cell.key) == "running"]
-            if lost and not died:
-                raise RuntimeError(f"{len(lost)} cells were never begun: see the workers' own logs")
-            for cell in died:
-                deaths[cell.key] += 1
-                if deaths[cell.key] > 1:
-                    ledger.note(cell.key, "failed", cause="its worker was killed, twice")
-                else:
-                    LOG.warning("a worker was killed in %s: again", cell.name or "its cell")
-            todo = [cell for cell in lost if deaths[cell.key] < 2]
+        fruitless = 0
+        while todo and not (self.cfg.sweep.fail_fast and ledger.failed(launch)):
+            begun, rest = self._launch(workers, ledger, todo, launch)
+            for cell in begun:
+                # a worker's death may take others with it: alone, a cell dies of itself
+                LOG.warning("a worker was killed in %s: again, alone", cell.name or "its cell")
+                if any(self._launch(workers, ledger, [cell], launch)):
+                    told = "its worker was killed, twice"
+                    ledger.note(cell.key, "failed", launch=launch, cause=told)
+            fruitless = fruitless + 1 if len(rest) == len(todo) else 0
+            if fruitless > 1:
+                raise Refused(f"{len(rest)} cells were never begun: see the workers' own logs")
+            todo = rest
+
+    def _launch(
+        self, workers: "Workers", ledger: Ledger, cells: list[Planned], launch: str
+    ) -> tuple[list[Planned], list[Planned]]:
+        """Cells that were begun and did not end, and those that were not begun."""
+        start = ledger.path.stat().st_size
+        workers.launch([Job(cell.config, self.context.callbacks) for cell in cells])
+        seen = {
+            line["key"]: line["state"]
+            for line in ledger.lines(start)[0]
+            if line.get("launch") == launch and "state" in line
+        }
+        if self.cfg.sweep.fail_fast and ledger.failed(launch):
+            return [], []
+        begun = [cell for cell in cells if seen.get(cell.key) == "running"]
+        return begun, [cell for cell in cells if seen.get(cell.key, "stopped") == "stopped"]
 
     def _replay(
-        self, workers: "Workers", ledger: Ledger, cell: Planned, entry: Entry, record: Record
-    ) -> None:
-        """The tracker hears of a cell that is there, where this sweep did not tell it yet."""
+        self,
+        workers: "Workers",
+        ledger: Ledger,
+        cell: Planned,
+        entry: Entry,
+        record: Record,
+        telling: bool,
+    ) -> bool:
+        """The tracker hears of a cell that is there, where this sweep did not tell it yet.
+
+        Returns:
+            Whether it is worth telling it of another one.
+        """
         tracked = False
-        if not entry.tracked and self.cfg.tracker._target_ != "privbench.tracking.NullTracker":
+        if telling and not entry.tracked:
             from privbench.experiment import replay
 
             stage = self._stage(pickle.loads(cell.config), workers)
-            if tracked := stage.cell.tracker.watching:
-                replay(record, stage)
+            tracked = replay(record, stage)
+            telling = tracked
         if tracked or entry.state not in ("done", "cached"):
-            ledger.note(cell.key, "cached", tracked=tracked)
+            ledger.note(cell.key, "cached", record=record.key, tracked=tracked)
+        return telling
 
-    def _account(self, ledger: Ledger, keys: set[str], command: str) -> None:
+    def _account(self, ledger: Ledger, command: str, launch: str) -> None:
         """The worst cases; what is not there, why, and what to type.
 
         Raises:
@@ -309,27 +370,56 @@ class Sweeper(HydrasSweeper):
         """
         from privbench.summary import of_sweep
 
-        states = {
-            state: [entry for entry in entries if entry.key in keys]
-            for state, entries in ledger.states().items()
-        }
-        if told := of_sweep(ledger):
+        entries = ledger.entries()
+        gaps = [entry for entry in entries.values() if not ledger.done(entry)]
+        if self.cfg.force:  # an older record is not what was asked for
+            made = {
+                line["key"]
+                for line in ledger.lines()[0]
+                if line.get("launch") == launch and line.get("state") == "done"
+            }
+            gaps = [entry for key, entry in entries.items() if key not in made]
+        told = of_sweep(ledger)
+        if told:
             print(told, flush=True)
-            _write(ledger.folder / "summary.txt", told + "\n")
-        gaps = [*states["failed"], *states["missing"]]
-        if not gaps:
-            return
-        print(
-            f"privbench: {len(gaps)} of {len(keys)} cells have no record; what they need:",
-            file=sys.stderr,
-        )
+        if gaps:
+            count = f"{len(gaps)} of {len(entries)} cells have no record"
+            print(
+                f"privbench: {count}{' of this launch' if self.cfg.force else ''}; what they need:",
+                file=sys.stderr,
+            )
         for entry in gaps:
-            why = entry.facts.get("cause", "not finished")
+            why = entry.facts.get("cause") or ("still running" if entry.runs else "not finished")
             print(f"  {entry.name or 'the cell'}: {why}", file=sys.stderr)
-            print(f"    python -m privbench {shlex.join(entry.overrides)}", file=sys.stderr)
-        print(f"all of them: {command}", file=sys.stderr)
-        if sys.exc_info()[0] is None:
+            print(f"    {ledger.alone(entry)}", file=sys.stderr)
+        if gaps:
+            print(f"all of them: {command}", file=sys.stderr)
+        if told:
+            try:
+                _write(ledger.folder / "summary.txt", told + "\n")
+            except OSError as error:
+                LOG.warning("summary.txt is not written: %s", error)
+        if gaps and sys.exc_info()[0] is None:
             raise Incomplete
+
+
+def _is_machinery(name: str) -> bool:
+    """Whether an option changes how cells are run; a trainer may be swept all the same."""
+    root = name.lstrip("+~").split(".")[0]
+    return (root in MACHINERY and root != "trainer") or root in LAUNCHERS
+
+
+def _flags(typed: Sequence[str], *, remote: bool) -> list[str]:
+    """What of a command a cell of it needs, typed alone: where to look for options, and workers."""
+    found: list[str] = []
+    for at, word in enumerate(typed):
+        if word.startswith(("--config-dir=", "-cd=")):
+            found.append(word)
+        elif word in ("--config-dir", "-cd"):
+            found += typed[at : at + 2]
+        elif remote and word.startswith("workers"):
+            found += ["-m", word]
+    return found
 
 
 def _found(ledger: Ledger, entry: Entry) -> Record | None:
@@ -338,14 +428,16 @@ def _found(ledger: Ledger, entry: Entry) -> Record | None:
         return None
     try:
         return read(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         LOG.warning("%s: the cell is run again", error)
         return None
 
 
 def _write(path: Path, text: str) -> None:
     """A file of the sweep's, whole, whoever else writes it."""
-    from privbench.store import write_atomically
+    from privbench.store import PART, write_atomically
 
     with FileLock(path.parent / f".{path.name}.lock"):
+        for part in path.parent.glob(f".{path.name}.*{PART}"):
+            part.unlink()  # of a killed process
         write_atomically(path, text.encode())

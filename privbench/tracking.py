@@ -19,6 +19,10 @@ AXES = {"victim": "epoch", "attack": "step"}
 class Run(Protocol):
     """One run, written to as it goes."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether everything so far was taken."""
+
     def log(self, stream: str, at: int, **figures: float) -> None:
         """Figures of a stream of ``AXES`` at a place of its axis."""
 
@@ -28,10 +32,6 @@ class Run(Protocol):
 
 class Tracker(Protocol):
     """Makes runs."""
-
-    @property
-    def watching(self) -> bool:
-        """Whether anything is kept of a run."""
 
     def check(self) -> None:
         """Refuse at once what would fail later.
@@ -64,6 +64,11 @@ class Tracker(Protocol):
 class NullRun:
     """Goes nowhere."""
 
+    @property
+    def heard(self) -> bool:
+        """Nothing was."""
+        return False
+
     def log(self, stream: str, at: int, **figures: float) -> None:
         """Nothing."""
 
@@ -74,11 +79,6 @@ class NullRun:
 @dataclass(frozen=True)
 class NullTracker:
     """Tracks nothing."""
-
-    @property
-    def watching(self) -> bool:
-        """Nothing is kept."""
-        return False
 
     def check(self) -> None:
         """There is nothing to refuse."""
@@ -118,11 +118,6 @@ class WandbTracker:
         """Refuse what is out of range."""
         checks.choice("tracker.mode", self.mode, MODES)
         checks.number("tracker.init_timeout", self.init_timeout, 0, above=True)
-
-    @property
-    def watching(self) -> bool:
-        """Unless it is switched off."""
-        return self.mode != "disabled"
 
     def check(self) -> None:
         """Online needs a key: better told now than after a training."""
@@ -221,6 +216,11 @@ class _WandbRun:
         for stream, axis in AXES.items():
             self._do("define_metric", f"{stream}/{axis}", hidden=True)
             self._do("define_metric", f"{stream}/*", step_metric=f"{stream}/{axis}")
+
+    @property
+    def heard(self) -> bool:
+        """Whether no trouble came."""
+        return self._run is not None
 
     def log(self, stream: str, at: int, **figures: float) -> None:
         """Figures against the stream's own axis."""

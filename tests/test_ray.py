@@ -38,5 +38,7 @@ def test_more_gpus_than_the_cluster_has_are_refused_instead_of_waited_for(warm):
     """In one line."""
     done = _sweep(warm, "attack=blind", "defense.rate=0.1,0.6", "workers.gpus_per_job=0.25")
     assert done.returncode == 1
-    assert "workers.gpus_per_job=0.25: the Ray cluster has 0 GPUs" in done.stderr
+    assert (
+        "workers.gpus_per_job=0.25: no node of the Ray cluster has more than 0 GPUs" in done.stderr
+    )
     assert "Traceback" not in done.stderr

@@ -118,6 +118,7 @@ def test_an_array_runs_with_one_cell_failing_and_one_killed(slurm, warm):
     assert killed, err
     assert sweep.returncode == 1, err
     assert "a worker was killed in" in err
+    assert "twice" not in err
     assert "defense.rate=1.5 is out of range" in err
     (folder,) = [path for path in (warm / "sweeps").iterdir() if path.is_dir()]
     states = {state: len(entries) for state, entries in Ledger(folder).states().items()}

@@ -165,6 +165,7 @@ def test_what_is_recorded_is_not_run_again(privbench, warm):
     assert "cached" in out
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     code, out, err = privbench(*CHEAP, "defense.rate=0.1,0.3", at, "force=true")
+    assert code == 0, err
     assert out.count("] done") == 2
     assert all(p.stat().st_mtime_ns != stamp for p, stamp in stamps.items())
 
@@ -198,7 +199,7 @@ def test_a_failing_cell_is_named_with_its_cause_and_its_command(privbench, warm,
     assert out.count("gap, so it may be worse: attack.fail=boom") == 2
     assert _states(warm) == {"done": 2, "running": 0, "failed": 2, "missing": 0}
     (retry,) = re.findall(r"^    python -m privbench (.*boom.*rate=0.1.*)$", err, re.M)
-    code, _, err = privbench("--config-dir", str(warm / "conf"), *shlex.split(retry))
+    code, _, err = privbench(*shlex.split(retry))
     assert code == 1
     assert "boom" in err
 
@@ -315,6 +316,22 @@ def test_a_sweep_file_that_sets_more_than_axes_is_refused(privbench, tmp_path):
     assert "sweeps/odd.yaml sets targets beside hydra.sweeper: put it among its params" in err
 
 
+def test_force_that_fails_is_a_failure_whatever_lies_in_the_store(privbench, warm, monkeypatch):
+    """Its exit code says so, and every cell is named."""
+    _mine(warm, monkeypatch)
+    words = ["--config-dir", str(warm / "conf"), "-m", "attack=mine", "targets=5", "seed=0,1"]
+    assert privbench(*words, f"output_dir={warm}")[0] == 0
+    text = (warm / "my_attack.py").read_text()
+    (warm / "my_attack.py").write_text(
+        text.replace("def fit(self, view):", "def fit(self, view):\n        1 / 0")
+    )
+    monkeypatch.delitem(sys.modules, "my_attack")
+    code, _, err = privbench(*words, f"output_dir={warm}", "force=true")
+    assert code == 1
+    assert "2 of 2 cells have no record of this launch" in err
+    assert err.count("ZeroDivisionError: division by zero") >= 2
+
+
 def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkeypatch):
     """Also of half a line that a killed process left."""
     _mine(warm, monkeypatch)
@@ -330,7 +347,7 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     assert f"{folder.name}: 3 cells: 1 done, 1 failed, 1 missing" in told.stdout
     assert "attack.fail=boom: ArithmeticError: boom" in told.stdout
     assert "complete it: python -m privbench --config-dir" in told.stdout
-    Ledger(folder).note("another", "running")
+    Ledger(folder).note("of an earlier launch", "running")
     assert _status(folder).stdout == told.stdout
     wrong = _status(folder.parent)
     assert wrong.returncode == 1
@@ -537,13 +554,15 @@ def test_ctrl_c_ends_a_sweep_in_seconds_and_it_can_go_on(warm, workers):
     words = ["-m", "attack=rmle", "attack.steps=10,1000000", "targets=5"]
     at = [f"output_dir={warm}", f"workers={workers}"]
     sweep = _launch(*words, *at, start_new_session=True)
-    threading.Timer(120, sweep.kill).start()
+    guard = threading.Timer(120, sweep.kill)
+    guard.start()
     for line in sweep.stdout:
         if "] done" in line:
             break
     time.sleep(2)
     os.killpg(sweep.pid, signal.SIGINT)
     _, err = sweep.communicate(timeout=60)
+    guard.cancel()
     assert sweep.returncode == 130, err
     assert "1 of 2 cells have no record" in err
     assert "attack.steps=1000000" in err

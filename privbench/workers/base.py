@@ -31,7 +31,7 @@ class Workers(Protocol):
         """
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """Run every job and return when none is left; a worker's death ends its jobs only.
+        """Run every job and return when none is left, whoever died.
 
         A job that did not run to its end is told by the ledger, not here.
         """

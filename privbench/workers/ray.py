@@ -38,7 +38,12 @@ class Ray:
     @property
     def remote_gpu(self) -> bool:
         """A cluster's head may have none."""
-        return self.address is not None and bool(self.gpus_per_job)
+        if self.address is None:
+            return False
+        import ray
+
+        self._start()
+        return self._gpus(ray.cluster_resources()) > 0
 
     def check(self) -> None:
         """The library is there, and no job asks for more than the cluster has: it would hang."""
@@ -50,15 +55,15 @@ class Ray:
                 "workers=joblib"
             ) from None
         self._start()
-        held = ray.cluster_resources()
-        for name, wanted in (("CPU", self.cpus_per_job), ("GPU", self._gpus(held))):
-            there = held.get(name, 0)
+        gpus = self._gpus(ray.cluster_resources())
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for name, wanted in (("CPU", self.cpus_per_job), ("GPU", gpus)):
+            there = max(node.get(name, 0) for node in nodes)
             if wanted > there:
-                option = f"workers.{name.lower()}s_per_job"
                 ray.shutdown()
                 raise ValueError(
-                    f"{option}={wanted:g}: the Ray cluster has {there:g} {name}s, a job would wait "
-                    f"for ever: choose at most {there:g}"
+                    f"workers.{name.lower()}s_per_job={wanted:g}: no node of the Ray cluster has "
+                    f"more than {there:g} {name}s, a job would wait for ever"
                 )
 
     def _start(self) -> None:

@@ -1,5 +1,6 @@
 """A SLURM cluster: one job array, through submitit."""
 
+import itertools
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from privbench import checks
+from privbench.errors import Refused
 from privbench.workers.base import Job
 
 LOG = logging.getLogger(__name__)
@@ -28,8 +30,8 @@ class Slurm:
         gpus_per_job: GPUs of a task.
         mem_gb: Its memory; null for the cluster's own choice.
         timeout_min: Minutes that a task may take before it is requeued.
-        requeues: How often a task that ran out of time, or was preempted, is queued again; it goes
-            on with the cells that have no record yet.
+        requeues: How often a task that ran out of time is queued again; it goes on with the cells
+            that have no record yet.
         at_once: Tasks that may run at the same time.
         cells_per_job: Cells of a task, one after the other; null for as many as keep the array
             within ``at_once`` tasks.
@@ -103,13 +105,16 @@ class Slurm:
         executor.update_parameters(**self._parameters())
         size = self.cells_per_job or -(-len(jobs) // self.at_once)
         tasks = [list(jobs[at : at + size]) for at in range(0, len(jobs), size)]
-        array = executor.map_array(_Chunk(), tasks)
+        try:
+            array = executor.map_array(_Chunk(), tasks)
+        except submitit.core.utils.FailedJobError as error:
+            raise Refused(f"SLURM takes no such job: {' '.join(str(error).split())}") from error
         number = array[0].job_id.partition("_")[0]
         LOG.info("SLURM job array %s, %d tasks, logs in %s", number, len(tasks), folder)
         try:
             while _queued(number):
                 time.sleep(2)
-        except BaseException:
+        except KeyboardInterrupt:
             subprocess.run(["scancel", number], check=False, capture_output=True)
             raise
 
@@ -122,6 +127,8 @@ class Slurm:
             "gpus_per_node": self.gpus_per_job or None,
             "mem": None if self.mem_gb is None else f"{self.mem_gb:g}GB",
             "time": self.timeout_min,
+            # submitit's warning before the end: time to queue what is left
+            "signal_delay_s": min(90, self.timeout_min * 15),
             "array_parallelism": self.at_once,
             "setup": list(self.setup) or None,
             "additional_parameters": dict(self.options) or None,
@@ -130,17 +137,20 @@ class Slurm:
 
 
 class _Chunk:
-    """Cells that share a process; begun again after a timeout, it skips those with a record."""
+    """Cells that share a process; begun again after a timeout, it goes on where it was."""
+
+    ended = 0
 
     def __call__(self, jobs: list[Job]) -> None:
         for job in jobs:
             job()
+            self.ended += 1
 
     def checkpoint(self, jobs: list[Job]) -> Any:
         """What submitit queues in its place."""
         import submitit
 
-        return submitit.helpers.DelayedSubmission(self, jobs)
+        return submitit.helpers.DelayedSubmission(_Chunk(), jobs[self.ended :])
 
 
 def _ask(*words: str) -> str:
@@ -150,8 +160,8 @@ def _ask(*words: str) -> str:
 
 
 def _queued(number: str) -> bool:
-    """Whether the queue holds a task of the array; asked again where it does not answer."""
-    for _ in range(10):
+    """Whether the queue holds a task of the array; where it does not answer, it is asked again."""
+    for asked in itertools.count():
         try:
             return bool(_ask("squeue", "--noheader", "--array", f"--jobs={number}").strip())
         except subprocess.CalledProcessError as error:
@@ -159,5 +169,7 @@ def _queued(number: str) -> bool:
                 return False
         except (OSError, subprocess.SubprocessError):
             pass
-        time.sleep(3)
-    raise RuntimeError(f"SLURM does not answer whether job {number} runs: see squeue")
+        if asked == 3:
+            LOG.warning("SLURM does not say whether job %s still runs: asking on", number)
+        time.sleep(5)
+    raise AssertionError
