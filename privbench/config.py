@@ -106,7 +106,8 @@ def build(cfg: DictConfig) -> Cell:
         raise ValueError(" ".join(str(error).split())) from error
     if unknown := set(config) - OPTIONS:
         raise ValueError(f"{', '.join(sorted(unknown))} is no option: see --help")
-    checks.flag("sweep.fail_fast", config["sweep"]["fail_fast"])
+    for name in ("fail_fast", "report"):
+        checks.flag(f"sweep.{name}", config["sweep"][name])
     hydra = HydraConfig.get()
     for name in ("target_indices", "include"):
         if config[name] is not None and not isinstance(config[name], list):

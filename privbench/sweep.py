@@ -303,7 +303,9 @@ class Sweeper(HydrasSweeper):
                 continue
             record = None if self.cfg.force else _found(ledger, entry)
             if record:
-                telling = self._replay(workers, ledger, planned[key], entry, record, telling)
+                telling = self._replay(
+                    workers, ledger, planned[key], entry, record, telling, launch
+                )
                 progress.tell({"key": key, "state": "cached"}, record)
             else:
                 todo.append(planned[key])
@@ -345,6 +347,7 @@ class Sweeper(HydrasSweeper):
         entry: Entry,
         record: Record,
         telling: bool,
+        launch: str,
     ) -> bool:
         """The tracker hears of a cell that is there, where this sweep did not tell it yet.
 
@@ -359,7 +362,7 @@ class Sweeper(HydrasSweeper):
             tracked = replay(record, stage)
             telling = tracked
         if tracked or entry.state not in ("done", "cached"):
-            ledger.note(cell.key, "cached", record=record.key, tracked=tracked)
+            ledger.note(cell.key, "cached", record=record.key, tracked=tracked, launch=launch)
         return telling
 
     def _account(self, ledger: Ledger, command: str, launch: str) -> None:
@@ -397,10 +400,32 @@ class Sweeper(HydrasSweeper):
         if told:
             try:
                 _write(ledger.folder / "summary.txt", told + "\n")
+                if self.cfg.sweep.report:
+                    self._report(ledger, launch)
             except OSError as error:
-                LOG.warning("summary.txt is not written: %s", error)
+                LOG.warning("the summary is not written: %s", error)
         if gaps and sys.exc_info()[0] is None:
             raise Incomplete
+
+    def _report(self, ledger: Ledger, launch: str) -> None:
+        """The page and its figures; the tracker hears of them when this launch made anything."""
+        from hydra.utils import instantiate
+
+        from privbench.report.selection import select
+        from privbench.report.writing import told, write
+
+        with FileLock(ledger.folder / ".report.lock"):
+            selection = select(ledger.folder, {})
+            print(write(selection, ledger.folder / "report"), flush=True)
+            news = [
+                line
+                for line in ledger.lines()[0]
+                if line.get("launch") == launch and line.get("tracked")
+            ]
+            if news:
+                instantiate(self.cfg.tracker).sweep(
+                    ledger.folder.name, told(selection, ledger.folder / "report")
+                )
 
 
 def _is_machinery(name: str) -> bool:

@@ -33,6 +33,9 @@ class Run(Protocol):
 class Tracker(Protocol):
     """Makes runs."""
 
+    def sweep(self, name: str, told: "Told") -> None:
+        """A run for a whole sweep, the same one however often it is told."""
+
     def check(self) -> None:
         """Refuse at once what would fail later.
 
@@ -61,6 +64,23 @@ class Tracker(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a tracker is told of a whole sweep.
+
+    Attributes:
+        cells: A table, its head first.
+        curves: By title: names of lines, and for each its places along x and y.
+        pictures: By name.
+        numbers: To sort sweeps by.
+    """
+
+    cells: Sequence[Sequence[Any]]
+    curves: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float]], Sequence[Sequence[float]]]]
+    pictures: Mapping[str, Path]
+    numbers: Mapping[str, float]
+
+
 class NullRun:
     """Goes nowhere."""
 
@@ -79,6 +99,9 @@ class NullRun:
 @dataclass(frozen=True)
 class NullTracker:
     """Tracks nothing."""
+
+    def sweep(self, name: str, told: Told) -> None:
+        """Nobody hears."""
 
     def check(self) -> None:
         """There is nothing to refuse."""
@@ -129,6 +152,14 @@ class WandbTracker:
                 "choose tracker.mode=offline or tracker=none"
             )
 
+    def sweep(self, name: str, told: Told) -> None:
+        """A run of the sweep's group: the table of cells, the curves, the pictures."""
+        number = f"summary-{name}"[:100]
+        settings = ("summary of " + name, name, ["summary"], dict[str, Any](), number, "summary")
+        run = _WandbRun(lambda: self._start(*settings))
+        run.tell(told)
+        run.close(exit_code=0)
+
     @contextmanager
     def run(
         self,
@@ -155,6 +186,7 @@ class WandbTracker:
         tags: list[str],
         config: dict[str, Any],
         number: str | None,
+        kind: str = "attack",
     ) -> Any:
         import wandb
 
@@ -180,7 +212,7 @@ class WandbTracker:
             dir=self.folder,
             name=name,
             group=group,
-            job_type="attack",
+            job_type=kind,
             id=number or os.environ.get("WANDB_RUN_ID"),  # an agent of W&B's names its run itself
             resume="allow" if number and self.mode == "online" else None,
             tags=tags,
@@ -231,6 +263,24 @@ class _WandbRun:
         """The summary, and each picture as an image."""
         self._do("log", self._try(lambda: _shown(pictures)))
         self._try(lambda: self._run and self._run.summary.update(dict(summary)))
+
+    def tell(self, told: Told) -> None:
+        """A sweep: its table, its curves, its pictures."""
+
+        def shown() -> dict[str, Any]:
+            import wandb
+
+            head, *rows = told.cells
+            figures: dict[str, Any] = {"cells": wandb.Table(columns=list(head), data=rows)}
+            for title, (names, xs, ys) in told.curves.items():
+                figures[title] = wandb.plot.line_series(
+                    xs=[list(x) for x in xs], ys=[list(y) for y in ys], keys=list(names),
+                    title=title, xname=title.rpartition(" against ")[2],
+                )  # fmt: skip
+            return {**figures, **_shown(told.pictures)}
+
+        self._do("log", self._try(shown))
+        self._try(lambda: self._run and self._run.summary.update(dict(told.numbers)))
 
     def close(self, exit_code: int) -> None:
         """End the run."""

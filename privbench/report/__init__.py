@@ -1,0 +1,1 @@
+"""Records to curves, grids, tables and pages; imports no torch."""

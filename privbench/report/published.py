@@ -1,0 +1,105 @@
+"""The paper's numbers, beside the records that have its settings."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from privbench.results import Record
+
+NUMBERS = ("accuracy", "psnr_db", "ssim")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of the paper's.
+
+    Attributes:
+        source: Table or figure.
+        dataset: Its name here.
+        split: The layer.
+        attack: The yaml that is this adversary.
+        steps: Of rMLE; null for any.
+        aux: Which images the adversary has; empty for any.
+        defense: Its name here.
+        site: Where it stands.
+        strength: How strong it is.
+        accuracy: Null where it was not printed.
+        psnr_db: Mean of ten images; null where it cannot be read off a figure.
+        ssim: The same.
+    """
+
+    source: str
+    dataset: str
+    split: str
+    attack: str
+    steps: int | None
+    aux: str
+    defense: str
+    site: str
+    strength: float
+    accuracy: float | None
+    psnr_db: float | None
+    ssim: float | None
+
+
+@cache
+def everything() -> tuple[Published, ...]:
+    """All of them, in the paper's order."""
+    with (Path(__file__).parent / "published.csv").open(newline="") as file:
+        next(file)  # where they are from
+        return tuple(
+            Published(
+                row["source"],
+                row["dataset"],
+                row["split"],
+                row["attack"],
+                int(row["steps"]) if row["steps"] else None,
+                row["aux"],
+                row["defense"],
+                row["site"],
+                float(row["strength"]),
+                *(float(row[name]) if row[name] else None for name in NUMBERS),
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def is_published(record: Record) -> bool:
+    """Whether its attack, and the one within it, have the paper's settings."""
+    inverter = record.config["attack"].get("inverter")
+    if inverter is not None:  # rMLE as published neither clamps nor anneals
+        return bool(inverter.get("schedule") == "constant" and inverter.get("start") == "grey")
+    return record.attack in ("rmle_paper", "inverse_paper")
+
+
+def beside(record: Record, rows: Iterable[Published] | None = None) -> list[Published]:
+    """The published numbers whose setting is this record's, seed and images apart."""
+    if not is_published(record):
+        return []
+    config = record.config
+    return [
+        row
+        for row in (everything() if rows is None else rows)
+        if (row.dataset, row.split, row.attack) == (record.dataset, record.split, record.attack)
+        and row.steps in (None, config["attack"].get("steps"))
+        and row.aux in ("", config["dataset"].get("aux", "disjoint"))
+        and abs(row.strength - record.strength) < 1e-9
+        and (record.strength == 0 or (row.defense, row.site) == (record.defense, record.site))
+    ]
+
+
+def curve(record: Record) -> list[Published]:
+    """The published curve that a record's defense lies on, whatever its strength."""
+    if not is_published(record) or record.strength == 0:
+        return []
+    found = [
+        row
+        for row in everything()
+        if row.accuracy is not None
+        and (row.dataset, row.split, row.attack) == (record.dataset, record.split, record.attack)
+        and (row.defense, row.site) == (record.defense, record.site)
+        and row.steps == record.config["attack"].get("steps")
+    ]
+    return [row for row in found if row.source == found[0].source]  # relu2 is in two figures

@@ -1,0 +1,108 @@
+"""Which records a report is about: a sweep's, or any selection of a store's."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from privbench.ledger import Entry, Ledger
+from privbench.results import Record, read
+
+FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Records, and what is not among them.
+
+    Attributes:
+        name: Shown.
+        store: Where the records lie.
+        records: Whole ones.
+        gaps: Cells of the sweep without a record, with the reason.
+        unreadable: One line for each record that cannot be read.
+        commands: What made them.
+    """
+
+    name: str
+    store: Path
+    records: Sequence[Record]
+    gaps: Mapping[str, list[tuple[Entry, str]]] = field(default_factory=dict)
+    unreadable: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+    @property
+    def missing(self) -> list[tuple[Entry, str]]:
+        """Every gap."""
+        return [gap for gaps in self.gaps.values() for gap in gaps]
+
+    def alone(self, record: Record) -> str:
+        """What to type for one cell."""
+        return f"python -m privbench {shlex.join(record.overrides)}".strip()
+
+
+def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
+    """The records of a sweep's folder, of a store, or of an outputs folder's store.
+
+    Args:
+        folder: ``outputs/sweeps/NAME``, ``outputs/store`` or ``outputs``.
+        filters: Values that are kept, by field.
+
+    Raises:
+        ValueError: where the folder is neither, or nothing is left.
+    """
+    if (folder / "cells.jsonl").is_file():
+        found = _of_sweep(folder)
+    elif (store := folder if (folder / "records").is_dir() else folder / "store").is_dir():
+        found = _of_store(store)
+    else:
+        there = sorted(path.parent.name for path in folder.glob("*/cells.jsonl"))
+        beside = f": choose {', '.join(there)} in it" if there else ""
+        raise ValueError(f"{folder} is neither a sweep nor a store{beside}")
+    wanted = {name: set(values) for name, values in filters.items() if values}
+    kept = [
+        record
+        for record in found.records
+        if all(str(getattr(record, name)) in values for name, values in wanted.items())
+    ]
+    if not kept and not (found.gaps and not wanted):
+        held = {
+            name: sorted({str(getattr(record, name)) for record in found.records})
+            for name in wanted or ("dataset",)
+        }
+        told = "; ".join(f"{name}: {', '.join(values) or 'none'}" for name, values in held.items())
+        raise ValueError(f"{folder} holds no such record; it has {told}")
+    words = [value for values in filters.values() for value in values]
+    name = "-".join([found.name, *words]) if words else found.name
+    return Selection(name, found.store, kept, found.gaps, found.unreadable, found.commands)
+
+
+def _of_sweep(folder: Path) -> Selection:
+    ledger = Ledger(folder)
+    records, unreadable = [], []
+    gaps: dict[str, list[tuple[Entry, str]]] = {}
+    for entry in ledger.entries().values():
+        path = ledger.record(entry) if ledger.done(entry) else None
+        why = str(entry.facts.get("cause") or ("running" if entry.runs else "not finished"))
+        if path:
+            try:
+                records.append(read(path))
+                continue
+            except (OSError, ValueError) as error:
+                why = str(error)
+                unreadable.append(why)
+        gaps.setdefault(entry.group, []).append((entry, why))
+    commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
+    name = folder.resolve().name
+    return Selection(name, ledger.store, records, gaps, unreadable, commands)
+
+
+def _of_store(store: Path) -> Selection:
+    records, unreadable = [], []
+    for path in sorted((store / "records").glob("*/record.json")):
+        try:
+            records.append(read(path))
+        except (OSError, ValueError) as error:
+            unreadable.append(str(error))
+    records.sort(key=lambda record: (record.dataset, record.split, record.attack, record.finished))
+    return Selection("store", store.resolve(), records, {}, unreadable)

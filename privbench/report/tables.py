@@ -1,0 +1,147 @@
+"""Tables of a report, as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from privbench.report.published import beside
+from privbench.report.tradeoffs import (
+    LOSSES,
+    METRICS,
+    NAMES,
+    Choice,
+    Panel,
+    Point,
+    choices,
+    comparisons,
+    pareto,
+    within,
+)
+from privbench.results import Record
+
+Rows = list[list[str]]
+"""The first one is the head."""
+
+
+def as_csv(rows: Rows) -> str:
+    """With commas."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def as_markdown(rows: Rows) -> str:
+    """With bars."""
+    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines.insert(1, ["---"] * len(rows[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float | None, metric: str) -> str:
+    """With the digits of its metric."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if metric == "ssim" else f"{value:.2f}"
+
+
+def span(point: Point, metric: str) -> str:
+    """A score with its interval."""
+    low, high = point.bands[metric]
+    value = number(point.score(metric), metric)
+    return f"{value} [{number(low, metric)}, {number(high, metric)}]"
+
+
+def cells(records: Iterable[Record]) -> Rows:
+    """Every record."""
+    head = ["key", "dataset", "split", "attack", "defense", "site", "strength", "transmissions",
+            "seed", "targets", "accuracy", "ssim", "psnr_db", "identification", "floor_ssim",
+            "floor_psnr_db", "converged", "failed", "finished"]  # fmt: skip
+    rows: Rows = [head]
+    for r in records:
+        best = r.floor["best"]
+        values = [r.key, r.dataset, r.split, r.attack, r.defense, r.site, f"{r.strength:g}",
+                  r.transmissions, r.seed, r.targets, f"{r.accuracy:.4f}", f"{r.ssim:.4f}",
+                  f"{r.psnr_db:.3f}", f"{r.identification:.4f}", f"{best['ssim']:.4f}",
+                  f"{best['psnr_db']:.3f}", "" if r.converged is None else f"{r.converged:.2f}",
+                  r.failed, r.finished]  # fmt: skip
+        rows.append([str(value) for value in values])
+    return rows
+
+
+def attacks(found: Sequence[Panel]) -> Rows:
+    """Every attack on every setting: published beside measured beside the floor."""
+    rows: Rows = [
+        ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
+         "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "beware"]
+    ]  # fmt: skip
+    for panel in found:
+        for adversary in panel.adversaries:
+            anchor = [adversary.undefended] if adversary.undefended else []
+            for point in [*anchor, *adversary.points]:
+                one = point.group.one
+                rival = beside(one)[:1]
+                printed = {m: number(getattr(rival[0], m), m) if rival else "" for m in METRICS}
+                floors = {
+                    m: number(fmean(r.floor["best"][m] for r in point.group.records), m)
+                    for m in METRICS
+                }
+                defense = (
+                    f"{one.defense} {one.strength:g} on {one.site}" if one.strength else "none"
+                )
+                beware = [] if point.group.converged else ["not converged"]
+                beware += [] if point.complete else ["seeds are missing"]
+                failed = sum(record.failed for record in point.group.records)
+                beware += [f"{failed} images not finite"] if failed else []
+                rows.append(
+                    [panel.title, defense, adversary.name, str(len(point.group.records)),
+                     f"{point.accuracy:.4f}", printed["ssim"], span(point, "ssim"), floors["ssim"],
+                     printed["psnr_db"], span(point, "psnr_db"), floors["psnr_db"],
+                     "; ".join(beware)]
+                )  # fmt: skip
+    return rows
+
+
+def _leak(choice: Choice | None) -> str:
+    if choice is None:
+        return "none"
+    doubt = f" ({'; '.join(choice.doubts)})" if choice.doubts else ""
+    return f"{span(choice.worst, choice.metric)}: {choice.name}, by {choice.adversary}{doubt}"
+
+
+def leakages(found: Sequence[Panel]) -> Rows:
+    """The least leakage at a loss of accuracy, for each adversary and for the worst case."""
+    rows: Rows = [
+        ["setting", "adversary", "metric", *(f"at most {loss * 100:.0f} points" for loss in LOSSES)]
+    ]
+    for panel in found:
+        able = [a.name for a in panel.adversaries if a.points and not a.blind]
+        for only in [*([None] if len(able) > 1 else []), *able]:
+            for metric in METRICS:
+                measured = [c for c in choices(panel, metric, only) if c.worst.strength]
+                cells_ = [_leak(within(measured, loss)) for loss in LOSSES]
+                rows.append([panel.title, only or "worst case", NAMES[metric], *cells_])
+    return rows
+
+
+def pareto_sets(found: Sequence[Panel]) -> Rows:
+    """Settings that no other one beats, by the worst case."""
+    rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by"]]
+    for panel in found:
+        for metric in METRICS:
+            for choice in pareto(choices(panel, metric)):
+                rows.append(
+                    [panel.title, NAMES[metric], choice.name, f"{choice.worst.accuracy:.4f}",
+                     span(choice.worst, metric), choice.adversary]
+                )  # fmt: skip
+    return rows
+
+
+def duels(found: Sequence[Panel]) -> Rows:
+    """Two defenses at the same price on the same images: what can be said of them."""
+    rows: Rows = [["setting", "at most", "what can be said (95 % over images, paired)"]]
+    for panel in found:
+        for loss in LOSSES:
+            for comparison in comparisons(panel, "ssim", loss):
+                rows.append([panel.title, f"{loss * 100:.0f} points", comparison.told])
+    return rows

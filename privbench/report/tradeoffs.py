@@ -1,0 +1,411 @@
+"""What curves and comparisons are made of: numbers, no drawing."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from privbench.intervals import Interval, bca
+from privbench.results import Record
+from privbench.summary import Group, group_of, grouped, paired
+
+METRICS = ("ssim", "psnr_db")
+NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
+LOSSES = (0.01, 0.02, 0.05)
+"""Points of accuracy that a user may give away."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One attack on one defended setting, over its seeds.
+
+    Attributes:
+        group: Its records.
+        complete: Whether every seed of the sweep has one.
+    """
+
+    group: Group
+    complete: bool = True
+
+    @property
+    def strength(self) -> float:
+        """Of the defense."""
+        return self.group.one.strength
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Mean over seeds."""
+        return fmean(record.accuracy for record in self.group.records)
+
+    @cached_property
+    def undefended(self) -> float:
+        """Accuracy without the defense, mean over seeds."""
+        return fmean(record.accuracy_undefended for record in self.group.records)
+
+    def score(self, metric: str) -> float:
+        """Mean over seeds and images."""
+        return self.group.score(metric)
+
+    @cached_property
+    def bands(self) -> dict[str, Interval]:
+        """95 % over images by metric; an image's seeds are averaged first."""
+        if len(self.group.records) == 1:
+            return {metric: getattr(self.group.one, f"{metric}_ci95") for metric in METRICS}
+        return {
+            metric: bca([fmean(seeds.values()) for seeds in self.group.images(metric).values()])
+            for metric in METRICS
+        }
+
+    @property
+    def key(self) -> str:
+        """Of one of its records: where a link leads."""
+        return self.group.one.key
+
+
+@dataclass(frozen=True)
+class Line:
+    """A defense at a site, weak to strong, the undefended point first where there is one.
+
+    Attributes:
+        defense: Its name.
+        site: ``features`` or ``input``.
+        points: By strength.
+    """
+
+    defense: str
+    site: str
+    points: Sequence[Point]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.defense} on {self.site}"
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """One attack, against every defense.
+
+    Attributes:
+        name: Of the attack, with what tells it from its namesakes.
+        adaptive: Whether it knows of the defense.
+        lines: By defense and site.
+        undefended: Without any.
+    """
+
+    name: str
+    adaptive: bool
+    lines: Sequence[Line]
+    undefended: Point | None
+
+    @property
+    def blind(self) -> bool:
+        """Whether it looks at no feature: a floor, and no adversary."""
+        return self.name.split()[0] == "blind"
+
+    @property
+    def points(self) -> list[Point]:
+        """Every defended one."""
+        return [point for line in self.lines for point in line.points if point.strength > 0]
+
+    def floor(self, metric: str) -> float:
+        """What a blind guess scores on these images, at most."""
+        records = [r for p in (*self.points, self.undefended) if p for r in p.group.records]
+        return fmean(record.floor["best"][metric] for record in records)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All that was measured of one victim, cut at one place.
+
+    Attributes:
+        key: Of this setting.
+        dataset: Its name.
+        split: The layer.
+        transmissions: K.
+        note: What tells it from its namesakes.
+        adversaries: Those that do not know of the defense first.
+    """
+
+    key: str
+    dataset: str
+    split: str
+    transmissions: int
+    note: str
+    adversaries: Sequence[Adversary]
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        sent = f", sent {self.transmissions} times" if self.transmissions > 1 else ""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.dataset} at {self.split}{sent}{note}"
+
+    def settings(self) -> dict[tuple[str, str, float], list[Point]]:
+        """Every defended setting, with the points of the adversaries that met it."""
+        found: dict[tuple[str, str, float], list[Point]] = defaultdict(list)
+        for adversary in self.adversaries:
+            for line in adversary.lines:
+                for point in line.points:
+                    site = line.site if point.strength else ""
+                    name = line.defense if point.strength else "none"
+                    if point not in found[name, site, point.strength]:
+                        found[name, site, point.strength].append(point)
+        return dict(found)
+
+
+def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[Panel]:
+    """Records by victim and split, in the order they come.
+
+    Args:
+        records: Any.
+        gaps: Groups that lack a seed.
+    """
+    rooms: dict[str, list[Group]] = defaultdict(list)
+    for group in grouped(records):
+        rooms[_room(group.one)].append(group)
+    notes = _telling_apart({key: _facts(groups[0].one) for key, groups in rooms.items()})
+    found = []
+    for key, groups in rooms.items():
+        one = groups[0].one
+        by_attack: dict[str, list[Point]] = defaultdict(list)
+        for group in groups:
+            whole = _group_key(group.one) not in (gaps or {})
+            by_attack[str(sorted(_flat(group.one.config["attack"]).items()))].append(
+                Point(group, whole)
+            )
+        names = attack_names([points[0].group.one for points in by_attack.values()])
+        adversaries = [
+            _adversary(name, points) for name, points in zip(names, by_attack.values(), strict=True)
+        ]
+        adversaries.sort(key=lambda adversary: adversary.adaptive)
+        found.append(Panel(key, one.dataset, one.split, one.transmissions, notes[key], adversaries))
+    return found
+
+
+def _room(record: Record) -> str:
+    """Key of everything but defense, attack and seed."""
+    key = group_of(record.config, record.split, 0, record.transmissions, record.targets)
+    return key.partition("-")[0]
+
+
+def _group_key(record: Record) -> str:
+    numbers = (record.strength, record.transmissions, record.targets)
+    return group_of(record.config, record.split, *numbers)
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    config = record.config
+    chosen = config["target_indices"] or config.get("include") or record.targets
+    victim = {f"victim.{k}": v for k, v in config["victim"].items()}
+    dataset = {f"dataset.{k}": v for k, v in config["dataset"].items()}
+    return {**victim, **dataset, "targets": chosen, "accuracy_draws": config["accuracy_draws"],
+            "_name": f"{record.dataset} {record.split} {record.transmissions}"}  # fmt: skip
+
+
+def _telling_apart(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """For namesakes, the facts that differ."""
+    told = {}
+    for key, mine in facts.items():
+        namesakes = [other for other in facts.values() if other["_name"] == mine["_name"]]
+        differing = [
+            f"{name.partition('.')[2] or name} {value if not isinstance(value, list) else 'chosen'}"
+            for name, value in mine.items()
+            if any(other.get(name) != value for other in namesakes)
+        ]
+        told[key] = ", ".join(differing)
+    return told
+
+
+def _flat(attack: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in attack.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = str(value)
+    return found
+
+
+def attack_names(records: Sequence[Record]) -> list[str]:
+    """A name for each attack: its own, and how it differs from its namesakes."""
+    names = []
+    for record in records:
+        mine = _flat(record.config["attack"])
+        others = [
+            _flat(other.config["attack"]) for other in records if other.attack == record.attack
+        ]
+        differing = [
+            f"{name} {value}"
+            for name, value in mine.items()
+            if any(other.get(name) != value for other in others)
+        ]
+        names.append(" ".join([record.attack, *differing[:3]]))
+    return names
+
+
+def _adversary(name: str, points: Sequence[Point]) -> Adversary:
+    undefended = next((point for point in points if point.strength == 0), None)
+    by_line: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        if point.strength > 0:
+            by_line[point.group.one.defense, point.group.one.site].append(point)
+    anchor = [undefended] if undefended else []
+    lines = [
+        Line(defense, site, [*anchor, *sorted(members, key=lambda point: point.strength)])
+        for (defense, site), members in sorted(by_line.items())
+    ]
+    return Adversary(name, points[0].group.one.adaptive, lines, undefended)
+
+
+# comparisons -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A defended setting, by the adversary that recovers most.
+
+    Attributes:
+        defense: Its name.
+        site: Where it stands.
+        worst: The point of the adversary that recovers most, by the metric.
+        adversary: Its name.
+        metric: Which.
+        doubts: Why it may not be the worst.
+    """
+
+    defense: str
+    site: str
+    worst: Point
+    adversary: str
+    metric: str
+    doubts: Sequence[str] = field(default_factory=list)
+
+    @property
+    def leakage(self) -> float:
+        """What the adversary recovers."""
+        return self.worst.score(self.metric)
+
+    @property
+    def lost(self) -> float:
+        """Accuracy that the defense costs."""
+        return self.worst.undefended - self.worst.accuracy
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        if not self.worst.strength:
+            return "no defense"
+        return f"{self.defense} {self.worst.strength:g} on {self.site}"
+
+
+def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
+    """Every measured setting by its worst case, or by one adversary.
+
+    A setting that not all adversaries met has no worst case that compares with the others'.
+
+    Args:
+        panel: Of one victim and split.
+        metric: Which score.
+        only: Name of an adversary.
+    """
+    able = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
+    names = {id(p): a.name for a in able for line in a.lines for p in line.points}
+    names |= {id(a.undefended): a.name for a in able if a.undefended}
+    room = Panel(panel.key, panel.dataset, panel.split, panel.transmissions, panel.note, able)
+    found = []
+    for (defense, site, _), points in room.settings().items():
+        if len(points) < len(able) or not all(point.complete for point in points):
+            continue
+        worst = max(points, key=lambda point: point.score(metric))
+        doubts = [] if worst.group.converged else ["not converged"]
+        found.append(Choice(defense, site, worst, names[id(worst)], metric, doubts))
+    return found
+
+
+def within(found: Iterable[Choice], loss: float) -> Choice | None:
+    """The setting that leaks least of those that cost at most this much accuracy."""
+    allowed = [choice for choice in found if choice.lost <= loss + 1e-12]
+    return min(allowed, key=lambda choice: choice.leakage, default=None)
+
+
+def pareto(found: Sequence[Choice]) -> list[Choice]:
+    """Settings that no other one beats in accuracy and in leakage, most accurate first."""
+    best = []
+    for choice in found:
+        beaten = any(
+            other.worst.accuracy >= choice.worst.accuracy
+            and other.leakage <= choice.leakage
+            and (other.worst.accuracy, -other.leakage) != (choice.worst.accuracy, -choice.leakage)
+            for other in found
+        )
+        if not beaten:
+            best.append(choice)
+    return sorted(best, key=lambda choice: -choice.worst.accuracy)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two defenses at the same price, on the same images.
+
+    Attributes:
+        one: Leaks less, or so it seems.
+        other: Leaks more.
+        difference: ``one`` less ``other``, 95 % over images; null with too few in common.
+    """
+
+    one: Choice
+    other: Choice
+    difference: Interval | None
+
+    @property
+    def told(self) -> str:
+        """A sentence with an interval."""
+        metric = NAMES[self.one.metric]
+        names = f"{self.one.name} and {self.other.name}"
+        if self.difference is None:
+            return f"{names}: too few images in common to tell"
+        low, high = self.difference
+        span = (
+            f"{metric} {low:+.3f} to {high:+.3f}"
+            if metric == "SSIM"
+            else f"{low:+.2f} to {high:+.2f} dB"
+        )
+        if high < 0:
+            return f"{self.one.name} leaks less than {self.other.name}: {span}"
+        return f"{names} cannot be told apart: {span}"
+
+
+def comparisons(panel: Panel, metric: str, loss: float) -> list[Comparison]:
+    """The best setting of each defense within a loss, pair by pair, best first."""
+    by_line: dict[tuple[str, str], list[Choice]] = defaultdict(list)
+    for choice in choices(panel, metric):
+        if choice.worst.strength:
+            by_line[choice.defense, choice.site].append(choice)
+    best = [found for line in by_line.values() if (found := within(line, loss))]
+    best.sort(key=lambda choice: choice.leakage)
+    return [
+        Comparison(one, other, paired(one.worst.group, other.worst.group, metric))
+        for at, one in enumerate(best)
+        for other in best[at + 1 :]
+    ]
+
+
+def headline(panel: Panel, metric: str = "ssim", loss: float = 0.02) -> str:
+    """What a panel shows, in a sentence."""
+    found = choices(panel, metric)
+    defended = [choice for choice in found if choice.worst.strength]
+    if not defended:
+        return ""
+    best = within(defended, loss)
+    if best is None:
+        return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
+    floor = fmean(r.floor["best"][metric] for r in best.worst.group.records)
+    value = f"{best.leakage:.2f}" if metric == "ssim" else f"{best.leakage:.1f}"
+    blind = f"{floor:.2f}" if metric == "ssim" else f"{floor:.1f}"
+    return (
+        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is {NAMES[metric]} "
+        f"{value} ({best.name}; a blind guess scores {blind})"
+    )

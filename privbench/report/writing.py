@@ -1,0 +1,120 @@
+"""Writes a report: the page, its figures, its tables."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from privbench.report import tables
+from privbench.report.selection import Selection
+from privbench.report.tradeoffs import METRICS, NAMES, Panel, Point, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from privbench.report.figures import Pictures
+    from privbench.tracking import Told
+
+Drawing = tuple[str, str, "Figure"]
+"""Section, stem of its files, figure."""
+
+
+def write(selection: Selection, folder: Path) -> Path:
+    """Everything into a folder, and the page's place.
+
+    Args:
+        selection: Of records.
+        folder: Made where it is not there; what an earlier report left in it is replaced.
+    """
+    from privbench.report import figures as drawing
+    from privbench.report.page import inline, page, picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".pdf", ".csv", ".md", ".html"):
+            old.unlink()
+    found = panels(selection.records, selection.gaps)
+    read = drawing.pictures_in(selection.store)
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for section, stem, figure in drawings(found, read):
+        (folder / f"{stem}.png").write_bytes(png := drawing.encoded(figure, "png"))
+        (folder / f"{stem}.pdf").write_bytes(drawing.encoded(figure, "pdf"))
+        if section == IMAGES:
+            html = picture(png, stem)
+        else:
+            html = inline(drawing.encoded(figure, "svg"), stem)
+        sections.setdefault(section, []).append((stem, html))
+    told = {
+        "The least leakage at a price": tables.leakages(found),
+        "Defenses compared at the same price": tables.duels(found),
+        "Settings that no other one beats (worst case)": tables.pareto_sets(found),
+        "Every attack: published, measured, blind": tables.attacks(found),
+    }
+    stems = ("leakage", "comparisons", "pareto", "attacks")
+    for stem, rows in zip(stems, told.values(), strict=True):
+        _write_table(folder / stem, rows)
+    _write_table(folder / "cells", tables.cells(selection.records))
+    place = folder / "index.html"
+    place.write_text(page(selection, found, sections, told, read, folder))
+    return place
+
+
+IMAGES = "What is recovered"
+
+
+def drawings(found: list[Panel], read: "Pictures") -> Iterator[Drawing]:
+    """Every figure that the records have something for."""
+    from privbench.report import figures as drawing
+    from privbench.report.page import MOST_FIGURES
+
+    def link(point: Point) -> str:
+        return f"#cell-{point.key}"
+
+    for at, panel in enumerate(found):
+        for number, figure in enumerate(drawing.tradeoffs(panel, link)):
+            yield "Usability against privacy", f"tradeoff-{at}-{number}", figure
+    for at, figure in enumerate(islice(drawing.splits(found, link), MOST_FIGURES)):
+        yield "The same defense at several splits", f"splits-{at}", figure
+    for at, figure in enumerate(drawing.partition(found)):
+        yield "Where to cut", f"partition-{at}", figure
+    for at, figure in enumerate(drawing.splits_grid(found, read)):
+        yield IMAGES, f"images-splits-{at}", figure
+    at = 0
+    for panel in found:
+        for adversary in panel.adversaries:
+            for defense in sorted({line.defense for line in adversary.lines}):
+                if at == MOST_FIGURES:
+                    return
+                if grid := drawing.strengths_grid(panel, adversary, defense, read):
+                    yield IMAGES, f"images-{at}", grid
+                    at += 1
+
+
+def told(selection: Selection, folder: Path) -> "Told":
+    """What a tracker is told of a sweep whose report lies in a folder."""
+    from privbench.tracking import Told
+
+    found = panels(selection.records, selection.gaps)
+    curves = {}
+    for panel in found:
+        for adversary in panel.adversaries:
+            for metric in METRICS:
+                lines = adversary.lines
+                curves[f"{panel.title}, {adversary.name}: accuracy against {NAMES[metric]}"] = (
+                    [line.name for line in lines],
+                    [[point.score(metric) for point in line.points] for line in lines],
+                    [[point.accuracy for point in line.points] for line in lines],
+                )
+    pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
+    return Told(
+        tables.cells(selection.records),
+        {k: v for k, v in curves.items() if v[0]},
+        pictures,
+        numbers,
+    )
+
+
+def _write_table(stem: Path, rows: tables.Rows) -> None:
+    stem.with_suffix(".csv").write_text(tables.as_csv(rows))
+    stem.with_suffix(".md").write_text(tables.as_markdown(rows))

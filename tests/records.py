@@ -1,0 +1,107 @@
+"""Records and stores made up for tests of what is read from them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privbench.intervals import bca
+from privbench.keys import key_of
+from privbench.ledger import Ledger, now
+from privbench.results import SCHEMA, Record, images_file
+from privbench.summary import group_of
+
+KNOBS = {"dropout": "rate", "gaussian": "sigma", "laplace": "scale"}
+
+
+def record(
+    defense: str = "dropout",
+    strength: float = 0.3,
+    site: str = "features",
+    *,
+    attack: str = "rmle",
+    ssim: float = 0.5,
+    accuracy: float = 0.98,
+    seed: int = 0,
+    dataset: str = "mnist",
+    split: str = "relu2",
+    targets: int = 6,
+    converged: float | None = 1.0,
+    adaptive: bool = False,
+    steps: int = 500,
+    **others: Any,
+) -> Record:
+    """A whole record; its images' scores lie about ``ssim``."""
+    noise = np.random.default_rng([seed, int(strength * 1000)]).normal(0, 0.02, targets)
+    scores = [float(s) for s in ssim + noise - noise.mean()]
+    psnr = [10 + 20 * s for s in scores]
+    floor = {"psnr_db": 12.0, "ssim": 0.35, "identification": 0.1, "semantic_accuracy": 1.0}
+    config = {
+        "dataset": {"_target_": "d", "name": dataset, "aux": "disjoint"},
+        "victim": {"_target_": "v", "epochs": 8},
+        "defense": {"_target_": defense, "site": site, KNOBS.get(defense, "level"): strength},
+        "attack": {"_target_": attack, "steps": steps},
+        "target_indices": None,
+        "include": None,
+        "accuracy_draws": 3,
+    }
+    fields: dict[str, Any] = {
+        "schema": SCHEMA, "config": config, "overrides": [f"attack={attack}", f"seed={seed}"],
+        "dataset": dataset, "victim": "lenet5", "split": split, "attack": attack,
+        "access": ["EDGE_WEIGHTS"], "adaptive": adaptive, "defense": defense, "site": site,
+        "strength": strength, "transmissions": 1, "seed": seed, "targets": targets,
+        "accuracy_undefended": 0.99, "accuracy": accuracy, "accuracy_ci95": (accuracy - 0.01, 1.0),
+        "psnr_db": float(np.mean(psnr)), "psnr_db_ci95": bca(psnr),
+        "ssim": float(np.mean(scores)), "ssim_ci95": bca(scores), "ssim_gaussian": ssim,
+        "identification": 0.5, "identification_ci95": (0.4, 0.6), "identification_class": 0.6,
+        "chance": {"identification": 0.01, "identification_class": 0.1},
+        "semantic_accuracy": 0.9, "semantic_accuracy_ci95": (0.8, 1.0), "judge_accuracy": 0.99,
+        "above": {}, "floor": {"best": floor, "mean": floor}, "lift": floor,
+        "per_image": {"index": list(range(targets)), "ssim": scores, "psnr_db": psnr,
+                      "identification": [0.5] * targets},
+        "failed": 0, "converged": converged, "notes": {}, "queries": 0,
+        "seconds": {"total": 1.0}, "device": "cpu", "threads": 2,
+        "versions": {"privbench": "0.1.0"}, "finished": "2026-11-23T12:00:00+00:00",
+    }  # fmt: skip
+    fields |= others
+    fields["key"] = fields.get("key") or key_of(
+        {name: fields[name] for name in ("config", "split", "seed", "targets")}
+    )
+    return Record(**fields)
+
+
+def kept(outputs: Path, records: Iterable[Record]) -> Path:
+    """A store that holds them, with pictures."""
+    store = outputs / "store"
+    for one in records:
+        folder = store / "records" / one.key
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "record.json").write_bytes(one.to_json())
+        generator = np.random.default_rng(one.seed)
+        images = generator.integers(256, size=(one.targets, 1, 28, 28), dtype=np.uint8)
+        (folder / "images.safetensors").write_bytes(images_file(images, 255 - images))
+    return store
+
+
+def sweep(outputs: Path, name: str, records: Iterable[Record], failed: Iterable[Record]) -> Path:
+    """A sweep's folder, and the store behind it; some of its cells failed."""
+    records, failed = list(records), list(failed)
+    kept(outputs, records)
+    ledger = Ledger(outputs / "sweeps" / name)
+    cells = [one.key for one in (*records, *failed)]
+    lines: list[dict[str, Any]] = [
+        {"launch": f"python -m privbench sweeps={name}", "id": "a", "at": now(), "flags": [],
+         "cells": cells}
+    ]  # fmt: skip
+    for one in (*records, *failed):
+        group = group_of(one.config, one.split, one.strength, one.transmissions, one.targets)
+        words = [*one.overrides, f"strength={one.strength:g}"]
+        lines.append({"key": one.key, "overrides": words, "name": " ".join(words), "group": group})
+    lines += [
+        {"key": one.key, "state": "failed", "at": now(), "cause": "<script>boom</script>"}
+        for one in failed
+    ]
+    ledger.append(json.loads(json.dumps(lines)))
+    return ledger.folder

@@ -1,0 +1,475 @@
+"""A report: its numbers, its figures by their data, its page in a real browser."""
+
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from privbench.report import figures, tables
+from privbench.report.published import beside, curve, everything
+from privbench.report.selection import select
+from privbench.report.tradeoffs import (
+    LOSSES,
+    attack_names,
+    choices,
+    comparisons,
+    headline,
+    panels,
+    pareto,
+    within,
+)
+from privbench.report.writing import told, write
+from tests.records import kept, record, sweep
+
+CURVE = [(0.0, 0.8, 0.99), (0.2, 0.6, 0.985), (0.4, 0.4, 0.975), (0.8, 0.2, 0.9)]
+
+
+def _curve(defense="dropout", site="features", shift=0.0, **others):
+    return [
+        record(
+            defense, strength, site, ssim=ssim + shift * (strength > 0), accuracy=accuracy, **others
+        )
+        for strength, ssim, accuracy in CURVE
+    ]
+
+
+def test_a_curve_runs_from_no_defense_to_the_strongest_through_its_means():
+    """Lines, labels and axes of the figure are the records' numbers."""
+    (panel,) = panels([*_curve(), *_curve("gaussian", "input", 0.05)])
+    (figure,) = figures.tradeoffs(panel)
+    first, second = figure.axes
+    assert first.get_xlabel().startswith("SSIM")
+    assert second.get_xlabel().startswith("PSNR")
+    assert first.get_ylabel() == "accuracy"
+    drawn = {line.get_label(): line for line in first.lines}
+    dropout, gaussian = drawn["dropout on features"], drawn["gaussian on input"]
+    assert np.allclose(dropout.get_xdata(), [0.8, 0.6, 0.4, 0.2])
+    assert np.allclose(dropout.get_ydata(), [0.99, 0.985, 0.975, 0.9])
+    assert (dropout.get_linestyle(), gaussian.get_linestyle()) == ("--", "-")
+    assert to_hex(dropout.get_color()).upper() == figures.COLOURS["dropout"]
+    texts = {text.get_text() for text in first.texts}
+    assert {"0.2", "0.4", "0.8"} <= texts
+    (floor,) = [line for line in first.lines if list(line.get_xdata()) == [0.35, 0.35]]
+    assert floor
+    low, high = first.get_ylim()
+    assert low < 0.9
+    assert high > 0.99
+    assert "least leakage" in figure.get_suptitle()
+
+
+def test_naive_and_adaptive_adversaries_stand_side_by_side():
+    """On the same axes, the naive one first."""
+    (panel,) = panels([*_curve(attack="rmle_adaptive", adaptive=True), *_curve()])
+    (figure,) = figures.tradeoffs(panel)
+    titles = [ax.get_title().replace("\n", " ") for ax in figure.axes[:2]]
+    assert titles == ["rmle", "rmle_adaptive (knows of the defense)"]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
+def test_each_seed_is_a_thin_line_while_there_are_fewer_than_five():
+    """And the band is over images, whose seeds are averaged first."""
+    three = [one for seed in range(3) for one in _curve(seed=seed)]
+    (panel,) = panels(three)
+    (figure,) = figures.tradeoffs(panel)
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
+    assert len(thin) == 3
+    point = panel.adversaries[0].lines[0].points[1]
+    assert len(point.group.records) == 3
+    low, high = point.bands["ssim"]
+    assert low < 0.6 < high
+    five = [one for seed in range(5) for one in _curve(seed=seed)]
+    (figure,) = figures.tradeoffs(panels(five)[0])
+    assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
+
+
+def test_the_published_curve_lies_over_records_of_its_settings_alone():
+    """Figure 9's dropout, and nothing beside another attack, step count or data set."""
+    matching = record("dropout", 0.4, attack="rmle_paper", steps=500)
+    assert [row.ssim for row in curve(matching)] == [
+        row.ssim for row in everything()
+        if (row.source, row.defense, row.site) == ("fig9", "dropout", "features")
+    ]  # fmt: skip
+    assert beside(matching)[0].ssim == pytest.approx(0.348, abs=0.05)
+    for other in (
+        record("dropout", 0.4),
+        record("dropout", 0.4, attack="rmle_paper", steps=400),
+        record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
+    ):
+        assert curve(other) == beside(other) == []
+    (figure,) = figures.tradeoffs(panels([matching])[0])
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "published"]
+    assert len(line.get_xdata()) == 10
+
+
+def test_table_3_stands_beside_its_white_box_record():
+    """15.10 dB / .600 at relu2, 5,000 steps."""
+    ours = record("none", 0.0, attack="rmle_paper", steps=5000)
+    (row,) = beside(ours)
+    assert (row.psnr_db, row.ssim) == (15.1, 0.5998)
+    head, line = tables.attacks(panels([ours]))
+    told_ = dict(zip(head, line, strict=True))
+    assert told_["published SSIM"] == "0.600"
+    assert told_["blind SSIM"] == "0.350"
+
+
+def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
+    """By the adversary that recovers most; none where nothing is within it."""
+    naive, adaptive = _curve(), _curve(attack="rmle_adaptive", adaptive=True, shift=0.15)
+    (panel,) = panels([*naive, *adaptive])
+    found = choices(panel, "ssim")
+    best = within([c for c in found if c.worst.strength], 0.02)
+    assert (best.adversary, best.worst.strength) == ("rmle_adaptive", 0.4)
+    assert best.leakage == pytest.approx(0.55)
+    alone = within(choices(panel, "ssim", "rmle"), 0.02)
+    assert alone.leakage == pytest.approx(0.4)
+    dear = [record("dropout", 0.9, ssim=0.1, accuracy=0.5)]
+    (poor,) = panels(dear)
+    assert within(choices(poor, "ssim"), max(LOSSES)) is None
+    assert "no measured defense keeps the accuracy" in headline(poor)
+    rows = tables.leakages([poor])
+    assert rows[1][3:] == ["none"] * 3
+
+
+def test_a_setting_that_one_adversary_did_not_meet_has_no_worst_case():
+    """It would look better than it is."""
+    (panel,) = panels([*_curve(), *_curve(attack="rmle_adaptive", adaptive=True)[:2]])
+    assert {c.worst.strength for c in choices(panel, "ssim")} == {0.0, 0.2}
+
+
+def test_pareto_sets_hold_what_nothing_beats():
+    """A defense that is worse in both is none of them."""
+    (panel,) = panels([*_curve(), record("gaussian", 1.0, ssim=0.7, accuracy=0.95)])
+    found = pareto(choices(panel, "ssim"))
+    assert [choice.worst.strength for choice in found] == [0.0, 0.2, 0.4, 0.8]
+    assert all(choice.defense != "gaussian" for choice in found)
+
+
+def test_better_is_a_statement_with_an_interval():
+    """Paired over the same images; equal ones cannot be told apart."""
+    apart = panels([*_curve(), *_curve("gaussian", "input", 0.1)])[0]
+    (found,) = comparisons(apart, "ssim", 0.02)
+    assert found.difference[1] < 0
+    assert found.told.startswith("dropout 0.4 on features leaks less than gaussian 0.4 on input")
+    alike = panels([*_curve(), *_curve("gaussian", "input")])[0]
+    assert "cannot be told apart" in comparisons(alike, "ssim", 0.02)[0].told
+    few = panels([*_curve(targets=3), *_curve("gaussian", "input", targets=3)])[0]
+    assert "too few images" in comparisons(few, "ssim", 0.02)[0].told
+
+
+def test_namesakes_are_told_apart_by_what_differs():
+    """Steps of an attack, targets of a setting."""
+    assert attack_names([record(steps=500), record(steps=5000)]) == [
+        "rmle steps 500",
+        "rmle steps 5000",
+    ]
+    found = panels([record(targets=6), record(targets=7)])
+    assert [panel.title for panel in found] == [
+        "mnist at relu2 (targets 6)",
+        "mnist at relu2 (targets 7)",
+    ]
+
+
+def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
+    """Columns are strengths, a strength that was not measured is a gap."""
+    both = [*_curve(), *_curve("dropout", "input")[1:3]]
+    store = kept(tmp_path, both)
+    (panel,) = panels(both)
+    read = figures.pictures_in(store)
+    figure = figures.strengths_grid(panel, panel.adversaries[0], "dropout", read)
+    heads = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert heads == ["original", "0", "0.2", "0.4", "0.8"]
+    captions = [ax.get_xlabel() for ax in figure.axes]
+    one = both[1].per_image
+    assert f"{one['psnr_db'][0]:.1f} dB / {one['ssim'][0]:.2f}" in captions
+    assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
+    shown = figure.axes[0].images[0].get_array()
+    assert np.array_equal(shown, read(both[-1])[0][0, 0])
+
+
+def test_splits_have_bars_with_the_published_ones_beside():
+    """Figure 15: a bar a split, whiskers over images, the floor as steps."""
+    found = panels([
+        record("none", 0.0, attack="rmle_paper", steps=5000, split=split, ssim=ssim)
+        for split, ssim in (("conv1", 0.9), ("relu2", 0.5))
+    ])  # fmt: skip
+    (figure,) = figures.partition(found)
+    heights = [patch.get_height() for patch in figure.axes[0].patches[:4]]
+    assert np.allclose(heights, [0.9, 0.5, 0.9969, 0.5998], atol=1e-3)
+    assert "conv1 gives most away and relu2 least" in figure.get_suptitle().replace("\n", " ")
+
+
+# the page ----------------------------------------------------------------------------------------
+
+
+def _written(tmp_path: Path, records, failed=()) -> str:
+    folder = sweep(tmp_path, "figure", records, failed)
+    page = write(select(folder, {}), folder / "report")
+    return page.read_text()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record()],
+        [*_curve()[1:]],
+        [record(), record(steps=5000)],
+        [record(), record(dataset="digits"), record(split="pool2")],
+        [record(converged=0.2), record(strength=0.5, failed=3)],
+        [],
+    ],
+    ids=["one cell", "no anchor", "duplicate strengths", "mixed data", "doubtful", "all failed"],
+)
+def test_edge_cases_have_a_page(tmp_path, records):
+    """And their gaps are on it, escaped."""
+    text = _written(tmp_path, records, [record(strength=0.9)])
+    assert "1 cells have no record" in text
+    assert "<script>boom" not in text
+    assert "boom" in text
+    names = {path.name for path in (tmp_path / "sweeps" / "figure" / "report").iterdir()}
+    assert {"index.html", "cells.csv", "cells.md", "leakage.csv", "attacks.md"} <= names
+    for stem in {name.rpartition(".")[0] for name in names if name.endswith(".png")}:
+        assert f"{stem}.pdf" in names
+
+
+def test_names_with_markup_are_escaped(tmp_path):
+    """Whoever named them."""
+    evil = "<script>alert(1)</script>"
+    text = _written(tmp_path, [record(attack=evil, overrides=[f"attack={evil}"])])
+    assert evil not in text
+
+
+def test_a_gap_is_no_mean_over_survivors(tmp_path):
+    """Two of three seeds: the point is no part of curve, worst case or comparison."""
+    three = [one for seed in range(3) for one in _curve(seed=seed)]
+    lost = next(one for one in three if one.seed == 2 and one.strength == 0.4)
+    folder = sweep(tmp_path, "figure", [one for one in three if one is not lost], [lost])
+    selection = select(folder, {})
+    (panel,) = panels(selection.records, selection.gaps)
+    assert {c.worst.strength for c in choices(panel, "ssim")} == {0.0, 0.2, 0.8}
+    (figure,) = figures.tradeoffs(panel)
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
+    assert len(line.get_xdata()) == 3
+    assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
+
+
+def _report(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "privbench.report", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_selection_of_a_store_is_reported_and_unreadable_records_are_named(tmp_path):
+    """Those of an older schema too; the page says so."""
+    store = kept(tmp_path, [*_curve(), record(dataset="digits")])
+    folder = store / "records" / "broken"
+    folder.mkdir()
+    (folder / "record.json").write_text("{")
+    old = store / "records" / "old"
+    old.mkdir()
+    (old / "record.json").write_text('{"schema": 1}')
+    done = _report(str(store), "--dataset", "mnist")
+    assert done.returncode == 0, done.stderr
+    assert "broken/record.json is no record" in done.stderr
+    assert "its schema is 1" in done.stderr
+    page = Path(done.stdout.split(" (")[0])
+    assert page == tmp_path / "reports" / "store-mnist" / "index.html"
+    text = page.read_text()
+    assert "4 cells" in text
+    assert "skipped, because they cannot be read" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["{}/nothing"], "nothing is neither a sweep nor a store"),
+        (["{}/store", "--dataset", "cifar10"], "holds no such record; it has dataset: mnist"),
+        (["{}/empty"], "holds no such record"),
+    ],
+)
+def test_nothing_to_report_is_one_line(tmp_path, words, line):
+    """With what there is."""
+    kept(tmp_path, _curve())
+    (tmp_path / "empty" / "records").mkdir(parents=True)
+    done = _report(*(word.format(tmp_path) for word in words))
+    assert done.returncode == 1
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_report_imports_no_torch():
+    """Nor does reading its numbers import matplotlib."""
+    code = (
+        "import sys, privbench.report.writing, privbench.report.__main__\n"
+        "print([m for m in ('torch', 'matplotlib', 'wandb', 'hydra') if m in sys.modules])\n"
+        "import privbench.report.figures, privbench.report.page\n"
+        "print([m for m in ('torch', 'hydra', 'wandb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_a_thousand_cells_are_one_page(tmp_path):
+    """Of bounded size, with every cell in its table."""
+    many = [
+        record(defense, strength / 100, site, seed=seed, attack=attack, split=split)
+        for defense in ("dropout", "gaussian")
+        for strength in range(1, 26)
+        for site in ("features", "input")
+        for seed in range(2)
+        for attack in ("rmle", "inverse")
+        for split in ("relu2", "pool2", "fc1")
+    ][:1000]
+    folder = sweep(tmp_path, "big", many, [])
+    selection = select(folder, {})
+    found = panels(selection.records)
+    assert sum(len(p.group.records) for a in found for v in a.adversaries for p in v.points) == 1000
+    from privbench.report.page import page
+
+    read = figures.pictures_in(selection.store)
+    text = page(selection, found, {}, {}, read, folder)
+    assert text.count("<tr id=") == 1000
+    assert len(text) < 12_000_000
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        made = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="wants Debian's chromium: apt-get install chromium")
+@pytest.mark.parametrize("width", [1200, 400])
+def test_the_page_sorts_filters_and_leads_from_a_point_to_its_images(browser, tmp_path, width):
+    """Without a console error, a request to the network, or sideways scrolling of the page."""
+    folder = sweep(
+        tmp_path,
+        "figure",
+        [*_curve(), *_curve("gaussian", "input", 0.05)[1:]],
+        [record(strength=0.9)],
+    )
+    page = write(select(folder, {}), folder / "report")
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    errors, asked = [], []
+    tab.on("console", lambda message: errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    rows = "#cells tbody tr[data-key]:visible"
+    assert tab.locator(rows).count() == 8
+    tab.fill("#search", "gaussian 0.4")
+    assert tab.locator(rows).count() == 1
+    assert tab.inner_text("#count") == "1 of 8"
+    tab.fill("#search", "")
+    for direction in (1, -1):
+        tab.click("#cells th:nth-child(9) button")
+        shown = tab.eval_on_selector_all(
+            rows.replace(":visible", ""), "r => r.map(x => x.cells[8].textContent)"
+        )
+        numbers = [float(text) for text in shown if text]
+        assert numbers == sorted(numbers, reverse=direction < 0)
+    point = tab.locator("#curves svg a").first
+    target = point.get_attribute("xlink:href") or point.get_attribute("href")
+    assert target.startswith("#cell-")
+    point.click(force=True)
+    tab.wait_for_selector("tr.detail img")
+    assert tab.url.endswith(target)
+    assert tab.locator("tr.detail img").count() == 2
+    natural = "i => i.every(x => x.complete && x.naturalWidth > 0)"
+    assert tab.eval_on_selector_all("tr.detail img", natural)
+    assert "python -m privbench attack=rmle" in tab.inner_text("tr.detail pre")
+    link = tab.get_attribute("tr.detail a", "href")
+    assert (page.parent / link / "record.json").is_file()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.fill("#search", "no record")
+    tab.click(rows)
+    assert "<script>boom</script>" in tab.inner_text("tr.detail")
+    assert errors == []
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    tab.close()
+
+
+# Weights & Biases --------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
+    """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
+    from tests.test_tracking import read_wandb
+
+    words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
+    code, out, err = privbench(*words, f"output_dir={warm}", "tracker=wandb", "sweep.report=true")
+    assert code == 0, err
+    (page,) = (warm / "sweeps").glob("*/report/index.html")
+    assert str(page) in out
+    found = []
+    for path in (warm / "wandb").glob("offline-run-*/*.wandb"):
+        records = read_wandb(path)
+        run = next(r.run for r in records if r.HasField("run"))
+        if run.job_type == "summary":
+            found.append((run, records))
+    ((run, records),) = found
+    assert run.run_group == page.parent.parent.name
+    keys = {
+        i.key or i.nested_key[0] for r in records if r.HasField("history") for i in r.history.item
+    }
+    assert "cells" in keys
+    assert any("accuracy against SSIM" in key for key in keys)
+    assert any(key.startswith("tradeoff") for key in keys)
+
+
+def test_what_a_tracker_is_told_are_the_curves(tmp_path):
+    """Lines by name, places along x and y."""
+    folder = sweep(tmp_path, "figure", _curve(), [])
+    heard = told(select(folder, {}), folder / "report")
+    names, xs, ys = heard.curves["mnist at relu2, rmle: accuracy against SSIM"]
+    assert names == ["dropout on features"]
+    assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
+    assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
+    assert len(heard.cells) == 5
+
+
+def test_the_workspace_has_the_curves_the_images_and_a_comparer():
+    """Built offline."""
+    with warnings.catch_warnings():  # its own code's age is not ours
+        warnings.simplefilter("ignore")
+        pytest.importorskip("wandb_workspaces.workspaces")
+        from privbench.dashboard import workspace
+
+        made = workspace("me", "privbench")
+    kinds = {panel.__class__.__name__ for section in made.sections for panel in section.panels}
+    assert {"ScatterPlot", "ParallelCoordinatesPlot", "MediaBrowser", "RunComparer"} <= kinds
+    scatters = [p for s in made.sections for p in s.panels if type(p).__name__ == "ScatterPlot"]
+    assert {plot.x.name for plot in scatters} >= {"ssim", "psnr_db"}
+    assert {plot.y.name for plot in scatters} == {"accuracy"}
+
+
+def test_the_workspace_is_saved_to_a_server(tmp_path):
+    """The command prints its address; without a server it is one line."""
+    pytest.importorskip("wandb_workspaces")
+    import os
+
+    from tests.wandb_server import KEY, Server
+
+    server = Server()
+    env = {**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.url, "HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "privbench.dashboard", "--entity", "me"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
+    server.stop()
+    assert done.returncode == 0, done.stderr
+    assert "nw=" in done.stdout
+    assert any(name == "UpsertView2" for name, _ in server.asked)
+    gone = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert gone.returncode == 1
+    assert gone.stderr.splitlines()[-1].startswith("privbench: no dashboard:")
