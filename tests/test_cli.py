@@ -47,7 +47,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     assert copy.read_bytes() == path.read_bytes()
     assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
 
-    second = _typed(f"output_dir={tmp_path}", "tracker=none")
+    second = _typed(f"output_dir={tmp_path}", "tracker=none", "force=true")
     assert second.returncode == 0, second.stderr
     assert "training" not in second.stderr
     assert _records(tmp_path) == [path], "the tracker is no part of the key"

@@ -15,6 +15,9 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="outputs/sweeps/NAME, outputs/store or outputs")
     parser.add_argument("--to", type=Path, help="where to write; the default is beside the records")
+    parser.add_argument(
+        "--paper", type=Path, help="write the paper beside the records into this file instead"
+    )
     for name in FILTERS:
         told = f"keep these alone, e.g. --{name} VALUE,VALUE"
         parser.add_argument(f"--{name}", default="", help=told)
@@ -22,6 +25,13 @@ def main() -> None:
     filters = {name: [v for v in getattr(asked, name).split(",") if v] for name in FILTERS}
     try:
         selection = select(asked.folder, filters)
+        if asked.paper:
+            from privbench.report.paper import document
+
+            how = f"python -m privbench.report {asked.folder} --paper {asked.paper}"
+            asked.paper.write_text(document(selection.records, how))
+            print(asked.paper)
+            return
         place = asked.to or _place(asked.folder, selection.name)
         from privbench.report.writing import write
 

@@ -111,9 +111,13 @@ class Adversary:
         return [point for line in self.lines for point in line.points if point.strength > 0]
 
     def floor(self, metric: str) -> float:
-        """What a blind guess scores on these images, at most."""
-        records = [r for p in (*self.points, self.undefended) if p for r in p.group.records]
-        return fmean(record.floor["best"][metric] for record in records)
+        """What a blind guess scores on these images, at most.
+
+        Under a strong defense it scores less: the class that the cloud predicts is then a wrong
+        one.
+        """
+        groups = [point.group for point in (*self.points, self.undefended) if point]
+        return max(fmean(r.floor["best"][metric] for r in group.records) for group in groups)
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,8 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
     rooms: dict[str, list[Group]] = defaultdict(list)
     for group in grouped(records):
         rooms[_room(group.one)].append(group)
+    attacks = {_attack(group.one): group.one for groups in rooms.values() for group in groups}
+    names = dict(zip(attacks, attack_names(list(attacks.values())), strict=True))
     notes = _telling_apart({key: _facts(groups[0].one) for key, groups in rooms.items()})
     found = []
     for key, groups in rooms.items():
@@ -173,13 +179,8 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
         by_attack: dict[str, list[Point]] = defaultdict(list)
         for group in groups:
             whole = _group_key(group.one) not in (gaps or {})
-            by_attack[str(sorted(_flat(group.one.config["attack"]).items()))].append(
-                Point(group, whole)
-            )
-        names = attack_names([points[0].group.one for points in by_attack.values()])
-        adversaries = [
-            _adversary(name, points) for name, points in zip(names, by_attack.values(), strict=True)
-        ]
+            by_attack[_attack(group.one)].append(Point(group, whole))
+        adversaries = [_adversary(names[attack], points) for attack, points in by_attack.items()]
         adversaries.sort(key=lambda adversary: adversary.adaptive)
         found.append(Panel(key, one.dataset, one.split, one.transmissions, notes[key], adversaries))
     return found
@@ -189,6 +190,10 @@ def _room(record: Record) -> str:
     """Key of everything but defense, attack and seed."""
     key = group_of(record.config, record.split, 0, record.transmissions, record.targets)
     return key.partition("-")[0]
+
+
+def _attack(record: Record) -> str:
+    return str(sorted(_flat(record.config["attack"]).items()))
 
 
 def _group_key(record: Record) -> str:
