@@ -397,13 +397,12 @@ class Sweeper(HydrasSweeper):
             print(f"    {ledger.alone(entry)}", file=sys.stderr)
         if gaps:
             print(f"all of them: {command}", file=sys.stderr)
-        if told:
-            try:
-                _write(ledger.folder / "summary.txt", told + "\n")
-                if self.cfg.sweep.report:
-                    self._report(ledger, launch)
-            except OSError as error:
-                LOG.warning("the summary is not written: %s", error)
+        try:
+            _write(ledger.folder / "summary.txt", told + "\n")
+            if self.cfg.sweep.report:
+                self._report(ledger, launch)
+        except Exception as error:  # records are whole, and what stopped the sweep is to be told
+            LOG.warning("the sweep's report is not written: %s", cause(error))
         if gaps and sys.exc_info()[0] is None:
             raise Incomplete
 

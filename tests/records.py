@@ -13,6 +13,10 @@ from privbench.ledger import Ledger, now
 from privbench.results import SCHEMA, Record, images_file
 from privbench.summary import group_of
 
+PAPER = {
+    "lr": 5e-3, "eps": 2e-3, "schedule": "constant", "start": "grey", "clamp": False,
+    "objective": "squared",
+}  # fmt: skip
 KNOBS = {"dropout": "rate", "gaussian": "sigma", "laplace": "scale"}
 
 
@@ -42,7 +46,7 @@ def record(
         "dataset": {"_target_": "d", "name": dataset, "aux": "disjoint"},
         "victim": {"_target_": "v", "epochs": 8},
         "defense": {"_target_": defense, "site": site, KNOBS.get(defense, "level"): strength},
-        "attack": {"_target_": attack, "steps": steps},
+        "attack": {"_target_": attack, "steps": steps, **(PAPER if attack == "rmle_paper" else {})},
         "target_indices": None,
         "include": None,
         "accuracy_draws": 3,

@@ -11,6 +11,7 @@ from privbench.report.paper import (
     agreement,
     document,
     gap,
+    judged,
     statements,
     tables,
 )
@@ -92,7 +93,7 @@ def test_deeper_is_worse_is_told_by_a_paired_difference():
 def test_every_statement_has_two_verdicts_and_every_published_number_a_row():
     """Of those that were measured; what was not measured says so."""
     records = _figure9()
-    rows = statements(panels(records))
+    rows = statements(records)
     assert len(rows) == 1 + len(STATEMENTS) == 21
     states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{UNTOLD}**", "of no concern")
     assert all(cell.startswith(states) for row in rows[1:] for cell in row[2:])
@@ -102,6 +103,26 @@ def test_every_statement_has_two_verdicts_and_every_published_number_a_row():
     assert "Written by `COMMAND`" in text
     assert text.count("Not measured: no record of these settings") == 6
     assert "median |difference| to the published SSIM 0.000" in agreement(panels(records), "fig9")
+
+
+def test_a_seed_that_says_the_contrary_makes_a_verdict_that_cannot_be_told():
+    """Each seed trains a victim of its own: a mean over them is no verdict."""
+    text = "SSIM < 0.25 with accuracy above 95 %"
+    (statement,) = [s for s in STATEMENTS if text in s.text]
+    agreeing = [*_figure9(-0.02), *_figure9(-0.03, seed=1)]
+    assert judged(statement, agreeing, adaptive=False)[0] == HOLDS
+    state, told = judged(statement, [*_figure9(-0.1), *_figure9(0.03, seed=1)], adaptive=False)
+    assert state == UNTOLD
+    assert "but not for seed 1" in told
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.text[:40])
+def test_nothing_is_told_of_a_single_record(statement):
+    """No verdict is vacuous, and none crashes."""
+    for one in (record("dropout", 0.1, **PAPER), record("gaussian", 0.1, "input", **PAPER)):
+        for adaptive in (False, True):
+            state, _ = statement.check(Book(panels([one]), adaptive))
+            assert state == UNTOLD
 
 
 def test_the_gap_is_a_paired_difference_on_the_same_images():

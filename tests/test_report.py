@@ -212,6 +212,39 @@ def _written(tmp_path: Path, records, failed=()) -> str:
     return page.read_text()
 
 
+def test_a_report_touches_nothing_but_its_own_files(tmp_path):
+    """What an earlier one wrote and this one does not goes."""
+    store = kept(tmp_path, _curve())
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "README.md").write_text("mine")
+    write(select(store, {}), folder)
+    assert list(folder.glob("tradeoff-*.png"))
+    write(select(kept(tmp_path / "other", [record("none", 0.0)]), {}), folder)
+    assert not list(folder.glob("tradeoff-*.png"))
+    assert (folder / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("harm", ["gone", "broken"])
+def test_pictures_that_cannot_be_read_are_gaps(tmp_path, harm):
+    """The page is written all the same; odd names too."""
+    records = [*_curve(attack="a$x$b")]
+    store = kept(tmp_path, records)
+    path = store / "records" / records[1].key / "images.safetensors"
+    path.unlink() if harm == "gone" else path.write_bytes(b"no tensors")
+    text = write(select(store, {}), tmp_path / "report").read_text()
+    assert "its images cannot be read" in text
+
+
+def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
+    """It met none, and is no rival where there is one."""
+    (panel,) = panels([*_curve(), record("none", 0.0, attack="inverse", ssim=0.9)])
+    found = {choice.worst.strength: choice for choice in choices(panel, "ssim")}
+    assert set(found) == {0.0, 0.2, 0.4, 0.8}
+    assert found[0.0].adversary == "inverse"
+    assert "least leakage" in headline(panel)
+
+
 @pytest.mark.parametrize(
     "records",
     [

@@ -396,6 +396,7 @@ def _launch(*words: str, **settings) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.fault
 def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
     privbench, warm, tmp_path
 ):
@@ -425,6 +426,7 @@ def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
     assert all(numbers == found[0] for numbers in found[1:])
 
 
+@pytest.mark.fault
 def test_gpus_are_dealt_out_to_processes(privbench, warm, monkeypatch):
     """Each process sees one, before CUDA begins; two of them never the same."""
     (warm / "conf" / "attack").mkdir(parents=True)

@@ -1,6 +1,7 @@
 """``python -m privbench.report FOLDER``: pages, figures and tables of a sweep or a store."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,11 @@ def main() -> None:
         description="Draws a sweep, or any selection of a store's records.",
     )
     parser.add_argument("folder", type=Path, help="outputs/sweeps/NAME, outputs/store or outputs")
-    parser.add_argument("--to", type=Path, help="where to write; the default is beside the records")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        help="where to write, --paper its pictures; the default is beside the records",
+    )
     parser.add_argument(
         "--paper", type=Path, help="write the paper beside the records into this file instead"
     )
@@ -26,11 +31,13 @@ def main() -> None:
     try:
         selection = select(asked.folder, filters)
         if asked.paper:
-            from privbench.report.paper import document
+            from privbench.report.paper import document, pictures
 
-            how = f"python -m privbench.report {asked.folder} --paper {asked.paper}"
-            asked.paper.write_text(document(selection.records, how))
+            how = f"python -m privbench.report {shlex.join(sys.argv[1:])}"
+            asked.paper.write_text(document(selection.records, how, selection.gaps))
             print(asked.paper)
+            if asked.to:
+                print(*pictures(selection, asked.to), sep="\n")
             return
         place = asked.to or _place(asked.folder, selection.name)
         from privbench.report.writing import write

@@ -3,19 +3,21 @@
 import io
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from privbench.report.published import beside, curve
-from privbench.report.tradeoffs import METRICS, NAMES, Adversary, Panel, Point, headline
+from privbench.report.tradeoffs import LAYERS, METRICS, NAMES, Adversary, Panel, Point, headline
 from privbench.results import Record
 
 # Okabe and Ito's colours, told apart by everybody
@@ -39,7 +41,8 @@ def colour(name: str, names: Sequence[str]) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """In lines."""
+    """In lines, dollars as dollars."""
+    text = text.replace("$", r"\$")
     return "\n".join(textwrap.wrap(text, width))
 
 
@@ -188,9 +191,10 @@ def splits(found: Sequence[Panel], link: Callable[[Point], str] = lambda p: "") 
     for panel in found:
         for adversary in panel.adversaries:
             for line in adversary.lines:
-                if len(line.points) > 2:
+                points = line.complete.points
+                if len(points) > 2:
                     name = (panel.dataset, panel.note, adversary.name, line.name)
-                    rooms.setdefault(name, []).append((panel.split, line.points))
+                    rooms.setdefault(name, []).append((panel.split, points))
     for (dataset, _, attack, defense), members in rooms.items():
         if len(members) > 1:
             yield _splits(f"{dataset}, {defense}, {attack}", members, link)
@@ -220,9 +224,15 @@ def _splits(
         labelled.append((ax, labels))
     axes[0].set_ylabel("accuracy")
     axes[0].legend(title="split", fontsize=8)
-    means = {split: fmean(p.score("ssim") for p in points) for split, points in members}
-    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-    told = f"{title}: over all strengths, {least} gives least away and {most} most (SSIM)"
+    common = set.intersection(*({p.strength for p in points} for _, points in members))
+    told = title
+    if common:
+        means = {
+            split: fmean(p.score("ssim") for p in points if p.strength in common)
+            for split, points in members
+        }
+        least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+        told += f": over the same strengths, {least} gives least away and {most} most (SSIM)"
     figure.suptitle(wrapped(told, 105), fontsize=11, x=0.01, ha="left")
     _settle(figure, labelled)
     return figure
@@ -233,14 +243,18 @@ def partition(found: Sequence[Panel]) -> list[Figure]:
     rooms: dict[tuple[str, str, str], list[tuple[str, Point]]] = {}
     for panel in found:
         for adversary in panel.adversaries:
-            if adversary.undefended:
+            if adversary.undefended and adversary.undefended.complete:
                 name = (panel.dataset, panel.note, adversary.name)
                 rooms.setdefault(name, []).append((panel.split, adversary.undefended))
     return [
-        _bars(dataset, attack, members)
+        _bars(dataset, attack, sorted(members, key=lambda member: _depth(member[0])))
         for (dataset, _, attack), members in rooms.items()
         if len(members) > 1
     ]
+
+
+def _depth(split: str) -> int:
+    return LAYERS.index(split) if split in LAYERS else len(LAYERS)
 
 
 def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Figure:
@@ -289,8 +303,12 @@ def pictures_in(store: Path) -> Pictures:
     """Reads the images that lie beside records."""
 
     def read(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        tensors = load_file(store / "records" / record.key / "images.safetensors")
-        return tensors["targets"], tensors["reconstructions"]
+        path = store / "records" / record.key / "images.safetensors"
+        try:
+            tensors = load_file(path)
+            return tensors["targets"], tensors["reconstructions"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
 
     return read
 
@@ -312,6 +330,20 @@ def image_grid(
     """
     size = 0.86
     figure = Figure(figsize=(width or size * len(columns) + 1.4, (size + 0.2) * len(rows) + 0.8))
+    _pictures(figure, columns, rows)
+    wide, high = figure.get_size_inches()
+    figure.suptitle(wrapped(title, int(wide * 11)), fontsize=10, y=1 - 0.1 / high)
+    # inches: names to the left, title and heads above, captions below
+    figure.subplots_adjust(
+        left=1.3 / wide, right=1 - 0.05 / wide, top=1 - 0.62 / high, bottom=0.2 / high,
+        wspace=0.04, hspace=0.26,
+    )  # fmt: skip
+    return figure
+
+
+def _pictures(
+    figure: Figure | SubFigure, columns: Sequence[str], rows: Mapping[str, Sequence[Cell]]
+) -> None:
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for y, (name, cells) in enumerate(rows.items()):
         for x, cell in enumerate(cells):
@@ -332,14 +364,6 @@ def image_grid(
             shown = shown[..., 0] if shown.shape[2] == 1 else shown
             ax.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             ax.set_xlabel(caption, fontsize=6, labelpad=2)
-    wide, high = figure.get_size_inches()
-    figure.suptitle(wrapped(title, int(wide * 11)), fontsize=10, y=1 - 0.1 / high)
-    # inches: names to the left, title and heads above, captions below
-    figure.subplots_adjust(
-        left=1.3 / wide, right=1 - 0.05 / wide, top=1 - 0.62 / high, bottom=0.2 / high,
-        wspace=0.04, hspace=0.26,
-    )  # fmt: skip
-    return figure
 
 
 def _caption(record: Record, at: int) -> str:
@@ -357,9 +381,9 @@ def strengths_grid(
     for line in lines:
         by_strength = {point.strength: point for point in line.points}
         one = line.points[-1].group.one
-        originals, _ = read(one)
-        for index in one.per_image["index"][:images]:
-            cells: list[Cell] = [(originals[one.per_image["index"].index(index)], "original")]
+        originals = _originals(one, read, images)
+        for index, original in zip(one.per_image["index"], originals, strict=False):
+            cells: list[Cell] = [original]
             for strength in columns:
                 cells.append(_recovered(by_strength.get(strength), one.seed, index, read))
             rows[f"{line.site}, image {index}"] = cells
@@ -374,8 +398,16 @@ def _recovered(point: Point | None, seed: int, index: int, read: Pictures) -> Ce
     for record in point.group.records if point else ():
         if record.seed == seed and index in record.per_image["index"]:
             at = record.per_image["index"].index(index)
-            return read(record)[1][at], _caption(record, at)
+            with suppress(ValueError):  # its pictures are gone: a gap
+                return read(record)[1][at], _caption(record, at)
     return None
+
+
+def _originals(record: Record, read: Pictures, images: int) -> list[Cell]:
+    try:
+        return [(image, "original") for image in read(record)[0][:images]]
+    except ValueError:
+        return [None] * min(images, record.targets)
 
 
 def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> list[Figure]:
@@ -391,13 +423,69 @@ def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> lis
     for (dataset, _), members in rooms.items():
         one = min(members[0][1].group.records, key=lambda record: record.seed)
         chosen = one.per_image["index"][:images]
-        originals, _ = read(one)
-        rows: dict[str, list[Cell]] = {"original": [(image, "") for image in originals[:images]]}
+        rows: dict[str, list[Cell]] = {"original": _originals(one, read, images)}
         for name, point in members[:16]:
             rows[name] = [_recovered(point, one.seed, index, read) for index in chosen]
         title = f"{dataset}, no defense: what is recovered behind each split"
         figures.append(image_grid(title, [str(index) for index in chosen], rows))
     return figures
+
+
+def knowledge(
+    panel: Panel, pair: tuple[str, str], defense: str, strength: float, read: Pictures
+) -> Figure | None:
+    """What knowing of a defense adds: two adversaries' curves, and what each of them recovers.
+
+    Args:
+        panel: One victim and split.
+        pair: Names of the attacks, the one that does not know first.
+        defense: Its name; on the features.
+        strength: Of the pictures.
+        read: Images of a record.
+    """
+    lines = {
+        adversary.name.split()[0]: line
+        for adversary in panel.adversaries
+        for line in adversary.lines
+        if (line.defense, line.site) == (defense, "features")
+    }
+    if not set(pair) <= set(lines):
+        return None
+    figure = Figure(figsize=(9.8, 4.6), layout="constrained")
+    sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = sides
+    ax = left.subplots()
+    labels: Labels = []
+    met = {}
+    for name, shade, style in zip(pair, ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
+        points = [point for point in lines[name].points if point.strength and point.complete]
+        x, y = [p.score("ssim") for p in points], [p.accuracy for p in points]
+        ends = [p.bands["ssim"] for p in points]
+        ax.plot(x, y, style, marker="o", markersize=4, color=shade, label=name)
+        ax.hlines(y, [low for low, _ in ends], [high for _, high in ends], color=shade, alpha=0.3,
+                  linewidth=5)  # fmt: skip
+        labels += [(a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)]
+        met[name] = next((p for p in points if p.strength == strength), None)
+    floor = max(adversary.floor("ssim") for adversary in panel.adversaries)
+    ax.axvline(floor, color=FLOOR, linestyle=(0, (1, 1.5)), label="blind floor")
+    ax.set_xlabel("SSIM of what is recovered")
+    ax.set_ylabel("accuracy")
+    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.legend(fontsize=8, loc="lower right")
+    one = next(point for point in met.values() if point).group.one
+    chosen = one.per_image["index"][:6]
+    rows: dict[str, Sequence[Cell]] = {"original": _originals(one, read, 6)}
+    for name in pair:
+        rows[name] = [_recovered(met[name], one.seed, index, read) for index in chosen]
+    _pictures(right, [""] * len(chosen), rows)
+    scores = [point.score("ssim") if point else float("nan") for point in met.values()]
+    figure.suptitle(
+        f"{panel.title}, {defense} {strength:g} (accuracy {one.accuracy:.1%}): "
+        f"SSIM {scores[0]:.2f} for who does not know of it, {scores[1]:.2f} for who does",
+        fontsize=11,
+    )
+    _settle(figure, [(ax, labels)])
+    return figure
 
 
 def encoded(figure: Figure, form: str) -> bytes:

@@ -195,10 +195,9 @@ def _cells(selection: Selection, read: Pictures, folder: Path) -> str:
         if sum(map(len, images.values())) < MOST:
             detail |= _strips(record, read, images)
         details[record.key] = detail
-    for entry, why in selection.missing:
+    for entry, why, command in selection.missing:
         blanks = [""] * (len(COLUMNS) - 2)
         rows.append(_row(entry.key, [entry.name or "the cell", *blanks, "no record"], gap=True))
-        command = f"python -m privbench {' '.join(entry.overrides)}"
         details[entry.key] = {"command": command, "why": why}
     head = "".join(f"<th><button type=button>{name}</button></th>" for name in COLUMNS)
     data = json.dumps({"cells": details, "images": images}).replace("<", "\\u003c")

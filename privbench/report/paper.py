@@ -8,12 +8,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 
 from privbench.intervals import Interval, bca
-from privbench.report.published import Published, beside, everything, is_published
+from privbench.report.published import (
+    FIGURE_15,
+    Published,
+    beside,
+    everything,
+    is_published,
+)
+from privbench.report.selection import Selection
 from privbench.report.tables import Rows, as_markdown, number, span
 from privbench.report.tradeoffs import METRICS, Line, Panel, Point, choices, panels
 from privbench.results import Record
@@ -22,7 +30,7 @@ from privbench.summary import paired
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 TEN = {
     "mnist": (3, 2, 1, 18, 4, 8, 11, 0, 61, 7),
-    "fig15": (3, 2, 35, 44, 27, 23, 21, 17, 61, 73),
+    "fig15": tuple(FIGURE_15),
 }
 """The test images behind the published numbers, as far as they are known."""
 COMMANDS = {
@@ -82,7 +90,7 @@ class Book:
                 for point in ([a.undefended] if a.undefended else []) + a.points
                 if _is_rmle_of_figures(point.group.one)
             ]
-        able = [a for a in adversaries if a.adaptive]
+        able = [a for a in adversaries if a.adaptive and a.points]
         if not able:
             return []
         room = Panel(panel.key, panel.dataset, panel.split, panel.transmissions, "", able)
@@ -105,7 +113,7 @@ class Book:
                     one.attack == name
                     and settings["dataset"].get("aux") == aux
                     and steps in (None, settings["attack"].get("steps"))
-                    and settings.get("include") != list(TEN["fig15"])
+                    and settings.get("include") != FIGURE_15
                 ):
                     return point
         return None
@@ -227,8 +235,8 @@ def _still_good(book: Book) -> Verdict:
     for defense, limit in (("gaussian", 0.8), ("laplace", 0.5)):
         line = book.line("relu2", defense, "input")
         inside = [p for p in line.points if 0 < p.strength < limit] if line else []
-        if not inside:
-            return UNTOLD, "not measured"
+        if not inside or inside[-1].strength < limit - 0.11:  # the strongest one decides
+            return UNTOLD, "not measured up to the limit"
         ssim, psnr = (min(point.score(metric) for point in inside) for metric in METRICS)
         told = f"least SSIM {ssim:.3f}, least PSNR {psnr:.2f} dB below {limit:g}"
         parts.append((defense, (HOLDS if ssim > 0.4 and psnr > 8.5 else FAILS, told)))
@@ -244,6 +252,8 @@ def _input_hides_more(book: Book) -> Verdict:
         both = [
             (a, b) for a in one.points if a.strength and (b := _at(other, a.strength)) is not None
         ]
+        if not both:
+            return UNTOLD, "no level was measured on both"
         verdicts = [_less(a, b)[0] for a, b in both]
         held = verdicts.count(HOLDS)
         told = f"SSIM lower on the input at {held} of {len(both)} levels"
@@ -264,6 +274,8 @@ def _alike(book: Book) -> Verdict:
             if (a := _accuracy_at(one, ssim)) is not None
             and (b := _accuracy_at(other, ssim)) is not None
         ]
+        if len(gaps) < 3:
+            return UNTOLD, "the curves meet no SSIM in common"
         told = f"accuracy at equal SSIM differs by {median(gaps):.3f} in the median (alike: 0.1)"
         parts.append((site, (HOLDS if median(gaps) <= 0.1 else FAILS, told)))
     return _all(parts)
@@ -282,13 +294,19 @@ def _hidden_and_accurate(book: Book) -> Verdict:
     line = book.line("relu2", "dropout", "features")
     if not line:
         return UNTOLD, "not measured"
+    hidden = [p for p in line.points if p.accuracy > 0.95 and p.score("ssim") < 0.25]
+    if hidden:
+        return (
+            HOLDS,
+            f"at r = {hidden[0].strength:g}: accuracy {hidden[0].accuracy:.3f}, SSIM {span(hidden[0], 'ssim')}",
+        )
     accuracy = np.array([point.accuracy for point in line.points])
     if not accuracy.min() <= 0.95 <= accuracy.max():
         return UNTOLD, f"accuracy {accuracy.min():.3f} to {accuracy.max():.3f} was measured"
     ssim = np.array([point.score("ssim") for point in line.points])
     order = np.argsort(accuracy)
     there = float(np.interp(0.95, accuracy[order], ssim[order]))
-    told = f"where the curve passes 95 %, SSIM {there:.3f}"
+    told = f"at no measured strength; between two, where the curve passes 95 %, SSIM {there:.3f}"
     return (HOLDS if there < 0.25 else FAILS), told
 
 
@@ -333,7 +351,9 @@ def _of_fig15(book: Book, split: str) -> Point | None:
             if (
                 point
                 and (panel.dataset, panel.split) == ("mnist", split)
-                and point.group.one.config.get("include") == list(TEN["fig15"])
+                and point.group.one.attack == "shadow"
+                and is_published(point.group.one)
+                and point.group.one.config.get("include") == FIGURE_15
             ):
                 return point
     return None
@@ -378,8 +398,8 @@ STATEMENTS = (
         for split in ("conv1", "relu2") for aux in ("disjoint",)
     ), adaptive=False),
     Statement("Query-free is harder than white-box and black-box", lambda book: _all(
-        (f"{split} below {name}", _less(book.attack(split, "shadow"), book.attack(split, name)))
-        for split in ("conv1", "relu2") for name in ("rmle_paper", "inverse_paper")
+        (f"{split} below {name}", _less(book.attack(split, "shadow"), book.attack(split, name, steps=steps)))
+        for split in ("conv1", "relu2") for name, steps in (("rmle_paper", 5000), ("inverse_paper", None))
     ), adaptive=False),
     Statement("Query-free: a deeper split is recovered worse", lambda book: _less(
         book.attack("relu2", "shadow"), book.attack("conv1", "shadow")
@@ -414,7 +434,28 @@ STATEMENTS = (
 )  # fmt: skip
 
 
-def statements(found: Sequence[Panel]) -> Rows:
+def judged(statement: Statement, records: Sequence[Record], *, adaptive: bool) -> Verdict:
+    """A verdict over all seeds, which no seed's own contradicts: each trains a victim of its own."""
+    state, told = statement.check(Book(panels(records), adaptive))
+    seeds = sorted({record.seed for record in records})
+    if len(seeds) < 2 or state == UNTOLD:
+        return state, told
+    alone = {
+        seed: statement.check(Book(panels(r for r in records if r.seed == seed), adaptive))
+        for seed in seeds
+    }
+    contrary = FAILS if state == HOLDS else HOLDS
+    against = [str(seed) for seed, (own, _) in alone.items() if own == contrary]
+    if against:
+        example = alone[int(against[0])][1]
+        return (
+            UNTOLD,
+            f"{state} on the mean ({told}), but not for seed {', '.join(against)} ({example})",
+        )
+    return state, told
+
+
+def statements(records: Sequence[Record]) -> Rows:
     """Every statement with its verdicts, under the paper's adversary and under the adaptive one."""
     rows: Rows = [["", "the paper states", "published adversary", "adaptive adversary"]]
     for at, statement in enumerate(STATEMENTS, 1):
@@ -423,7 +464,7 @@ def statements(found: Sequence[Panel]) -> Rows:
             if adaptive and not statement.adaptive:
                 cells.append("of no concern")
                 continue
-            state, told = statement.check(Book(found, adaptive))
+            state, told = judged(statement, records, adaptive=adaptive)
             cells.append(f"**{state}**: {told}")
         rows.append([str(at), statement.text, *cells])
     return rows
@@ -447,12 +488,10 @@ def tables(found: Sequence[Panel]) -> dict[str, Rows]:
                 *([adversary.undefended] if adversary.undefended else []),
                 *adversary.points,
             ]:
-                for row in beside(point.group.one):
-                    of_15 = point.group.one.config.get("include") == list(TEN["fig15"])
-                    if (row.source == "fig15") == of_15:
-                        points.setdefault(row, point)
-    head = ["setting", "published dB / SSIM", "the same ten images here", "100 images", "blind floor",
-            "accuracy: published, here"]  # fmt: skip
+                for row in beside(point.group.one) if point.complete else ():
+                    points.setdefault(row, point)
+    head = ["setting", "published dB / SSIM", "the same ten images here", "100 images", "seeds",
+            "blind floor", "accuracy: published, here"]  # fmt: skip
     rows: dict[str, Rows] = defaultdict(lambda: [head])
     for row in everything():
         if row not in points:
@@ -472,9 +511,17 @@ def tables(found: Sequence[Panel]) -> dict[str, Rows]:
         rows[row.source].append(
             [f"{row.split}, {row.attack}{aux}{defense}",
              f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
-             few, many, " / ".join(floors), accuracy]
+             few, many, _seeds(point), " / ".join(floors), accuracy]
         )  # fmt: skip
     return dict(rows)
+
+
+def _seeds(point: Point) -> str:
+    return ", ".join(str(record.seed) for record in sorted(point.group.records, key=_seed))
+
+
+def _seed(record: Record) -> int:
+    return record.seed
 
 
 def _short(told: tuple[float, Interval] | None, metric: str) -> str:
@@ -527,14 +574,16 @@ def gap(found: Sequence[Panel], pair: tuple[str, str] = ("rmle", "rmle_adaptive"
     return rows
 
 
-def document(records: Sequence[Record], how: str) -> str:
+def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | None = None) -> str:
     """``sweeps/README.md``: what the paper says and what is measured, side by side.
 
     Args:
         records: Of a store.
         how: The command that wrote it.
+        gaps: Groups that lack a seed.
     """
-    found = panels([record for record in records if not record.config["target_indices"]])
+    records = [record for record in records if not record.config["target_indices"]]
+    found = panels(records, gaps)
     parts = [HEAD.format(how=how)]
     told = tables(found)
     for source, name in NAMES.items():
@@ -542,8 +591,8 @@ def document(records: Sequence[Record], how: str) -> str:
         if source not in told:
             parts.append("\nNot measured: no record of these settings lies in the store.\n")
             continue
-        if source.startswith("fig1") or source == "fig9":
-            parts.append(f"\n{agreement(found, source)}.\n" if source != "fig15" else "")
+        if source != "fig15" and (told_ := agreement(found, source)):
+            parts.append(f"\n{told_}.\n")
         table = as_markdown(told[source])
         long = len(told[source]) > 16
         parts.append(
@@ -551,16 +600,31 @@ def document(records: Sequence[Record], how: str) -> str:
             if long
             else f"\n{table}"
         )
-    gaps = gap(found)
-    if len(gaps) > 1:
+    known = gap(found)
+    if len(known) > 1:
         parts.append(
             "\n## What knowing of the defense adds\n\n`python -m privbench sweeps=adaptive`\n\n"
         )
-        parts.append(as_markdown(gaps))
+        parts.append(as_markdown(known))
     parts.append("\n## What the paper states\n\n")
-    parts.append(as_markdown(statements(found)))
+    parts.append(as_markdown(statements(records)))
     parts.append(_cost(records))
     return "".join(parts)
+
+
+def pictures(selection: Selection, folder: Path) -> list[Path]:
+    """The README's picture of what knowing of dropout adds, where it was measured."""
+    from privbench.report.figures import encoded, knowledge, pictures_in
+
+    read = pictures_in(selection.store)
+    for panel in panels(selection.records):
+        if (panel.dataset, panel.split) == ("mnist", "relu2") and panel.transmissions == 1:
+            figure = knowledge(panel, ("rmle", "rmle_adaptive"), "dropout", 0.6, read)
+            if figure:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "dropout.png").write_bytes(encoded(figure, "png"))
+                return [folder / "dropout.png"]
+    return []
 
 
 def _cost(records: Sequence[Record]) -> str:

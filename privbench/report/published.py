@@ -66,12 +66,24 @@ def everything() -> tuple[Published, ...]:
         )
 
 
+FIGURE_15 = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
+"""Figures 14 and 15 have ten test images of their own."""
+RMLE = {"schedule": "constant", "start": "grey", "clamp": False, "objective": "squared"}
+RATES = {"mnist": (5e-3, 2e-3), "cifar10": (2.3e-3, 4.4e-3)}
+"""The published learning rate and epsilon, in the units of images in [0, 1]."""
+
+
 def is_published(record: Record) -> bool:
-    """Whether its attack, and the one within it, have the paper's settings."""
-    inverter = record.config["attack"].get("inverter")
-    if inverter is not None:  # rMLE as published neither clamps nor anneals
-        return bool(inverter.get("schedule") == "constant" and inverter.get("start") == "grey")
-    return record.attack in ("rmle_paper", "inverse_paper")
+    """Whether its attack, the one within it, and its single transmission are the paper's."""
+    if record.transmissions != 1:
+        return False
+    rmle = record.config["attack"].get("inverter", record.config["attack"])
+    if record.attack == "inverse_paper":
+        return True
+    if record.attack != "rmle_paper" and "inverter" not in record.config["attack"]:
+        return False
+    rates = (rmle.get("lr"), rmle.get("eps"))
+    return all(rmle.get(k) == v for k, v in RMLE.items()) and rates == RATES.get(record.dataset)
 
 
 def beside(record: Record, rows: Iterable[Published] | None = None) -> list[Published]:
@@ -84,6 +96,7 @@ def beside(record: Record, rows: Iterable[Published] | None = None) -> list[Publ
         for row in (everything() if rows is None else rows)
         if (row.dataset, row.split, row.attack) == (record.dataset, record.split, record.attack)
         and row.steps in (None, config["attack"].get("steps"))
+        and (row.source == "fig15") == (config.get("include") == FIGURE_15)
         and row.aux in ("", config["dataset"].get("aux", "disjoint"))
         and abs(row.strength - record.strength) < 1e-9
         and (record.strength == 0 or (row.defense, row.site) == (record.defense, record.site))

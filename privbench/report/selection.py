@@ -19,7 +19,7 @@ class Selection:
         name: Shown.
         store: Where the records lie.
         records: Whole ones.
-        gaps: Cells of the sweep without a record, with the reason.
+        gaps: Cells of the sweep without a record, with the reason and the command, by group.
         unreadable: One line for each record that cannot be read.
         commands: What made them.
     """
@@ -27,12 +27,12 @@ class Selection:
     name: str
     store: Path
     records: Sequence[Record]
-    gaps: Mapping[str, list[tuple[Entry, str]]] = field(default_factory=dict)
+    gaps: Mapping[str, list[tuple[Entry, str, str]]] = field(default_factory=dict)
     unreadable: Sequence[str] = ()
     commands: Sequence[str] = ()
 
     @property
-    def missing(self) -> list[tuple[Entry, str]]:
+    def missing(self) -> list[tuple[Entry, str, str]]:
         """Every gap."""
         return [gap for gaps in self.gaps.values() for gap in gaps]
 
@@ -80,7 +80,7 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
 def _of_sweep(folder: Path) -> Selection:
     ledger = Ledger(folder)
     records, unreadable = [], []
-    gaps: dict[str, list[tuple[Entry, str]]] = {}
+    gaps: dict[str, list[tuple[Entry, str, str]]] = {}
     for entry in ledger.entries().values():
         path = ledger.record(entry) if ledger.done(entry) else None
         why = str(entry.facts.get("cause") or ("running" if entry.runs else "not finished"))
@@ -91,7 +91,7 @@ def _of_sweep(folder: Path) -> Selection:
             except (OSError, ValueError) as error:
                 why = str(error)
                 unreadable.append(why)
-        gaps.setdefault(entry.group, []).append((entry, why))
+        gaps.setdefault(entry.group, []).append((entry, why, ledger.alone(entry)))
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
     return Selection(name, ledger.store, records, gaps, unreadable, commands)

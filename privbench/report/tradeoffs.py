@@ -2,17 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 from privbench.intervals import Interval, bca
+from privbench.keys import key_of
 from privbench.results import Record
 from privbench.summary import Group, group_of, grouped, paired
 
 METRICS = ("ssim", "psnr_db")
 NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
+LAYERS = (
+    "input", "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
+    "conv11", "relu11", "conv12", "relu12", "conv21", "relu21", "conv22", "relu22", "conv31",
+    "relu31", "conv32", "relu32", "pool3", "fc1", "fc1act", "fc2", "fc2act",
+)  # fmt: skip
+"""Of the victims here, from shallow to deep as far as one victim goes."""
 LOSSES = (0.01, 0.02, 0.05)
 """Points of accuracy that a user may give away."""
 
@@ -83,6 +90,11 @@ class Line:
         """In words."""
         return f"{self.defense} on {self.site}"
 
+    @property
+    def complete(self) -> "Line":
+        """The line without the points that lack a seed."""
+        return replace(self, points=[point for point in self.points if point.complete])
+
 
 @dataclass(frozen=True)
 class Adversary:
@@ -151,12 +163,12 @@ class Panel:
         """Every defended setting, with the points of the adversaries that met it."""
         found: dict[tuple[str, str, float], list[Point]] = defaultdict(list)
         for adversary in self.adversaries:
+            if adversary.undefended:
+                found["none", "", 0.0].append(adversary.undefended)
             for line in adversary.lines:
                 for point in line.points:
-                    site = line.site if point.strength else ""
-                    name = line.defense if point.strength else "none"
-                    if point not in found[name, site, point.strength]:
-                        found[name, site, point.strength].append(point)
+                    if point.strength:
+                        found[line.defense, line.site, point.strength].append(point)
         return dict(found)
 
 
@@ -203,11 +215,17 @@ def _group_key(record: Record) -> str:
 
 def _facts(record: Record) -> dict[str, Any]:
     config = record.config
-    chosen = config["target_indices"] or config.get("include") or record.targets
+    chosen = config["target_indices"] or config.get("include")
+    among = f" with {','.join(map(str, chosen))}" if chosen else ""
     victim = {f"victim.{k}": v for k, v in config["victim"].items()}
     dataset = {f"dataset.{k}": v for k, v in config["dataset"].items()}
-    return {**victim, **dataset, "targets": chosen, "accuracy_draws": config["accuracy_draws"],
-            "_name": f"{record.dataset} {record.split} {record.transmissions}"}  # fmt: skip
+    return {
+        **victim,
+        **dataset,
+        "targets": f"{record.targets}{among}",
+        "accuracy_draws": config["accuracy_draws"],
+        "_name": f"{record.dataset} {record.split} {record.transmissions}",
+    }
 
 
 def _telling_apart(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -216,7 +234,7 @@ def _telling_apart(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for key, mine in facts.items():
         namesakes = [other for other in facts.values() if other["_name"] == mine["_name"]]
         differing = [
-            f"{name.partition('.')[2] or name} {value if not isinstance(value, list) else 'chosen'}"
+            f"{name.partition('.')[2] or name} {value}"
             for name, value in mine.items()
             if any(other.get(name) != value for other in namesakes)
         ]
@@ -248,7 +266,10 @@ def attack_names(records: Sequence[Record]) -> list[str]:
             if any(other.get(name) != value for other in others)
         ]
         names.append(" ".join([record.attack, *differing[:3]]))
-    return names
+    return [
+        name if names.count(name) == 1 else f"{name} ({key_of(_flat(one.config['attack']))[:4]})"
+        for name, one in zip(names, records, strict=True)
+    ]
 
 
 def _adversary(name: str, points: Sequence[Point]) -> Adversary:
@@ -316,13 +337,19 @@ def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
         metric: Which score.
         only: Name of an adversary.
     """
-    able = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
+    able = [
+        a
+        for a in panel.adversaries
+        if a.name == only or (only is None and not a.blind and (a.points or a.undefended))
+    ]
     names = {id(p): a.name for a in able for line in a.lines for p in line.points}
     names |= {id(a.undefended): a.name for a in able if a.undefended}
-    room = Panel(panel.key, panel.dataset, panel.split, panel.transmissions, panel.note, able)
+    room = replace(panel, adversaries=able)
+    # who met no defense, or nothing but defenses, is no rival where it was not
+    due = {True: sum(bool(a.points) for a in able), False: sum(bool(a.undefended) for a in able)}
     found = []
-    for (defense, site, _), points in room.settings().items():
-        if len(points) < len(able) or not all(point.complete for point in points):
+    for (defense, site, strength), points in room.settings().items():
+        if len(points) < due[strength > 0] or not all(point.complete for point in points):
             continue
         worst = max(points, key=lambda point: point.score(metric))
         doubts = [] if worst.group.converged else ["not converged"]

@@ -1,6 +1,6 @@
 """Writes a report: the page, its figures, its tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,21 +24,19 @@ def write(selection: Selection, folder: Path) -> Path:
 
     Args:
         selection: Of records.
-        folder: Made where it is not there; what an earlier report left in it is replaced.
+        folder: Made where it is not there; what an earlier report wrote into it is replaced, and
+            nothing else is touched.
     """
     from privbench.report import figures as drawing
     from privbench.report.page import inline, page, picture
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        if old.suffix in (".png", ".pdf", ".csv", ".md", ".html"):
-            old.unlink()
+    written: dict[str, bytes] = {}
     found = panels(selection.records, selection.gaps)
     read = drawing.pictures_in(selection.store)
     sections: dict[str, list[tuple[str, str]]] = {}
     for section, stem, figure in drawings(found, read):
-        (folder / f"{stem}.png").write_bytes(png := drawing.encoded(figure, "png"))
-        (folder / f"{stem}.pdf").write_bytes(drawing.encoded(figure, "pdf"))
+        written[f"{stem}.png"] = png = drawing.encoded(figure, "png")
+        written[f"{stem}.pdf"] = drawing.encoded(figure, "pdf")
         if section == IMAGES:
             html = picture(png, stem)
         else:
@@ -51,12 +49,33 @@ def write(selection: Selection, folder: Path) -> Path:
         "Every attack: published, measured, blind": tables.attacks(found),
     }
     stems = ("leakage", "comparisons", "pareto", "attacks")
-    for stem, rows in zip(stems, told.values(), strict=True):
-        _write_table(folder / stem, rows)
-    _write_table(folder / "cells", tables.cells(selection.records))
-    place = folder / "index.html"
-    place.write_text(page(selection, found, sections, told, read, folder))
-    return place
+    listed = {
+        **dict(zip(stems, told.values(), strict=True)),
+        "cells": tables.cells(selection.records),
+    }
+    for stem, rows in listed.items():
+        written[f"{stem}.csv"] = tables.as_csv(rows).encode()
+        written[f"{stem}.md"] = tables.as_markdown(rows).encode()
+    whole = page(selection, found, sections, told, read, folder)
+    written["index.html"] = whole.encode()
+    _replace(folder, written)
+    return folder / "index.html"
+
+
+LIST = ".report"
+"""Names of what a report wrote, a line each."""
+
+
+def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
+    """Everything is drawn before anything of an earlier report goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = folder / LIST
+    earlier = listed.read_text().splitlines() if listed.is_file() else []
+    for name in set(earlier) - set(written):
+        (folder / name).unlink(missing_ok=True)
+    listed.write_text("\n".join(written) + "\n")
+    for name, data in written.items():
+        (folder / name).write_bytes(data)
 
 
 IMAGES = "What is recovered"
@@ -99,7 +118,7 @@ def told(selection: Selection, folder: Path) -> "Told":
     for panel in found:
         for adversary in panel.adversaries:
             for metric in METRICS:
-                lines = adversary.lines
+                lines = [line.complete for line in adversary.lines]
                 curves[f"{panel.title}, {adversary.name}: accuracy against {NAMES[metric]}"] = (
                     [line.name for line in lines],
                     [[point.score(metric) for point in line.points] for line in lines],
@@ -113,8 +132,3 @@ def told(selection: Selection, folder: Path) -> "Told":
         pictures,
         numbers,
     )
-
-
-def _write_table(stem: Path, rows: tables.Rows) -> None:
-    stem.with_suffix(".csv").write_text(tables.as_csv(rows))
-    stem.with_suffix(".md").write_text(tables.as_markdown(rows))
