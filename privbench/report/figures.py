@@ -451,7 +451,7 @@ def knowledge(
     }
     if not set(pair) <= set(lines):
         return None
-    figure = Figure(figsize=(9.8, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.8, 3.9), layout="constrained")
     sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
     left, right = sides
     ax = left.subplots()
@@ -474,16 +474,20 @@ def knowledge(
     ax.legend(fontsize=8, loc="lower right")
     one = next(point for point in met.values() if point).group.one
     chosen = one.per_image["index"][:6]
-    rows: dict[str, Sequence[Cell]] = {"original": _originals(one, read, 6)}
+    rows: dict[str, Sequence[Cell]] = {
+        "original": [(cell[0], "") if cell else None for cell in _originals(one, read, 6)]
+    }
     for name in pair:
         rows[name] = [_recovered(met[name], one.seed, index, read) for index in chosen]
     _pictures(right, [""] * len(chosen), rows)
-    scores = [point.score("ssim") if point else float("nan") for point in met.values()]
-    figure.suptitle(
-        f"{panel.title}, {defense} {strength:g} (accuracy {one.accuracy:.1%}): "
-        f"SSIM {scores[0]:.2f} for who does not know of it, {scores[1]:.2f} for who does",
-        fontsize=11,
-    )
+    naive, knowing = (met[name] for name in pair)
+    if naive and knowing:
+        told = (
+            f"{panel.title}, {defense} {strength:g}: accuracy {naive.accuracy:.1%}; the cloud "
+            f"recovers SSIM {naive.score('ssim'):.2f} not knowing of it, "
+            f"{knowing.score('ssim'):.2f} knowing"
+        )
+        figure.suptitle(told, fontsize=11)
     _settle(figure, [(ax, labels)])
     return figure
 
