@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from privbench.ledger import Ledger
 from privbench.report import figures, tables
 from privbench.report.published import beside, curve, everything
 from privbench.report.selection import select
@@ -24,6 +25,7 @@ from privbench.report.tradeoffs import (
     within,
 )
 from privbench.report.writing import told, write
+from privbench.summary import of_sweep
 from tests.records import kept, record, sweep
 
 CURVE = [(0.0, 0.8, 0.99), (0.2, 0.6, 0.985), (0.4, 0.4, 0.975), (0.8, 0.2, 0.9)]
@@ -287,6 +289,10 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     (figure,) = figures.tradeoffs(panel)
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
     assert len(line.get_xdata()) == 3
+    summary = of_sweep(Ledger(folder))
+    assert "11 cells, 1 more have no record" in summary
+    assert "dropout 0.2 on features: accuracy" in summary
+    assert "dropout 0.4 on features: accuracy" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
 
 

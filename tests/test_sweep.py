@@ -158,6 +158,9 @@ def test_what_is_recorded_is_not_run_again(privbench, warm):
     code, out, err = privbench(*CHEAP, "defense.rate=0.1,0.3", at)
     assert code == 0, err
     assert out.count("] cached") == 2
+    (folder,) = (warm / "sweeps").iterdir()
+    begun = [line["key"] for line in Ledger(folder).lines()[0] if line.get("state") == "running"]
+    assert len(begun) == 2, "the second time none was launched"
     code, out, err = privbench(*CHEAP, "defense.rate=0.30,0.2,1e-1", at)
     assert out.count("] cached") == 2, "however a number is spelt"
     assert out.count("] done") == 1
@@ -348,6 +351,7 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     assert "attack.fail=boom: ArithmeticError: boom" in told.stdout
     assert "complete it: python -m privbench --config-dir" in told.stdout
     Ledger(folder).note("of an earlier launch", "running")
+    assert Ledger(folder).lines()[0][-1]["key"] == "of an earlier launch", "behind half a line"
     assert _status(folder).stdout == told.stdout
     wrong = _status(folder.parent)
     assert wrong.returncode == 1
