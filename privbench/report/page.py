@@ -167,10 +167,16 @@ def _uri(png: bytes) -> str:
 def _table(rows: Rows) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:]
+        "<tr>" + "".join(f"<td{_kind(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows[1:]
     )
     whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<div class=scroll>{whole}</div>"
+
+
+def _kind(cell: str) -> str:
+    """A score and its interval stay on a line."""
+    return " class=span" if re.fullmatch(r"-?[\d.]+ \[.*\]", cell) else ""
 
 
 def _cells(selection: Selection, read: Pictures, folder: Path) -> str:
