@@ -491,24 +491,57 @@ def of_ten(point: Point, metric: str, ten: Sequence[int]) -> tuple[float, Interv
     return fmean(values), bca(values)
 
 
-def tables(found: Sequence[Panel]) -> dict[str, Rows]:
-    """Published beside measured, by table and figure; a row for each published number."""
-    points: dict[Published, Point] = {}
+def _matched(found: Sequence[Panel]) -> dict[Published, tuple[Panel, Point]]:
+    """The point that has a published number's setting, with its surroundings."""
+    points: dict[Published, tuple[Panel, Point]] = {}
     for panel in found:
         for adversary in panel.adversaries:
-            for point in [
-                *([adversary.undefended] if adversary.undefended else []),
-                *adversary.points,
-            ]:
+            anchor = [adversary.undefended] if adversary.undefended else []
+            for point in (*anchor, *adversary.points):
                 for row in beside(point.group.one) if point.complete else ():
-                    points.setdefault(row, point)
+                    points.setdefault(row, (panel, point))
+    return points
+
+
+def _strongest(panel: Panel, point: Point) -> str:
+    """Who recovers most in the same setting, of all that were measured; by SSIM."""
+    one = point.group.one
+    names = {
+        id(p): a.name.split()[0]
+        for a in panel.adversaries
+        for p in (*a.points, a.undefended)
+        if p and not a.blind
+    }
+    setting = (one.defense, one.site, one.strength) if one.strength else ("none", "", 0.0)
+    met = [p for p in panel.settings()[setting] if p.complete and id(p) in names]
+    best = max(met, key=lambda p: p.score("ssim"))
+    numbers = " / ".join(number(best.score(metric), metric) for metric in ("psnr_db", "ssim"))
+    return f"{names[id(best)]} {numbers}"
+
+
+def _minutes(found: Sequence[Panel], source: str) -> str:
+    """What the cells behind a table or figure took."""
+    cells = {
+        record.key: record
+        for row, (_, point) in _matched(found).items()
+        if row.source == source
+        for record in point.group.records
+    }
+    minutes = sum(record.seconds["total"] for record in cells.values()) / 60
+    threads = ", ".join(sorted({str(record.threads) for record in cells.values()}))
+    return f"{len(cells)} cells, {minutes:.0f} minutes of computing ({threads} threads a job)"
+
+
+def tables(found: Sequence[Panel]) -> dict[str, Rows]:
+    """Published beside measured, by table and figure; a row for each published number."""
+    points = _matched(found)
     head = ["setting", "published dB / SSIM", "the same ten images here", "100 images", "seeds",
-            "blind floor", "accuracy: published, here"]  # fmt: skip
+            "blind floor", "strongest adversary here", "accuracy: published, here"]  # fmt: skip
     rows: dict[str, Rows] = defaultdict(lambda: [head])
     for row in everything():
         if row not in points:
             continue
-        point = points[row]
+        panel, point = points[row]
         ten = TEN["fig15" if row.source == "fig15" else "mnist"] if row.dataset == "mnist" else ()
         told = {metric: of_ten(point, metric, ten) if ten else None for metric in METRICS}
         few = " / ".join(_short(told[metric], metric) for metric in ("psnr_db", "ssim"))
@@ -520,11 +553,11 @@ def tables(found: Sequence[Panel]) -> dict[str, Rows]:
         defense = f", {row.defense} {row.strength:g} on {row.site}" if row.strength else ""
         aux = f", images: {row.aux}" if row.aux else ""
         accuracy = f"{row.accuracy:.3f}, {point.accuracy:.3f}" if row.accuracy else ""
-        rows[row.source].append(
-            [f"{row.split}, {row.attack}{aux}{defense}",
+        line = [f"{row.split}, {row.attack}{aux}{defense}",
              f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
-             few, many, _seeds(point), " / ".join(floors), accuracy]
-        )  # fmt: skip
+             few, many, _seeds(point), " / ".join(floors), _strongest(panel, point), accuracy]  # fmt: skip
+        if line not in rows[row.source]:  # curves share the point without a defense
+            rows[row.source].append(line)
     return dict(rows)
 
 
@@ -603,6 +636,7 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
         if source not in told:
             parts.append("\nNot measured: no record of these settings lies in the store.\n")
             continue
+        parts.append(f"\n{_minutes(found, source)}.\n")
         if source != "fig15" and (told_ := agreement(found, source)):
             parts.append(f"\n{told_}.\n")
         table = as_markdown(told[source])
