@@ -322,7 +322,8 @@ def test_a_sweep_file_that_sets_more_than_axes_is_refused(privbench, tmp_path):
 def test_force_that_fails_is_a_failure_whatever_lies_in_the_store(privbench, warm, monkeypatch):
     """Its exit code says so, and every cell is named."""
     _mine(warm, monkeypatch)
-    words = ["--config-dir", str(warm / "conf"), "-m", "attack=mine", "targets=5", "seed=0,1"]
+    words = ["--config-dir", str(warm / "conf"), "-m", "attack=mine", "targets=5"]
+    words.append("defense.rate=0.1,0.3")
     assert privbench(*words, f"output_dir={warm}")[0] == 0
     text = (warm / "my_attack.py").read_text()
     (warm / "my_attack.py").write_text(
