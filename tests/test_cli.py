@@ -190,6 +190,7 @@ def test_the_shell_completes_groups_and_options():
     assert done.stdout.split() == ["attack=rmle", "attack=rmle_adaptive", "attack=rmle_paper"]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("amid", ["training", "attack"])
 def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
