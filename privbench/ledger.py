@@ -50,6 +50,11 @@ class Entry:
     tracked: bool = False
 
     @property
+    def why(self) -> str:
+        """Why it has no record."""
+        return str(self.facts.get("cause") or ("still running" if self.runs else "not finished"))
+
+    @property
     def runs(self) -> bool:
         """Whether a process works on it now, as far as this machine can tell."""
         if self.state != "running":

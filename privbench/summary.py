@@ -12,7 +12,7 @@ from typing import Any
 
 from privbench.intervals import Interval, bca
 from privbench.keys import key_of
-from privbench.ledger import Ledger
+from privbench.ledger import Entry, Ledger
 from privbench.results import Record, read
 
 METRICS = {"psnr_db": "{:.2f} dB", "ssim": "SSIM {:.3f}", "identification": "{:.0%} identified"}
@@ -74,7 +74,7 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     """Records that differ in nothing but the seed, together."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        groups[_group(record)].append(record)
+        groups[group_key(record)].append(record)
     return [Group(group) for group in groups.values()]
 
 
@@ -103,14 +103,15 @@ def group_of(
     return f"{key_of(setting)}-{key_of({'attack': config['attack']})}"
 
 
-def _group(record: Record, **changed: Any) -> str:
+def group_key(record: Record, **changed: Any) -> str:
+    """``group_of`` a record, with parts of its configuration changed."""
     config = {**record.config, **changed}
     return group_of(config, record.split, record.strength, record.transmissions, record.targets)
 
 
-def _setting(record: Record, **changed: Any) -> str:
-    """What stands still while adversaries are compared."""
-    return _group(record, **changed).partition("-")[0]
+def setting_key(group: str) -> str:
+    """What stands still while adversaries are compared: of a group's key, all but the attack."""
+    return group.partition("-")[0]
 
 
 def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
@@ -148,8 +149,8 @@ def _but(record: Record, name: str) -> str:
     if name == "strength":
         defense = record.config["defense"]
         kept = {k: v for k, v in defense.items() if v != record.strength or k == "site"}
-        return _group(record, defense=kept)
-    return _group(record, attack=_without_steps(record.config["attack"]))
+        return group_key(record, defense=kept)
+    return group_key(record, attack=_without_steps(record.config["attack"]))
 
 
 def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,10 +199,10 @@ def worst_cases(records: Iterable[Record], gaps: Mapping[str, Any] | None = None
         records: Measured.
         gaps: Groups that lack a seed: they have no mean.
     """
-    groups = [group for group in grouped(records) if _group(group.one) not in (gaps or {})]
+    groups = [group for group in grouped(records) if group_key(group.one) not in (gaps or {})]
     settings: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
-        settings[_setting(group.one)].append(group)
+        settings[setting_key(group_key(group.one))].append(group)
     found = []
     for members in settings.values():
         for rights in sorted(
@@ -212,7 +213,7 @@ def worst_cases(records: Iterable[Record], gaps: Mapping[str, Any] | None = None
             best = {m: max(able, key=lambda group: group.score(m)) for m in METRICS}
             found.append(
                 Worst(
-                    _setting(members[0].one),
+                    setting_key(group_key(members[0].one)),
                     _words(members[0].one),
                     rights,
                     fmean(record.accuracy for record in best["ssim"].records),
@@ -267,20 +268,29 @@ def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None
     return "\n".join(lines)
 
 
-def of_sweep(ledger: Ledger) -> str:
-    """The summary of a sweep's cells, read from the store."""
-    records, gaps, missing = [], defaultdict(list), 0
+def of_cells(ledger: Ledger) -> tuple[list[Record], list[tuple[Entry, str]]]:
+    """Whole records, and every other cell with why it has none; a damaged one is none."""
+    records, missing = [], []
     for entry in ledger.entries().values():
         path = ledger.record(entry) if ledger.done(entry) else None
-        try:
-            if path is not None:
+        why = entry.why
+        if path:
+            try:
                 records.append(read(path))
                 continue
-        except (OSError, ValueError):  # damaged: as good as absent
-            pass
-        gaps[entry.group].append(entry.name or "the cell")
-        missing += 1
+            except (OSError, ValueError) as error:
+                why = str(error)
+        missing.append((entry, why))
+    return records, missing
+
+
+def of_sweep(ledger: Ledger) -> str:
+    """The summary of a sweep's cells, read from the store."""
+    records, missing = of_cells(ledger)
     if not records:
         return ""
-    lacking = f", {missing} more have no record" if missing else ""
+    gaps: dict[str, list[str]] = defaultdict(list)
+    for entry, _ in missing:
+        gaps[entry.group].append(entry.name or "the cell")
+    lacking = f", {len(missing)} more have no record" if missing else ""
     return f"worst case over {len(records)} cells{lacking}\n{table(records, gaps)}"

@@ -392,8 +392,7 @@ class Sweeper(HydrasSweeper):
                 file=sys.stderr,
             )
         for entry in gaps:
-            why = entry.facts.get("cause") or ("still running" if entry.runs else "not finished")
-            print(f"  {entry.name or 'the cell'}: {why}", file=sys.stderr)
+            print(f"  {entry.name or 'the cell'}: {entry.why}", file=sys.stderr)
             print(f"    {ledger.alone(entry)}", file=sys.stderr)
         if gaps:
             print(f"all of them: {command}", file=sys.stderr)

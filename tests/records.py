@@ -11,7 +11,7 @@ from privbench.intervals import bca
 from privbench.keys import key_of
 from privbench.ledger import Ledger, now
 from privbench.results import SCHEMA, Record, images_file
-from privbench.summary import group_of
+from privbench.summary import group_key
 
 PAPER = {
     "lr": 5e-3, "eps": 2e-3, "schedule": "constant", "start": "grey", "clamp": False,
@@ -100,7 +100,7 @@ def sweep(outputs: Path, name: str, records: Iterable[Record], failed: Iterable[
          "cells": cells}
     ]  # fmt: skip
     for one in (*records, *failed):
-        group = group_of(one.config, one.split, one.strength, one.transmissions, one.targets)
+        group = group_key(one)
         words = [*one.overrides, f"strength={one.strength:g}"]
         lines.append({"key": one.key, "overrides": words, "name": " ".join(words), "group": group})
     lines += [

@@ -19,6 +19,7 @@ from privbench.report.selection import Selection
 from privbench.report.tables import Rows
 from privbench.report.tradeoffs import Panel, headline
 from privbench.results import Record
+from privbench.summary import Group
 
 HERE = Path(__file__).parent
 COLUMNS = ("dataset", "split", "attack", "defense", "site", "strength", "seed", "accuracy", "SSIM",
@@ -136,7 +137,7 @@ def _summary(selection: Selection, panels: Sequence[Panel]) -> str:
 def _doubt(record: Record) -> str:
     if record.failed:
         return f"{record.failed} not finite"
-    return "not converged" if record.converged is not None and record.converged < 0.95 else ""
+    return "" if Group([record]).converged else "not converged"
 
 
 def _figure(stem: str, html: str) -> str:

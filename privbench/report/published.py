@@ -1,7 +1,6 @@
 """The paper's numbers, beside the records that have its settings."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,14 +85,14 @@ def is_published(record: Record) -> bool:
     return all(rmle.get(k) == v for k, v in RMLE.items()) and rates == RATES.get(record.dataset)
 
 
-def beside(record: Record, rows: Iterable[Published] | None = None) -> list[Published]:
+def beside(record: Record) -> list[Published]:
     """The published numbers whose setting is this record's, seed and images apart."""
     if not is_published(record):
         return []
     config = record.config
     return [
         row
-        for row in (everything() if rows is None else rows)
+        for row in everything()
         if (row.dataset, row.split, row.attack) == (record.dataset, record.split, record.attack)
         and row.steps in (None, config["attack"].get("steps"))
         and (row.source == "fig15") == (config.get("include") == FIGURE_15)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from privbench.ledger import Entry, Ledger
 from privbench.results import Record, read
+from privbench.summary import of_cells
 
 FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
 
@@ -79,19 +80,12 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
 
 def _of_sweep(folder: Path) -> Selection:
     ledger = Ledger(folder)
-    records, unreadable = [], []
+    records, missing = of_cells(ledger)
     gaps: dict[str, list[tuple[Entry, str, str]]] = {}
-    for entry in ledger.entries().values():
-        path = ledger.record(entry) if ledger.done(entry) else None
-        why = str(entry.facts.get("cause") or ("running" if entry.runs else "not finished"))
-        if path:
-            try:
-                records.append(read(path))
-                continue
-            except (OSError, ValueError) as error:
-                why = str(error)
-                unreadable.append(why)
+    for entry, why in missing:
         gaps.setdefault(entry.group, []).append((entry, why, ledger.alone(entry)))
+    # the store has the record all the same, so it is the record that is damaged
+    unreadable = [why for entry, why in missing if ledger.done(entry)]
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
     return Selection(name, ledger.store, records, gaps, unreadable, commands)

@@ -10,7 +10,7 @@ from typing import Any
 from privbench.intervals import Interval, bca
 from privbench.keys import key_of
 from privbench.results import Record
-from privbench.summary import Group, group_of, grouped, paired
+from privbench.summary import Group, group_key, grouped, paired, setting_key
 
 METRICS = ("ssim", "psnr_db")
 NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
@@ -190,7 +190,7 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
         one = groups[0].one
         by_attack: dict[str, list[Point]] = defaultdict(list)
         for group in groups:
-            whole = _group_key(group.one) not in (gaps or {})
+            whole = group_key(group.one) not in (gaps or {})
             by_attack[_attack(group.one)].append(Point(group, whole))
         adversaries = [_adversary(names[attack], points) for attack, points in by_attack.items()]
         adversaries.sort(key=lambda adversary: adversary.adaptive)
@@ -200,17 +200,11 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
 
 def _room(record: Record) -> str:
     """Key of everything but defense, attack and seed."""
-    key = group_of(record.config, record.split, 0, record.transmissions, record.targets)
-    return key.partition("-")[0]
+    return setting_key(group_key(replace(record, strength=0.0)))
 
 
 def _attack(record: Record) -> str:
     return str(sorted(_flat(record.config["attack"]).items()))
-
-
-def _group_key(record: Record) -> str:
-    numbers = (record.strength, record.transmissions, record.targets)
-    return group_of(record.config, record.split, *numbers)
 
 
 def _facts(record: Record) -> dict[str, Any]:
@@ -337,11 +331,7 @@ def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
         metric: Which score.
         only: Name of an adversary.
     """
-    able = [
-        a
-        for a in panel.adversaries
-        if a.name == only or (only is None and not a.blind and (a.points or a.undefended))
-    ]
+    able = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
     names = {id(p): a.name for a in able for line in a.lines for p in line.points}
     names |= {id(a.undefended): a.name for a in able if a.undefended}
     room = replace(panel, adversaries=able)
