@@ -444,7 +444,7 @@ def knowledge(
         read: Images of a record.
     """
     lines = {
-        adversary.name.split()[0]: line
+        adversary.attack: line
         for adversary in panel.adversaries
         for line in adversary.lines
         if (line.defense, line.site) == (defense, "features")

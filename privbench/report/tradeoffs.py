@@ -113,9 +113,14 @@ class Adversary:
     undefended: Point | None
 
     @property
+    def attack(self) -> str:
+        """Which attack it is."""
+        return self.name.split()[0]
+
+    @property
     def blind(self) -> bool:
         """Whether it looks at no feature: a floor, and no adversary."""
-        return self.name.split()[0] == "blind"
+        return self.attack == "blind"
 
     @property
     def points(self) -> list[Point]:
