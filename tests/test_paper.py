@@ -3,9 +3,19 @@
 import pytest
 
 from privbench.report.claims import FAILS, HOLDS, STATEMENTS, UNTOLD
-from privbench.report.paper import agreement, document, gap, matched, misses, statements, tables
+from privbench.report.paper import (
+    agreement,
+    document,
+    gap,
+    matched,
+    misses,
+    pictures,
+    statements,
+    tables,
+)
+from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
-from tests.records import record
+from tests.records import kept, record
 from tests.test_claims import figure9, table
 
 
@@ -57,3 +67,30 @@ def test_the_gap_is_a_paired_difference_on_the_same_images(pair):
     low, high = (float(end) for end in row[4].split(" to "))
     assert 0.25 < low <= high < 0.35
     assert f"What knowing of the defense adds to {pair[0]}" in document([naive, knowing], "COMMAND")
+
+
+def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_path, monkeypatch):
+    """With a row of digits for each setting that was measured, none for those that were not."""
+    from privbench.report import figures
+
+    drawn = []
+    monkeypatch.setattr(
+        figures, "_pictures", lambda figure, columns, rows: drawn.append((columns, rows))
+    )
+    naive = [record("dropout", strength, ssim=0.3, targets=12) for strength in (0.3, 0.6)]
+    knowing = [
+        record("dropout", strength, ssim=0.6, attack="rmle_adaptive", adaptive=True, targets=12)
+        for strength in (0.3, 0.6)
+    ]
+    conv1 = table("rmle_paper", "conv1", 0.9)
+    kept(tmp_path / "half", naive)
+    assert pictures(select(tmp_path / "half", {}), tmp_path / "to") == []
+    kept(tmp_path / "whole", [*naive, *knowing, conv1])
+    (path,) = pictures(select(tmp_path / "whole", {}), tmp_path / "to")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    ((columns, rows),) = drawn
+    assert list(rows) == [
+        "original", "no defense, conv1, rmle_paper", "dropout 0.6, rmle (not knowing)",
+        "dropout 0.6, rmle_adaptive (knowing)",
+    ]  # fmt: skip
+    assert all(len(cells) == len(columns) == 7 and all(cells) for cells in rows.values())

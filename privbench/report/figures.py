@@ -317,19 +317,16 @@ Cell = tuple[NDArray[np.uint8], str] | None
 """A picture ``(C, H, W)`` with its caption, or a gap."""
 
 
-def image_grid(
-    title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Cell]], width: float = 0.0
-) -> Figure:
+def image_grid(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Cell]]) -> Figure:
     """Pictures in rows and columns, a caption under each.
 
     Args:
         title: What is seen.
         columns: Heads.
         rows: By name; as long as there are columns.
-        width: Inches; 0 for what the columns need.
     """
     size = 0.86
-    figure = Figure(figsize=(width or size * len(columns) + 1.4, (size + 0.2) * len(rows) + 0.8))
+    figure = Figure(figsize=(size * len(columns) + 1.4, (size + 0.2) * len(rows) + 0.8))
     _pictures(figure, columns, rows)
     wide, high = figure.get_size_inches()
     figure.suptitle(wrapped(title, int(wide * 11)), fontsize=10, y=1 - 0.1 / high)
@@ -403,6 +400,12 @@ def _recovered(point: Point | None, seed: int, index: int, read: Pictures) -> Ce
     return None
 
 
+def _original(record: Record, index: int, read: Pictures) -> Cell:
+    with suppress(ValueError):  # its pictures are gone: a gap
+        return read(record)[0][record.per_image["index"].index(index)], ""
+    return None
+
+
 def _originals(record: Record, read: Pictures, images: int) -> list[Cell]:
     try:
         return [(image, "original") for image in read(record)[0][:images]]
@@ -432,7 +435,13 @@ def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> lis
 
 
 def knowledge(
-    panel: Panel, pair: tuple[str, str], defense: str, strength: float, read: Pictures
+    panel: Panel,
+    pair: tuple[str, str],
+    defense: str,
+    strength: float,
+    read: Pictures,
+    others: Mapping[str, Point | None] | None = None,
+    images: Sequence[int] = (),
 ) -> Figure | None:
     """What knowing of a defense adds: two adversaries' curves, and what each of them recovers.
 
@@ -442,6 +451,8 @@ def knowledge(
         defense: Its name; on the features.
         strength: Of the pictures.
         read: Images of a record.
+        others: Settings to show beside them, by what they are called.
+        images: Which to show, by index; some of those that were attacked where this is empty.
     """
     lines = {
         adversary.attack: line
@@ -451,34 +462,42 @@ def knowledge(
     }
     if not set(pair) <= set(lines):
         return None
-    figure = Figure(figsize=(9.8, 3.9), layout="constrained")
-    sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    called = {pair[0]: "not knowing", pair[1]: "knowing"}
+    met = {
+        name: next((p for p in lines[name].points if p.strength == strength and p.complete), None)
+        for name in pair
+    }
+    pictured = {
+        **(others or {}),
+        **{f"{defense} {strength:g}, {name} ({called[name]})": met[name] for name in pair},
+    }
+    figure = Figure(figsize=(11.0, 1.0 + 0.86 * (1 + len(pictured))), layout="constrained")
+    sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.2))
     left, right = sides
     ax = left.subplots()
     labels: Labels = []
-    met = {}
     for name, shade, style in zip(pair, ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
         points = [point for point in lines[name].points if point.strength and point.complete]
         x, y = [p.score("ssim") for p in points], [p.accuracy for p in points]
         ends = [p.bands["ssim"] for p in points]
-        ax.plot(x, y, style, marker="o", markersize=4, color=shade, label=name)
+        ax.plot(x, y, style, marker="o", markersize=4, color=shade,
+                label=f"{name} ({called[name]})")  # fmt: skip
         ax.hlines(y, [low for low, _ in ends], [high for _, high in ends], color=shade, alpha=0.3,
                   linewidth=5)  # fmt: skip
         labels += [(a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)]
-        met[name] = next((p for p in points if p.strength == strength), None)
     floor = max(adversary.floor("ssim") for adversary in panel.adversaries)
     ax.axvline(floor, color=FLOOR, linestyle=(0, (1, 1.5)), label="blind floor")
-    ax.set_xlabel("SSIM of what is recovered")
+    ax.set_xlabel(f"SSIM of what is recovered under {defense}")
     ax.set_ylabel("accuracy")
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.legend(fontsize=8, loc="lower right")
-    one = next(point for point in met.values() if point).group.one
-    chosen = one.per_image["index"][:6]
-    rows: dict[str, Sequence[Cell]] = {
-        "original": [(cell[0], "") if cell else None for cell in _originals(one, read, 6)]
-    }
-    for name in pair:
-        rows[name] = [_recovered(met[name], one.seed, index, read) for index in chosen]
+    one = next(point for line in lines.values() for point in line.points).group.one
+    there = one.per_image["index"]
+    chosen = [index for index in images or there if index in there][:7]
+    originals = [_original(one, index, read) for index in chosen]
+    rows: dict[str, Sequence[Cell]] = {"original": originals}
+    for called_, point in pictured.items():
+        rows[called_] = [_recovered(point, one.seed, index, read) for index in chosen]
     _pictures(right, [""] * len(chosen), rows)
     naive, knowing = (met[name] for name in pair)
     if naive and knowing:

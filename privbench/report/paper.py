@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from privbench.intervals import Interval, bca
-from privbench.report.claims import STATEMENTS, Printed, judged
+from privbench.report.claims import STATEMENTS, Measured, Printed, judged
 from privbench.report.published import FIGURE_15, Published, beside
 from privbench.report.selection import Selection
 from privbench.report.tables import Rows, as_markdown, number, span
@@ -266,18 +266,40 @@ def _took(records: Iterable[Record]) -> str:
 
 
 def pictures(selection: Selection, folder: Path) -> list[Path]:
-    """The README's picture of what knowing of dropout adds, where it was measured."""
+    """The README's picture: what is recovered by split and defense, and what knowing adds."""
     from privbench.report.figures import encoded, knowledge, pictures_in
 
-    read = pictures_in(selection.store)
-    for panel in panels(selection.records):
-        if (panel.dataset, panel.split) == ("mnist", "relu2") and panel.transmissions == 1:
-            figure = knowledge(panel, ("rmle", "rmle_adaptive"), "dropout", 0.6, read)
-            if figure:
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / "dropout.png").write_bytes(encoded(figure, "png"))
-                return [folder / "dropout.png"]
+    found = panels(selection.records, selection.gaps)
+    pair = PAIRS[0]
+    for panel in found:
+        if (panel.dataset, panel.split, panel.transmissions) != ("mnist", "relu2", 1):
+            continue
+        figure = knowledge(
+            panel, pair, "dropout", 0.6, pictures_in(selection.store), _shown(found), TEN
+        )
+        if figure:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "dropout.png").write_bytes(encoded(figure, "png"))
+            return [folder / "dropout.png"]
     return []
+
+
+def _shown(found: Sequence[Panel]) -> dict[str, Point | None]:
+    """Settings of the README's picture that are no dropout at relu2, those that were measured."""
+    numbers = Measured(found)
+    spots = {
+        f"no defense, {split}, rmle_paper": numbers.attack("mnist", split, "rmle_paper")
+        for split in ("conv1", "relu2")
+    }
+    curves = {
+        "no defense, pool2, rmle_paper": ("pool2", "dropout", "features", 0.0),
+        "gaussian 1, rmle_paper": ("relu2", "gaussian", "features", 1.0),
+        "gaussian 1 on the input, rmle_paper": ("relu2", "gaussian", "input", 1.0),
+    }
+    for name, (split, defense, site, strength) in curves.items():
+        curve = numbers.curve("mnist", split, defense, site, "ssim")
+        spots[name] = next((spot for spot in curve if spot.strength == strength), None)
+    return {name: spot.point for name, spot in spots.items() if spot}
 
 
 def _cost(records: Sequence[Record]) -> str:
