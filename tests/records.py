@@ -15,7 +15,8 @@ from privbench.summary import group_key
 
 PAPER = {
     "lr": 5e-3, "eps": 2e-3, "schedule": "constant", "start": "grey", "clamp": False,
-    "objective": "squared",
+    "objective": "squared", "amsgrad": True, "tv_beta": 2.0,
+    "tv_weight": {"default": 4.0, "conv1": 0.04, "conv11": 0.2, "relu22": 195.0, "relu32": 195.0},
 }  # fmt: skip
 KNOBS = {"dropout": "rate", "gaussian": "sigma", "laplace": "scale"}
 

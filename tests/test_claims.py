@@ -1,10 +1,13 @@
 """The paper's statements: verdicts are computed, can come out either way, and judge the paper too."""
 
+import dataclasses
+
 import pytest
 
-from privbench.report.claims import FAILS, HOLDS, STATEMENTS, UNTOLD, Measured, Printed, judged
+from privbench.report.books import Measured, Printed
+from privbench.report.claims import FAILS, HOLDS, STATEMENTS, UNTOLD, judged
 from privbench.report.published import everything
-from privbench.report.tradeoffs import panels
+from tests.records import PAPER as RATES
 from tests.records import record
 
 PAPER = {"attack": "rmle_paper", "steps": 500, "targets": 12}
@@ -28,10 +31,7 @@ def table(attack: str, split: str, ssim: float, aux: str = "disjoint", **others)
     one = record("none", 0.0, split=split, attack=attack, ssim=ssim, **settings)
     one.config["dataset"]["aux"] = aux
     if attack.startswith("shadow"):
-        one.config["attack"]["inverter"] = {
-            "steps": 5000, "lr": 5e-3, "eps": 2e-3, "schedule": "constant", "start": "grey",
-            "clamp": False, "objective": "squared",
-        }  # fmt: skip
+        one.config["attack"]["inverter"] = {"steps": 5000, **RATES}
     return one
 
 
@@ -41,7 +41,7 @@ def statement(text: str):
 
 
 def verdict(text: str, records, adaptive: bool = False, data: str = "mnist") -> tuple[str, str]:
-    return statement(text).check(Measured(panels(records), adaptive), data)
+    return statement(text).check(Measured.of(records, adaptive=adaptive), data)
 
 
 OWN = {
@@ -61,24 +61,27 @@ OWN = {
     "do not differ much": (HOLDS, HOLDS),
     "beats all noise": (HOLDS, HOLDS),
     "better than on the input": (HOLDS, HOLDS),
-    "SSIM < 0.25 with accuracy above 95 %": (HOLDS,),
+    "SSIM < 0.25 with accuracy above 95 %": (UNTOLD,),
     "less than 0.8 points lost": (FAILS,),
     "No useful information": (UNTOLD, UNTOLD),
     "Fully obfuscated": (UNTOLD,),
-    "Figure 13, from worse to better": (UNTOLD,),
+    "Figure 13, from worse to better": (HOLDS,),
     "Figure 13: relu1": (HOLDS,),
-    "Figure 15": (FAILS,),
+    "quality falls with depth": (FAILS,),
+    "drops sharply at fc1": (HOLDS,),
+    "one fully connected layer": (UNTOLD,),
     "means good quality": (UNTOLD, UNTOLD),
 }
 """What the paper's own numbers say of its statements, looked up by hand in its tables and curves:
-e.g. table 4's CIFAR-10 conv11 is recovered better from noise (SSIM .9996) than from images (.9992),
-and in figure 9 noise of 1.5 on the input leaves .565 accuracy at SSIM .293, where noise on the
-features leaves .441 at .294."""
+e.g. table 4's CIFAR-10 conv11 is recovered better from noise (SSIM .9996) than from images (.9992);
+in figure 9 noise of 1.5 on the input leaves .565 accuracy at SSIM .293, where noise of 3.5 on the
+features leaves .441 at .306; accuracy passes 95 % at SSIM .2495, nearer to .25 than it can be read;
+figure 15's relu1 (.914) lies .18 above conv1."""
 
 
 @pytest.mark.parametrize("text", OWN)
 def test_the_papers_own_numbers_are_judged_by_the_same_code(text):
-    """An oracle of every statement: published numbers have no error of measurement."""
+    """An oracle of every statement."""
     found = statement(text)
     verdicts = [found.check(Printed(), data) for data in found.datasets]
     assert tuple(state for state, _ in verdicts) == OWN[text], verdicts
@@ -96,7 +99,7 @@ def test_every_statement_is_in_the_oracle():
         "noise on the input hides more",
         "do not differ much",
         "better than on the input",
-        "SSIM < 0.25 with accuracy above 95 %",
+        "Within those limits",
     ],
 )
 def test_records_with_the_published_numbers_have_the_papers_verdict(text):
@@ -109,9 +112,61 @@ def test_a_statement_fails_where_the_records_say_the_contrary():
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, figure9(0.2))[0] == FAILS
     assert verdict(text, [record()])[0] == UNTOLD
-    useless = [record("dropout", 0.6, identification=0.0, identification_ci95=(0.0, 0.01), **PAPER)]
-    assert verdict("No useful information", useless)[0] == HOLDS
-    assert verdict("No useful information", [record("dropout", 0.6, **PAPER)])[0] == FAILS
+
+
+@pytest.mark.parametrize(
+    ("share", "images", "state"),
+    [(0.02, 100, HOLDS), (0.9, 100, FAILS), (0.1, 12, UNTOLD), (0.2, 100, UNTOLD)],
+)
+def test_nothing_is_recovered_where_no_more_is_identified_than_blindly(share, images, state):
+    """A blind guess identifies .1 here; of few images nothing can be said."""
+    settings = {**PAPER, "targets": images, "identification": share}
+    assert verdict("No useful information", [record("dropout", 0.6, **settings)])[0] == state
+
+
+def test_noise_is_judged_on_both_sides_of_its_limit():
+    """What was measured far from it cannot tell."""
+    text = "keeps the accuracy above 95 %"
+    for strength, accuracy in ((0.1, 0.98), (4.5, 0.2)):
+        far = [
+            record(n, strength, "input", accuracy=accuracy, **PAPER)
+            for n in ("gaussian", "laplace")
+        ]
+        assert verdict(text, far)[0] == UNTOLD
+    near = [
+        record(noise, limit + side, "input", accuracy=0.97 if side < 0 else 0.93, **PAPER)
+        for noise, limit in (("gaussian", 0.8), ("laplace", 0.5))
+        for side in (-0.1, 0.0)
+    ]
+    assert verdict(text, near)[0] == HOLDS
+
+
+def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
+    """On CIFAR-10 the published attack may recover less than .25 of undefended features."""
+    text = "less than 0.8 points lost"
+    rates = {"lr": 2.3e-3, "eps": 4.4e-3}
+
+    def cifar(clean: float, defended: float):
+        found = [
+            record(
+                "none", 0.0, dataset="cifar10", split="relu22", ssim=clean, accuracy=0.99, **PAPER
+            ),
+            record(
+                "dropout",
+                0.1,
+                dataset="cifar10",
+                split="relu22",
+                ssim=defended,
+                accuracy=0.985,
+                **PAPER,
+            ),
+        ]
+        for one in found:
+            one.config["attack"] |= rates
+        return found
+
+    assert verdict(text, cifar(0.18, 0.15), data="cifar10")[0] == UNTOLD
+    assert verdict(text, cifar(0.60, 0.15), data="cifar10")[0] == HOLDS
 
 
 def test_the_adaptive_column_is_of_adversaries_that_know_the_defense():
@@ -120,8 +175,9 @@ def test_the_adaptive_column_is_of_adversaries_that_know_the_defense():
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, records, adaptive=True)[0] == UNTOLD
     knowing = figure9(0.3, attack="rmle_adaptive", adaptive=True)
+    hidden = figure9(-0.1)
     assert verdict(text, [*records, *knowing], adaptive=True)[0] == FAILS
-    assert verdict(text, [*records, *knowing])[0] == HOLDS
+    assert verdict(text, [*hidden, *knowing])[0] == HOLDS
 
 
 def test_deeper_is_worse_is_told_by_a_paired_difference_and_by_both_metrics():
@@ -177,12 +233,13 @@ def test_statements_of_cifar_look_at_cifar():
 def test_a_seed_that_says_the_contrary_makes_a_verdict_that_cannot_be_told():
     """Each seed trains a victim of its own: a mean over them is no verdict."""
     found = statement("SSIM < 0.25 with accuracy above 95 %")
-    agreeing = [*figure9(-0.02), *figure9(-0.03, seed=1)]
+    agreeing = [*figure9(-0.03), *figure9(-0.04, seed=1)]
     assert judged(found, "mnist", agreeing, adaptive=False)[0] == HOLDS
     split = [*figure9(-0.1), *figure9(0.03, seed=1)]
     state, told = judged(found, "mnist", split, adaptive=False)
     assert state == UNTOLD
-    assert "but not for seed 1" in told
+    assert told.startswith("holds on the mean")
+    assert "but does not hold for seed 1" in told
 
 
 @pytest.mark.parametrize("one", STATEMENTS, ids=lambda one: one.text[:40])
@@ -191,5 +248,57 @@ def test_nothing_is_told_of_a_single_record(one):
     for alone in (record("dropout", 0.1, **PAPER), record("gaussian", 0.1, "input", **PAPER)):
         for adaptive in (False, True):
             for data in one.datasets:
-                state, _ = one.check(Measured(panels([alone]), adaptive), data)
+                state, _ = one.check(Measured.of([alone], adaptive=adaptive), data)
                 assert state == UNTOLD
+
+
+def changed(one, part: str, **values):
+    """The same record with other settings."""
+    config = {**one.config, part: {**one.config[part], **values}}
+    return dataclasses.replace(one, config=config, key=f"{one.key}x")
+
+
+STRAY = {
+    "sent 16 times": lambda one: dataclasses.replace(one, transmissions=16),
+    "another weight": lambda one: changed(one, "attack", tv_weight=1e3),
+    "another rate": lambda one: changed(one, "attack", lr=0.1),
+    "more steps": lambda one: changed(one, "attack", steps=501),
+    "another victim": lambda one: changed(one, "victim", epochs=1),
+    "other targets": lambda one: record(one.defense, one.strength, one.site,
+                                        **{**PAPER, "targets": 13, "ssim": 1 - one.ssim}),
+    "figure 15's images": lambda one: dataclasses.replace(
+        one, config={**one.config, "include": [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]}),
+    "a lone seed": lambda one: dataclasses.replace(one, seed=7, key=f"{one.key}7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stray", STRAY)
+@pytest.mark.parametrize("first", [True, False])
+def test_an_irrelevant_record_changes_no_verdict(stray, first):
+    """A store holds all sorts of records: the same verdicts come of those that belong together."""
+    records = figure9(-0.05)
+    wrong = [
+        dataclasses.replace(STRAY[stray](one), ssim=0.95, accuracy=0.2, identification=0.0)
+        for one in records
+        if one.defense == "dropout" and one.strength in (0.3, 0.6)
+    ]
+    together = [*wrong, *records] if first else [*records, *wrong]
+    for one in STATEMENTS:
+        want = one.check(Measured.of(records), "mnist")
+        assert one.check(Measured.of(together), "mnist") == want
+        assert judged(one, "mnist", together, adaptive=False) == want
+
+
+def test_the_strongest_of_those_that_know_decides_whoever_else_met_the_setting():
+    """An adversary that met one strength alone, or recovers less, hides nothing."""
+    text = "SSIM < 0.25 with accuracy above 95 %"
+    knowing = figure9(0.3, attack="rmle_adaptive", adaptive=True)
+    weak = record("dropout", 0.6, attack="inverse_adaptive", adaptive=True, ssim=0.01, targets=12)
+    for together in ([*knowing, weak], [weak, *knowing]):
+        assert verdict(text, together, adaptive=True)[0] == FAILS
+    blindly = {"attack": "rmle_adaptive", "adaptive": True, "targets": 100}
+    seen = [
+        record("dropout", 0.6, ssim=0.9, identification=0.0, **blindly),
+        record("dropout", 0.6, ssim=0.3, identification=1.0, **{**blindly, "attack": "other"}),
+    ]
+    assert verdict("No useful information", seen, adaptive=True)[0] == FAILS

@@ -1,9 +1,11 @@
 """The paper's numbers, beside the records that have its settings."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from privbench.results import Record
 
@@ -19,7 +21,7 @@ class Published:
         dataset: Its name here.
         split: The layer.
         attack: The yaml that is this adversary.
-        steps: Of rMLE; null for any.
+        steps: Of rMLE, a shadow's inverter too; null where there is none. Figure 15's are ours.
         aux: Which images the adversary has; empty for any.
         defense: Its name here.
         site: Where it stands.
@@ -67,22 +69,41 @@ def everything() -> tuple[Published, ...]:
 
 FIGURE_15 = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
 """Figures 14 and 15 have ten test images of their own."""
-RMLE = {"schedule": "constant", "start": "grey", "clamp": False, "objective": "squared"}
+RMLE = {
+    "schedule": "constant", "start": "grey", "clamp": False, "objective": "squared",
+    "amsgrad": True, "tv_beta": 2.0,
+}  # fmt: skip
+INVERSE = {"decoder": "paper", "steps": 28000, "lr": 1e-3, "images": None, "queries": None}
 RATES = {"mnist": (5e-3, 2e-3), "cifar10": (2.3e-3, 4.4e-3)}
 """The published learning rate and epsilon, in the units of images in [0, 1]."""
+WEIGHTS = {"conv1": 0.04, "fc1": 40.0, "conv11": 0.2, "relu22": 195.0, "relu32": 195.0}
+"""rMLE's weight of total variation by split, 4 elsewhere: as in ``conf/attack/rmle_paper.yaml``."""
+
+
+def _rmle(record: Record) -> Mapping[str, Any]:
+    """The settings of an attack, or of the one within it."""
+    attack: Mapping[str, Any] = record.config["attack"]
+    inner: Mapping[str, Any] = attack.get("inverter", attack)
+    return inner
 
 
 def is_published(record: Record) -> bool:
     """Whether its attack, the one within it, and its single transmission are the paper's."""
     if record.transmissions != 1:
         return False
-    rmle = record.config["attack"].get("inverter", record.config["attack"])
+    attack, rmle = record.config["attack"], _rmle(record)
     if record.attack == "inverse_paper":
-        return True
-    if record.attack != "rmle_paper" and "inverter" not in record.config["attack"]:
+        return all(attack.get(name) == value for name, value in INVERSE.items())
+    if record.attack != "rmle_paper" and (rmle is attack or attack.get("images") is not None):
         return False
-    rates = (rmle.get("lr"), rmle.get("eps"))
-    return all(rmle.get(k) == v for k, v in RMLE.items()) and rates == RATES.get(record.dataset)
+    weight = rmle.get("tv_weight")
+    if isinstance(weight, Mapping):
+        weight = weight.get(record.split, weight.get("default"))
+    return (
+        all(rmle.get(name) == value for name, value in RMLE.items())
+        and (rmle.get("lr"), rmle.get("eps")) == RATES.get(record.dataset)
+        and weight == WEIGHTS.get(record.split, 4.0)
+    )
 
 
 def beside(record: Record) -> list[Published]:
@@ -94,7 +115,7 @@ def beside(record: Record) -> list[Published]:
         row
         for row in everything()
         if (row.dataset, row.split, row.attack) == (record.dataset, record.split, record.attack)
-        and row.steps in (None, config["attack"].get("steps"))
+        and row.steps in (None, _rmle(record).get("steps"))
         and (row.source == "fig15") == (config.get("include") == FIGURE_15)
         and row.aux in ("", config["dataset"].get("aux", "disjoint"))
         and abs(row.strength - record.strength) < 1e-9
