@@ -11,10 +11,10 @@ from statistics import fmean, median
 from privbench.intervals import Interval, bca
 from privbench.report.books import Measured, Printed, comparable
 from privbench.report.claims import STATEMENTS, judged
-from privbench.report.published import FIGURE_15, Published, beside
+from privbench.report.published import FIGURE_15, Published, beside, is_published
 from privbench.report.selection import Selection
 from privbench.report.tables import Rows, as_markdown, number, span
-from privbench.report.tradeoffs import METRICS, NAMES, Adversary, Panel, Point, panels
+from privbench.report.tradeoffs import LAYERS, METRICS, NAMES, Adversary, Panel, Point, panels
 from privbench.results import Record
 from privbench.summary import paired
 
@@ -115,18 +115,13 @@ def tables(measured: Matched) -> dict[str, Rows]:
     for row in sorted(measured, key=lambda row: (row.source, row.dataset == "cifar10")):
         panel, point = measured[row]
         told = {metric: of_ten(row, point, metric) for metric in METRICS}
-        floors = [
-            number(fmean(r.floor["best"][m] for r in point.group.records), m)
-            for m in ("psnr_db", "ssim")
-        ]
-        seeds = ", ".join(str(seed) for seed in sorted(r.seed for r in point.group.records))
         line = [
             _setting(row),
             f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
             " / ".join(_short(told[metric], metric) for metric in ("psnr_db", "ssim")),
             f"{span(point, 'psnr_db')} / {span(point, 'ssim')}",
-            f"{seeds} ({point.group.one.targets})",
-            " / ".join(floors),
+            _seeds(point),
+            _floor(point),
             _strongest(panel, point),
             f"{row.accuracy:.3f}, {point.accuracy:.3f}" if row.accuracy else "",
         ]
@@ -204,6 +199,36 @@ def gap(found: Sequence[Panel], pair: tuple[str, str]) -> Rows:
     return rows
 
 
+def strongest(found: Sequence[Panel]) -> Rows:
+    """What the adversaries that are not the paper's recover where nothing defends."""
+    rows: Rows = [
+        ["setting", "adversary", "dB", "SSIM", "identified", "blind floor", "seeds (images)"]
+    ]
+    for panel in sorted(found, key=lambda panel: (panel.dataset, LAYERS.index(panel.split))):
+        for adversary in panel.adversaries:
+            point = adversary.undefended
+            if point is None or adversary.blind or is_published(point.group.one):
+                continue
+            rows.append([
+                panel.title, adversary.name, span(point, "psnr_db"), span(point, "ssim"),
+                f"{point.group.score('identification'):.0%}", _floor(point), _seeds(point),
+            ])  # fmt: skip
+    return rows
+
+
+def _floor(point: Point) -> str:
+    records = point.group.records
+    return " / ".join(
+        number(fmean(record.floor["best"][metric] for record in records), metric)
+        for metric in ("psnr_db", "ssim")
+    )
+
+
+def _seeds(point: Point) -> str:
+    seeds = ", ".join(str(seed) for seed in sorted(r.seed for r in point.group.records))
+    return f"{seeds} ({point.group.one.targets})"
+
+
 def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | None = None) -> str:
     """``sweeps/README.md``: what the paper says and what is measured, side by side.
 
@@ -238,6 +263,11 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
             "reproduced) says which reasons were found.\n"
         )
         parts.append(_folded("all of them", as_markdown(missed)))
+    if len(strong := strongest(found)) > 1:
+        parts.append(
+            "\n## Without a defense, by the strongest\n\n`python -m privbench sweeps=strongest`\n\n"
+        )
+        parts.append(as_markdown(strong))
     for pair in PAIRS:
         if len(known := gap(found, pair)) > 1:
             behind = [p for a in _adversaries(found, pair) for p in a.points]
