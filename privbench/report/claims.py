@@ -51,7 +51,9 @@ def _all(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
     worst = next((state for state in (FAILS, UNTOLD) if state in states), HOLDS)
     if not parts or (states == {UNTOLD} and all(verdict == MISSING for _, verdict in parts)):
         return MISSING
-    telling = [(n, v) for n, v in parts if v[0] == worst and v != MISSING] or parts
+    telling = [(name, verdict) for name, verdict in parts if verdict[0] == worst]
+    # what was measured and tells nothing says more than what is missing
+    telling = [(name, verdict) for name, verdict in telling if verdict != MISSING] or telling
     return worst, "; ".join(f"{name}: {numbers}" for name, (_, numbers) in telling)
 
 
@@ -63,25 +65,24 @@ def _by_metric(judge: Callable[[str], Verdict], metrics: Sequence[str] = METRICS
     return _all((_name(metric), judge(metric)) for metric in metrics)
 
 
-def _difference(one: Spot, other: Spot, metric: str) -> tuple[Interval | None, str] | None:
-    """``one`` less ``other``, and the numbers in words; null where one was not printed.
+def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float], str]) -> Verdict:
+    """A verdict on ``one`` less ``other``, an interval over the same images.
 
-    The interval is over the same images where both were measured, and null with too few in common;
-    printed numbers have none, so both its ends are their difference.
+    Printed numbers have no interval: both its ends are their difference.
     """
     mine, theirs = one.scores[metric], other.scores[metric]
     if mine is None or theirs is None:
-        return None
+        return MISSING
     told = f"{one.told(metric)} against {other.told(metric)}"
     if not one.point or not other.point:
-        return (mine - theirs, mine - theirs), told
+        return state(mine - theirs, mine - theirs), told
     interval = paired(one.point.group, other.point.group, metric)
     if interval is None:
-        return None, f"{told}, too few images in common"
-    floors = [floor for spot in (one, other) if (floor := spot.floor(metric)) is not None]
-    blind = f"; a blind guess scores {number(max(floors), metric)}"
+        return UNTOLD, f"{told}, too few images in common"
     told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
-    return interval, told + (blind if max(mine, theirs) < max(floors) else "")
+    floor = max(spot.floor(metric) or 0.0 for spot in (one, other))
+    blind = f"; a blind guess scores {number(floor, metric)}" if max(mine, theirs) < floor else ""
+    return state(*interval), told + blind
 
 
 def _less(one: Spot | None, other: Spot | None) -> Verdict:
@@ -93,27 +94,22 @@ def _less(one: Spot | None, other: Spot | None) -> Verdict:
 
 def _less_by(one: Spot, other: Spot, metric: str, margin: float = 0.0) -> Verdict:
     """Whether ``one`` recovers less than ``other``, by more than a margin."""
-    if (found := _difference(one, other, metric)) is None:
-        return MISSING
-    interval, told = found
-    if interval is None:
-        return UNTOLD, told
-    low, high = interval
-    return (HOLDS if high < -margin else FAILS if low > -margin else UNTOLD), told
+
+    def state(low: float, high: float) -> str:
+        return HOLDS if high < -margin else FAILS if low > -margin else UNTOLD
+
+    return _compared(one, other, metric, state)
 
 
 def _near(one: Spot, other: Spot, metric: str) -> Verdict:
     """Whether two scores are alike."""
-    if (found := _difference(one, other, metric)) is None:
-        return MISSING
-    interval, told = found
-    if interval is None:
-        return UNTOLD, told
-    low, high = interval
-    inside = max(abs(low), abs(high)) <= ALIKE[metric]
-    apart = min(abs(low), abs(high)) > ALIKE[metric] and low * high > 0
-    told += f" (alike: {ALIKE[metric]:g})"
-    return (HOLDS if inside else FAILS if apart else UNTOLD), told
+    limit = ALIKE[metric]
+
+    def state(low: float, high: float) -> str:
+        apart = low > limit or high < -limit
+        return HOLDS if -limit <= low <= high <= limit else FAILS if apart else UNTOLD
+
+    return _compared(one, other, metric, state)
 
 
 def _accuracy_at(curve: Curve, metric: str) -> dict[float, float]:
