@@ -36,8 +36,12 @@ SOURCES = {
 """What the paper shows, and what to type for it."""
 NEAR = {"psnr_db": 2.0, "ssim": 0.07}
 """Within which a published number counts as reproduced."""
-PAIRS = (("rmle", "rmle_adaptive"), ("inverse_naive", "inverse_adaptive"))
-"""Adversaries that differ in knowing of the defense."""
+PAIRS = (
+    ("rmle", "rmle_adaptive"),
+    ("inverse_naive", "inverse"),
+    ("inverse_naive", "inverse_adaptive"),
+)
+"""Adversaries that differ in knowing of the defense, or in asking the defended edge."""
 Matched = Mapping[Published, tuple[Panel, Point]]
 """Published numbers that were measured, each with its point and what surrounds it."""
 
@@ -272,7 +276,7 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
         if len(known := gap(found, pair)) > 1:
             behind = [p for a in _adversaries(found, pair) for p in a.points]
             parts.append(
-                f"\n## What knowing of the defense adds to {pair[0]}\n\n`python -m privbench "
+                f"\n## What knowing of the defense adds: {pair[1]} less {pair[0]}\n\n`python -m privbench "
                 f"sweeps=adaptive attack={','.join(pair)}`\n\n"
                 f"{_took(record for p in behind for record in p.group.records)}.\n\n"
             )
