@@ -276,7 +276,8 @@ STRAY = {
 @pytest.mark.parametrize("first", [True, False])
 def test_an_irrelevant_record_changes_no_verdict(stray, first):
     """A store holds all sorts of records: the same verdicts come of those that belong together."""
-    records = figure9(-0.05)
+    levels = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 2.0)
+    records = [one for one in figure9(-0.05) if one.strength in levels]
     wrong = [
         dataclasses.replace(STRAY[stray](one), ssim=0.95, accuracy=0.2, identification=0.0)
         for one in records
