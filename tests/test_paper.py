@@ -12,6 +12,7 @@ from privbench.report.paper import (
     misses,
     pictures,
     statements,
+    strongest,
     tables,
 )
 from privbench.report.selection import select
@@ -33,6 +34,17 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
     assert "Written by `COMMAND`" in text
     assert text.count("Not measured: no record of these settings") == 6
     assert "median |difference| to the published SSIM 0.000" in agreement(measured, "fig9")
+
+
+def test_the_strongest_without_a_defense_are_those_that_are_not_the_papers():
+    """From shallow to deep; a blind guess is none of them."""
+    records = [
+        record("none", 0.0, split=split, attack=attack, ssim=0.8, targets=12)
+        for split in ("relu2", "conv1")
+        for attack in ("rmle", "rmle_paper", "blind")
+    ]
+    _, *rows = strongest(panels(records))
+    assert [row[:2] for row in rows] == [["mnist at conv1", "rmle"], ["mnist at relu2", "rmle"]]
 
 
 def test_what_is_not_met_is_listed():

@@ -374,7 +374,7 @@ def _hidden_and_accurate(book: Book, data: str) -> Verdict:
     needed = 0.95 if data == "mnist" else (weakest.undefended or 1.0) - 0.008
     bands = [_band(spot) for spot, _ in curve]
     for (spot, accuracy), (_, high) in zip(curve, bands, strict=True):
-        if spot.strength and accuracy > needed and high < 0.25:
+        if accuracy > needed and high < 0.25:
             return (
                 HOLDS,
                 f"at r = {spot.strength:g}: accuracy {accuracy:.3f}, SSIM {spot.told('ssim')}",
