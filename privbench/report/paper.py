@@ -212,7 +212,7 @@ def gap(found: Sequence[Panel], pair: tuple[str, str]) -> Rows:
             told = f"{difference[0]:+.3f} to {difference[1]:+.3f}" if difference else "-"
             defense, site, strength = setting
             rows.append(
-                [f"{panel.title}, {defense} {strength:g} on {site}", f"{one.accuracy:.3f}",
+                [f"{_place(panel)}, {defense} {strength:g} on {site}", f"{one.accuracy:.3f}",
                  span(one, "ssim"), span(other, "ssim"), told]
             )  # fmt: skip
     return rows
@@ -229,10 +229,18 @@ def strongest(found: Sequence[Panel]) -> Rows:
             if point is None or adversary.blind or is_published(point.group.one):
                 continue
             rows.append([
-                panel.title, adversary.name, span(point, "psnr_db"), span(point, "ssim"),
+                _place(panel), adversary.name, span(point, "psnr_db"), span(point, "ssim"),
                 f"{point.group.score('identification'):.0%}", _floor(point), _seeds(point),
             ])  # fmt: skip
     return rows
+
+
+def _place(panel: Panel) -> str:
+    """A panel's title, but that all records here share their targets."""
+    settings = next(p.group.one for a in panel.adversaries for p in (*a.points, a.undefended) if p)
+    aux = settings.config["dataset"].get("aux", "disjoint")
+    images = "" if aux == "disjoint" else f", the adversary's images: {aux}"
+    return f"{panel.dataset} at {panel.split}{images}"
 
 
 def _floor(point: Point) -> str:
