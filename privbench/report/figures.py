@@ -502,8 +502,9 @@ def knowledge(
     naive, knowing = (met[name] for name in pair)
     if naive and knowing:
         told = (
-            f"{panel.dataset} at {panel.split}, {defense} {strength:g}: accuracy "
-            f"{naive.accuracy:.1%}; the cloud recovers SSIM {naive.score('ssim'):.2f} not knowing of it, "
+            f"{panel.dataset} at {panel.split}, {defense} {strength:g}: "
+            f"accuracy {naive.accuracy:.1%}; the cloud recovers "
+            f"SSIM {naive.score('ssim'):.2f} not knowing of it, "
             f"{knowing.score('ssim'):.2f} knowing"
         )
         figure.suptitle(told, fontsize=11)
