@@ -47,6 +47,10 @@ Curve = list[Spot]
 """One defense from weak to strong, the undefended spot first where there is one."""
 
 
+Which = tuple[str, str, str]
+"""Split, defense and site of a curve."""
+
+
 class Book(Protocol):
     """Where numbers are looked up."""
 
@@ -62,6 +66,10 @@ class Book(Protocol):
             metric: Any score of a record.
             figure: Which of the paper's; relu2 under dropout is in two.
         """
+
+    def curves(self, dataset: str, one: Which, other: Which, metric: str,
+               figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
+        """Two of them, against adversaries that met both."""
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> Spot | None:
         """An attack of the tables', without a defense."""
@@ -95,6 +103,12 @@ class Printed:
         known = metric if metric in METRICS else "ssim"
         clean = next((row.accuracy for row in rows if not row.strength), None)
         return [_printed(row, clean) for row in rows if getattr(row, known) is not None]
+
+    def curves(self, dataset: str, one: Which, other: Which, metric: str,
+               figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
+        """The paper has one adversary."""
+        first, second = (self.curve(dataset, *which, metric, figure) for which in (one, other))
+        return first, second
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> Spot | None:
         """Of tables 3 to 8."""
@@ -143,17 +157,28 @@ class Measured:
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
         """Strength by strength; the paper's adversary is one, those that know may be several."""
-        best: dict[float, Point] = {}
+        return _strongest(self._met(dataset, (split, defense, site)), metric)
+
+    def curves(self, dataset: str, one: Which, other: Which, metric: str,
+               figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
+        """What one adversary does to one defense and another to the other compares no defenses."""
+        met = [list(self._met(dataset, which)) for which in (one, other)]
+        names = [{p.group.one.attack for p in points if p.strength} for points in met]
+        common = names[0] & names[1]
+        first, second = (
+            _strongest((p for p in points if p.group.one.attack in common), metric)
+            for points in met
+        )
+        return first, second
+
+    def _met(self, dataset: str, which: Which) -> Iterable[Point]:
+        split, *defense = which
         for point in self._at(dataset, split):
             one = point.group.one
-            if one.strength and (one.defense, one.site) != (defense, site):
+            if one.strength and [one.defense, one.site] != defense:
                 continue
-            if not (one.adaptive if self.adaptive else _is_rmle_of_figures(one)):
-                continue
-            rival = best.get(one.strength)
-            if rival is None or point.score(metric) > rival.score(metric):
-                best[one.strength] = point
-        return [_spot(best[strength]) for strength in sorted(best)]
+            if one.adaptive if self.adaptive else _is_rmle_of_figures(one):
+                yield point
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> Spot | None:
         """The published adversary's, on the tables' images."""
@@ -187,6 +212,15 @@ class Measured:
             its_own = one.config.get("include") == FIGURE_15
             if (one.dataset, one.split, its_own) == (dataset, split, figure15):
                 yield point
+
+
+def _strongest(points: Iterable[Point], metric: str) -> Curve:
+    best: dict[float, Point] = {}
+    for point in points:
+        rival = best.get(point.strength)
+        if rival is None or point.score(metric) > rival.score(metric):
+            best[point.strength] = point
+    return [_spot(best[strength]) for strength in sorted(best)] if any(best) else []
 
 
 def _spot(point: Point) -> Spot:

@@ -18,7 +18,7 @@ from privbench.report.books import Book, Curve, Measured, Printed, Spot, compara
 from privbench.report.tables import number
 from privbench.report.tradeoffs import METRICS, NAMES
 from privbench.results import Record
-from privbench.summary import paired
+from privbench.summary import Group, paired
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 Verdict = tuple[str, str]
@@ -34,6 +34,8 @@ GRID = {"ssim": np.arange(0.0, 1.0, 0.02), "psnr_db": np.arange(0.0, 60.0, 0.25)
 """Scores at which two curves are compared."""
 ALIKE = {"ssim": 0.1, "psnr_db": 2.0}
 """What the eye does not tell apart: our choice, the paper names none."""
+TIE = {"ssim": 0.005, "psnr_db": 0.1}
+"""Of the paper's means of ten images: our choice."""
 POINT = 0.01
 """A point of accuracy: less is a tie."""
 SEEN = 0.05
@@ -68,21 +70,34 @@ def _by_metric(judge: Callable[[str], Verdict], metrics: Sequence[str] = METRICS
 def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float], str]) -> Verdict:
     """A verdict on ``one`` less ``other``, an interval over the same images.
 
-    Printed numbers have no interval: both its ends are their difference.
+    Printed numbers have none: a tie is what their ten images do not tell apart. Where seeds
+    disagree on who recovers more, nothing is told.
     """
     mine, theirs = one.scores[metric], other.scores[metric]
     if mine is None or theirs is None:
         return MISSING
     told = f"{one.told(metric)} against {other.told(metric)}"
     if not one.point or not other.point:
-        return state(mine - theirs, mine - theirs), told
+        return state(mine - theirs - TIE[metric], mine - theirs + TIE[metric]), told
     interval = paired(one.point.group, other.point.group, metric)
     if interval is None:
         return UNTOLD, f"{told}, too few images in common"
     told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
     floor = max(spot.floor(metric) or 0.0 for spot in (one, other))
-    blind = f"; a blind guess scores {number(floor, metric)}" if max(mine, theirs) < floor else ""
-    return state(*interval), told + blind
+    told += f"; a blind guess scores {number(floor, metric)}" if max(mine, theirs) < floor else ""
+    alone = _by_seed(one.point.group, other.point.group, metric)
+    if interval[0] * interval[1] > 0 and min(alone) * max(alone) < 0:
+        return UNTOLD, f"{told}; seeds disagree: {', '.join(f'{a:+.3f}' for a in alone)}"
+    return state(*interval), told
+
+
+def _by_seed(one: Group, other: Group, metric: str) -> list[float]:
+    """Mean of ``one`` less that of ``other`` for each seed that both have."""
+    mine, theirs = (
+        {record.seed: float(getattr(record, metric)) for record in group.records}
+        for group in (one, other)
+    )
+    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
 
 
 def _less(one: Spot | None, other: Spot | None) -> Verdict:
@@ -155,20 +170,21 @@ def _higher(book: Book, dataset: str, one: tuple[str, str, str], other: tuple[st
     """
 
     def judge(metric: str) -> Verdict:
-        mine, theirs = (book.curve(dataset, *which, metric, figure) for which in (one, other))
+        mine, theirs = book.curves(dataset, one, other, metric, figure)
         if not mine or not theirs:
             return MISSING
         differences, where = _differences(mine, theirs, metric)
         if not differences:
             return UNTOLD, where
-        least, most = min(differences), max(differences)
+        least, middle, most = min(differences), median(differences), max(differences)
         told = (
-            f"accuracy at equal score {median(differences):+.3f} in the median, {least:+.3f} to "
+            f"accuracy at equal score {middle:+.3f} in the median, {least:+.3f} to "
             f"{most:+.3f} (at {where})"
         )
         # where both are undefended they are the same
         better, worse = most > POINT, least < -POINT
-        return (HOLDS if better > worse else FAILS if worse > better else UNTOLD), told
+        held, against = better and not worse and middle > 0, worse and not better and middle < 0
+        return (HOLDS if held else FAILS if against else UNTOLD), told
 
     return _by_metric(judge, metrics)
 
@@ -297,14 +313,12 @@ def _input_hides_more(book: Book, data: str) -> Verdict:
     """At most levels, and at none less."""
 
     def judge(defense: str, metric: str) -> Verdict:
-        on = {
-            site: book.curve(data, DEFENDED[data], defense, site, metric)
-            for site in ("input", "features")
-        }
+        lines = [(DEFENDED[data], defense, site) for site in ("input", "features")]
+        on_input, on_features = book.curves(data, lines[0], lines[1], metric)
         states = {
             mine.strength: _less_by(mine, theirs, metric)[0]
-            for mine in on["input"]
-            if mine.strength and (theirs := _at(on["features"], mine.strength))
+            for mine in on_input
+            if mine.strength and (theirs := _at(on_features, mine.strength))
         }
         if not states:
             return MISSING
@@ -323,7 +337,8 @@ def _input_hides_more(book: Book, data: str) -> Verdict:
 
 def _alike(book: Book, data: str) -> Verdict:
     def judge(site: str, metric: str) -> Verdict:
-        one, other = (book.curve(data, DEFENDED[data], d, site, metric) for d in NOISES)
+        lines = [(DEFENDED[data], noise, site) for noise in NOISES]
+        one, other = book.curves(data, lines[0], lines[1], metric)
         if not one or not other:
             return MISSING
         differences, where = _differences(one, other, metric)
@@ -446,7 +461,7 @@ def _falls(book: Book, data: str) -> Verdict:
         scores = {split: spot.scores[metric] or 0.0 for split, spot in spots.items()}
         rises = [b for a, b in pairwise(DEPTH) if scores[b] - scores[a] > ALIKE[metric]]
         told = ", ".join(f"{split} {number(score, metric)}" for split, score in scores.items())
-        told += f"; it rises at {', '.join(rises)}" if rises else ""
+        told += f"; it rises by more than {ALIKE[metric]:g} at {', '.join(rises) or 'none'}"
         return (FAILS if rises else HOLDS), told
 
     return _by_metric(judge)
