@@ -242,7 +242,7 @@ def strongest(found: Sequence[Panel]) -> Rows:
             if point is None or adversary.blind or is_published(point.group.one):
                 continue
             rows.append([
-                _place(panel), adversary.name, span(point, "psnr_db"), span(point, "ssim"),
+                _place(panel), adversary.attack, span(point, "psnr_db"), span(point, "ssim"),
                 f"{point.group.score('identification'):.0%}", _floor(point), _seeds(point),
             ])  # fmt: skip
     return rows
