@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from privbench.tracking import NullRun
 from privbench.training import Hardware
 
 ROOT = Path(__file__).parent.parent
+# a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
