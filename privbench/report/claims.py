@@ -6,6 +6,7 @@ paired intervals; curves of accuracy against score by their values. Either verdi
 seed's records alone say the contrary: each seed trains a victim of its own.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -71,7 +72,7 @@ def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float
     """A verdict on ``one`` less ``other``, an interval over the same images.
 
     Printed numbers have none: a tie is what their ten images do not tell apart. Where seeds
-    disagree on who recovers more, nothing is told.
+    disagree, nothing is told.
     """
     mine, theirs = one.scores[metric], other.scores[metric]
     if mine is None or theirs is None:
@@ -85,19 +86,21 @@ def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float
     told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
     floor = max(spot.floor(metric) or 0.0 for spot in (one, other))
     told += f"; a blind guess scores {number(floor, metric)}" if max(mine, theirs) < floor else ""
+    found = state(*interval)
     alone = _by_seed(one.point.group, other.point.group, metric)
-    if interval[0] * interval[1] > 0 and min(alone) * max(alone) < 0:
-        return UNTOLD, f"{told}; seeds disagree: {', '.join(f'{a:+.3f}' for a in alone)}"
-    return state(*interval), told
+    if {found, *(state(seed, seed) for seed in alone)} >= {HOLDS, FAILS}:
+        return UNTOLD, f"{told}; seeds disagree: {', '.join(f'{seed:+.3f}' for seed in alone)}"
+    return found, told
 
 
 def _by_seed(one: Group, other: Group, metric: str) -> list[float]:
-    """Mean of ``one`` less that of ``other`` for each seed that both have."""
-    mine, theirs = (
-        {record.seed: float(getattr(record, metric)) for record in group.records}
-        for group in (one, other)
-    )
-    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+    """Mean of ``one`` less ``other`` over the images of both, for each seed that both have."""
+    mine, theirs = one.images(metric), other.images(metric)
+    found: dict[int, list[float]] = defaultdict(list)
+    for image in mine.keys() & theirs.keys():
+        for seed in mine[image].keys() & theirs[image].keys():
+            found[seed].append(mine[image][seed] - theirs[image][seed])
+    return [fmean(found[seed]) for seed in sorted(found)]
 
 
 def _less(one: Spot | None, other: Spot | None) -> Verdict:
