@@ -62,12 +62,18 @@ def paired(one: Group, other: Group, metric: str) -> Interval | None:
 
     An image's differences, a seed each, are averaged first: images are what is drawn from many.
     """
+    found = [fmean(seeds.values()) for seeds in differences(one, other, metric).values()]
+    return bca(found) if len(found) >= 5 else None
+
+
+def differences(one: Group, other: Group, metric: str) -> dict[int, dict[int, float]]:
+    """``one`` less ``other`` by image and seed, where both have both."""
     mine, theirs = one.images(metric), other.images(metric)
-    differences = []
-    for at in sorted(mine.keys() & theirs.keys()):
-        if seeds := mine[at].keys() & theirs[at].keys():
-            differences.append(fmean(mine[at][seed] - theirs[at][seed] for seed in seeds))
-    return bca(differences) if len(differences) >= 5 else None
+    return {
+        image: {seed: mine[image][seed] - theirs[image][seed] for seed in seeds}
+        for image in sorted(mine.keys() & theirs.keys())
+        if (seeds := sorted(mine[image].keys() & theirs[image].keys()))
+    }
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:

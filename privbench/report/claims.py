@@ -19,7 +19,7 @@ from privbench.report.books import Book, Curve, Measured, Printed, Spot, compara
 from privbench.report.tables import number
 from privbench.report.tradeoffs import METRICS, NAMES
 from privbench.results import Record
-from privbench.summary import Group, paired
+from privbench.summary import Group, differences, paired
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 Verdict = tuple[str, str]
@@ -95,11 +95,10 @@ def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float
 
 def _by_seed(one: Group, other: Group, metric: str) -> list[float]:
     """Mean of ``one`` less ``other`` over the images of both, for each seed that both have."""
-    mine, theirs = one.images(metric), other.images(metric)
     found: dict[int, list[float]] = defaultdict(list)
-    for image in mine.keys() & theirs.keys():
-        for seed in mine[image].keys() & theirs[image].keys():
-            found[seed].append(mine[image][seed] - theirs[image][seed])
+    for seeds in differences(one, other, metric).values():
+        for seed, difference in seeds.items():
+            found[seed].append(difference)
     return [fmean(found[seed]) for seed in sorted(found)]
 
 
@@ -176,10 +175,10 @@ def _higher(book: Book, dataset: str, one: tuple[str, str, str], other: tuple[st
         mine, theirs = book.curves(dataset, one, other, metric, figure)
         if not mine or not theirs:
             return MISSING
-        differences, where = _differences(mine, theirs, metric)
-        if not differences:
+        gaps, where = _differences(mine, theirs, metric)
+        if not gaps:
             return UNTOLD, where
-        least, middle, most = min(differences), median(differences), max(differences)
+        least, middle, most = min(gaps), median(gaps), max(gaps)
         told = (
             f"accuracy at equal score {middle:+.3f} in the median, {least:+.3f} to "
             f"{most:+.3f} (at {where})"
@@ -302,7 +301,7 @@ def _still_good(book: Book, data: str) -> Verdict:
             if inside[-1].strength < limit - 0.11:  # the strongest one decides
                 return UNTOLD, f"measured up to {inside[-1].strength:g}"
             least = min(score for s in inside if (score := s.scores[metric]) is not None)
-            found[f"{NAMES[metric].split()[0]} at least {number(least, metric)}"] = least > floor
+            found[f"{_name(metric)} at least {number(least, metric)}"] = least > floor
         floors = {m: inside[0].floor(m) for m in METRICS}
         blind = [number(floor, m) for m, floor in floors.items() if floor is not None]
         told = f"{' and '.join(found)} below {limit:g}"
@@ -344,10 +343,10 @@ def _alike(book: Book, data: str) -> Verdict:
         one, other = book.curves(data, lines[0], lines[1], metric)
         if not one or not other:
             return MISSING
-        differences, where = _differences(one, other, metric)
-        if not differences:
+        gaps, where = _differences(one, other, metric)
+        if not gaps:
             return UNTOLD, where
-        gap = median(map(abs, differences))
+        gap = median(map(abs, gaps))
         told = (
             f"accuracy at equal score differs by {gap:.3f} in the median (alike: 0.1; at {where})"
         )
