@@ -7,10 +7,12 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from privbench.errors import Incomplete, tell
-from privbench.places import ROOT, register
+from privbench.places import ROOT, TYPED, register
 
 FAILED: list[Exception] = []
 """What a single run ended in."""
@@ -28,12 +30,42 @@ def run_job(cfg: DictConfig) -> None:
         tell(error)
 
 
+def for_cells(words: list[str]) -> list[str]:
+    """A sweep's words: what is its cells' alone is written so that Hydra leaves it to them.
+
+    Hydra gives an option that has one value to the configuration of the sweep itself too, whose
+    groups are the defaults and not what the sweep chooses: ``-m attack=inverse,shadow
+    attack.queries=1000`` would be refused, for the default attack has none.
+
+    Args:
+        words: Of the command line.
+    """
+    if not any(word in {"-m", "--multirun"} or word.startswith("sweeps=") for word in words):
+        return words
+    groups = ("dataset.", "victim.", "defense.", "attack.")
+    told = []
+    for word in words:
+        name, _, value = word.partition("=")
+        single = value and name.lstrip("+").startswith(groups) and _has_one_value(word)
+        told.append(f"{name}=choice({value})" if single else word)
+    return told
+
+
+def _has_one_value(word: str) -> bool:
+    try:
+        return not OverridesParser.create().parse_override(word).is_sweep_override()
+    except HydraException:
+        return False  # Hydra says what is wrong with it
+
+
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
+    TYPED[:] = sys.argv[1:]
+    sys.argv[1:] = for_cells(TYPED)
     try:
         run_job()
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from privbench.errors import Incomplete, Refused, cause, tell
 from privbench.ledger import Entry, Ledger, now
-from privbench.places import register
+from privbench.places import TYPED, register
 from privbench.progress import Planned, Progress, watching
 from privbench.results import Record, read
 
@@ -131,7 +131,7 @@ class Launch:
 
     @property
     def _command(self) -> str:
-        return " ".join(["python -m privbench", *map(shlex.quote, sys.argv[1:])])
+        return " ".join(["python -m privbench", *map(shlex.quote, TYPED)])
 
     def _open(self, planned: Mapping[str, Planned], refused: Sequence[tuple[Planned, str]]) -> int:
         """Lines of this launch and of cells that are new to the ledger; its place before them."""
@@ -142,7 +142,7 @@ class Launch:
                 "launch": self._command,
                 "id": self.id,
                 "at": now(),
-                "flags": _flags(sys.argv[1:], remote=self.workers.remote_gpu),
+                "flags": _flags(TYPED, remote=self.workers.remote_gpu),
                 "cells": list(everyone),
             }
         ]

@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 PACKAGE = Path(__file__).parent
 # a wheel carries conf/ and sweeps/ inside the package, a checkout has them beside it
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
+TYPED: list[str] = []
+"""The command line as it was typed, for what is said of it."""
 
 
 def register() -> None:

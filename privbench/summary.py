@@ -41,6 +41,10 @@ class Group:
         """Mean over seeds."""
         return fmean(getattr(record, metric) for record in self.records)
 
+    def floor(self, metric: str) -> float:
+        """What a blind guess scores on the same images, mean over seeds."""
+        return fmean(record.floor["best"][metric] for record in self.records)
+
     def images(self, metric: str) -> dict[int, dict[int, float]]:
         """Scores by image and seed."""
         found: dict[int, dict[int, float]] = defaultdict(dict)

@@ -240,9 +240,9 @@ def test_a_seed_that_says_the_contrary_makes_a_verdict_that_cannot_be_told():
     """Each seed trains a victim of its own: a mean over them is no verdict."""
     found = statement("SSIM < 0.25 with accuracy above 95 %")
     agreeing = [*figure9(-0.03), *figure9(-0.04, seed=1)]
-    assert judged(found, "mnist", agreeing, adaptive=False)[0] == HOLDS
+    assert judged(found, "mnist", Measured.of(agreeing))[0] == HOLDS
     split = [*figure9(-0.1), *figure9(0.03, seed=1)]
-    state, told = judged(found, "mnist", split, adaptive=False)
+    state, told = judged(found, "mnist", Measured.of(split))
     assert state == UNTOLD
     assert told.startswith("holds on the mean")
     assert "but does not hold for seed 1" in told
@@ -290,11 +290,12 @@ def test_an_irrelevant_record_changes_no_verdict(stray, first):
         if one.defense == "dropout" and one.strength in (0.3, 0.6)
     ]
     together = [*wrong, *records] if first else [*records, *wrong]
+    clean, mixed = Measured.of(records), Measured.of(together)
     for one in STATEMENTS:
-        want = one.check(Measured.of(records), "mnist")
-        assert one.check(Measured.of(together), "mnist") == want
+        want = one.check(clean, "mnist")
+        assert one.check(mixed, "mnist") == want
         if first:
-            assert judged(one, "mnist", together, adaptive=False) == want
+            assert judged(one, "mnist", mixed) == want
 
 
 def test_the_strongest_of_those_that_know_decides_whoever_else_met_the_setting():

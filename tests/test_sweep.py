@@ -262,9 +262,26 @@ def test_fail_fast_stops_at_the_first_failure(privbench, warm, monkeypatch):
     assert _states(warm) == {"done": 2, "running": 0, "failed": 1, "missing": 0}
 
 
+def test_an_option_that_the_default_lacks_goes_with_the_swept_group(privbench, warm):
+    """Of one value or of several, it belongs to the cells; the ledger holds what was typed."""
+    (warm / "conf" / "sweeps").mkdir(parents=True)
+    params = "hydra: {mode: MULTIRUN, sweeper: {params: {defense: gaussian, split: relu1}}}"
+    (warm / "conf" / "sweeps" / "noisy.yaml").write_text(f"# @package _global_\n{params}\n")
+    words = ["--config-dir", str(warm / "conf"), "sweeps=noisy", "defense.sigma=0.5", "targets=5"]
+    words += ["attack=blind,rmle", f"output_dir={warm}"]
+    code, _, err = privbench(*words)
+    assert code == 0, err
+    found = [results.read(path) for path in warm.glob("store/records/*/record.json")]
+    assert sorted((one.attack, one.strength) for one in found) == [("blind", 0.5), ("rmle", 0.5)]
+    (ledger,) = warm.glob("sweeps/*/cells.jsonl")
+    assert "defense.sigma=0.5" in ledger.read_text()
+    assert "choice" not in ledger.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["defense=gaussian,laplace", "defense.rate=0.5"], "rate is no option.*scale|sigma"),
         (["defense.rate=", "attack=blind"], "defense.rate= is an empty axis"),
         (["seed=0,1", "seed=2"], "seed is given twice"),
         (

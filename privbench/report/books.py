@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from privbench.keys import key_of
@@ -38,9 +37,7 @@ class Spot:
 
     def floor(self, metric: str) -> float | None:
         """What a blind guess scores on the same images."""
-        if self.point is None:
-            return None
-        return fmean(record.floor["best"][metric] for record in self.point.group.records)
+        return self.point.group.floor(metric) if self.point else None
 
 
 Curve = list[Spot]
@@ -144,15 +141,21 @@ class Measured:
         points: A point a group.
         adaptive: Whether defenses are met by the strongest adversary that knows of them, or by the
             paper's.
+        alone: Where there are several seeds, a book of each one's records.
     """
 
     points: Sequence[Point]
     adaptive: bool = False
+    alone: Mapping[int, "Measured"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record], *, adaptive: bool = False) -> "Measured":
         """Of any records."""
-        return cls([Point(group) for group in grouped(comparable(records))], adaptive)
+        kept = comparable(records)
+        seeds = sorted({record.seed for record in kept})
+        parts = {seed: [record for record in kept if record.seed == seed] for seed in seeds}
+        alone = {seed: cls(_points(part), adaptive) for seed, part in parts.items()}
+        return cls(_points(kept), adaptive, alone if len(alone) > 1 else {})
 
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
@@ -212,6 +215,10 @@ class Measured:
             its_own = one.config.get("include") == FIGURE_15
             if (one.dataset, one.split, its_own) == (dataset, split, figure15):
                 yield point
+
+
+def _points(records: Iterable[Record]) -> list[Point]:
+    return [Point(group) for group in grouped(records)]
 
 
 def _strongest(points: Iterable[Point], metric: str) -> Curve:

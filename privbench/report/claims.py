@@ -15,10 +15,10 @@ from statistics import fmean, median
 import numpy as np
 
 from privbench.intervals import Interval, wilson
-from privbench.report.books import Book, Curve, Measured, Printed, Spot, comparable
+from privbench.report.books import Book, Curve, Measured, Printed, Spot
+from privbench.report.published import everything
 from privbench.report.tables import number
-from privbench.report.tradeoffs import METRICS, NAMES
-from privbench.results import Record
+from privbench.report.tradeoffs import LAYERS, METRICS, NAMES
 from privbench.summary import Group, differences, paired
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
@@ -29,8 +29,8 @@ SPLITS = {"mnist": ("conv1", "relu2"), "cifar10": ("conv11", "relu22", "relu32")
 """Where the attack tables cut, from shallow to deep."""
 DEFENDED = {"mnist": "relu2", "cifar10": "relu22"}
 """Where the defense figures cut."""
-DEPTH = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc1act", "fc2", "fc2act")
-"""Figure 15's splits."""
+DEPTH = tuple(r.split for r in everything() if r.source == "fig15" and r.split in LAYERS)
+"""Figure 15's splits, from shallow to deep, but the last layer's, whose cloud is empty."""
 GRID = {"ssim": np.arange(0.0, 1.0, 0.02), "psnr_db": np.arange(0.0, 60.0, 0.25)}
 """Scores at which two curves are compared."""
 ALIKE = {"ssim": 0.1, "psnr_db": 2.0}
@@ -525,27 +525,20 @@ STATEMENTS = (
 """Figure 2, of latency and energy, is left out: it is no question of privacy."""
 
 
-def judged(statement: Statement, dataset: str, records: Sequence[Record], *, adaptive: bool) -> Verdict:  # fmt: skip
+def judged(statement: Statement, dataset: str, book: Measured) -> Verdict:
     """A verdict over all seeds, which no seed's own contradicts: each trains a victim of its own.
 
     Args:
         statement: One of ``STATEMENTS``.
         dataset: Of which.
-        records: Of a store.
-        adaptive: Whether the adversary knows of the defense.
+        book: Of all seeds.
     """
-
-    def verdict(some: Iterable[Record]) -> Verdict:
-        return statement.check(Measured.of(some, adaptive=adaptive), dataset)
-
-    records = comparable(record for record in records if record.dataset == dataset)
-    state, told = verdict(records)
-    seeds = sorted({record.seed for record in records})
-    if len(seeds) < 2 or state == UNTOLD:
+    state, told = statement.check(book, dataset)
+    if state == UNTOLD:
         return state, told
     contrary = FAILS if state == HOLDS else HOLDS
-    alone = {seed: verdict(r for r in records if r.seed == seed) for seed in seeds}
-    against = {seed: own for seed, (kind, own) in alone.items() if kind == contrary}
+    verdicts = {seed: statement.check(alone, dataset) for seed, alone in book.alone.items()}
+    against = {seed: own for seed, (kind, own) in verdicts.items() if kind == contrary}
     if against:
         names = ", ".join(map(str, against))
         example = next(iter(against.values()))

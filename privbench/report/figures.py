@@ -281,9 +281,7 @@ def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Fi
                 [at + 0.2 for at, _ in told], [value for _, value in told], 0.38, color="white",
                 edgecolor="#555555", hatch="//", label="published",
             )  # fmt: skip
-        floors = [
-            fmean(r.floor["best"][metric] for r in point.group.records) for _, point in members
-        ]
+        floors = [point.group.floor(metric) for _, point in members]
         ax.step(np.append(x - 0.5, len(x) - 0.5), [*floors, floors[-1]], where="post",
                 color=FLOOR, linestyle=":", label="blind floor")  # fmt: skip
         ax.set_ylabel(NAMES[metric])

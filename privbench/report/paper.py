@@ -52,14 +52,12 @@ def statements(records: Sequence[Record]) -> Rows:
         ["", "the paper states", "data", "the paper's own numbers", "published adversary here",
          "strongest here that knows of the defense"]
     ]  # fmt: skip
+    published, adaptive = (Measured.of(records, adaptive=knows) for knows in (False, True))
     for at, statement in enumerate(STATEMENTS, 1):
         for dataset in statement.datasets:
-            verdicts = [
-                statement.check(Printed(), dataset),
-                judged(statement, dataset, records, adaptive=False),
-            ]
+            verdicts = [statement.check(Printed(), dataset), judged(statement, dataset, published)]
             if statement.adaptive:
-                verdicts.append(judged(statement, dataset, records, adaptive=True))
+                verdicts.append(judged(statement, dataset, adaptive))
             cells = [
                 f"**{state}**<details><summary>numbers</summary>{told}</details>"
                 for state, told in verdicts
@@ -257,11 +255,7 @@ def _place(panel: Panel) -> str:
 
 
 def _floor(point: Point) -> str:
-    records = point.group.records
-    return " / ".join(
-        number(fmean(record.floor["best"][metric] for record in records), metric)
-        for metric in ("psnr_db", "ssim")
-    )
+    return " / ".join(number(point.group.floor(m), m) for m in ("psnr_db", "ssim"))
 
 
 def _seeds(point: Point) -> str:

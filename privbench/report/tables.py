@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 
 from privbench.report.published import beside
 from privbench.report.tradeoffs import (
@@ -82,10 +81,7 @@ def attacks(found: Sequence[Panel]) -> Rows:
                 one = point.group.one
                 rival = beside(one)[:1]
                 printed = {m: number(getattr(rival[0], m), m) if rival else "" for m in METRICS}
-                floors = {
-                    m: number(fmean(r.floor["best"][m] for r in point.group.records), m)
-                    for m in METRICS
-                }
+                floors = {m: number(point.group.floor(m), m) for m in METRICS}
                 defense = (
                     f"{one.defense} {one.strength:g} on {one.site}" if one.strength else "none"
                 )

@@ -134,7 +134,7 @@ class Adversary:
         one.
         """
         groups = [point.group for point in (*self.points, self.undefended) if point]
-        return max(fmean(r.floor["best"][metric] for r in group.records) for group in groups)
+        return max(group.floor(metric) for group in groups)
 
 
 @dataclass(frozen=True)
@@ -429,7 +429,7 @@ def headline(panel: Panel, metric: str = "ssim", loss: float = 0.02) -> str:
     best = within(defended, loss)
     if best is None:
         return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
-    floor = fmean(r.floor["best"][metric] for r in best.worst.group.records)
+    floor = best.worst.group.floor(metric)
     value = f"{best.leakage:.2f}" if metric == "ssim" else f"{best.leakage:.1f}"
     blind = f"{floor:.2f}" if metric == "ssim" else f"{floor:.1f}"
     return (

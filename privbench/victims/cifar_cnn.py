@@ -15,6 +15,8 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 class CifarCNN(SplitModel):
     """Three blocks of two 3x3 convolutions and a pooling, then two fully connected layers.
 
+    Convolutions start by He et al. (ICCV 2015, Eq. 10).
+
     Args:
         shape: Image shape ``(C, H, W)``, from 32 pixels up.
         classes: How many.
@@ -46,3 +48,8 @@ class CifarCNN(SplitModel):
             "fc2": Dense(512, classes),
         }
         super().__init__(layers)
+        for layer in layers.values():
+            if isinstance(layer, nn.Conv2d):
+                # torch's own start shrinks what passes a convolution to .4 of itself
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
