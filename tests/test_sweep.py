@@ -281,7 +281,7 @@ def test_an_option_that_the_default_lacks_goes_with_the_swept_group(privbench, w
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["defense=gaussian,laplace", "defense.rate=0.5"], "rate is no option.*scale|sigma"),
+        (["defense=gaussian,laplace", "defense.rate=0.5"], "defense.rate is no option.*sigma"),
         (["defense.rate=", "attack=blind"], "defense.rate= is an empty axis"),
         (["seed=0,1", "seed=2"], "seed is given twice"),
         (
