@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from privbench.errors import Incomplete, tell
+from privbench.grids import MACHINERY
 from privbench.places import ROOT, TYPED, register
 
 FAILED: list[Exception] = []
@@ -42,11 +43,11 @@ def for_cells(words: list[str]) -> list[str]:
     """
     if not any(word in {"-m", "--multirun"} or word.startswith("sweeps=") for word in words):
         return words
-    groups = ("dataset.", "victim.", "defense.", "attack.")
     told = []
     for word in words:
         name, _, value = word.partition("=")
-        single = value and name.lstrip("+").startswith(groups) and _has_one_value(word)
+        group, within, _ = name.lstrip("+").partition(".")
+        single = value and within and group not in MACHINERY and _has_one_value(word)
         told.append(f"{name}=choice({value})" if single else word)
     return told
 

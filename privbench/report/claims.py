@@ -478,15 +478,10 @@ def _cliff(book: Book, data: str) -> Verdict:
 def _blind_passes(book: Book, data: str) -> Verdict:
     if not isinstance(book, Measured):
         return UNTOLD, "no blind guess was measured"
-    floors = [
-        record.floor["best"]
-        for point in book.points
-        if point.group.one.dataset == data and not point.strength
-        for record in point.group.records
-    ]
-    if not floors:
+    points = [p for p in book.points if p.group.one.dataset == data and not p.strength]
+    if not points:
         return MISSING
-    ssim, psnr = (fmean(floor[metric] for floor in floors) for metric in METRICS)
+    ssim, psnr = (fmean(point.group.floor(metric) for point in points) for metric in METRICS)
     passes = psnr > 10 or ssim > 0.3
     return (FAILS if passes else HOLDS), f"a blind guess scores {psnr:.1f} dB / {ssim:.2f}"
 
