@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from privbench.tracking import PATIENCE
+
 NAME = "privbench: usability against privacy"
 
 
@@ -76,6 +78,9 @@ def main() -> None:
     parser.add_argument("--project", default="privbench", help="of theirs")
     asked = parser.parse_args()
     try:
+        import wandb
+
+        wandb.setup(wandb.Settings(**PATIENCE))
         made = workspace(asked.entity, asked.project)
         made._internal_name = "nw-privbench-v"  # a name of its own: saved again, it is the same one
         made.save()

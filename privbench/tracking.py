@@ -14,6 +14,12 @@ LOG = logging.getLogger(__name__)
 MODES = ("online", "offline", "disabled")
 AXES = {"victim": "epoch", "attack": "step"}
 """What streams against what: each group of figures has its own x-axis."""
+PATIENCE = {
+    f"x_{channel}_retry_{limit}": value
+    for channel in ("file_stream", "graphql", "file_transfer")
+    for limit, value in (("max", 1), ("wait_max_seconds", 2))
+}
+"""W&B's settings by which a server that goes away holds a process up for seconds, not minutes."""
 
 
 class Run(Protocol):
@@ -196,13 +202,7 @@ class WandbTracker:
             silent=True,
             console="off",
             x_disable_stats=True,
-            # a server that goes away may hold a run up for seconds, not for ever
-            x_file_stream_retry_max=1,
-            x_file_stream_retry_wait_max_seconds=2,
-            x_graphql_retry_max=1,
-            x_graphql_retry_wait_max_seconds=2,
-            x_file_transfer_retry_max=1,
-            x_file_transfer_retry_wait_max_seconds=2,
+            **PATIENCE,
         )
         Path(self.folder).mkdir(parents=True, exist_ok=True)
         return wandb.init(

@@ -513,3 +513,4 @@ def test_the_workspace_is_saved_to_a_server(tmp_path):
     gone = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert gone.returncode == 1
     assert gone.stderr.splitlines()[-1].startswith("privbench: no dashboard:")
+    assert "connection refused" in gone.stderr, "W&B was not waited for, and so its reason is told"
