@@ -15,10 +15,11 @@ from privbench.report.paper import (
     strongest,
     tables,
 )
+from privbench.report.published import is_published
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
 from tests.records import kept, record
-from tests.test_claims import figure9, table
+from tests.test_claims import PAPER, figure9, table
 
 
 def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
@@ -37,12 +38,16 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
 
 
 def test_the_strongest_without_a_defense_are_those_that_are_not_the_papers():
-    """From shallow to deep; a blind guess is none of them."""
+    """From shallow to deep; a blind guess is none of them, nor is a trial with the paper's."""
     records = [
         record("none", 0.0, split=split, attack=attack, ssim=0.8, targets=12)
         for split in ("relu2", "conv1")
         for attack in ("rmle", "rmle_paper", "blind")
     ]
+    trial = table("rmle_paper", "conv1", 0.9, steps=123)
+    trial.config["attack"]["tv_weight"] = 7.0
+    assert not is_published(trial)
+    records.append(trial)
     _, *rows = strongest(panels(records))
     assert [row[:2] for row in rows] == [["mnist at conv1", "rmle"], ["mnist at relu2", "rmle"]]
 
@@ -57,6 +62,16 @@ def test_what_is_not_met_is_listed():
     _, *rows = misses(matched(panels([far])))
     assert [row[2:4] for row in rows] == [["SSIM", "0.600"], ["PSNR [dB]", "15.10"]]
     assert rows[1][-2:] == ["+2.40", "17.50"]
+
+
+def test_a_number_read_off_several_curves_is_not_met_once():
+    """Figure 10's curves begin at one point, read off as .6268 and as .6270."""
+    one = record("none", 0.0, dataset="cifar10", split="relu22", ssim=0.3354, **PAPER)
+    one.config["attack"] |= {"lr": 2.3e-3, "eps": 4.4e-3, "tv_weight": 195.0}
+    found = matched(panels([one]))
+    assert len({row.ssim for row in found}) == 2
+    _, *rows = misses(found)
+    assert [row[2] for row in rows] == ["SSIM"]
 
 
 def test_the_published_ten_images_are_read_from_the_images_of_a_record():
