@@ -149,6 +149,16 @@ class Ledger:
         """Every command that worked on this sweep, and when."""
         return [line for line in self.lines()[0] if "cells" in line]
 
+    def made(self) -> dict[str, str]:
+        """The command that made each record, by its key; what another sweep made is not there."""
+        lines = self.lines()[0]
+        commands = {line["id"]: str(line["launch"]) for line in lines if "cells" in line}
+        return {
+            str(line["record"]): commands[line["launch"]]
+            for line in lines
+            if line.get("state") == "done" and line.get("launch") in commands and "record" in line
+        }
+
     def failed(self, launch: str) -> bool:
         """Whether a cell of a launch failed."""
         return any(

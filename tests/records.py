@@ -6,18 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from privbench.intervals import bca
 from privbench.keys import key_of
 from privbench.ledger import Ledger, now
+from privbench.places import ROOT
 from privbench.results import SCHEMA, Record, images_file
 from privbench.summary import group_key
 
-PAPER = {
-    "lr": 5e-3, "eps": 2e-3, "schedule": "constant", "start": "grey", "clamp": False,
-    "objective": "squared", "amsgrad": True, "tv_beta": 2.0,
-    "tv_weight": {"default": 4.0, "conv1": 0.04, "conv11": 0.2, "relu22": 195.0, "relu32": 195.0},
-}  # fmt: skip
+PUBLISHED = ("rmle_paper", "inverse_paper", "shadow", "shadow_same", "shadow_queried")
+
+
+def settings(attack: str, steps: int) -> dict[str, Any]:
+    """A published attack's by its yaml, with steps where it descends; a stand-in for others."""
+    if attack not in PUBLISHED:
+        return {"steps": steps}
+    told = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "attack" / f"{attack}.yaml"))
+    told.pop("defaults", None)
+    if attack == "rmle_paper":
+        told["steps"] = steps
+    elif attack != "inverse_paper":
+        told["inverter"] = settings("rmle_paper", steps)
+    return told
+
+
 KNOBS = {"dropout": "rate", "gaussian": "sigma", "laplace": "scale"}
 
 
@@ -47,7 +60,7 @@ def record(
         "dataset": {"_target_": "d", "name": dataset, "aux": "disjoint"},
         "victim": {"_target_": "v", "epochs": 8},
         "defense": {"_target_": defense, "site": site, KNOBS.get(defense, "level"): strength},
-        "attack": {"_target_": attack, "steps": steps, **(PAPER if attack == "rmle_paper" else {})},
+        "attack": {"_target_": attack, **settings(attack, steps)},
         "target_indices": None,
         "include": None,
         "accuracy_draws": 3,
@@ -104,6 +117,10 @@ def sweep(outputs: Path, name: str, records: Iterable[Record], failed: Iterable[
         group = group_key(one)
         words = [*one.overrides, f"strength={one.strength:g}"]
         lines.append({"key": one.key, "overrides": words, "name": " ".join(words), "group": group})
+    lines += [
+        {"key": one.key, "state": "done", "at": now(), "launch": "a", "record": one.key}
+        for one in records
+    ]
     lines += [
         {"key": one.key, "state": "failed", "at": now(), "cause": "<script>boom</script>"}
         for one in failed

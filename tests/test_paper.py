@@ -2,23 +2,14 @@
 
 import pytest
 
-from privbench.report.claims import FAILS, HOLDS, STATEMENTS, UNTOLD
-from privbench.report.paper import (
-    PAIRS,
-    agreement,
-    document,
-    gap,
-    matched,
-    misses,
-    pictures,
-    statements,
-    strongest,
-    tables,
-)
+from privbench.report.claims import STATEMENTS
+from privbench.report.paper import PAIRS, document, gap, pictures, statements, strongest
 from privbench.report.published import is_published
+from privbench.report.reproduction import agreement, matched, misses, tables
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
-from tests.records import kept, record
+from privbench.report.verdicts import FAILS, HOLDS, UNTOLD
+from tests.records import kept, record, sweep
 from tests.test_claims import PAPER, figure9, table
 
 
@@ -30,7 +21,9 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
     states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{UNTOLD}**", "of no concern")
     assert all(cell.startswith(states) for row in rows[1:] for cell in row[3:])
     measured = matched(panels(records))
-    assert len(tables(measured)["fig9"]) == 1 + 92 - 5, "six curves begin at one point"
+    assert len(tables(measured, panels(records))["fig9"]) == 1 + 92 - 5, (
+        "six curves begin at one point"
+    )
     text = document(records, "COMMAND")
     assert "Written by `COMMAND`" in text
     assert text.count("Not measured: no record of these settings") == 6
@@ -71,7 +64,7 @@ def test_a_number_read_off_several_curves_is_not_met_once():
     found = matched(panels([one]))
     assert len({row.ssim for row in found}) == 2
     _, *rows = misses(found)
-    assert [row[2] for row in rows] == ["SSIM"]
+    assert [row[2] for row in rows] == ["SSIM", "accuracy"]
 
 
 def test_the_published_ten_images_are_read_from_the_images_of_a_record():
@@ -79,7 +72,8 @@ def test_the_published_ten_images_are_read_from_the_images_of_a_record():
     one = table("rmle_paper", "relu2", 0.6, targets=70)
     ten = {3, 2, 1, 18, 4, 8, 11, 0, 61, 7}
     one.per_image["ssim"] = [0.9 if at in ten else 0.6 for at in range(70)]
-    (_, row) = tables(matched(panels([one])))["table3"]
+    found = panels([one])
+    (_, row) = tables(matched(found), found)["table3"]
     assert "/ 0.900 [" in row[2]
     assert row[3].split(" / ")[1].startswith("0.600")
     assert any(miss[2] == "SSIM" and miss[4] == "0.900" for miss in misses(matched(panels([one]))))
@@ -123,3 +117,57 @@ def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_pat
         "dropout 0.6, rmle_adaptive (knowing)",
     ]  # fmt: skip
     assert all(len(cells) == len(columns) == 7 and all(cells) for cells in rows.values())
+
+
+def test_an_accuracy_that_is_not_met_is_listed_and_counted_apart():
+    """Usability is half of what is published."""
+    records = figure9(accuracy=0.1)
+    rows = [row for row in misses(matched(panels(records))) if row[2] == "accuracy"]
+    undefended = [row for row in rows if row[1].endswith("(500 steps)")]
+    assert [[row[0], *row[3:6]] for row in undefended] == [
+        ["fig9", "0.991", "0.100", "-0.891"],
+        ["fig13", "0.992", "0.100", "-0.892"],
+    ]
+    text = document(records, "COMMAND")
+    assert f"{len(rows)} of 97 accuracies further than 0.05" in text, "87 of figure 9, ten of 13"
+
+
+def test_a_store_of_any_victim_makes_a_document():
+    """A layer that no victim here has stands last."""
+    own = record("none", 0.0, split="layer3", ssim=0.8, targets=12)
+    known = record("none", 0.0, split="conv1", ssim=0.8, targets=12)
+    assert [row[0] for row in strongest(panels([own, known]))[1:]] == [
+        "mnist at conv1",
+        "mnist at layer3",
+    ]
+    assert "layer3" in document([own], "COMMAND")
+
+
+def test_the_commands_shown_are_those_that_made_the_records(tmp_path):
+    """From the ledgers of the sweeps beside the store; a record that came from nowhere has none."""
+    made = table("rmle_paper", "relu2", 0.6)
+    found = table("rmle_paper", "conv1", 0.99)
+    sweep(tmp_path, "mine", [made], [])
+    kept(tmp_path, [found])
+    selection = select(tmp_path, {})
+    assert selection.makers == {made.key: "python -m privbench sweeps=mine"}
+    text = document(selection.records, "COMMAND", selection.gaps, selection.makers)
+    _, behind = text.split("### Table 3")
+    assert behind.split("```")[1] == "\npython -m privbench sweeps=mine\n"
+    bare = document(selection.records, "COMMAND")
+    assert "```\npython -m privbench sweeps=table_whitebox\n```" in bare
+
+
+def test_the_strongest_needs_no_images_of_the_published_adversarys_kind():
+    """A white-box attack is one rival whichever images others were given."""
+    train = table("inverse_paper", "conv1", 0.9, "train", access=["EDGE_QUERIES", "AUX_IMAGES"])
+    other = table("inverse_paper", "conv1", 0.95, access=["EDGE_QUERIES", "AUX_IMAGES"])
+    strong = table("rmle", "conv1", 0.99)
+
+    def told(*records):
+        found = panels(records)
+        return {row[0]: row[6] for row in tables(matched(found), found)["table4"][1:]}
+
+    name = "mnist conv1, inverse_paper, images: train"
+    assert told(train, other)[name] == "no other was tried"
+    assert told(train, other, strong)[name].startswith("rmle ")

@@ -34,7 +34,8 @@ def main() -> None:
             from privbench.report.paper import document, pictures
 
             how = f"python -m privbench.report {shlex.join(sys.argv[1:])}"
-            asked.paper.write_text(document(selection.records, how, selection.gaps))
+            text = document(selection.records, how, selection.gaps, selection.makers)
+            asked.paper.write_text(text)
             print(asked.paper)
             if asked.to:
                 print(*pictures(selection, asked.to), sep="\n")

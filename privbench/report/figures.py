@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from privbench.report.published import beside, curve
-from privbench.report.tradeoffs import LAYERS, METRICS, NAMES, Adversary, Panel, Point, headline
+from privbench.report.tradeoffs import METRICS, NAMES, Adversary, Panel, Point, depth, headline
 from privbench.results import Record
 
 # Okabe and Ito's colours, told apart by everybody
@@ -247,14 +247,10 @@ def partition(found: Sequence[Panel]) -> list[Figure]:
                 name = (panel.dataset, panel.note, adversary.name)
                 rooms.setdefault(name, []).append((panel.split, adversary.undefended))
     return [
-        _bars(dataset, attack, sorted(members, key=lambda member: _depth(member[0])))
+        _bars(dataset, attack, sorted(members, key=lambda member: depth(member[0])))
         for (dataset, _, attack), members in rooms.items()
         if len(members) > 1
     ]
-
-
-def _depth(split: str) -> int:
-    return LAYERS.index(split) if split in LAYERS else len(LAYERS)
 
 
 def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Figure:

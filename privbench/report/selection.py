@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from privbench.ledger import Entry, Ledger
@@ -23,6 +23,7 @@ class Selection:
         gaps: Cells of the sweep without a record, with the reason and the command, by group.
         unreadable: One line for each record that cannot be read.
         commands: What made them.
+        makers: The command of the sweep that made a record, by its key, where one is known.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Selection:
     gaps: Mapping[str, list[tuple[Entry, str, str]]] = field(default_factory=dict)
     unreadable: Sequence[str] = ()
     commands: Sequence[str] = ()
+    makers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[tuple[Entry, str, str]]:
@@ -75,7 +77,7 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
         raise ValueError(f"{folder} holds no such record; it has {told}")
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
-    return Selection(name, found.store, kept, found.gaps, found.unreadable, found.commands)
+    return replace(found, name=name, records=kept)
 
 
 def _of_sweep(folder: Path) -> Selection:
@@ -88,7 +90,7 @@ def _of_sweep(folder: Path) -> Selection:
     unreadable = [why for entry, why in missing if ledger.done(entry)]
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
-    return Selection(name, ledger.store, records, gaps, unreadable, commands)
+    return Selection(name, ledger.store, records, gaps, unreadable, commands, ledger.made())
 
 
 def _of_store(store: Path) -> Selection:
@@ -99,4 +101,7 @@ def _of_store(store: Path) -> Selection:
         except (OSError, ValueError) as error:
             unreadable.append(str(error))
     records.sort(key=lambda record: (record.dataset, record.split, record.attack, record.finished))
-    return Selection("store", store.resolve(), records, {}, unreadable)
+    makers: dict[str, str] = {}
+    for path in sorted((store.parent / "sweeps").glob("*/cells.jsonl")):
+        makers |= Ledger(path.parent).made()
+    return Selection("store", store.resolve(), records, {}, unreadable, makers=makers)

@@ -41,7 +41,7 @@ def number(value: float | None, metric: str) -> str:
     """With the digits of its metric."""
     if value is None:
         return ""
-    return f"{value:.3f}" if metric == "ssim" else f"{value:.2f}"
+    return f"{value:.2f}" if metric == "psnr_db" else f"{value:.3f}"
 
 
 def span(point: Point, metric: str) -> str:

@@ -15,13 +15,18 @@ from privbench.summary import Group, group_key, grouped, paired, setting_key
 METRICS = ("ssim", "psnr_db")
 NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
 LAYERS = (
-    "input", "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
-    "conv11", "relu11", "conv12", "relu12", "conv21", "relu21", "conv22", "relu22", "conv31",
-    "relu31", "conv32", "relu32", "pool3", "fc1", "fc1act", "fc2", "fc2act",
+    "input", "conv1", "relu1", "conv11", "relu11", "conv12", "relu12", "pool1",
+    "conv2", "relu2", "conv21", "relu21", "conv22", "relu22", "pool2",
+    "conv31", "relu31", "conv32", "relu32", "pool3", "fc1", "fc1act", "fc2", "fc2act",
 )  # fmt: skip
-"""Of the victims here, from shallow to deep as far as one victim goes."""
+"""Of the victims here, from shallow to deep for each of them."""
 LOSSES = (0.01, 0.02, 0.05)
 """Points of accuracy that a user may give away."""
+
+
+def depth(split: str) -> int:
+    """Where a layer stands among ``LAYERS``; others stand last."""
+    return LAYERS.index(split) if split in LAYERS else len(LAYERS)
 
 
 @dataclass(frozen=True)
