@@ -515,3 +515,16 @@ def test_the_blind_floor_is_that_of_ordinary_auxiliary_images():
     noise = dataclasses.replace(noise, key="other")
     told = verdict("means good quality", [plain, noise])
     assert told == (FAILS, "a blind guess scores 12.0 dB / 0.35")
+
+
+def test_whoever_knows_may_attack_as_if_he_did_not():
+    """Where knowing misleads, the published adversary's score is what is lost; nowhere else."""
+    text = "SSIM < 0.25 with accuracy above 95 %"
+    naive, misled = figure9(0.2), figure9(-0.1, attack="rmle_adaptive", adaptive=True)
+    assert verdict(text, misled, adaptive=True)[0] == HOLDS
+    assert verdict(text, [*naive, *misled], adaptive=True)[0] == FAILS
+    untried = [one for one in misled if one.strength in (0.0, 0.9)]
+    curve = Measured.of([*naive, *untried], adaptive=True).curve(
+        "mnist", "relu2", "dropout", "features", "ssim"
+    )
+    assert [spot.strength for spot in curve] == [0.0, 0.9]

@@ -159,8 +159,8 @@ class Measured:
 
     Attributes:
         points: A point a group.
-        adaptive: Whether defenses are met by the strongest adversary that knows of them, or by the
-            paper's.
+        adaptive: Whether defenses are met by the strongest adversary, wherever one that knows of
+            them was tried, or by the paper's.
         alone: Where there are several seeds, a book of each one's records.
     """
 
@@ -180,28 +180,40 @@ class Measured:
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
         """Strength by strength; the paper's adversary is one, those that know may be several."""
-        return _strongest(self._met(dataset, (split, defense, site)), metric)
+        return self._strongest(self._met(dataset, (split, defense, site)), metric)
 
     def curves(self, dataset: str, one: Which, other: Which, metric: str,
                figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
         """What one adversary does to one defense and another to the other compares no defenses."""
-        met = [list(self._met(dataset, which)) for which in (one, other)]
+        met = [self._met(dataset, which) for which in (one, other)]
         names = [{p.group.one.attack for p in points if p.strength} for points in met]
         common = names[0] & names[1]
         first, second = (
-            _strongest((p for p in points if p.group.one.attack in common), metric)
+            self._strongest([p for p in points if p.group.one.attack in common], metric)
             for points in met
         )
         return first, second
 
-    def _met(self, dataset: str, which: Which) -> Iterable[Point]:
+    def _met(self, dataset: str, which: Which) -> list[Point]:
         split, *defense = which
-        for point in self._at(dataset, split):
-            one = point.group.one
-            if one.strength and [one.defense, one.site] != defense:
+        return [
+            point
+            for point in self._at(dataset, split)
+            if not (one := point.group.one).strength or [one.defense, one.site] == defense
+            if one.attack != "blind" and (self.adaptive or _is_rmle_of_figures(one))
+        ]
+
+    def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
+        """Of whoever met a strength, where someone who knows did: to know obliges to nothing."""
+        knowing = {p.strength for p in points if p.group.one.adaptive or not self.adaptive}
+        best: dict[float, Point] = {}
+        for point in points:
+            if point.strength and point.strength not in knowing:
                 continue
-            if one.adaptive if self.adaptive else _is_rmle_of_figures(one):
-                yield point
+            rival = best.get(point.strength)
+            if rival is None or point.score(metric) > rival.score(metric):
+                best[point.strength] = point
+        return [_spot(best[strength]) for strength in sorted(best)] if any(best) else []
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> Spot | None:
         """The published adversary's, on the tables' images."""
@@ -246,15 +258,6 @@ class Measured:
 
 def _points(records: Iterable[Record]) -> list[Point]:
     return [Point(group) for group in grouped(records)]
-
-
-def _strongest(points: Iterable[Point], metric: str) -> Curve:
-    best: dict[float, Point] = {}
-    for point in points:
-        rival = best.get(point.strength)
-        if rival is None or point.score(metric) > rival.score(metric):
-            best[point.strength] = point
-    return [_spot(best[strength]) for strength in sorted(best)] if any(best) else []
 
 
 def _spot(point: Point) -> Spot:

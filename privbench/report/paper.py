@@ -62,7 +62,7 @@ def statements(records: Sequence[Record]) -> Rows:
     """Every statement with its verdicts: by the paper's own numbers, and under two adversaries."""
     rows: Rows = [
         ["", "the paper states", "data", "the paper's own numbers", "published adversary here",
-         "strongest here that knows of the defense"]
+         "strongest here, where one knows of the defense"]
     ]  # fmt: skip
     published, adaptive = (Measured.of(records, adaptive=knows) for knows in (False, True))
     for at, statement in enumerate(STATEMENTS, 1):
@@ -324,6 +324,6 @@ Not among them: figure 2, of latency and energy, which is no question of privacy
 VERDICTS = f"""
 ## What the paper states
 
-By SSIM and by PSNR, where both were told. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them. The last column's adversary is of any kind where depth alone defends.
+By SSIM and by PSNR, where both were told. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them. The last column's adversary is the strongest of all that met a setting, taken where one that knows of the defense did: to know obliges to nothing. Where depth alone defends anybody's.
 
 """
