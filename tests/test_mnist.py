@@ -49,7 +49,12 @@ def test_the_published_dropout_point_reproduces(attacked):
 @needs_mnist
 @pytest.mark.parametrize(
     ("split", "psnr_db", "ssim"),
-    [("conv1", 75, 0.999), ("relu2", 36, 0.95), ("pool2", 22, 0.75), ("fc1", 15, 0.55)],
+    [
+        ("conv1", 75, 0.999),
+        ("relu2", 36, 0.95),
+        pytest.param("pool2", 22, 0.75, marks=pytest.mark.fault),
+        pytest.param("fc1", 15, 0.55, marks=pytest.mark.fault),
+    ],
 )
 def test_the_strong_settings_recover_more_than_the_published_ones(attacked, split, psnr_db, ssim):
     """One setting for every split."""
@@ -61,6 +66,7 @@ def test_the_strong_settings_recover_more_than_the_published_ones(attacked, spli
 
 
 @needs_mnist
+@pytest.mark.fault
 def test_noise_at_the_input_runs_as_the_issue_types_it(composed):
     """64 balanced targets at conv1 behind noise of 0.4."""
     words = ["split=conv1", "attack=rmle", "defense=gaussian", "defense.sigma=0.4"]

@@ -1,11 +1,12 @@
 """The paper beside the records: its tables, what is not met, what knowing of a defense adds."""
 
+import numpy as np
 import pytest
 
 from privbench.report.claims import STATEMENTS
 from privbench.report.paper import PAIRS, document, gap, pictures, statements, strongest
-from privbench.report.published import is_published
-from privbench.report.reproduction import agreement, matched, misses, tables
+from privbench.report.published import everything, is_published
+from privbench.report.reproduction import agreement, matched, misses, scale, tables
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
 from privbench.report.verdicts import FAILS, HOLDS, UNTOLD
@@ -171,3 +172,23 @@ def test_the_strongest_needs_no_images_of_the_published_adversarys_kind():
     name = "mnist conv1, inverse_paper, images: train"
     assert told(train, other)[name] == "no other was tried"
     assert told(train, other, strong)[name].startswith("rmle ")
+
+
+@pytest.mark.parametrize("times", [1.0, 2.0])
+def test_how_much_larger_the_published_features_are_is_read_off_noise_on_them(times):
+    """A victim whose features are half as large bears half the noise."""
+    records = figure9()
+    curves = {
+        noise: [(r.strength, r.accuracy) for r in everything()
+                if (r.source, r.defense, r.site) == ("fig9", noise, "features")]
+        for noise in ("gaussian", "laplace")
+    }  # fmt: skip
+    for one in records:
+        if one.defense in curves and one.site == "features":
+            strengths, accuracies = zip(*curves[one.defense], strict=True)
+            found = float(np.interp(times * one.strength, strengths, accuracies))
+            object.__setattr__(one, "accuracy", found)
+    told = scale(matched(panels(records)), "fig9")
+    assert told.startswith(f"As published it takes {times:.2f} times the noise"), told
+    bare = [one for one in records if one.defense == "dropout"]
+    assert scale(matched(panels(bare)), "fig9") == ""

@@ -16,6 +16,7 @@ from privbench.report.reproduction import (
     matched,
     misses,
     printed,
+    scale,
     seeds,
     tables,
 )
@@ -172,19 +173,20 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
 
 
 def _sources(measured: Matched, found: Sequence[Panel], makers: Mapping[str, str]) -> Iterable[str]:
-    told = tables(measured, found)
+    rows = tables(measured, found)
     for source, (name, command) in SOURCES.items():
         yield f"\n### {name}\n\n"
-        if source not in told:
+        if source not in rows:
             yield f"`python -m privbench {command}`\n\nNot measured: no record of these settings lies in the store.\n"  # fmt: skip
             continue
         yield _made(
             [p for row, (_, p) in measured.items() if row.source == source], makers, command
         )
         if source in ("fig9", "fig10", "fig13"):
-            yield f"\n{agreement(measured, source)}.\n"
-        table = as_markdown(told[source])
-        yield _folded("all numbers", table) if len(told[source]) > 16 else f"\n{table}"
+            told = filter(None, (agreement(measured, source), scale(measured, source)))
+            yield "".join(f"\n{sentence}.\n" for sentence in told)
+        table = as_markdown(rows[source])
+        yield _folded("all numbers", table) if len(rows[source]) > 16 else f"\n{table}"
 
 
 def _made(points: Iterable[Point], makers: Mapping[str, str], command: str) -> str:

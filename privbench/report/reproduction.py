@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median
 
+import numpy as np
+
 from privbench.intervals import Interval
 from privbench.report.books import of_ten
 from privbench.report.published import Published, beside
@@ -114,6 +116,40 @@ def agreement(measured: Matched, source: str) -> str:
         f"largest {max(map(abs, values)):.3f}"
         for name, values in sorted(differences.items())
     )
+
+
+def scale(measured: Matched, source: str) -> str:
+    """How many times larger the published features are, as noise on them tells; empty without any.
+
+    Noise is in the features' own units: where strengths that cost the same share of the accuracy
+    are always in one ratio, it is that of the features.
+    """
+    curves: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for row, (_, point) in measured.items():
+        noisy = row.defense in ("gaussian", "laplace") and row.site == "features"
+        if row.source == source and noisy and row.accuracy is not None:
+            curves[row.defense].append((row.strength, row.accuracy, point.accuracy))
+    found: list[float] = []
+    for curve in curves.values():
+        strengths, theirs, ours = np.array(sorted(curve)).T
+        if strengths[0] or len(strengths) < 3:
+            continue
+        theirs, ours = theirs / theirs[0], ours / ours[0]
+        steep = (theirs < STEEP[0]) & (theirs > max(STEEP[1], ours.min()))
+        # the share falls with strength, and interpolation wants it to rise
+        same = np.interp(-theirs[steep], -ours, strengths)
+        found += list(strengths[steep] / same)
+    if not found:
+        return ""
+    return (
+        f"As published it takes {median(found):.2f} times the noise on the features "
+        f"({min(found):.2f} to {max(found):.2f} over {len(found)} levels) to cost the same share "
+        "of accuracy: so much larger the features are there"
+    )
+
+
+STEEP = (0.97, 0.3)
+"""Shares of the undefended accuracy between which a curve falls fast enough to be read."""
 
 
 def misses(measured: Matched) -> Rows:
