@@ -345,7 +345,10 @@ def _falls(book: Book, data: str) -> Verdict:
 def _cliff(book: Book, data: str) -> Verdict:
     """By SSIM: where little is recovered the PSNR is that of a grey image on either side."""
     before, after = (book.partition(data, split) for split in ("pool2", "fc1"))
-    return less_by(after, before, "ssim", ALIKE["ssim"]) if before and after else MISSING
+    if not before or not after:
+        return MISSING
+    state, told = less_by(after, before, "ssim", ALIKE["ssim"])
+    return state, f"by {after.point.group.one.attack}: {told}" if after.point else told
 
 
 def _blind_passes(book: Book, data: str) -> Verdict:

@@ -119,14 +119,29 @@ def agreement(measured: Matched, source: str) -> str:
 
 
 def scale(measured: Matched, source: str) -> str:
-    """How many times larger the published features are, as noise on them tells; empty without any.
+    """How much more noise a published victim bears, on its features and on its input.
 
-    Noise is in the features' own units: where strengths that cost the same share of the accuracy
-    are always in one ratio, it is that of the features.
+    Noise on features is in their own units: where strengths that cost the same share of accuracy
+    are always in one ratio, it is that of the features' scales, times that of the clouds'
+    robustness. Noise on the input is in the same units for all: its ratio is robustness alone.
+    Empty where neither was measured.
     """
+    told = []
+    for site in ("features", "input"):
+        if ratios := _ratios(measured, source, site):
+            told.append(
+                f"{median(ratios):.2f} times the noise on the {site} ({min(ratios):.2f} to "
+                f"{max(ratios):.2f} over {len(ratios)} levels)"
+            )
+    if not told:
+        return ""
+    return f"To cost the same share of accuracy it takes, as published, {' and '.join(told)}"
+
+
+def _ratios(measured: Matched, source: str, site: str) -> list[float]:
     curves: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for row, (_, point) in measured.items():
-        noisy = row.defense in ("gaussian", "laplace") and row.site == "features"
+        noisy = row.defense in ("gaussian", "laplace") and row.site == site
         if row.source == source and noisy and row.accuracy is not None:
             curves[row.defense].append((row.strength, row.accuracy, point.accuracy))
     found: list[float] = []
@@ -137,15 +152,8 @@ def scale(measured: Matched, source: str) -> str:
         theirs, ours = theirs / theirs[0], ours / ours[0]
         steep = (theirs < STEEP[0]) & (theirs > max(STEEP[1], ours.min()))
         # the share falls with strength, and interpolation wants it to rise
-        same = np.interp(-theirs[steep], -ours, strengths)
-        found += list(strengths[steep] / same)
-    if not found:
-        return ""
-    return (
-        f"As published it takes {median(found):.2f} times the noise on the features "
-        f"({min(found):.2f} to {max(found):.2f} over {len(found)} levels) to cost the same share "
-        "of accuracy: so much larger the features are there"
-    )
+        found += list(strengths[steep] / np.interp(-theirs[steep], -ours, strengths))
+    return found
 
 
 STEEP = (0.97, 0.3)

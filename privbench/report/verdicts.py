@@ -198,7 +198,8 @@ def _over_curves(one: Curve, other: Curve, metric: str, state: Callable[[Array],
     text = f"{told(gaps[0])} (at {number(low, metric)} to {number(high, metric)}{blind})"
     said, *drawn = np.where(share, state(gaps), UNTOLD).tolist()
     if drawn and (same := drawn.count(said) / len(drawn)) < LEVEL:
-        return UNTOLD, f"{text}; {said}, but not for {1 - same:.0%} of images drawn anew"
+        doubt = f"{said}, but only for {same:.0%} of images drawn anew"
+        return UNTOLD, text if said == UNTOLD else f"{text}; {doubt}"
     return str(said), text
 
 
