@@ -528,3 +528,24 @@ def test_whoever_knows_may_attack_as_if_he_did_not():
         "mnist", "relu2", "dropout", "features", "ssim"
     )
     assert [spot.strength for spot in curve] == [0.0, 0.9]
+
+
+def test_worst_case_curves_are_compared_where_all_of_their_adversaries_were():
+    """A strong one that was run here and there makes no curve with a weak one between."""
+    levels = {"dropout": (0.2, 0.4, 0.6, 0.8), "gaussian": (0.5, 1.0, 1.5, 2.0)}
+    weak, strong = (
+        [one for one in figure9(shift, attack=attack, adaptive=True)
+         if one.site == "features" and one.strength in (0.0, *levels.get(one.defense, ()))]
+        for shift, attack in ((0.0, "rmle_adaptive"), (0.3, "inverse_adaptive"))
+    )  # fmt: skip
+    sparse = [one for one in strong if one.strength != 1.0]
+    lone = [one for one in figure9(0.4, attack="other", adaptive=True)
+            if one.strength in (0.6, 1.5) and one.site == "features"]  # fmt: skip
+    book = Measured.of([*weak, *sparse, *lone], adaptive=True)
+    lines = [("relu2", defense, "features") for defense in levels]
+    dropout, gaussian = book.curves("mnist", *lines, "ssim")
+    assert [spot.strength for spot in dropout] == [0.0, *levels["dropout"]]
+    assert [spot.strength for spot in gaussian] == [0.0, 0.5, 1.5, 2.0], (
+        "1.0 the weak one alone met"
+    )
+    assert {spot.point.group.one.attack for spot in (*dropout, *gaussian)} == {"inverse_adaptive"}

@@ -64,6 +64,8 @@ Curve = list[Spot]
 """One defense from weak to strong, the undefended spot first where there is one."""
 
 
+FEW = 3
+"""Strengths that an adversary must have met to stand beside others in a comparison of curves."""
 Which = tuple[str, str, str]
 """Split, defense and site of a curve."""
 
@@ -184,15 +186,25 @@ class Measured:
 
     def curves(self, dataset: str, one: Which, other: Which, metric: str,
                figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
-        """What one adversary does to one defense and another to the other compares no defenses."""
+        """What one adversary does to one defense and another to the other compares no defenses.
+
+        Nor does a curve that one adversary met here and another there: strongest ones are taken
+        at strengths that all of them met.
+        """
         met = [self._met(dataset, which) for which in (one, other)]
-        names = [{p.group.one.attack for p in points if p.strength} for points in met]
-        common = names[0] & names[1]
-        first, second = (
-            self._strongest([p for p in points if p.group.one.attack in common], metric)
-            for points in met
-        )
+        tried = [Counter(p.group.one.attack for p in points if p.strength) for points in met]
+        few = FEW if self.adaptive else 1
+        common = {name for name in tried[0] if min(count[name] for count in tried) >= few}
+        first, second = (self._strongest(self._by_all(points, common), metric) for points in met)
         return first, second
+
+    def _by_all(self, points: Iterable[Point], attacks: set[str]) -> list[Point]:
+        """Points of these attacks, at strengths that all of them met, and undefended."""
+        kept = [point for point in points if point.group.one.attack in attacks]
+        whole = Counter(
+            strength for _, strength in {(p.group.one.attack, p.strength) for p in kept}
+        )
+        return [p for p in kept if not p.strength or whole[p.strength] == len(attacks)]
 
     def _met(self, dataset: str, which: Which) -> list[Point]:
         split, *defense = which
