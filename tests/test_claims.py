@@ -549,3 +549,14 @@ def test_worst_case_curves_are_compared_where_all_of_their_adversaries_were():
         "1.0 the weak one alone met"
     )
     assert {spot.point.group.one.attack for spot in (*dropout, *gaussian)} == {"inverse_adaptive"}
+
+
+def test_curves_without_an_image_in_common_tell_nothing():
+    """Each may have been measured on images of its own."""
+    text = "Dropout on the features is better than on the input"
+    records = [one for one in figure9() if one.defense in ("none", "dropout")]
+    assert verdict(text, records)[0] == HOLDS
+    for one in records:
+        if one.site == "input":
+            one.per_image["index"] = [at + 100 for at in one.per_image["index"]]
+    assert verdict(text, records) == (UNTOLD, "not measured")

@@ -130,7 +130,8 @@ def near(one: Spot, other: Spot, metric: str) -> Verdict:
 def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
     """Two curves as they are, and below that with their images drawn anew, ``DRAWS`` times.
 
-    Printed ones have no images: they come once. Empty where either curve is.
+    Printed ones have no images: they come once. Empty where either curve is, or where no image is
+    in all of both.
     """
     curves = [
         [s for s in curve if s.scores[metric] is not None and s.accuracy is not None]
@@ -142,6 +143,8 @@ def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
     scores = np.array([[spot.scores[metric] for spot in spots]], dtype=float)
     if seen := [spot.point.group.images(metric) for spot in spots if spot.point]:
         images = sorted(set.intersection(*(set(values) for values in seen)))
+        if not images:
+            return []
         table = np.array([[fmean(values[at].values()) for at in images] for values in seen])
         drawn = np.random.default_rng(0).integers(len(images), size=(DRAWS, len(images)))
         scores = np.concatenate([scores, table[:, drawn].mean(-1).T])
@@ -189,16 +192,16 @@ def _over_curves(one: Curve, other: Curve, metric: str, state: Callable[[Array],
     if not lines:
         return MISSING
     at, gaps = _gaps(*lines)
-    share = at[:, -1] - at[:, 0] > TIE[metric]
-    if not share[0]:
+    meeting = at[:, -1] - at[:, 0] > TIE[metric]
+    if not meeting[0]:
         return UNTOLD, "the curves meet at no score"
     floors = [floor for spot in (*one, *other) if (floor := spot.floor(metric)) is not None]
     low, high, floor = at[0, 0], at[0, -1], max(floors, default=0.0)
     blind = f", below the blind {number(floor, metric)}" if high < floor else ""
     text = f"{told(gaps[0])} (at {number(low, metric)} to {number(high, metric)}{blind})"
-    said, *drawn = np.where(share, state(gaps), UNTOLD).tolist()
-    if drawn and (same := drawn.count(said) / len(drawn)) < LEVEL:
-        doubt = f"{said}, but only for {same:.0%} of images drawn anew"
+    said, *drawn = np.where(meeting, state(gaps), UNTOLD).tolist()
+    if drawn and (agreeing := drawn.count(said) / len(drawn)) < LEVEL:
+        doubt = f"{said}, but only for {agreeing:.0%} of images drawn anew"
         return UNTOLD, text if said == UNTOLD else f"{text}; {doubt}"
     return str(said), text
 
