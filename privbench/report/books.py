@@ -28,6 +28,12 @@ def of_ten(point: Point, metric: str) -> tuple[float, Interval] | None:
     return fmean(values), bca(values)
 
 
+def on_its_ten(point: Point, metric: str) -> float:
+    """Mean over the published ten images where they are known and here, over all elsewhere."""
+    told = of_ten(point, metric)
+    return told[0] if told else point.score(metric)
+
+
 @dataclass(frozen=True)
 class Spot:
     """What an adversary recovers in one setting.
@@ -51,9 +57,8 @@ class Spot:
         return span(self.point, metric) if self.point else number(self.scores[metric], metric)
 
     def on_its_ten(self, metric: str) -> float:
-        """Mean over the paper's own images where they are known and here, over all elsewhere."""
-        told = self.point and of_ten(self.point, metric)
-        return told[0] if told else self.scores[metric] or 0.0
+        """The same of what was measured, and the printed score where it was not."""
+        return on_its_ten(self.point, metric) if self.point else self.scores[metric] or 0.0
 
     def floor(self, metric: str) -> float | None:
         """What a blind guess scores on the same images."""
@@ -176,8 +181,14 @@ class Measured:
         kept = comparable(records)
         seeds = sorted({record.seed for record in kept})
         parts = {seed: [record for record in kept if record.seed == seed] for seed in seeds}
-        alone = {seed: cls(_points(part), adaptive) for seed, part in parts.items()}
-        return cls(_points(kept), adaptive, alone if len(alone) > 1 else {})
+        alone = {seed: cls(_points(part)) for seed, part in parts.items()}
+        book = cls(_points(kept), alone=alone if len(alone) > 1 else {})
+        return book.knowing() if adaptive else book
+
+    def knowing(self) -> "Measured":
+        """The same points, with defenses met by the strongest adversary."""
+        alone = {seed: book.knowing() for seed, book in self.alone.items()}
+        return Measured(self.points, adaptive=True, alone=alone)
 
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
@@ -238,12 +249,8 @@ class Measured:
     def partition(self, dataset: str, split: str) -> Spot | None:
         """The query-free attack's on figure 15's images, or strong rMLE's on all images."""
         if self.adaptive:
-            own = [
-                point
-                for point in self._at(dataset, split)
-                if not point.strength and point.group.one.attack == "rmle"
-            ]
-            return _spot(max(own, key=lambda point: point.score("ssim"))) if own else None
+            own = [p for p in self._undefended(dataset, split) if p.group.one.attack == "rmle"]
+            return _spot(max(own, key=lambda p: p.score("ssim"))) if own else None
         for point in self._at(dataset, split, figure15=True):
             if any(row.source == "fig15" for row in beside(point.group.one)):
                 return _spot(point)
@@ -253,12 +260,12 @@ class Measured:
         """The published query-free attack's, or anybody's."""
         if not self.adaptive:
             return self.partition(dataset, split)
-        met = [
-            point
-            for point in self._at(dataset, split)
-            if not point.strength and point.group.one.attack != "blind"
-        ]
+        met = self._undefended(dataset, split)
         return _spot(max(met, key=lambda p: p.score("identification"))) if met else None
+
+    def _undefended(self, dataset: str, split: str) -> list[Point]:
+        points = self._at(dataset, split)
+        return [p for p in points if not p.strength and p.group.one.attack != "blind"]
 
     def _at(self, dataset: str, split: str, *, figure15: bool = False) -> Iterable[Point]:
         for point in self.points:

@@ -42,20 +42,17 @@ SOURCES = {
 }
 """What the paper shows, and what to type for it."""
 PAIRS = {
-    ("rmle", "rmle_adaptive"): "The second knows the defense and its strength; its total variation "
-    "weighs 3.5 for 4.",
-    (
-        "rmle_paper",
-        "rmle_adaptive",
-    ): "The published adversary beside one that knows of the defense, "
-    "and descends on a likelihood instead of a squared error.",
-    ("inverse_naive", "inverse"): "The first learnt from answers that were recorded before the "
-    "defense was there, the second asks the defended edge. Neither is told of it.",
-    (
-        "inverse_naive",
-        "inverse_adaptive",
-    ): "The second holds the edge's weights, knows the defense and draws it itself.",
-}
+    ("rmle", "rmle_adaptive"):
+        "The second knows the defense and its strength; its total variation weighs 3.5 for 4.",
+    ("rmle_paper", "rmle_adaptive"):
+        "The published adversary beside one that knows of the defense, and descends on a "
+        "likelihood instead of a squared error.",
+    ("inverse_naive", "inverse"):
+        "The first learnt from answers that were recorded before the defense was there, the "
+        "second asks the defended edge. Neither is told of it.",
+    ("inverse_naive", "inverse_adaptive"):
+        "The second holds the edge's weights, knows the defense and draws it itself.",
+}  # fmt: skip
 """Adversaries side by side, and in what they differ."""
 
 
@@ -65,7 +62,8 @@ def statements(records: Sequence[Record]) -> Rows:
         ["", "the paper states", "data", "the paper's own numbers", "published adversary here",
          "strongest here, where one knows of the defense"]
     ]  # fmt: skip
-    published, adaptive = (Measured.of(records, adaptive=knows) for knows in (False, True))
+    published = Measured.of(records)
+    adaptive = published.knowing()
     for at, statement in enumerate(STATEMENTS, 1):
         for dataset in statement.datasets:
             verdicts = [statement.check(Printed(), dataset), judged(statement, dataset, published)]
@@ -120,15 +118,15 @@ def _recovered(point: Point) -> str:
     return f"{point.score('psnr_db'):.2f}, {span(point, 'ssim')}, {identified:.0%}"
 
 
-def _strong_ones(found: Iterable[Panel]) -> Iterable[tuple[Panel, Adversary]]:
-    """Adversaries that are not the paper's, nor a trial with the paper's, by split."""
+def _strong_ones(found: Iterable[Panel]) -> Iterable[tuple[Panel, str, Point]]:
+    """Attacks that are not the paper's, nor a trial with the paper's, by split."""
     for panel in sorted(found, key=lambda panel: (panel.dataset, depth(panel.split))):
         for adversary in panel.adversaries:
             point = adversary.undefended
             if point is None or adversary.blind or adversary.attack.endswith("_paper"):
                 continue
             if not is_published(point.group.one):
-                yield panel, adversary
+                yield panel, adversary.attack, point
 
 
 def strongest(found: Iterable[Panel]) -> Rows:
@@ -136,11 +134,9 @@ def strongest(found: Iterable[Panel]) -> Rows:
     rows: Rows = [
         ["setting", "adversary", "dB", "SSIM", "identified", "blind floor", "seeds (images)"]
     ]
-    for panel, adversary in _strong_ones(found):
-        point = adversary.undefended
-        assert point is not None
+    for panel, attack, point in _strong_ones(found):
         rows.append([
-            _place(panel), adversary.attack, span(point, "psnr_db"), span(point, "ssim"),
+            _place(panel), attack, span(point, "psnr_db"), span(point, "ssim"),
             f"{point.group.score('identification'):.0%}", floor(point), seeds(point),
         ])  # fmt: skip
     return rows
@@ -164,15 +160,16 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
         gaps: Groups that lack a seed.
         makers: The command that made a record, by its key.
     """
+    makers = makers or {}
     kept = comparable(records)
     found = panels(kept, gaps)
     measured = matched(found)
     parts = [
         HEAD.format(how=how),
-        *_sources(measured, found, makers or {}),
+        *_sources(measured, found, makers),
         *_not_met(measured),
-        *_strong(found, makers or {}),
-        *_knowing(found, makers or {}),
+        *_strong(found, makers),
+        *_knowing(found, makers),
         VERDICTS,
         as_markdown(statements(kept)),
         FIGURES,
@@ -227,9 +224,8 @@ def _not_met(measured: Matched) -> Iterable[str]:
 def _strong(found: Sequence[Panel], makers: Mapping[str, str]) -> Iterable[str]:
     if len(rows := strongest(found)) == 1:
         return
-    points = [adversary.undefended for _, adversary in _strong_ones(found)]
     yield "\n## Without a defense, by the strongest\n\n"
-    yield _made([point for point in points if point], makers, "sweeps=strongest")
+    yield _made([point for *_, point in _strong_ones(found)], makers, "sweeps=strongest")
     yield f"\n{as_markdown(rows)}"
 
 

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from privbench.intervals import Interval
-from privbench.report.books import of_ten
+from privbench.report.books import of_ten, on_its_ten
 from privbench.report.published import Published, beside
 from privbench.report.tables import Rows, number, span
 from privbench.report.tradeoffs import METRICS, NAMES, Panel, Point
@@ -110,7 +110,7 @@ def agreement(measured: Matched, source: str) -> str:
     for row, (_, point) in measured.items():
         if row.source == source and row.ssim is not None:
             name = row.split if source == "fig13" else f"{row.defense} on {row.site}"
-            differences[name].append(_here(point, "ssim") - row.ssim)
+            differences[name].append(on_its_ten(point, "ssim") - row.ssim)
     return "; ".join(
         f"{name}: median |difference| to the published SSIM {median(map(abs, values)):.3f}, "
         f"largest {max(map(abs, values)):.3f}"
@@ -195,11 +195,7 @@ def printed(measured: Matched) -> Mapping[tuple[str, str, str], tuple[Published,
 
 
 def _here(point: Point, metric: str) -> float:
-    """Of the ten published images where they are known and there, of all images elsewhere."""
-    if metric == "accuracy":
-        return point.accuracy
-    told = of_ten(point, metric)
-    return told[0] if told else point.score(metric)
+    return point.accuracy if metric == "accuracy" else on_its_ten(point, metric)
 
 
 def floor(point: Point) -> str:
