@@ -359,6 +359,7 @@ def test_seeds_that_disagree_on_who_recovers_more_tell_nothing():
         ]
 
     assert verdict(text, both(0.4, 0.5, 0.6))[0] == HOLDS
+    assert verdict(text, both(0.4, 0.5, 0.803))[0] == HOLDS, "one seed's tie is no disagreement"
     state, told = verdict(text, both(0.2, 0.3, 0.85))
     assert state == UNTOLD
     assert "seeds disagree" in told
