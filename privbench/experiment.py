@@ -22,7 +22,8 @@ from privbench.config import build, run_folder
 from privbench.errors import Refused
 from privbench.intervals import bca, wilson
 from privbench.keys import key_of, seed_of
-from privbench.results import SCHEMA, Record
+from privbench.recipes import SCHEMA
+from privbench.results import Record
 from privbench.stage import Stage
 from privbench.store import write_atomically
 from privbench.threat import ADAPTIVE
@@ -289,9 +290,11 @@ def _record(
         schema=SCHEMA,
         key=stage.key,
         config=cell.config,
+        sources=stage.sources,
         overrides=cell.overrides,
         dataset=cell.names["dataset"],
         victim=cell.names["victim"],
+        victim_sha256=stage.victim_sha256,
         split=stage.split,
         attack=cell.names["attack"],
         access=access.names,

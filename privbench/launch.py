@@ -1,6 +1,7 @@
 """A launch of a sweep: what has no record is run, and every cell is accounted for."""
 
 import logging
+import os
 import pickle
 import shlex
 import sys
@@ -21,7 +22,7 @@ from privbench.errors import Incomplete, Refused, cause, tell
 from privbench.ledger import Entry, Ledger, now
 from privbench.places import TYPED, register
 from privbench.progress import Planned, Progress, watching
-from privbench.results import Record, read
+from privbench.results import Record
 
 if TYPE_CHECKING:
     from privbench.workers.base import Workers
@@ -37,14 +38,18 @@ class Job:
         config: Composed, pickled.
         id: Keys of the cell and of the launch.
         callbacks: Hydra's.
+        threads: That its workers give it; null for every core that it may use.
     """
 
     config: bytes
     id: str
     callbacks: Any
+    threads: int | None = None
 
     def __call__(self) -> None:
         """Run the cell and note what became of it; a failing cell raises nothing."""
+        if self.threads:  # no part of the configuration: the key is the same for all workers
+            os.environ["PRIVBENCH_THREADS"] = str(self.threads)
         register()
         setup_globals()
         config = pickle.loads(self.config)
@@ -189,7 +194,10 @@ class Launch:
         """Cells that were begun and did not end, and those that were not begun."""
         start = self.ledger.path.stat().st_size
         self.workers.launch(
-            [Job(cell.config, f"{cell.key}.{self.id}", self.callbacks) for cell in cells]
+            [
+                Job(cell.config, f"{cell.key}.{self.id}", self.callbacks, self.workers.threads)
+                for cell in cells
+            ]
         )
         seen = {
             line["key"]: line["state"]
@@ -211,7 +219,7 @@ class Launch:
         if telling and not entry.tracked:
             from privbench.experiment import replay
 
-            stage = stage_of(pickle.loads(cell.config), self.workers)
+            stage = stage_of(cell.config, self.workers)
             tracked = replay(record, stage)
             telling = tracked
         if tracked or entry.state not in ("done", "cached"):
@@ -279,18 +287,17 @@ class Launch:
                 )
 
 
-def stage_of(composed: DictConfig, workers: "Workers") -> Any:
-    """The cell of a composed configuration, as a worker will see it."""
+def stage_of(config: bytes, workers: "Workers") -> Any:
+    """The cell of a configuration, composed and pickled, as a worker will see it."""
     from privbench.config import build
     from privbench.stage import Stage
 
-    HydraConfig.instance().set_config(composed)
-    cfg = pickle.loads(pickle.dumps(composed))
+    cfg = pickle.loads(config)
+    HydraConfig.instance().set_config(cfg)
     with read_write(cfg), open_dict(cfg):
         del cfg["hydra"]
-        if workers.remote_gpu and cfg.trainer.accelerator != "cpu":
-            cfg.trainer._target_ = "privbench.training.Elsewhere"
-    return Stage.of(build(cfg))
+        elsewhere = workers.remote_gpu and cfg.trainer.accelerator != "cpu"
+    return Stage.of(build(cfg), elsewhere=elsewhere)
 
 
 def _flags(typed: Sequence[str], *, remote: bool) -> list[str]:
@@ -307,14 +314,11 @@ def _flags(typed: Sequence[str], *, remote: bool) -> list[str]:
 
 
 def _found(ledger: Ledger, entry: Entry) -> Record | None:
-    """The record of a cell, if it is there and whole."""
-    if not (path := ledger.record(entry)):
-        return None
-    try:
-        return read(path)
-    except (OSError, ValueError) as error:
-        LOG.warning("%s: the cell is run again", error)
-        return None
+    """The record of a cell, if it is there, whole, and of the victim that the store holds."""
+    from privbench.stage import valid_record
+
+    path = ledger.record(entry)
+    return valid_record(path, ledger.store) if path else None
 
 
 def _write(path: Path, text: str) -> None:

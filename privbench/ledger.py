@@ -36,7 +36,7 @@ class Entry:
         state: ``planned``, or its last event: ``running``, ``done``, ``cached``, ``failed``,
             ``stopped``.
         facts: Of the last event.
-        record: Key of its record: another one where the worker's device was not foreseen.
+        record: Key of its record: another one where a source changed before it was run.
         tracked: Whether a tracker holds it in this sweep.
     """
 

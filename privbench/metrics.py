@@ -15,6 +15,7 @@ from torchmetrics.functional.image import (
 
 from privbench.deployment import images_at_once
 
+VERSION = "metrics-1"
 PSNR_CAP_DB = 100.0
 GOOD = {"psnr_db": 10.0, "ssim": 0.3}
 WINDOW = 7

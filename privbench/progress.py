@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privbench.ledger import ENDED, Ledger
-from privbench.results import Record, read
+from privbench.results import Record, ago, read
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Progress:
         if line["state"] == "stopped":
             return told
         told += f": {self._scores(line, record)}"
-        if "seconds" in line:
+        if "seconds" in line and line["state"] != "cached":
             self.computed += 1
             told += f", {line['seconds']:.1f} s"
         left = total - len(self.ended)
@@ -88,7 +88,9 @@ class Progress:
             record = record or read(self.ledger.store / "records" / line["record"])
         except (OSError, ValueError) as error:
             return str(error)
-        return f"accuracy {record.accuracy:.4f}, {record.psnr_db:.2f} dB, SSIM {record.ssim:.3f}"
+        age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
+        scores = f"{record.psnr_db:.2f} dB, SSIM {record.ssim:.3f}"
+        return f"accuracy {record.accuracy:.4f}, {scores}{age}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from privbench.intervals import Interval
-
-SCHEMA = 2
-"""Moves whenever the same configuration would give other numbers, or a record other names."""
+from privbench.recipes import SCHEMA
 
 Images = NDArray[np.uint8]
 COLUMNS = 16
@@ -31,9 +30,13 @@ class Record:
         schema: Version of these names and of the numbers behind them.
         key: Hash of everything that the numbers depend on.
         config: The cell's whole configuration.
+        sources: Identities of the code that the numbers come from, by place in the configuration
+            (``attack``: ``rmle-1``), and fingerprints of the data (``data.train``).
         overrides: What was typed to make it.
         dataset: Name of the data.
         victim: Name of the classifier.
+        victim_sha256: Of the file with its weights, ``store/victims/<key>.safetensors``: records
+            compare where it is the same.
         split: Layer behind which it is cut.
         attack: Name of the attack.
         access: The rights it was granted.
@@ -82,9 +85,11 @@ class Record:
     schema: int
     key: str
     config: Mapping[str, Any]
+    sources: Mapping[str, str]
     overrides: list[str]
     dataset: str
     victim: str
+    victim_sha256: str
     split: str
     attack: str
     access: list[str]
@@ -201,6 +206,27 @@ def images_file(originals: Images, recovered: Images) -> bytes:
     return save({"targets": originals, "reconstructions": recovered})
 
 
+AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def ago(finished: str, now: datetime | None = None) -> str:
+    """Return how long ago something was finished.
+
+    Args:
+        finished: When, as ``Record.finished`` has it.
+        now: The time; null for the clock's.
+
+    >>> ago("2026-11-20T12:00:00+00:00", datetime.fromisoformat("2026-11-23T14:00:00+00:00"))
+    '3 days ago'
+    """
+    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(finished)).total_seconds()
+    for name, length in AGES:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'' if count == 1 else 's'} ago"
+    return "less than a minute ago"
+
+
 def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -> str:
     """The last lines a run prints: what was attacked, what it cost, what was recovered.
 
@@ -253,7 +279,8 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
     if troubles:
         rows.append(("beware", "; ".join(troubles)))
     if cached:
-        rows.append(("cached", f"finished {record.finished}; force=true runs it again"))
+        age = ago(record.finished)
+        rows.append(("cached", f"finished {record.finished}, {age}; force=true runs it again"))
     here = Path.cwd()
     for name, path in places.items():
         rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from privbench import metrics
+from privbench import metrics, recipes
 from privbench.attacks.blind import ANSWERS, Blind
 from privbench.config import Cell
 from privbench.data.image_data import ImageData, Source
@@ -21,8 +21,9 @@ from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
+from privbench.identity import identified
 from privbench.keys import key_of
-from privbench.results import SCHEMA, Record, read
+from privbench.results import Record, read
 from privbench.store import Artefact, Store
 from privbench.threat import ADAPTIVE, Access, Facts, Journal, Silence, View, grant
 from privbench.tracking import Run
@@ -41,33 +42,37 @@ def _load(source: Source, store: Store, watched: bool) -> ImageData:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A cell's data and parts, checked against each other; only the victim is yet untrained.
+    """A cell's data and parts, checked against each other; weights are made when they are used.
 
     Attributes:
         cell: What was asked for.
         store: Where artefacts are kept.
         data: In memory.
+        sources: Identities of the code, and fingerprints of the data, that the numbers come from.
         indices: Of the targets within the test images.
-        x: The targets ``(N, C, H, W)``, on the device.
-        model: The victim.
-        split: Name of the layer behind which it is cut.
-        device: Where it runs.
+        split: Name of the layer behind which the victim is cut.
+        device: Where the victim runs.
         threads: Of the CPU.
+        victim_sha256: Of the victim's weight file in the store; empty before ``prepare_victim``.
     """
 
     cell: Cell
     store: Store
     data: ImageData
+    sources: Mapping[str, str]
     indices: list[int]
-    x: Tensor
-    model: SplitModel
     split: str
     device: torch.device
     threads: int
+    victim_sha256: str = ""
 
     @classmethod
-    def of(cls, cell: Cell) -> "Stage":
-        """Read the data and refuse what does not go together.
+    def of(cls, cell: Cell, *, elsewhere: bool = False) -> "Stage":
+        """Read the data and refuse what does not go together; no model gets weights.
+
+        Args:
+            cell: What was asked for.
+            elsewhere: Whether the cell is only planned here, for a machine with another device.
 
         Raises:
             ValueError: naming the value and the choices.
@@ -75,56 +80,104 @@ class Stage:
         """
         _require_writable(cell)
         cell.tracker.check()
-        threads, device = cell.hardware.apply(), cell.hardware.device
+        threads = torch.get_num_threads() if elsewhere else cell.hardware.apply()
+        device = torch.device("cpu") if elsewhere else cell.hardware.device
         store = Store(cell.outputs.resolve() / "store")
         data = _load(cell.source, store, cell.hardware.watched)
+        parts = {"train": data.train, "aux": data.aux, "test": data.test}
+        fingerprints = {name: part.fingerprint for name, part in parts.items()}
+        sources = recipes.sources_of(cell.config, fingerprints)
         indices = data.choose(cell.targets, cell.target_indices, cell.seed, cell.include)
-        model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
-        split = model.resolve(cell.split)
-        model.to(device)
-        x = data.test.images[indices].to(device)
-        stage = cls(cell, store, data, indices, x, model, split, device, threads)
-        if check := getattr(cell.attack, "check", None):
-            # the victim knows nothing yet, so nothing can be learnt from it
-            check(stage.view(stage.deploy(cell.defense), cell.attack.access, Silence()))
+        split = _outline(cell, data, sources).resolve(cell.split)
+        stage = cls(cell, store, data, sources, indices, split, device, threads)
+        stage.check()
         return stage
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The targets ``(N, C, H, W)``, on the device."""
+        return self.data.test.images[self.indices].to(self.device)
+
+    @cached_property
+    def model(self) -> SplitModel:
+        """The victim on the device, untrained before ``prepare_victim``."""
+        shape, classes = self.data.shape, len(self.data.classes)
+        return self.cell.victim.build(shape, classes, self.cell.seed).eval().to(self.device)
 
     @property
     def victim_recipe(self) -> dict[str, Any]:
-        """What the victim's weights depend on."""
-        hardware, victim = self.cell.hardware, self.cell.victim
-        recipe = self.cell.config["victim"]
-        return {
-            "schema": SCHEMA,
-            "victim": {k: v for k, v in recipe.items() if k not in ("name", "precision")},
-            "images": self.data.train.fingerprint,
-            "seed": self.cell.seed,
-            "device": self.cell.hardware.kind,
-            "precision": hardware.precision(victim.precision),
-        }
+        """What the victim's training depends on."""
+        return recipes.victim_recipe(self.cell.config, self.sources)
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that the cell's numbers depend on, and of nothing else."""
-        cell = self.cell
-        return key_of(
-            {
-                "victim": self.victim_recipe,
-                "split": self.split,
-                "defense": self._defense_recipe,
-                "attack": cell.config["attack"],
-                "aux": self.data.aux.fingerprint,
-                "test": self.data.test.fingerprint,
-                "targets": self.indices,
-                "transmissions": cell.transmissions,
-                "accuracy_draws": cell.accuracy_draws if cell.defense.strength else 1,
-            }
+        return recipes.cell_key(
+            self.cell.config,
+            self.sources,
+            split=self.split,
+            targets=self.indices,
+            strength=self.cell.defense.strength,
         )
 
     @property
-    def _defense_recipe(self) -> Mapping[str, Any] | None:
-        """A defense that does nothing is none, whatever its site."""
-        return self.cell.config["defense"] if self.cell.defense.strength > 0 else None
+    def _defense_recipe(self) -> Any:
+        return recipes.defense_recipe(self.cell.config, self.sources, self.cell.defense.strength)
+
+    @property
+    def _attacked(self) -> dict[str, Any]:
+        """The trained victim, as keys of what is derived from it name it.
+
+        Raises:
+            RuntimeError: before ``prepare_victim``.
+        """
+        if not self.victim_sha256:
+            raise RuntimeError("prepare_victim comes first: the victim has no weights yet")
+        code = {name: known for name, known in self.sources.items() if name.startswith("victim")}
+        return {"sha256": self.victim_sha256, "code": code}
+
+    def check(self) -> None:
+        """Let the attack refuse what does not suit it, once for all cells that are alike in that.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        check = getattr(self.cell.attack, "check", None)
+        if check is None:
+            return
+        config, defense = self.cell.config, self.cell.config["defense"]
+        alike = {
+            "outline": _outline_key(self.cell, self.data, self.sources),
+            "split": self.split,
+            "aux": self.data.aux.fingerprint,
+            "defense": [self.sources["defense"], defense.get("site")],
+            "defended": self.cell.defense.strength > 0,
+            "attack": identified(config["attack"], self.sources, "attack"),
+            "transmissions": self.cell.transmissions,
+        }
+        key = key_of(alike)
+        if key not in _REFUSALS:
+            _REFUSALS[key] = self._refusal(check)
+        if _REFUSALS[key]:
+            raise ValueError(_REFUSALS[key])
+
+    def _refusal(self, check: Callable[[View], None]) -> str:
+        """What an attack says against this cell; empty where it says nothing."""
+        cell, meta = self.cell, torch.device("meta")
+        outline = _outline(cell, self.data, self.sources)
+        try:
+            with meta:
+                deployment = Deployment(*_around(outline, self.split, cell.defense))
+                check(self.view(deployment, cell.attack.access, Silence(), meta))
+        except Exception as error:  # it may need values: only real tensors decide then
+            LOG.debug("checked again with weights: %s", error)
+        else:
+            return ""
+        try:
+            check(self.view(self.deploy(cell.defense), cell.attack.access, Silence()))
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @property
     def folder(self) -> Path:
@@ -132,14 +185,8 @@ class Stage:
         return self.store.root / "records" / self.key
 
     def found(self) -> Record | None:
-        """The record that an earlier run left, whatever sweep it was of."""
-        try:
-            return read(self.folder)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            LOG.warning("%s: the cell is run again", error)
-            return None
+        """The record that an earlier run left, whatever sweep it was of; none of another victim."""
+        return valid_record(self.folder / "record.json", self.store.root)
 
     def prepare_victim(self, tracked: Run) -> float:
         """Train the victim or load it, stream its training either way, and move it to the device.
@@ -168,9 +215,11 @@ class Stage:
                 report=report,
             )
             facts = {"history": live, "seconds": time.perf_counter() - began}
-            return Artefact(self.model.state_dict(), facts)
+            named = {name: names[name] for name in ("victim", "dataset")}
+            return Artefact(self.model.state_dict(), {**named, **facts})
 
-        kept = self.store.keep("victims", self.victim_recipe, train)
+        kept = self.store.keep(recipes.VICTIMS, self.victim_recipe, train)
+        object.__setattr__(self, "victim_sha256", kept.sha256)
         if not live:
             for epoch, figures in enumerate(kept.facts["history"]):
                 tracked.log("victim", epoch, **figures)
@@ -198,12 +247,9 @@ class Stage:
             return Artefact(judge.state_dict(), {"accuracy": float(sure.mean())})
 
         recipe = {
-            "schema": SCHEMA,
-            "judge": repr(JUDGE),
-            "layers": repr(judge),
+            "judge": self.sources["evaluation.classifier"],
             "images": train.fingerprint,
             "test": test.fingerprint,
-            "device": self.cell.hardware.kind,
         }
         kept = self.store.keep("judges", recipe, make)
         judge.load_state_dict(dict(kept.tensors))
@@ -219,11 +265,16 @@ class Stage:
 
     def deploy(self, defense: Defense) -> Deployment:
         """The victim cut in two, behind a defense."""
-        edge, cloud = self.model.split(self.split)
-        return Deployment(edge, defense, cloud)
+        return Deployment(*_around(self.model, self.split, defense))
 
-    def view(self, deployment: Deployment, access: Access, journal: Journal) -> View:
-        """What an adversary with these rights sees of a deployment."""
+    def view(
+        self,
+        deployment: Deployment,
+        access: Access,
+        journal: Journal,
+        device: torch.device | None = None,
+    ) -> View:
+        """What an adversary with these rights sees of a deployment, by default on its device."""
 
         def keep(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
             def make() -> Artefact:
@@ -232,23 +283,24 @@ class Stage:
 
             seen = set(ADAPTIVE.names)
             depends = {
-                "victim": self.victim_recipe,
+                "victim": self._attacked,
                 "split": self.split,
                 # who sees neither the defense nor what it answers learns the same under each
                 "defense": self._defense_recipe if seen & set(recipe["access"]) else None,
                 "aux": self.data.aux.fingerprint,
                 "seed": self.cell.seed,
+                **recipes.threads(self.cell.config),
                 **recipe,
             }
             kept = self.store.keep("adversaries", depends, make)
             module.load_state_dict(dict(kept.tensors))
             return kept.facts
 
-        aux = self.data.aux
+        aux, device = self.data.aux, device or self.device
         return grant(
             deployment,
-            aux.images.to(self.device),
-            aux.labels.to(self.device),
+            aux.images.to(device),
+            aux.labels.to(device),
             access,
             split=self.split,
             seed=self.cell.seed,
@@ -281,7 +333,8 @@ class Stage:
 
         deployment = self.deploy(defense)
         recipe = {
-            "victim": self.victim_recipe,
+            "victim": self._attacked,
+            "metrics": self.sources["evaluation.metrics"],
             "split": self.split if defense.strength else None,
             "defense": self._defense_recipe if defense.strength else None,
             "draws": draws,
@@ -295,6 +348,59 @@ class Stage:
         access = Access.AUX_IMAGES | Access.AUX_LABELS
         view = self.view(self.deploy(NoDefense()), access, Silence())
         return {answer: Blind(answer).fit(view)(v) for answer in ANSWERS}
+
+
+_OUTLINES: dict[str, SplitModel] = {}
+"""Victims' layers by ``_outline_key``, without weights."""
+_REFUSALS: dict[str, str] = {}
+"""What attacks said against cells, by what cells that are alike share."""
+
+
+def _outline_key(cell: Cell, data: ImageData, sources: Mapping[str, str]) -> str:
+    victim = identified(cell.config["victim"], sources, "victim")
+    return key_of({"victim": victim, "shape": data.shape, "classes": data.classes})
+
+
+def _outline(cell: Cell, data: ImageData, sources: Mapping[str, str]) -> SplitModel:
+    """The layers of a victim, without weights, made once for all cells that share them.
+
+    Raises:
+        ValueError: for images that are too small.
+    """
+    key = _outline_key(cell, data, sources)
+    if key not in _OUTLINES:
+        try:
+            with torch.device("meta"):
+                outline = cell.victim.model(data.shape, len(data.classes)).eval()
+        except Exception as error:  # a constructor that computes with its weights needs them
+            LOG.debug("built with weights: %s", error)
+            outline = cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
+        _OUTLINES[key] = outline
+    return _OUTLINES[key]
+
+
+def _around(
+    model: SplitModel, split: str, defense: Defense
+) -> tuple[nn.Sequential, Defense, nn.Sequential]:
+    """Edge, defense and cloud."""
+    edge, cloud = model.split(split)
+    return edge, defense, cloud
+
+
+def valid_record(path: Path, store: Path) -> Record | None:
+    """The record in a file, if it is there and whole, and of the victim that the store holds."""
+    try:
+        record = read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        LOG.warning("%s: the cell is run again", error)
+        return None
+    found = recipes.victim_replaced(record.config, record.sources, record.victim_sha256, store)
+    if found:
+        LOG.warning("%s: %s: the cell is run again", path, found)
+        return None
+    return record
 
 
 def _require_writable(cell: Cell) -> None:

@@ -1,9 +1,11 @@
 """What a sweep did and lacks: ``python -m privbench.status outputs/sweeps/NAME`` (no torch)."""
 
+import json
 import sys
 from pathlib import Path
 
 from privbench.ledger import Entry, Ledger
+from privbench.recipes import outdated
 
 
 def main() -> None:
@@ -31,16 +33,32 @@ def report(folder: Path) -> str:
     states = ledger.states()
     total = sum(map(len, states.values()))
     counts = ", ".join(f"{len(entries)} {state}" for state, entries in states.items() if entries)
+    stale = [(entry, why) for entry in states["done"] if (why := _outdated(ledger, entry))]
+    if stale:
+        counts += f"; {len(stale)} of those done would be computed again"
     lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
+    for entry, why in stale:
+        lines.append(f"  again   {_name(entry)}: {why}")
     lines += [f"  running {_name(entry)}, {_where(entry)}" for entry in states["running"]]
     for entry in states["failed"]:
         lines.append(f"  failed  {_name(entry)}: {entry.facts['cause']}")
         lines.append(f"          {ledger.alone(entry)}")
     lines += [f"  missing {_name(entry)}" for entry in states["missing"]]
     launches = ledger.launches()
-    if launches and len(states["done"]) < total:
+    if launches and len(states["done"]) - len(stale) < total:
         lines.append(f"complete it: {launches[-1]['launch']}")
     return "\n".join(lines)
+
+
+def _outdated(ledger: Ledger, entry: Entry) -> str:
+    """Why a cell with a record would be computed again; empty where it would not."""
+    path = ledger.record(entry)
+    if path is None:
+        return ""
+    try:
+        return "; ".join(outdated(json.loads(path.read_bytes()), ledger.store))
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{path} is no record ({' '.join(str(error).split())})"
 
 
 def _name(entry: Entry) -> str:

@@ -135,14 +135,11 @@ class Sweeper(HydrasSweeper):
         """Every cell that can be run, by key, and every other with what is wrong with it."""
         planned: dict[str, Planned] = {}
         refused = []
-        for number, (given, name) in enumerate(zip(cells, names, strict=True)):
-            words = given
-            if workers.threads and not any(w.startswith("trainer.threads=") for w in words):
-                words = [*words, f"trainer.threads={workers.threads}"]
+        for number, (words, name) in enumerate(zip(cells, names, strict=True)):
             try:
                 composed = self.compose(words)
             except HydraException as error:
-                told = f"{cause(error)} (in the cell {' '.join(given)})" if name else cause(error)
+                told = f"{cause(error)} (in the cell {' '.join(words)})" if name else cause(error)
                 raise Refused(told) from error
             composed.output_dir = str(folder.parent.parent)  # wherever a worker stands
             with read_write(composed.hydra), open_dict(composed.hydra):
@@ -153,21 +150,22 @@ class Sweeper(HydrasSweeper):
                 composed.hydra.sweeper = {}  # a job has none, and may not know its class
                 if name:
                     composed.hydra.job.name = name
+            config = pickle.dumps(composed)
             try:
-                key, group = self._identify(composed, workers)
+                key, group = self._identify(config, workers)
             except (ValueError, OSError) as error:
                 told = " ".join(str(error).split())
                 key = key_of({"refused": words})
                 refused.append((Planned(key, words, name, key, b""), told))
                 continue
-            planned.setdefault(key, Planned(key, words, name, group, pickle.dumps(composed)))
+            planned.setdefault(key, Planned(key, words, name, group, config))
         return planned, refused
 
-    def _identify(self, composed: DictConfig, workers: "Workers") -> tuple[str, str]:
+    def _identify(self, config: bytes, workers: "Workers") -> tuple[str, str]:
         """Keys of a cell and of its group."""
         from privbench.summary import group_of
 
-        stage = stage_of(composed, workers)
+        stage = stage_of(config, workers)
         cell = stage.cell
         return stage.key, group_of(
             cell.config, stage.split, cell.defense.strength, cell.transmissions, len(stage.indices)

@@ -354,8 +354,16 @@ def _parts(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
 
 
 def _fingerprint(module: nn.Module) -> str:
-    """Hash of a module's structure and weights."""
-    digest = hashlib.sha256(repr(module).encode())
-    for tensor in module.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    """Hash of a module's layers, weights and constants.
+
+    Constants that no checkpoint holds, such as a normalisation's, are part of it; names of the
+    package's own classes are not, for they may change while the numbers stay.
+    """
+    digest = hashlib.sha256()
+    for name, layer in module.named_modules():
+        own = type(layer).__module__.startswith("privbench.")
+        digest.update(f"{name} {'' if own else type(layer)} {layer.extra_repr()}\n".encode())
+    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:20]

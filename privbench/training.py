@@ -24,6 +24,8 @@ for _name in ("pytorch_lightning", "lightning_fabric"):
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("32-true", "bf16-mixed")
+THREADS = "PRIVBENCH_THREADS"
+"""Environment variable: threads that workers give to a job; ``trainer.threads`` goes before it."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,11 @@ class Hardware:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a device that is not there."""
+        """Refuse what is out of range; only ``apply`` looks for a device."""
         checks.choice("trainer.accelerator", self.accelerator, ACCELERATORS)
         checks.whole_or_null("trainer.threads", self.threads, 1)
         if self.progress is not None:
             checks.flag("trainer.progress", self.progress)
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise ValueError("trainer=gpu: no CUDA device is there: choose from auto, cpu")
 
     @property
     def device(self) -> torch.device:
@@ -56,18 +56,19 @@ class Hardware:
         return torch.device("cuda" if cuda else "cpu")
 
     @property
-    def kind(self) -> str:
-        """What numbers depend on: ``cpu`` or ``cuda``."""
-        return self.device.type
-
-    @property
     def watched(self) -> bool:
         """Whether progress bars are shown."""
         return sys.stderr.isatty() if self.progress is None else self.progress
 
     def apply(self) -> int:
-        """Set the number of threads of this process, and say it."""
-        torch.set_num_threads(self.threads or len(os.sched_getaffinity(0)))
+        """Set the number of threads of this process, and return it.
+
+        Raises:
+            ValueError: where the device is not there.
+        """
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise ValueError("trainer=gpu: no CUDA device is there: choose from auto, cpu")
+        torch.set_num_threads(self.threads or assigned_threads() or len(os.sched_getaffinity(0)))
         # TF32 would round features to ten bits and end a 100 dB attack at 60
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -86,25 +87,16 @@ class Hardware:
         return bool(torch.cpu._is_avx512_bf16_supported())  # no public name says it
 
 
-class Elsewhere(Hardware):
-    """A GPU that jobs will find and that their launcher may lack: it only plans."""
+def assigned_threads() -> int | None:
+    """Return the number of threads that workers assign to this job, where they do.
 
-    def __post_init__(self) -> None:
-        """Only the jobs can tell whether it is there."""
-
-    @property
-    def device(self) -> torch.device:
-        """Of the launcher."""
-        return torch.device("cpu")
-
-    @property
-    def kind(self) -> str:
-        """Of the jobs."""
-        return "cuda"
-
-    def precision(self, wanted: str) -> str:
-        """As any GPU of today."""
-        return wanted
+    Raises:
+        ValueError: for an environment variable that is no such number.
+    """
+    text = os.environ.get(THREADS, "")
+    if text and not (text.isdecimal() and int(text)):
+        raise ValueError(f"{THREADS}={text} is out of range: choose a whole number from 1")
+    return int(text) if text else None
 
 
 class Batches:

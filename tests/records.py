@@ -66,7 +66,7 @@ def record(
         "accuracy_draws": 3,
     }
     fields: dict[str, Any] = {
-        "schema": SCHEMA, "config": config, "overrides": [f"attack={attack}", f"seed={seed}"],
+        "schema": SCHEMA, "config": config, "sources": {}, "victim_sha256": "0" * 64, "overrides": [f"attack={attack}", f"seed={seed}"],
         "dataset": dataset, "victim": "lenet5", "split": split, "attack": attack,
         "access": ["EDGE_WEIGHTS"], "adaptive": adaptive, "defense": defense, "site": site,
         "strength": strength, "transmissions": 1, "seed": seed, "targets": targets,

@@ -1,6 +1,7 @@
 """Answers that look at no feature: the floor under every score."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class Blind:
         answer: ``black``, ``grey`` (0.5), ``mean`` of the auxiliary images, or ``class_mean``, the
             mean of those of the class that the cloud predicts.
     """
+
+    version: ClassVar[str] = "blind-1"
 
     answer: str = "class_mean"
 

@@ -1,7 +1,7 @@
 """The inverse network, black-box, He et al. section III-B."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class Inverse(Learning):
         queries: Answers asked for in all; null for one an image. Images that are held out get one,
             the others share the rest, each answer with a fresh draw of the defense.
     """
+
+    version: ClassVar[str] = "inverse-1"
 
     decoder: Any
     answers: str

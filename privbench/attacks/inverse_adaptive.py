@@ -1,7 +1,7 @@
 """The inverse network of an adversary who knows edge and defense, and draws the latter itself."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from privbench.threat import Access, View
 @dataclass(frozen=True)
 class InverseAdaptive(Learning):
     """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step."""
+
+    version: ClassVar[str] = "inverse_adaptive-1"
 
     @property
     def access(self) -> Access:

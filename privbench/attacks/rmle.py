@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class RMLE:
         adaptive: Whether the adversary knows the defense: ED is then that of the defense's own
             likelihood, summed over transmissions; else it takes their mean for undefended.
     """
+
+    version: ClassVar[str] = "rmle-1"
 
     steps: int = 500
     lr: float = 0.4

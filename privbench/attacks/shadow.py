@@ -1,7 +1,7 @@
 """Shadow models: query-free, He et al. section III-C, and by queries, He et al. 2019 section 7."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +31,8 @@ class Shadow(Learning):
             newly initialised.
         queries: Answers asked for in all; null for one an image; of no use to the cloud's pupil.
     """
+
+    version: ClassVar[str] = "shadow-1"
 
     inverter: Attack
     teacher: str

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import count, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from privbench.attacks.parts.learning import require_images
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
+from privbench.identity import described, identity_of
 from privbench.threat import Access, View
 
 KNOBS = ("tv_weight", "start")
@@ -34,6 +35,8 @@ class Tuned:
         settings: How many are tried.
         images: Auxiliary images that each is tried on.
     """
+
+    version: ClassVar[str] = "tuned-1"
 
     inner: Attack
     settings: int
@@ -77,8 +80,8 @@ class Tuned:
         """Try every setting, and fit the inner attack with the best."""
         tried = list(islice(self._candidates(), self.settings))
         choice = Choice()
-        recipe = {"attack": "tuned", "images": self.images, "tried": [repr(a) for a in tried]}
-        recipe["transmissions"] = view.transmissions
+        recipe = {"attack": "tuned", "code": identity_of(type(self)), "images": self.images}
+        recipe |= {"tried": described(tried), "transmissions": view.transmissions}
         view.keep(recipe, choice, lambda: self._choose(choice, tried, view))
         best: Attack = tried[int(choice.best)]
         return best.fit(view.only(self.inner.access))

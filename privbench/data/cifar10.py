@@ -1,5 +1,7 @@
 """CIFAR-10: 60,000 colour photographs of 32x32 pixels (Krizhevsky)."""
 
+from typing import ClassVar
+
 from privbench.data.image_data import ImageData, deal
 from privbench.data.pictures import read_folders
 from privbench.data.torchvision_sets import TorchvisionSource
@@ -12,6 +14,8 @@ class Cifar10(TorchvisionSource):
     Where ``root`` holds ``train/<class>/*`` and ``test/<class>/*`` instead of torchvision's files,
     those pictures are read.
     """
+
+    version: ClassVar[str] = "cifar10-1"
 
     def load(self, store: Store, *, watched: bool) -> ImageData:
         """Read torchvision's files, or pictures."""

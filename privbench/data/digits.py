@@ -1,6 +1,7 @@
 """scikit-learn's digits: 1,797 real handwritten ones inside the package, so no download."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ class Digits:
         aux: ``disjoint``, ``train`` or ``noise``.
         aux_images: How many; null for a quarter of the training images.
     """
+
+    version: ClassVar[str] = "digits-1"
 
     name: str
     size: int

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from privbench import checks
 from privbench.data.image_data import ImageData, check_dealing, deal
@@ -22,6 +23,8 @@ class ImageFolder:
         aux: ``disjoint``, ``train`` or ``noise``.
         aux_images: How many; null for a quarter of the training images.
     """
+
+    version: ClassVar[str] = "image_folder-1"
 
     name: str
     root: str | None

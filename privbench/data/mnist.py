@@ -1,5 +1,7 @@
 """MNIST: 70,000 handwritten digits of 28x28 pixels (LeCun, Cortes, Burges)."""
 
+from typing import ClassVar
+
 from privbench.data.image_data import ImageData
 from privbench.data.torchvision_sets import TorchvisionSource
 from privbench.store import Store
@@ -7,6 +9,8 @@ from privbench.store import Store
 
 class Mnist(TorchvisionSource):
     """60,000 images to deal out and 10,000 to test on."""
+
+    version: ClassVar[str] = "mnist-1"
 
     def load(self, store: Store, *, watched: bool) -> ImageData:
         """Read torchvision's files."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class Dropout(Defense):
     Attributes:
         rate: The paper's r, in [0, 1].
     """
+
+    version: ClassVar[str] = "dropout-1"
 
     rate: float = 0.1
 

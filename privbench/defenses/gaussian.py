@@ -1,6 +1,7 @@
 """Additive Gaussian noise, He et al. section IV-A."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,6 +17,8 @@ class Gaussian(Defense):
     Attributes:
         sigma: Standard deviation, in the units of the perturbed tensor, >= 0.
     """
+
+    version: ClassVar[str] = "gaussian-1"
 
     sigma: float = 0.4
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Laplace(Defense):
     Attributes:
         scale: The paper's b, in the units of the perturbed tensor, >= 0.
     """
+
+    version: ClassVar[str] = "laplace-1"
 
     scale: float = 0.3
 

@@ -1,6 +1,7 @@
 """No defense: the point that every curve starts from."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from privbench.draws import Draws
 @dataclass(frozen=True, kw_only=True)
 class NoDefense(Defense):
     """The identity."""
+
+    version: ClassVar[str] = "none-1"
 
     @property
     def strength(self) -> float:

@@ -25,6 +25,8 @@ class CifarCNN(SplitModel):
         ValueError: for images under 32 pixels.
     """
 
+    version: ClassVar[str] = "cifar_cnn-1"
+
     aliases: ClassVar[Mapping[str, str]] = {"early": "conv11", "middle": "relu22", "late": "fc1"}
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:

@@ -27,6 +27,8 @@ class Judge(SplitModel):
         classes: How many.
     """
 
+    version: ClassVar[str] = "judge-1"
+
     aliases: ClassVar[Mapping[str, str]] = {"early": "conv1", "middle": "relu2", "late": "pool"}
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:

@@ -19,6 +19,8 @@ class LeNet5(SplitModel):
         ValueError: for images under 28 pixels.
     """
 
+    version: ClassVar[str] = "lenet5-1"
+
     aliases: ClassVar[Mapping[str, str]] = {"early": "conv1", "middle": "relu2", "late": "fc1"}
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:

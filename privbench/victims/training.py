@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as lightning
 import torch
@@ -33,6 +33,8 @@ class Victim:
         augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1.
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
+
+    version: ClassVar[str] = "victim-1"
 
     name: str
     model: Build

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from privbench.identity import described
+
 Shape = tuple[int, ...]
 Build = Callable[[Shape, tuple[int, int, int]], nn.Module]
 """Feature shape and image shape to a network; a decoder from elsewhere is one of these."""
@@ -229,13 +231,13 @@ class Pooled(nn.Module):
 DECODERS: dict[str, Build] = {"large": Large, "paper": Paper}
 
 
-def named(decoder: Any) -> str:
-    """A decoder by what it is built of, for a key: its name, or function and arguments."""
-    if isinstance(decoder, str):
-        return decoder
-    function = getattr(decoder, "func", decoder)
-    given = (getattr(decoder, "args", ()), sorted(getattr(decoder, "keywords", {}).items()))
-    return f"{function.__module__}.{function.__qualname__}{given}"
+def named(decoder: Any) -> Any:
+    """Return what a key holds of a decoder: its name, or the source of its function and arguments.
+
+    Raises:
+        ValueError: in one line, where the function has no source.
+    """
+    return described(decoder)
 
 
 def build(decoder: Any, feature_shape: Shape, image_shape: tuple[int, int, int]) -> nn.Module:

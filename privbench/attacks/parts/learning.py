@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from privbench import checks
+from privbench.identity import identity_of
 from privbench.threat import View
 from privbench.training import HELD_OUT, PRECISIONS, Batches, fit, one_cycle
 
@@ -207,10 +208,11 @@ class Learning:
         """
         recipe = {
             "attack": attack,
+            # of this class alone: what inverts a shadow is no part of the shadow's training
+            "code": identity_of(type(self)),
             **{field.name: getattr(self, field.name) for field in fields(Learning)},
             **depends,
-            "network": repr(network),
-            "precision": view.hardware.precision(self.precision),
+            "network": {name: tuple(t.shape) for name, t in network.state_dict().items()},
         }
         view.keep(recipe, network, learn)
         network.eval().requires_grad_(False)

@@ -7,16 +7,17 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from safetensors.torch import load, save
-from torch import Tensor
 
 from privbench.keys import key_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOG = logging.getLogger(__name__)
 PART = ".part"
@@ -29,10 +30,13 @@ class Artefact:
     Attributes:
         tensors: By name.
         facts: What json can hold.
+        sha256: Of the file that holds the tensors, as ``sha256sum`` prints it; empty before the
+            store holds them.
     """
 
-    tensors: Mapping[str, Tensor]
+    tensors: "Mapping[str, Tensor]"
     facts: Mapping[str, Any]
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,12 @@ class Store:
         with self.claim(kind, path.stem):
             if (found := _read(path)) is not None:
                 return found
+            from safetensors.torch import save
+
             made = make()
             data = save({name: tensor.contiguous() for name, tensor in made.tensors.items()})
-            sidecar = {
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "recipe": recipe,
-                "facts": made.facts,
-            }
+            made = replace(made, sha256=hashlib.sha256(data).hexdigest())
+            sidecar = {"sha256": made.sha256, "recipe": recipe, "facts": made.facts}
             write_atomically(path, data)
             write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
             return made
@@ -136,8 +139,10 @@ def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artefact:
     Raises:
         ValueError: where they are damaged.
     """
+    from safetensors.torch import load
+
     sidecar = json.loads(path.with_suffix(".json").read_bytes())
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sidecar["sha256"]:
+    if (found := hashlib.sha256(data).hexdigest()) != sidecar["sha256"]:
         raise ValueError("its SHA-256 is not the one it was written with")
-    return Artefact(load(data), sidecar["facts"])
+    return Artefact(load(data), sidecar["facts"], found)

@@ -1,0 +1,276 @@
+"""Identities of code: which version of a class computed a number, found without importing it.
+
+A class of the package is named by its ``version``, so that a key outlives a rename; code from
+elsewhere by the SHA-256 of its source, so that an edited attack is another attack.
+"""
+
+import ast
+import hashlib
+import importlib.machinery
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PACKAGE = "privbench"
+HASHED = "sha256:"
+REFERENCES = frozenset(
+    f"hydra.utils.get_{kind}" for kind in ("class", "method", "static_method", "object")
+)
+"""Targets that name other code in their ``path``."""
+INSTALLED = tuple(
+    Path(folder).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    if (folder := sysconfig.get_path(name))
+)
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module that was found and not imported.
+
+    Attributes:
+        name: Dotted.
+        path: Its source file.
+        search: Where its submodules are; empty for a plain module.
+    """
+
+    name: str
+    path: Path | None
+    search: tuple[str, ...] = ()
+
+
+_COMPUTED: dict[str, tuple[ModuleType, str]] = {}
+"""Identities of what this process has imported: it goes on computing with that source, whatever
+becomes of the file."""
+
+
+def identity(target: str) -> str:
+    """Return what a key holds of a class, function or module.
+
+    Args:
+        target: Its dotted name, as ``_target_`` has it; attributes may be nested.
+
+    Returns:
+        The class attribute ``version`` (of a module the constant ``VERSION``) of code of the
+        package, ``sha256:`` and 12 hexadecimal digits of the source of any other. Modules that it
+        imports from outside the installed libraries are part of its source.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    module, names = _locate(target)
+    loaded = sys.modules.get(module.name)
+    if loaded is not None and (known := _COMPUTED.get(target)) and known[0] is loaded:
+        return known[1]
+    found = _identity(module, names)
+    if loaded is not None:
+        _COMPUTED[target] = (loaded, found)
+    return found
+
+
+def identity_of(code: Any) -> str:
+    """Return the identity of a class or a function.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    return identity(f"{code.__module__}.{code.__qualname__}")
+
+
+def described(value: Any) -> Any:
+    """Return what a key holds of an object: the identity of its code, and its settings.
+
+    Args:
+        value: A dataclass, a partial, a function, or a container of those and of plain values.
+
+    Raises:
+        ValueError: in one line, where code has no source.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): described(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    if isinstance(value, partial):
+        given = {"args": described(value.args), "keywords": described(value.keywords)}
+        return {"code": identity_of(value.func), **given}
+    if is_dataclass(value) and not isinstance(value, type):
+        settings = {field.name: described(getattr(value, field.name)) for field in fields(value)}
+        return {"code": identity_of(type(value)), **settings}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return identity_of(value) if hasattr(value, "__qualname__") else repr(value)
+
+
+def identities(config: Any, path: str = "") -> dict[str, str]:
+    """Return the identity of every ``_target_`` within a composed configuration.
+
+    Args:
+        config: Plain containers.
+        path: Where they stand, e.g. ``attack``.
+
+    Returns:
+        Identities by place, e.g. ``{"attack": "shadow-1", "attack.inverter": "rmle-1"}``.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    found = {}
+    if (target := _target(config)) is not None:
+        try:
+            found[path] = identity(target)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    for name, value in _children(config):
+        found |= identities(value, f"{path}.{name}" if path else name)
+    return found
+
+
+def identified(config: Any, sources: Mapping[str, str], path: str) -> Any:
+    """Return a configuration as a key holds it: with identities in place of names of classes.
+
+    Args:
+        config: Plain containers.
+        sources: ``identities`` of a configuration that they are part of.
+        path: Where they stand in it.
+    """
+    if isinstance(config, list | tuple):
+        return [identified(value, sources, f"{path}.{name}") for name, value in _children(config)]
+    if not isinstance(config, Mapping):
+        return config
+    kept = {name: identified(value, sources, f"{path}.{name}") for name, value in config.items()}
+    if (target := _target(config)) is not None:
+        known = sources[path]
+        kept["_target_"] = f"{target} {known}" if known.startswith(HASHED) else known
+    return kept
+
+
+def _target(config: Any) -> str | None:
+    target = config.get("_target_") if isinstance(config, Mapping) else None
+    if not isinstance(target, str):
+        return None
+    return str(config.get("path")) if target in REFERENCES else target
+
+
+def _children(config: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping):
+        yield from ((str(name), value) for name, value in config.items())
+    elif isinstance(config, list | tuple):
+        yield from ((str(number), value) for number, value in enumerate(config))
+
+
+def _locate(target: str) -> tuple[_Module, tuple[str, ...]]:
+    """The module of a target and the attributes within it."""
+    parts = target.split(".")
+    chain = _chain(target)
+    if not chain or chain[-1].path is None or not chain[-1].path.is_file():
+        raise ValueError(
+            f"no source file of {target} is found, so a change of it would go unnoticed: name code "
+            "in a file on PYTHONPATH"
+        )
+    return chain[-1], tuple(parts[len(chain) :])
+
+
+def _chain(name: str) -> list[_Module]:
+    """The packages that lead to a dotted name, and the module itself; attributes are left out."""
+    found: list[_Module] = []
+    for part in name.split("."):
+        if found and not found[-1].search:
+            break
+        dotted = f"{found[-1].name}.{part}" if found else part
+        module = _find(dotted, found[-1].search if found else None)
+        if module is None:
+            break
+        found.append(module)
+    return found
+
+
+def _find(name: str, search: Sequence[str] | None) -> _Module | None:
+    """A module by its full name; ``importlib.util.find_spec`` would import its parents."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec: importlib.machinery.ModuleSpec | None = find(name, search) if find else None
+        if spec is not None:
+            inside = spec.submodule_search_locations
+            path = Path(spec.origin) if spec.has_location and spec.origin else None
+            return _Module(name, path, tuple(inside) if inside is not None else ())
+    loaded = getattr(sys.modules.get(name), "__file__", None)  # of __main__ no finder knows
+    return _Module(name, Path(loaded)) if loaded else None
+
+
+def _identity(module: _Module, names: tuple[str, ...]) -> str:
+    assert module.path is not None
+    if module.name.partition(".")[0] == PACKAGE:
+        stamp = module.path.stat()
+        version = _version(module.path, stamp.st_mtime_ns, names[0] if names else "")
+        if version is not None:
+            return version
+        return HASHED + _digest(module.path)[:12]
+    files = sorted(_with_imports(module))
+    digests = [_digest(file) for file in files]
+    if len(digests) > 1:
+        digests = [hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()]
+    return HASHED + digests[0][:12]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _version(path: Path, mtime: int, name: str) -> str | None:
+    """The version that a class, or without a name the module, states in a source file."""
+    body: Sequence[ast.stmt] = ast.parse(path.read_bytes()).body
+    if name:
+        classes = (n for n in body if isinstance(n, ast.ClassDef) and n.name == name)
+        body = next((node.body for node in classes), ())
+    wanted = "version" if name else "VERSION"
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        named = any(isinstance(t, ast.Name) and t.id == wanted for t in targets)
+        value = getattr(node, "value", None)
+        if named and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
+    return None
+
+
+def _with_imports(module: _Module) -> set[Path]:
+    """Source files of a module and of what it imports that no library has installed."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        at = waiting.pop()
+        if at.path is None or at.path in found:
+            continue
+        found.add(at.path)
+        if at.path.suffix == ".py" and not _is_installed(at.path):
+            for name in _imports(at):
+                waiting += [one for one in _chain(name) if one.path and not _is_installed(one.path)]
+    return found
+
+
+def _is_installed(path: Path) -> bool:
+    whole = path.resolve()
+    return any(whole.is_relative_to(folder) for folder in INSTALLED)
+
+
+def _imports(module: _Module) -> Iterator[str]:
+    """Dotted names that a module imports, wherever in it; the package's and Python's left out."""
+    assert module.path is not None
+    package = module.name if module.search else module.name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(module.path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+            origin = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
+            names = [f"{origin}.{alias.name}" if origin else alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] not in {PACKAGE, *sys.stdlib_module_names}:
+                yield name
