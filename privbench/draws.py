@@ -1,6 +1,7 @@
 """Random draws keyed by what they are for, so that nothing else can move them."""
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ def secret_seed(seed: int, secret: str, user: str) -> int:
     Args:
         seed: The cell's seed, a small number that anyone guesses.
         secret: What only the harness holds: the fingerprint of the private test set.
-        user: ``"defense"`` or ``"adversary"``; from the seed of one the other's does not follow.
+        user: Such as ``"defense"`` or ``"adversary"``; one's seed does not give the other's.
     """
     return seed_of(seed, user, secret)
 
@@ -61,6 +62,22 @@ def seeded_without_seed(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator_without_seed(seed).get_state())
         yield
+
+
+@contextmanager
+def isolated_rng(seed: int) -> Iterator[None]:
+    """Fence the global generators: an attack's use of them depends on nothing that came before."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 @dataclass(frozen=True)
