@@ -47,6 +47,7 @@ def _report(device: torch.device, name: str) -> None:
         attack.access,
         split="relu2",
         seed=0,
+        secret="",
         hardware=hardware,
         journal=Silence(),
     )

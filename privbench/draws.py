@@ -1,5 +1,7 @@
 """Random draws keyed by what they are for, so that nothing else can move them."""
 
+import hashlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +24,62 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+HEADER = 24
+"""Bytes of a CPU generator's state before its words: initial seed, counter, flag, position."""
+WORDS = 624
+"""Words of a Mersenne twister, 64 bits each in torch's state, of which 32 count."""
+
+
+def secret_seed(seed: int, secret: str, user: str) -> int:
+    """Derive the seed of all streams of one user, which a guess of the cell's seed does not give.
+
+    Args:
+        seed: The cell's seed, a small number that anyone guesses.
+        secret: What only the harness holds: the fingerprint of the private test set.
+        user: Such as ``"defense"`` or ``"adversary"``; one's seed does not give the other's.
+    """
+    return seed_of(seed, user, secret)
+
+
+def generator_without_seed(seed: int) -> torch.Generator:
+    """Return a CPU generator whose stream follows from a seed that it does not hold.
+
+    ``manual_seed`` would leave the seed in ``initial_seed()`` and its lower half in the state. Here
+    a hash of the seed fills the whole state, and the recorded seed stays the one that torch gives
+    to every new generator.
+    """
+    generator = torch.Generator()
+    state = generator.get_state().numpy()
+    digest = hashlib.shake_256(str(seed).encode()).digest(4 * WORDS)
+    state[HEADER : HEADER + 8 * WORDS].view(np.uint64)[:] = np.frombuffer(digest, "<u4")
+    generator.set_state(torch.from_numpy(state))
+    return generator
+
+
+@contextmanager
+def seeded_without_seed(seed: int) -> Iterator[None]:
+    """Within, torch's global CPU generator is one of ``generator_without_seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator_without_seed(seed).get_state())
+        yield
+
+
+@contextmanager
+def isolated_rng(seed: int) -> Iterator[None]:
+    """Fence the global generators: an attack's use of them depends on nothing that came before."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
 @dataclass(frozen=True)
 class Draws:
     """One stream for each image, keyed by (seed, purpose, image index, draw number).
@@ -32,7 +90,7 @@ class Draws:
     strength of a defense (common random numbers).
 
     Attributes:
-        seed: The cell's seed.
+        seed: From ``secret_seed``, so that who guesses the cell's seed has none of the draws.
         purpose: What the draws are for, e.g. ``"transmission"``.
         indices: The index of each image, in the order of the tensors.
         number: Which draw of several.

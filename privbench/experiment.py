@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,9 +18,10 @@ from torch import Tensor
 
 from privbench import __version__, metrics, results
 from privbench.config import build, run_folder
+from privbench.draws import isolated_rng, secret_seed
 from privbench.errors import Refused
 from privbench.intervals import bca, wilson
-from privbench.keys import key_of, seed_of
+from privbench.keys import key_of
 from privbench.recipes import SCHEMA
 from privbench.results import Record
 from privbench.stage import Stage
@@ -100,12 +100,15 @@ def _performed(stage: Stage, clock: "Clock") -> tuple[Record, bool]:
         journal = Journal(stage.x, tracked)
         view = stage.view(deployment, cell.attack.access, journal)
         seconds = {"victim": victim_seconds}
-        with clock.timing(seconds, "fit"), _own_streams(seed_of(cell.seed, "fit")):
+        with (
+            clock.timing(seconds, "fit"),
+            isolated_rng(secret_seed(cell.seed, stage.secret, "fit")),
+        ):
             reconstruct = cell.attack.fit(view)
         v = stage.send(deployment)
         if not cell.swept:  # a sweep has a line a cell
             LOG.info("%s reconstructs %d images", cell.names["attack"], len(v))
-        own = seed_of(cell.seed, "reconstruct")
+        own = secret_seed(cell.seed, stage.secret, "reconstruct")
         with clock.timing(seconds, "reconstruct"):
             x_hat = _images(_within_memory(reconstruct, v, journal, own), stage.x)
         record = _record(stage, truth, v, x_hat, journal, seconds, clock)
@@ -130,7 +133,7 @@ def _within_memory(
         parts = []
         try:
             for part in v.split(size):
-                with _own_streams(seed):
+                with isolated_rng(seed):
                     parts.append(reconstruct(part))
                 told.append((len(part), journal.facts.get("converged")))
         except torch.OutOfMemoryError as error:
@@ -228,22 +231,6 @@ def _plain(fact: Any) -> Any:
         return json.loads(json.dumps(fact, allow_nan=False))
     except (TypeError, ValueError):
         return str(fact)
-
-
-@contextmanager
-def _own_streams(seed: int) -> Iterator[None]:
-    """Fence the global generators: an attack's use of them depends on nothing that came before."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
 
 
 def _images(x_hat: Tensor, x: Tensor) -> Tensor:

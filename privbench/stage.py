@@ -20,7 +20,7 @@ from privbench.data.image_data import ImageData, Source
 from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.draws import Draws
+from privbench.draws import Draws, secret_seed
 from privbench.identity import identified
 from privbench.keys import key_of
 from privbench.results import Record, read
@@ -180,6 +180,19 @@ class Stage:
         return ""
 
     @property
+    def secret(self) -> str:
+        """What no view holds: the hash of the private test set, which every random seed takes in.
+
+        It is the same on every machine, and who has the test set has the targets anyway.
+        """
+        return self.data.test.fingerprint
+
+    @property
+    def defense_seed(self) -> int:
+        """Seed of all draws of the deployed defense."""
+        return secret_seed(self.cell.seed, self.secret, "defense")
+
+    @property
     def folder(self) -> Path:
         """Where its record and pictures lie."""
         return self.store.root / "records" / self.key
@@ -288,7 +301,7 @@ class Stage:
                 # who sees neither the defense nor what it answers learns the same under each
                 "defense": self._defense_recipe if seen & set(recipe["access"]) else None,
                 "aux": self.data.aux.fingerprint,
-                "seed": self.cell.seed,
+                "seed": secret_seed(self.cell.seed, self.secret, "adversary"),
                 **recipes.threads(self.cell.config),
                 **recipe,
             }
@@ -304,6 +317,7 @@ class Stage:
             access,
             split=self.split,
             seed=self.cell.seed,
+            secret=self.secret,
             hardware=self.cell.hardware,
             journal=journal,
             transmissions=self.cell.transmissions,
@@ -312,7 +326,7 @@ class Stage:
 
     def send(self, deployment: Deployment) -> Tensor:
         """The targets' features as cloud and adversary receive them ``(N, K, *feature_shape)``."""
-        draws = Draws(self.cell.seed, "transmission", self.indices)
+        draws = Draws(self.defense_seed, "transmission", self.indices)
         return deployment.transmit(self.x, draws, self.cell.transmissions)
 
     def usability(self, *, defended: bool) -> Tensor:
@@ -324,7 +338,7 @@ class Stage:
         draws, test = self.cell.accuracy_draws if defense.strength else 1, self.data.test
 
         def classify(images: Tensor, rows: range) -> Tensor:
-            streams = Draws(self.cell.seed, "accuracy", rows)
+            streams = Draws(self.defense_seed, "accuracy", rows)
             v = deployment.transmit(images.to(self.device), streams, draws)
             return deployment.answer(v).cpu()
 
@@ -338,7 +352,7 @@ class Stage:
             "split": self.split if defense.strength else None,
             "defense": self._defense_recipe if defense.strength else None,
             "draws": draws,
-            "seed": self.cell.seed if defense.strength else None,
+            "seed": self.defense_seed if defense.strength else None,
             "test": test.fingerprint,
         }
         return self.store.keep("accuracies", recipe, make).tensors["correct"]

@@ -6,7 +6,7 @@ White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_I
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Flag, auto
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from privbench.defenses.base import Defense
 from privbench.deployment import Deployment, images_at_once
-from privbench.draws import Draws, seeded
+from privbench.draws import Draws, generator_without_seed, secret_seed, seeded_without_seed
 from privbench.keys import seed_of
 from privbench.training import Hardware
 
@@ -171,13 +171,26 @@ class View:
         raise AccessDeniedError(f"view.{name} needs the right {right.name}; declared: {held}")
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A CPU generator of the adversary's own, the same for the same seed and purpose."""
-        return torch.Generator().manual_seed(seed_of(self._seed, purpose))
+        """A CPU generator of the adversary's own, the same for the same seed and purpose.
+
+        Its ``initial_seed()`` is one constant for all: it says nothing of any seed.
+        """
+        return generator_without_seed(seed_of(self._seed, purpose))
+
+    def streams(self, purpose: str, indices: Sequence[int]) -> Draws:
+        """Streams of the adversary's own, one an image, to draw a defense that it knows.
+
+        They are the same for the same seed and purpose, and never those of the deployed defense.
+        """
+        return Draws(seed_of(self._seed, "streams"), purpose, indices)
 
     @contextmanager
     def seeded(self, purpose: str) -> Iterator[None]:
-        """Within, torch's global generator is such a one: layers draw their weights from it."""
-        with seeded(seed_of(self._seed, purpose)):
+        """Within, torch's global generator is such a one: layers draw their weights from it.
+
+        ``torch.initial_seed()`` within says as little as that of ``generator``.
+        """
+        with seeded_without_seed(seed_of(self._seed, purpose)):
             yield
 
     def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
@@ -240,6 +253,7 @@ def grant(
     *,
     split: str,
     seed: int,
+    secret: str,
     hardware: Hardware,
     journal: Journal,
     transmissions: int = 1,
@@ -254,6 +268,7 @@ def grant(
         access: The attack's declared rights.
         split: Name of the layer behind which the network is cut.
         seed: The cell's seed.
+        secret: What the harness holds and no view does, mixed into every seed; ``Stage.secret``.
         hardware: Where the adversary trains its networks.
         journal: Where the attack's progress goes.
         transmissions: How often each target will be sent.
@@ -264,12 +279,13 @@ def grant(
     """
     with torch.no_grad():
         features = deployment.edge(images[:1])
-    # the cell's own seed would let an adversary draw the defense's draws
-    own_seed, tally, mouth = seed_of(seed, "adversary"), _Tally(), _WriteOnly(journal)
+    # from neither the cell's seed nor its own an adversary can derive the defense's draws
+    own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
+    tally, mouth = _Tally(), _WriteOnly(journal)
     makers: dict[str, Callable[[], Any]] = {
         "edge": partial(frozen, deployment.edge),
         "fresh_edge": lambda: _fresh(deployment.edge, own_seed),
-        "query": lambda: _queries(deployment, seed, mouth, tally),
+        "query": lambda: _queries(deployment, defense_seed, mouth, tally),
         "clean_query": lambda: _clean_queries(frozen(deployment.edge), mouth, tally),
         "images": images.clone,
         "labels": labels.clone,
@@ -307,7 +323,7 @@ def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
 
     def build() -> nn.Sequential:
         built = copy.deepcopy(blank).requires_grad_(True).train()
-        with seeded(seed_of(seed, "fresh edge")):
+        with seeded_without_seed(seed_of(seed, "fresh edge")):
             for layer in built.modules():
                 if reset := getattr(layer, "reset_parameters", None):
                     reset()

@@ -146,7 +146,7 @@ CPU = Hardware("cpu")
 def granted(deployment, images, access, labels=None, **others) -> View:
     """A view of a deployment under these rights; its journal is silent where none is handed in."""
     labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-    usual = {"split": "x", "seed": 0, "hardware": CPU, "journal": SilentJournal()}
+    usual = {"split": "x", "seed": 0, "secret": "", "hardware": CPU, "journal": SilentJournal()}
     return grant(deployment, images, labels, access, **{**usual, **others})
 
 

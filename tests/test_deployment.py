@@ -12,6 +12,8 @@ from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
+from privbench.keys import seed_of
+from privbench.stage import Stage
 from privbench.threat import RIGHTS, Access, AccessDeniedError
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
@@ -129,9 +131,13 @@ def test_a_rate_that_is_no_probability_is_refused(field):
         Dropout(**field)
 
 
-def _granted(access: Access, journal=None):
+def _deployment() -> Deployment:
     edge, cloud = LeNet5((1, 28, 28), 10).split("relu2")
-    deployment = Deployment(edge, Gaussian(sigma=1.0), cloud)
+    return Deployment(edge, Gaussian(sigma=1.0), cloud)
+
+
+def _granted(access: Access, journal=None):
+    deployment = _deployment()
     images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
     journal = journal or SilentJournal()
     return deployment, granted(deployment, images, access, labels, split="relu2", journal=journal)
@@ -172,6 +178,100 @@ def test_queries_pass_the_defense_with_fresh_draws_and_are_counted():
     assert journal.facts["queries"] == 4
     clean = deployment.edge(x).detach()
     assert 0.8 < float((first - clean).std()) < 1.2
+
+
+def _guessed_seeds(view) -> list[int]:
+    """What an attack can try: seed 0, what its view's generators and fields say, hashes of both."""
+    purposes = ("transmission", "queries", "accuracy", "draws", "tuning", "start", "batches")
+    seeds = [0, view._seed, *(view.generator(p).initial_seed() for p in purposes)]
+    for purpose in purposes:
+        with view.seeded(purpose):
+            seeds.append(torch.initial_seed())
+    named = [
+        seed_of(s, *p)
+        for s in (0, view._seed)
+        for p in [*([p] for p in purposes), *([p, 0] for p in purposes)]
+    ]
+    users = ("adversary", "defense")
+    return [
+        *seeds,
+        *named,
+        *(seed_of(s, *more) for s in (0, view._seed) for u in users for more in ([u], [u, ""])),
+    ]
+
+
+@pytest.mark.parametrize("defense", [Dropout(rate=0.5), Gaussian(sigma=0.5)], ids=str)
+@pytest.mark.parametrize("purpose", ["transmission", "queries"])
+def test_an_attack_that_guesses_the_seed_has_none_of_the_defenses_draws(cell, defense, purpose):
+    """Neither seed 0 nor any seed that its view gives draws a mask or noise of the defense anew."""
+    indices = str([*range(20)]).replace(" ", "")
+    made = Stage.of(cell(f"target_indices={indices}", "trainer.threads=1"))
+    access = Access.EDGE_WEIGHTS | Access.EDGE_QUERIES | Access.AUX_IMAGES | Access.DEFENSE
+    deployment = made.deploy(defense)
+    view = made.view(deployment, access, SilentJournal())
+    x = made.x if purpose == "transmission" else view.images[:20]
+    received = made.send(deployment)[:, 0] if purpose == "transmission" else view.query(x)
+    clean = deployment.edge(x).detach()
+    agreements = []
+    for seed in _guessed_seeds(view):
+        guess = view.defense.perturb(clean, Draws(seed, purpose, range(20)))
+        agreements.append(float((guess - received)[clean != 0].square().mean()))
+    strangers = view.defense.perturb(clean, Draws(12345, "strangers", range(20)))
+    chance = float((strangers - received)[clean != 0].square().mean())
+    assert min(agreements) > 0.8 * chance > 0
+
+
+def test_a_generator_says_nothing_of_a_seed():
+    """One initial seed for every cell and purpose, within a seeded block too; different streams."""
+    said, drawn, states = set(), [], []
+    for seed in (0, 1):
+        view = granted(_deployment(), torch.rand(6, 1, 28, 28), Access.NONE, seed=seed)
+        for purpose in ("start", "batches"):
+            generator = view.generator(purpose)
+            states.append(generator.get_state().numpy().tobytes()[24:])
+            said.add(generator.initial_seed())
+            drawn.append(torch.rand(4, generator=generator).tolist())
+            with view.seeded(purpose):
+                said.add(torch.initial_seed())
+                drawn.append(torch.randn(4).tolist())
+    assert len(said) == 1
+    assert len({tuple(row) for row in drawn}) == 8
+    # no part of the state is what a seed of 32 bits, such as torch's own, would make of it
+    plain = [torch.Generator().manual_seed(int.from_bytes(s[:4], "little")) for s in states]
+    assert all(
+        g.get_state().numpy().tobytes()[24:] != s for g, s in zip(plain, states, strict=True)
+    )
+
+
+def test_a_generator_is_the_same_for_the_same_seed_and_purpose_and_draws_evenly():
+    """Also across views; its numbers fill [0, 1) and leave the global generator alone."""
+
+    def first(secret):
+        view = granted(_deployment(), torch.rand(6, 1, 28, 28), Access.NONE, secret=secret)
+        return torch.rand(20_000, generator=view.generator("start"))
+
+    view = granted(_deployment(), torch.zeros(6, 1, 28, 28), Access.NONE)
+    before = torch.get_rng_state()
+    with view.seeded("decoder"):
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    one = first("a")
+    assert torch.equal(one, first("a"))
+    assert not torch.equal(one, first("b"))
+    assert stats.kstest(one.numpy(), stats.uniform.cdf).pvalue > 1e-3
+
+
+def test_the_adversarys_own_streams_are_none_of_the_defenses():
+    """They differ by purpose and secret, and are the same for the same."""
+
+    def drawn(secret, purpose):
+        view = granted(_deployment(), torch.zeros(6, 1, 28, 28), Access.NONE, secret=secret)
+        return view.streams(purpose, range(3)).normal(torch.zeros(3, 5))
+
+    assert torch.equal(drawn("a", "draws"), drawn("a", "draws"))
+    assert not torch.equal(drawn("a", "draws"), drawn("b", "draws"))
+    assert not torch.equal(drawn("a", "draws"), drawn("a", "transmission"))
+    assert not torch.equal(drawn("a", "draws")[0], drawn("a", "draws")[1])
 
 
 def test_clean_queries_come_without_the_defense():

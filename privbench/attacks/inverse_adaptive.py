@@ -10,7 +10,6 @@ from privbench.attacks.base import Reconstruct
 from privbench.attacks.parts.decoders import Pooled
 from privbench.attacks.parts.learning import Learner, Learning, decoded, held_out
 from privbench.deployment import Deployment
-from privbench.draws import Draws
 from privbench.threat import Access, View
 
 
@@ -60,7 +59,7 @@ class Drawing(Learner):
 
     def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
         super().__init__(network)
-        self.seed = view.generator("draws").initial_seed()
+        self.streams = view.streams
         self.held = (Deployment(view.edge, view.defense, nn.Sequential()), images)
         self.copies = view.transmissions
         self.drawn = 0
@@ -72,7 +71,7 @@ class Drawing(Learner):
         if self.network.training:
             self.drawn += 1
         step = self.drawn if self.network.training else 0
-        draws = Draws(self.seed, f"draws {step}", rows.tolist())
+        draws = self.streams(f"draws {step}", rows.tolist())
         with torch.autocast(rows.device.type, enabled=False):  # as exact as what is received
             v = deployment.transmit(images[rows], draws, self.copies)
         x_hat = self.network(v)

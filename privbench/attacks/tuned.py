@@ -13,7 +13,6 @@ from privbench.attacks.base import Attack, Reconstruct
 from privbench.attacks.parts.learning import require_images
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.draws import Draws
 from privbench.identity import described, identity_of
 from privbench.threat import Access, View
 
@@ -107,7 +106,7 @@ class Tuned:
 
     def _features(self, x: Tensor, view: View) -> Tensor:
         """What the adversary would receive of its own images, as far as it knows."""
-        draws = Draws(view.generator("tuning").initial_seed(), "tuning", range(len(x)))
+        draws = view.streams("tuning", range(len(x)))
         known = view.defense if Access.DEFENSE in self.inner.access else NoDefense()
         return Deployment(view.edge, known, nn.Sequential()).transmit(x, draws, view.transmissions)
 
