@@ -48,6 +48,7 @@ class Cell:
         swept: Whether it is one cell of several.
         name: What tells it from the others of its sweep.
         force: Whether it is run although its record is there.
+        isolate: Whether the attack runs in a process that holds its view and nothing else.
         config: Everything, as plain containers.
     """
 
@@ -71,6 +72,7 @@ class Cell:
     swept: bool
     name: str
     force: bool
+    isolate: bool
     config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
@@ -80,12 +82,13 @@ class Cell:
         checks.whole("accuracy_draws", self.accuracy_draws, 1)
         checks.whole("seed", self.seed, 0, 2**32 - 1)
         checks.flag("force", self.force)
+        checks.flag("isolate", self.isolate)
 
 
 GROUPS = ("dataset", "victim", "defense", "attack", "trainer", "tracker")
 OPTIONS = {
     *GROUPS, "split", "targets", "target_indices", "include", "transmissions", "accuracy_draws",
-    "seed", "output_dir", "workers", "force", "sweep",
+    "seed", "output_dir", "workers", "force", "isolate", "sweep",
 }  # fmt: skip
 
 
@@ -133,6 +136,7 @@ def build(cfg: DictConfig) -> Cell:
         swept=hydra.mode == RunMode.MULTIRUN,
         name=str(hydra.job.name),
         force=config["force"],
+        isolate=config["isolate"],
         config=config,
     )
     try:

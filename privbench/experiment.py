@@ -1,10 +1,9 @@
 """One sweep point told as a story: a deployment is built, attacked, scored and recorded."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,16 +16,18 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from privbench import __version__, metrics, results
-from privbench.config import build, run_folder
+from privbench.attacks.base import Attack
+from privbench.config import Cell, build, run_folder
 from privbench.draws import isolated_rng, secret_seed
 from privbench.errors import Refused
 from privbench.intervals import bca, wilson
+from privbench.isolation import Isolated, require_picklable
 from privbench.keys import key_of
 from privbench.recipes import SCHEMA
 from privbench.results import Record
 from privbench.stage import Stage
 from privbench.store import write_atomically
-from privbench.threat import ADAPTIVE
+from privbench.threat import ADAPTIVE, jsonable
 from privbench.tracking import Run
 
 LOG = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ def attempt(cfg: DictConfig, *, told: bool = False) -> Outcome:
     with _leaving_no_empty_folder(run_folder()):
         with _refusing():
             cell = build(cfg)
+            if cell.isolate:
+                require_picklable(cell.attack, cell.defense)
             stage = Stage.of(cell)
         with stage.store.claim("records", stage.key):
             found = None if cell.force else stage.found()
@@ -93,7 +96,7 @@ def replay(record: Record, stage: Stage) -> bool:
 def _performed(stage: Stage, clock: "Clock") -> tuple[Record, bool]:
     """The story itself: the record, and whether the tracker heard of it."""
     cell = stage.cell
-    with cell.tracker.run(**_label(stage)) as tracked:
+    with cell.tracker.run(**_label(stage)) as tracked, _isolated(cell) as attack:
         victim_seconds = stage.prepare_victim(tracked)
         truth = stage.truth()
         deployment = stage.deploy(cell.defense)
@@ -104,7 +107,7 @@ def _performed(stage: Stage, clock: "Clock") -> tuple[Record, bool]:
             clock.timing(seconds, "fit"),
             isolated_rng(secret_seed(cell.seed, stage.secret, "fit")),
         ):
-            reconstruct = cell.attack.fit(view)
+            reconstruct = attack.fit(view)
         v = stage.send(deployment)
         if not cell.swept:  # a sweep has a line a cell
             LOG.info("%s reconstructs %d images", cell.names["attack"], len(v))
@@ -118,6 +121,11 @@ def _performed(stage: Stage, clock: "Clock") -> tuple[Record, bool]:
             {"reconstructions": _places(stage)["picture"]},
         )
     return record, tracked.heard
+
+
+def _isolated(cell: Cell) -> AbstractContextManager[Attack]:
+    """The attack, in a process of its own where that is wanted."""
+    return Isolated(cell.attack) if cell.isolate else nullcontext(cell.attack)
 
 
 def _within_memory(
@@ -220,17 +228,7 @@ class Journal:
 
     def note(self, **facts: Any) -> None:
         """Keep facts for the record, in a form that it can hold."""
-        self.facts.update({name: _plain(fact) for name, fact in facts.items()})
-
-
-def _plain(fact: Any) -> Any:
-    """A fact as json holds it: an attack's odd note must not cost the record."""
-    if isinstance(fact, Tensor | np.ndarray | np.generic):
-        fact = fact.tolist()
-    try:
-        return json.loads(json.dumps(fact, allow_nan=False))
-    except (TypeError, ValueError):
-        return str(fact)
+        self.facts.update({name: jsonable(fact) for name, fact in facts.items()})
 
 
 def _images(x_hat: Tensor, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from privbench.errors import Refused
 from privbench.keys import key_of
 
-MACHINERY = ("output_dir", "tracker", "workers", "trainer", "force", "sweep", "hydra")
+MACHINERY = ("output_dir", "tracker", "workers", "trainer", "force", "isolate", "sweep", "hydra")
 """Options that change where and how cells are run, and not which."""
 Axes = dict[str, list[str]]
 """Words of the command line by option: a grid is their product."""

@@ -6,6 +6,7 @@ White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_I
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from enum import Flag, auto
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +78,16 @@ class Silence:
         """Nothing."""
 
 
+def jsonable(fact: Any) -> Any:
+    """A fact as json holds it: an attack's odd note must not cost the record."""
+    if isinstance(fact, Tensor | np.ndarray | np.generic):
+        fact = fact.tolist()
+    try:
+        return json.loads(json.dumps(fact, allow_nan=False))
+    except (TypeError, ValueError):
+        return str(fact)
+
+
 Facts = Mapping[str, Any]
 
 
@@ -106,7 +118,7 @@ class _WriteOnly:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """How many answers of the edge an adversary has had."""
 
     asked: int = 0
@@ -156,9 +168,7 @@ class View:
     labels: Tensor
     defense: Defense
 
-    def __init__(
-        self, access: Access, seed: int, keep: Keep, tally: _Tally, **granted: Any
-    ) -> None:
+    def __init__(self, access: Access, seed: int, keep: Keep, tally: Tally, **granted: Any) -> None:
         self.access, self._seed, self._keep, self._tally = access, seed, keep, tally
         self.__dict__.update(granted)
 
@@ -230,6 +240,11 @@ class View:
         return View(access, self._seed, self._keep, self._tally, **{**granted, **changes})
 
 
+def backing(view: View) -> tuple[int, Keep, Tally]:
+    """Return the adversary's seed, store and count, for a copy of its view in another process."""
+    return view._seed, view._keep, view._tally
+
+
 RIGHTS: Mapping[str, Access] = {
     "edge": Access.EDGE_WEIGHTS,
     "fresh_edge": Access.EDGE_STRUCTURE,
@@ -281,10 +296,10 @@ def grant(
         features = deployment.edge(images[:1])
     # from neither the cell's seed nor its own an adversary can derive the defense's draws
     own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
-    tally, mouth = _Tally(), _WriteOnly(journal)
+    tally, mouth = Tally(), _WriteOnly(journal)
     makers: dict[str, Callable[[], Any]] = {
         "edge": partial(frozen, deployment.edge),
-        "fresh_edge": lambda: _fresh(deployment.edge, own_seed),
+        "fresh_edge": lambda: FreshEdge.like(deployment.edge, own_seed),
         "query": lambda: _queries(deployment, defense_seed, mouth, tally),
         "clean_query": lambda: _clean_queries(frozen(deployment.edge), mouth, tally),
         "images": images.clone,
@@ -314,26 +329,39 @@ def frozen(module: nn.Sequential) -> nn.Sequential:
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
-def _fresh(edge: nn.Sequential, seed: int) -> Callable[[], nn.Sequential]:
-    """Builds copies of the edge's layers that remember nothing of its weights."""
-    blank = copy.deepcopy(edge)
-    # what a checkpoint holds is learnt; constants such as the normalisation's are structure
-    for learnt in blank.state_dict().values():
-        learnt.zero_()
+@dataclass(frozen=True)
+class FreshEdge:
+    """Builds copies of the edge's layers that hold nothing of its weights, in any process.
 
-    def build() -> nn.Sequential:
-        built = copy.deepcopy(blank).requires_grad_(True).train()
-        with seeded_without_seed(seed_of(seed, "fresh edge")):
+    Attributes:
+        blank: The layers, every weight 0.
+        seed: The adversary's own.
+    """
+
+    blank: nn.Sequential
+    seed: int
+
+    @classmethod
+    def like(cls, edge: nn.Sequential, seed: int) -> "FreshEdge":
+        """For the layers of an edge."""
+        blank = copy.deepcopy(edge)
+        # what a checkpoint holds is learnt; constants such as the normalisation's are structure
+        for learnt in blank.state_dict().values():
+            learnt.zero_()
+        return cls(blank, seed)
+
+    def __call__(self) -> nn.Sequential:
+        """The layers, newly initialised, the same every time."""
+        built = copy.deepcopy(self.blank).requires_grad_(True).train()
+        with seeded_without_seed(seed_of(self.seed, "fresh edge")):
             for layer in built.modules():
                 if reset := getattr(layer, "reset_parameters", None):
                     reset()
         return built
 
-    return build
-
 
 def _queries(
-    deployment: Deployment, seed: int, journal: _WriteOnly, tally: _Tally
+    deployment: Deployment, seed: int, journal: _WriteOnly, tally: Tally
 ) -> Callable[[Tensor], Tensor]:
     """The defended channel as a black box that counts what it is asked."""
 
@@ -350,7 +378,7 @@ def _queries(
 
 
 def _clean_queries(
-    edge: nn.Sequential, journal: _WriteOnly, tally: _Tally
+    edge: nn.Sequential, journal: _WriteOnly, tally: Tally
 ) -> Callable[[Tensor], Tensor]:
     """The channel before the defense was switched on."""
 
