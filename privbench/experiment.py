@@ -17,6 +17,7 @@ from torch import Tensor
 
 from privbench import __version__, metrics, results
 from privbench.attacks.base import Attack
+from privbench.attacks.blind import CONSTANT, LABEL_ONLY
 from privbench.config import Cell, build, run_folder
 from privbench.draws import isolated_rng, secret_seed
 from privbench.errors import Refused
@@ -256,18 +257,17 @@ def _record(
 ) -> Record:
     cell, facts = stage.cell, dict(journal.facts)
     blind = stage.blind(v)
-    constants = [blind[answer] for answer in ("black", "grey", "mean")]
+    constants = [blind[answer] for answer in CONSTANT]
     with clock.timing(seconds, "score"):
         scores = metrics.score(x_hat, truth, constants)
     blind_scores = {n: metrics.score(answer, truth, constants) for n, answer in blind.items()}
-    blind_means = {name: scored.means() for name, scored in blind_scores.items()}
-    floor = {name: {m: told[m] for m in SCORES} for name, told in blind_means.items()}
-    floor["best"] = {m: max(means[m] for means in floor.values()) for m in SCORES}
+    floor, best = _floor(blind_scores)
     means, count = scores.means(), len(stage.indices)
     labels = truth.labels.cpu()
     sizes = labels.bincount()[labels[torch.tensor(stage.indices)]]
-    correct = stage.usability(defended=True)
+    correct = stage.usability(defended=True, transmissions=cell.transmissions)
     accuracy = float(correct.mean())
+    single = stage.usability(defended=True) if cell.transmissions > 1 else correct
     undefended = accuracy if cell.defense.strength == 0 else stage.usability(defended=False).mean()
     access = cell.attack.access
     seconds["total"] = clock.now() - clock.began
@@ -292,6 +292,7 @@ def _record(
         targets=len(stage.indices),
         accuracy_undefended=float(undefended),
         accuracy=accuracy,
+        accuracy_single=float(single.mean()),
         accuracy_ci95=wilson(accuracy, len(correct)),
         psnr_db=means["psnr_db"],
         psnr_db_ci95=bca(scores.psnr_db),
@@ -311,7 +312,7 @@ def _record(
         above={"attack": scores.above(), **{n: s.above() for n, s in blind_scores.items()}},
         floor=floor,
         lift={metric: means[metric] - floor["best"][metric] for metric in SCORES},
-        per_image={"index": stage.indices, **asdict(scores)},
+        per_image={"index": stage.indices, **asdict(scores), **best},
         failed=sum(scores.failed),
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
@@ -322,6 +323,25 @@ def _record(
         versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _floor(
+    scores: Mapping[str, metrics.Scores],
+) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
+    """What each blind answer scores, and the best of those that use the predicted label alone.
+
+    The best one is chosen for each score by its mean over the images.
+
+    Returns:
+        The means by answer and score, with the answer ``best``; and ``floor_psnr_db`` and
+        ``floor_ssim``, the scores of the best answer for each image.
+    """
+    means = {answer: scored.means() for answer, scored in scores.items()}
+    floor = {answer: {m: found[m] for m in SCORES} for answer, found in means.items()}
+    leading = {m: max(LABEL_ONLY, key=lambda answer: floor[answer][m]) for m in SCORES}
+    floor["best"] = {m: floor[leading[m]][m] for m in SCORES}
+    best = {f"floor_{m}": getattr(scores[leading[m]], m) for m in ("psnr_db", "ssim")}
+    return floor, best
 
 
 def _places(stage: Stage) -> dict[str, Path]:
@@ -371,6 +391,7 @@ def _summary(record: Record) -> Mapping[str, Any]:
         for end, value in zip(("low", "high"), getattr(record, f"{metric}_ci95"), strict=True)
     }
     floor = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
+    floor |= {f"floor_logits_{metric}": value for metric, value in record.floor["logits"].items()}
     lift = {f"lift_{metric}": value for metric, value in record.lift.items()}
     seconds = {f"{name}_seconds": value for name, value in record.seconds.items()}
     return {**plain, **ends, **floor, **lift, **seconds}

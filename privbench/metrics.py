@@ -1,7 +1,7 @@
 """What was recovered and what still works: per-image scores, tensors in and tensors out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,8 +87,8 @@ class Truth:
 
     @cached_property
     def directions(self) -> Tensor:
-        """The gallery centred, for ``identified``."""
-        return centred(self.gallery)
+        """The gallery's ``middles``, for ``identified``."""
+        return middles(self.gallery)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class Scores:
         psnr_db: Decibels.
         ssim: 7x7 uniform window.
         ssim_gaussian: 11x11 Gaussian window.
-        identification: Whether the true image is the nearest of the whole test set.
+        identification: Whether the true image is the nearest of the whole test set, see
+            ``identified``.
         identification_class: Whether it is the nearest of those of its class.
         semantic_accuracy: Whether the judge reads the true label.
         failed: Whether the reconstruction was not finite.
@@ -143,44 +144,138 @@ def score(x_hat: Tensor, truth: Truth, constants: Sequence[Tensor]) -> Scores:
     shown = torch.where(failed.view(-1, 1, 1, 1), torch.zeros_like(x_hat), x_hat)
     columns = {}
     for name, metric in {"psnr_db": psnr_db, "ssim": ssim, "ssim_gaussian": ssim_gaussian}.items():
-        worst = torch.stack([metric(answer, x) for answer in constants]).amin(0)
-        columns[name] = torch.where(failed, worst, metric(shown, x))
+        columns[name] = metric(shown, x)
+        if failed.any():
+            worst = torch.stack([metric(answer, x) for answer in constants]).amin(0)
+            columns[name] = torch.where(failed, worst, columns[name])
     rows = torch.as_tensor(truth.rows, device=truth.labels.device)
     labels = truth.labels[rows]
-    alike = centred(shown) @ truth.directions.T
-    strangers = labels[:, None] != truth.labels
+    distinct, which = shown.unique(dim=0, return_inverse=True)  # a blind answer has few images
+    among_all = identified(shown, rows, truth.directions)
     columns |= {
-        "identification": identified(alike, rows),
-        "identification_class": identified(alike.masked_fill(strangers, -torch.inf), rows),
-        "semantic_accuracy": (truth.judge(shown).argmax(1) == labels) & ~failed,
+        "identification": among_all,
+        "identification_class": _within_class(shown, rows, truth, among_all),
+        "semantic_accuracy": (truth.judge(distinct).argmax(1)[which] == labels) & ~failed,
     }
     lists = {name: values.double().tolist() for name, values in columns.items()}
     return Scores(**lists, failed=failed.tolist())
 
 
-TIE = 1e-6
-"""Correlations closer than this are equal: sums in another order differ by as much."""
-FLAT = 1e-5
-"""Images of less contrast, as the norm of their centred pixels, have none."""
+TIE = 1e-5
+"""Similarities closer than this are equal: sums in another order differ by up to 3e-6."""
+FLAT = 1e-6
+"""Images of less contrast, as the standard deviation of their pixels, have none."""
+SHIFT = 3
+"""Pixels by which a reconstruction may be moved, in both directions, and still be recognised."""
+AT_ONCE = 8_000_000
+"""Similarities that are held in memory together."""
 
 
-def identified(alike: Tensor, rows: Tensor) -> Tensor:
-    """Rank-1 identification: is the true image the nearest one to its reconstruction?
+def identified(x_hat: Tensor, rows: Tensor, gallery: Tensor) -> Tensor:
+    """Rank-1 identification: is the true image the most similar one to its reconstruction?
 
-    Nearest by centred cosine (Pearson's correlation of the pixels), which neither brightness nor
-    contrast moves. Images that tie share the one hit, and what has no contrast ties with all.
+    Similarity is the absolute centred cosine (Pearson's correlation of the pixels), which neither
+    brightness, contrast nor sign changes, between the middle of the gallery's image and the part
+    of the reconstruction that lies under it when that is shifted; of all shifts by up to
+    ``min(3, side // 8)`` pixels in both directions the largest one. Images that tie share the one
+    hit, and what has no contrast ties with all.
 
     Args:
-        alike: Each reconstruction's likeness to each image of the gallery ``(N, M)``, the product
-            of both ``centred``.
+        x_hat: Reconstructions ``(N, C, H, W)``.
         rows: The number in the gallery of each one's true image ``(N,)``.
+        gallery: Its ``middles`` ``(M, D)``.
 
     Returns:
         ``(N,)`` in [0, 1].
     """
-    own = alike.gather(1, rows[:, None])
-    nearer, level = alike > own + TIE, (alike - own).abs() <= TIE
-    return torch.where(nearer.any(1), 0.0, 1.0 / level.sum(1))
+    size = max(1, AT_ONCE // len(gallery))
+    parts = zip(x_hat.split(size), rows.split(size), strict=True)
+    return torch.cat([_identified(part, own, gallery) for part, own in parts])
+
+
+def _identified(x_hat: Tensor, rows: Tensor, gallery: Tensor) -> Tensor:
+    distinct, which = x_hat.unique(dim=0, return_inverse=True)
+    own = _own(distinct, which, gallery[rows])
+    kept, alike = _contenders(distinct, _largest(own, which), gallery)
+    place = torch.full((len(distinct),), -1, device=which.device)
+    place[kept] = torch.arange(len(kept), device=which.device)
+    found = place[which] >= 0
+    near, mine = alike[place[which[found]]], own[found, None]
+    level = ((near - mine).abs() <= TIE).sum(1).clamp_min(1)
+    shares = torch.zeros(len(x_hat), device=x_hat.device)
+    shares[found] = torch.where((near > mine + TIE).any(1), 0.0, 1.0 / level)
+    return shares
+
+
+def _own(distinct: Tensor, which: Tensor, true: Tensor) -> Tensor:
+    """Similarity ``(N,)`` of the reconstructions ``distinct[which]`` to their true ``middles``."""
+    best = torch.zeros(len(which), device=true.device)
+    for window in _windows(distinct):
+        best = torch.maximum(best, (window[which] * true).sum(1).abs())
+    return best
+
+
+def _largest(own: Tensor, which: Tensor) -> Tensor:
+    """For each distinct reconstruction the largest similarity to one of its true images."""
+    largest = torch.zeros(int(which.max()) + 1, device=own.device)
+    return largest.scatter_reduce(0, which, own, "amax")
+
+
+def _contenders(distinct: Tensor, own: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """Reconstructions to which no image of the gallery is more similar than a true one.
+
+    A reconstruction is dropped at the first shift where another image is more similar.
+
+    Args:
+        distinct: ``(U, C, H, W)``.
+        own: Largest similarity to a true image ``(U,)``.
+        gallery: ``middles`` ``(M, D)``.
+
+    Returns:
+        Which ones they are ``(R,)``, and their similarities to all images ``(R, M)``.
+    """
+    kept = torch.arange(len(distinct), device=distinct.device)
+    alike = torch.zeros(len(distinct), len(gallery), device=distinct.device)
+    for window in _windows(distinct):
+        if (shown := window[kept]).any():
+            torch.maximum(alike, (shown @ gallery.T).abs_(), out=alike)
+        holds = alike.amax(1) <= own[kept] + TIE
+        if not holds.all():
+            kept, alike = kept[holds], alike[holds]
+        if not len(kept):
+            break
+    return kept, alike
+
+
+def _within_class(x_hat: Tensor, rows: Tensor, truth: Truth, among_all: Tensor) -> Tensor:
+    """The same as ``identified``, among the gallery's images of each one's class.
+
+    Whose true image is the most similar one of the whole gallery needs no other search.
+    """
+    shares = among_all.clone()
+    labels = torch.where(among_all < 1, truth.labels[rows], -1)
+    for label in labels[labels >= 0].unique():
+        mine = labels == label
+        members = (truth.labels == label).nonzero().flatten()
+        places = torch.searchsorted(members, rows[mine])
+        shares[mine] = identified(x_hat[mine], places, truth.directions[members])
+    return shares
+
+
+def middles(images: Tensor) -> Tensor:
+    """What of each image ``(N, C, H, W)`` lies in it at every shift, centred ``(N, D)``."""
+    return next(_windows(images))
+
+
+def _windows(images: Tensor) -> Iterator[Tensor]:
+    """The part under a gallery's middle at each shift, centred ``(N, D)``; small shifts first."""
+    height, width = images.shape[-2:]
+    reach = min(SHIFT, min(height, width) // 8)
+    steps = range(-reach, reach + 1)
+    shifts = sorted(((dy, dx) for dy in steps for dx in steps), key=lambda s: s[0] ** 2 + s[1] ** 2)
+    for top, left in ((reach + dy, reach + dx) for dy, dx in shifts):
+        inside = images[..., top : top + height - 2 * reach, left : left + width - 2 * reach]
+        yield centred(inside)
 
 
 def centred(images: Tensor) -> Tensor:
@@ -188,22 +283,30 @@ def centred(images: Tensor) -> Tensor:
     pixels = images.flatten(1)
     pixels = pixels - pixels.mean(1, keepdim=True)
     norm = pixels.norm(dim=1, keepdim=True)
-    return torch.where(norm > FLAT, pixels / norm.clamp_min(FLAT), torch.zeros_like(pixels))
+    least = FLAT * pixels.shape[1] ** 0.5
+    return torch.where(norm > least, pixels / norm.clamp_min(least), torch.zeros_like(pixels))
 
 
-def correct(classify: Callable[[Tensor, range], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+def correct(
+    classify: Callable[[Tensor, range], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    copies: int = 1,
+) -> Tensor:
     """Share of right answers for each image.
 
     Args:
-        classify: Images ``(B, C, H, W)`` and their numbers to logits ``(B, K, classes)``.
+        classify: Images ``(B, C, H, W)`` and their numbers to logits ``(B, answers, classes)``.
         images: ``(N, C, H, W)``.
         labels: ``(N,)``.
+        copies: How many copies of an image ``classify`` holds in memory: the more, the fewer images
+            it is given at once.
 
     Returns:
-        ``(N,)`` in [0, 1]: over the K answers of an image.
+        ``(N,)`` in [0, 1]: over the answers of an image.
     """
     shares = []
-    batch = images_at_once(images)
+    batch = max(1, images_at_once(images) // copies)
     for begin in range(0, len(images), batch):
         rows = range(begin, min(begin + batch, len(images)))
         answers = classify(images[begin : rows.stop], rows).argmax(2)

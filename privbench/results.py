@@ -48,7 +48,9 @@ class Record:
         seed: Of every draw.
         targets: How many images were attacked.
         accuracy_undefended: Share of the test set classified rightly without the defense.
-        accuracy: The same with it, a single transmission.
+        accuracy: The same with it. Rule: the cloud averages the logits of the K transmissions of an
+            image, and answers with the largest mean.
+        accuracy_single: The same of a single transmission, whatever K; equal where K is 1.
         accuracy_ci95: Wilson's interval.
         psnr_db: Mean over images of each one's PSNR, at most 100 dB each.
         psnr_db_ci95: BCa bootstrap over images.
@@ -56,7 +58,8 @@ class Record:
         ssim_ci95: BCa bootstrap over images.
         ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
         identification: Share of targets whose true image is the nearest one to the reconstruction
-            among the whole test set, by centred cosine; ties share a hit.
+            among the whole test set, by absolute centred cosine, over shifts by up to 3 pixels in
+            both directions (an eighth of the side, where that is less); ties share a hit.
         identification_ci95: Wilson's interval.
         identification_class: The same among the test images of its class.
         chance: What guessing gives for either.
@@ -66,9 +69,14 @@ class Record:
         above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
             ``attack`` and for each blind answer.
         floor: ``psnr_db``, ``ssim``, ``identification`` and ``semantic_accuracy`` of each blind
-            answer, and the ``best`` of them.
-        lift: Score less the best blind one, by metric.
-        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``...
+            answer: ``black``, ``grey``, ``mean``, ``class_mean``, ``class_ssim`` (the image of the
+            predicted class with the highest mean SSIM to the auxiliary ones) and ``logits`` (the
+            mean of the 10 auxiliary images nearest by the cloud's logits). ``best`` is the best one
+            by metric of those that use nothing of a target but its predicted label: of all but
+            ``logits``.
+        lift: Score less that of the ``best`` blind answer, by metric.
+        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``... and
+            ``floor_psnr_db`` and ``floor_ssim``, of the answer that is ``best`` by that metric.
         failed: Reconstructions that were not finite, scored as the worst constant answer.
         converged: Share of images whose objective (for ``profile`` its exponential, ED's scale)
             fell by under 1 % of its initial value over the second half of the steps; null where
@@ -102,6 +110,7 @@ class Record:
     targets: int
     accuracy_undefended: float
     accuracy: float
+    accuracy_single: float
     accuracy_ci95: Interval
     psnr_db: float
     psnr_db_ci95: Interval
@@ -136,8 +145,8 @@ class Record:
             ValueError: naming the field and its value.
         """
         shares = (
-            "accuracy_undefended", "accuracy", "identification", "semantic_accuracy",
-            "judge_accuracy",
+            "accuracy_undefended", "accuracy", "accuracy_single", "identification",
+            "semantic_accuracy", "judge_accuracy",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
@@ -252,7 +261,7 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
         (
             "usability",
             f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4)}, "
-            f"undefended {record.accuracy_undefended:.4f}",
+            f"{_single(record)}undefended {record.accuracy_undefended:.4f}",
         ),
         (
             "PSNR",
@@ -273,6 +282,13 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
             f"(blind floor {floor['semantic_accuracy']:.1%})",
         )
     )
+    logits = record.floor["logits"]
+    rows.append(
+        (
+            "logits",
+            f"cloud's logits alone: {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}",
+        )
+    )
     troubles = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
     if record.converged is not None and record.converged < 0.95:
         troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
@@ -285,3 +301,13 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
     for name, path in places.items():
         rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))
     return "\n".join(f"  {name:<10}{text}" for name, text in rows)
+
+
+def _single(record: Record) -> str:
+    """What to print of one transmission, where the accuracy is of several."""
+    if record.transmissions == 1:
+        return ""
+    return (
+        f"by the mean logits of {record.transmissions} transmissions "
+        f"({record.accuracy_single:.4f} by one), "
+    )

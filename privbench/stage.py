@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from privbench import metrics, recipes
-from privbench.attacks.blind import ANSWERS, Blind
+from privbench.attacks.blind import ANSWERS, FROM_IMAGES, Blind
 from privbench.config import Cell
 from privbench.data.image_data import ImageData, Source
 from privbench.defenses.base import Defense
@@ -193,6 +193,14 @@ class Stage:
         return secret_seed(self.cell.seed, self.secret, "defense")
 
     @property
+    def _baseline_recipe(self) -> dict[str, Any]:
+        """What a blind answer depends on that is computed from the auxiliary images alone."""
+        return {
+            "aux": self.data.aux.fingerprint,
+            "recipe": FROM_IMAGES,
+        }
+
+    @property
     def folder(self) -> Path:
         """Where its record and pictures lie."""
         return self.store.root / "records" / self.key
@@ -294,6 +302,10 @@ class Stage:
                 facts = train()
                 return Artefact(module.state_dict(), facts)
 
+            if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
+                kept = self.store.keep("baselines", self._baseline_recipe, make)
+                module.load_state_dict(dict(kept.tensors))
+                return kept.facts
             seen = set(ADAPTIVE.names)
             depends = {
                 "victim": self._attacked,
@@ -329,39 +341,53 @@ class Stage:
         draws = Draws(self.defense_seed, "transmission", self.indices)
         return deployment.transmit(self.x, draws, self.cell.transmissions)
 
-    def usability(self, *, defended: bool) -> Tensor:
-        """Share of right answers for each test image ``(M,)``, a single transmission each.
+    def usability(self, *, defended: bool, transmissions: int = 1) -> Tensor:
+        """Share of right answers for each test image ``(M,)``.
 
-        All attacks on a defended victim share it.
+        Rule: of K transmissions of an image the cloud averages the logits, and answers with the
+        largest mean. The share is over ``accuracy_draws`` independent groups of K transmissions,
+        group g with the draws numbered g K to g K + K - 1. All attacks on a defended victim share
+        it.
+
+        Args:
+            defended: Whether behind the cell's defense or behind none.
+            transmissions: K. Without a defense all transmissions are equal, so one is sent.
         """
         defense: Defense = self.cell.defense if defended else NoDefense()
-        draws, test = self.cell.accuracy_draws if defense.strength else 1, self.data.test
+        test, random = self.data.test, defense.strength > 0
+        groups, each = (self.cell.accuracy_draws, transmissions) if random else (1, 1)
 
         def classify(images: Tensor, rows: range) -> Tensor:
             streams = Draws(self.defense_seed, "accuracy", rows)
-            v = deployment.transmit(images.to(self.device), streams, draws)
-            return deployment.answer(v).cpu()
+            v = deployment.transmit(images.to(self.device), streams, groups * each)
+            logits: Tensor = deployment.answer(v).unflatten(1, (groups, each))
+            return logits.mean(2).cpu()
 
         def make() -> Artefact:
-            return Artefact({"correct": metrics.correct(classify, test.images, test.labels)}, {})
+            shares = metrics.correct(classify, test.images, test.labels, groups * each)
+            return Artefact({"correct": shares}, {})
 
         deployment = self.deploy(defense)
         recipe = {
             "victim": self._attacked,
             "metrics": self.sources["evaluation.metrics"],
-            "split": self.split if defense.strength else None,
-            "defense": self._defense_recipe if defense.strength else None,
-            "draws": draws,
-            "seed": self.defense_seed if defense.strength else None,
+            "split": self.split if random else None,
+            "defense": self._defense_recipe if random else None,
+            "draws": groups,
+            "transmissions": each,
+            "seed": self.defense_seed if random else None,
             "test": test.fingerprint,
         }
         return self.store.keep("accuracies", recipe, make).tensors["correct"]
 
     def blind(self, v: Tensor) -> dict[str, Tensor]:
         """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""
-        access = Access.AUX_IMAGES | Access.AUX_LABELS
-        view = self.view(self.deploy(NoDefense()), access, Silence())
-        return {answer: Blind(answer).fit(view)(v) for answer in ANSWERS}
+        deployment = self.deploy(NoDefense())
+        given = {}
+        for blind in map(Blind, ANSWERS):
+            view = self.view(deployment, blind.access, Silence())
+            given[blind.answer] = blind.fit(view)(v)
+        return given
 
 
 _OUTLINES: dict[str, SplitModel] = {}

@@ -56,6 +56,7 @@ def record(
     scores = [float(s) for s in ssim + noise - noise.mean()]
     psnr = [10 + 20 * s for s in scores]
     floor = {"psnr_db": 12.0, "ssim": 0.35, "identification": 0.1, "semantic_accuracy": 1.0}
+    constant = {**floor, "semantic_accuracy": 0.1}
     config = {
         "dataset": {"_target_": "d", "name": dataset, "aux": "disjoint"},
         "victim": {"_target_": "v", "epochs": 8},
@@ -70,15 +71,18 @@ def record(
         "dataset": dataset, "victim": "lenet5", "split": split, "attack": attack,
         "access": ["EDGE_WEIGHTS"], "adaptive": adaptive, "defense": defense, "site": site,
         "strength": strength, "transmissions": 1, "seed": seed, "targets": targets,
-        "accuracy_undefended": 0.99, "accuracy": accuracy, "accuracy_ci95": (accuracy - 0.01, 1.0),
+        "accuracy_undefended": 0.99, "accuracy": accuracy, "accuracy_single": accuracy,
+        "accuracy_ci95": (accuracy - 0.01, 1.0),
         "psnr_db": float(np.mean(psnr)), "psnr_db_ci95": bca(psnr),
         "ssim": float(np.mean(scores)), "ssim_ci95": bca(scores), "ssim_gaussian": ssim,
         "identification": 0.5, "identification_ci95": (0.4, 0.6), "identification_class": 0.6,
         "chance": {"identification": 0.01, "identification_class": 0.1},
         "semantic_accuracy": 0.9, "semantic_accuracy_ci95": (0.8, 1.0), "judge_accuracy": 0.99,
-        "above": {}, "floor": {"best": floor, "mean": floor}, "lift": floor,
+        "above": {}, "floor": {"best": floor, "mean": constant, "logits": floor}, "lift": floor,
         "per_image": {"index": list(range(targets)), "ssim": scores, "psnr_db": psnr,
-                      "identification": [0.5] * targets},
+                      "identification": [others.get("identification", 0.5)] * targets,
+                      "semantic_accuracy": [others.get("semantic_accuracy", 0.9)] * targets,
+                      "floor_psnr_db": [12.0] * targets, "floor_ssim": [0.35] * targets},
         "failed": 0, "converged": converged, "notes": {}, "queries": 0,
         "seconds": {"total": 1.0}, "device": "cpu", "threads": 2,
         "versions": {"privbench": "0.1.0"}, "finished": "2026-11-23T12:00:00+00:00",

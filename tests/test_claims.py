@@ -124,20 +124,64 @@ def test_a_statement_fails_where_the_records_say_the_contrary():
     assert verdict(text, [record()])[0] == UNTOLD
 
 
+HIDDEN = {"identification": 0.0, "semantic_accuracy": 0.1}
+"""What a blind guess reaches here is .1 of either."""
+
+
 @pytest.mark.parametrize(
-    ("share", "images", "state"),
-    [(0.02, 100, HOLDS), (0.9, 100, FAILS), (0.1, 12, UNTOLD), (0.2, 100, UNTOLD)],
+    ("identified", "read", "images", "state"),
+    [
+        (0.02, 0.1, 100, HOLDS),
+        (0.9, 0.1, 100, FAILS),
+        (0.02, 0.94, 100, FAILS),
+        (0.9, 0.94, 100, FAILS),
+        (0.1, 0.1, 12, UNTOLD),
+        (0.2, 0.1, 100, UNTOLD),
+        (0.02, 0.22, 100, UNTOLD),
+        (0.02, 0.13, 2000, UNTOLD),
+    ],
 )
-def test_nothing_is_recovered_where_no_more_is_identified_than_blindly(share, images, state):
-    """A blind guess identifies .1 here; of few images nothing can be said."""
-    settings = {**PAPER, "targets": images, "identification": share}
-    hidden = {**PAPER, "targets": images, "identification": 0.0}
-    features, inputs = (
-        [record("dropout", 0.6, site, **(settings if site == seen else hidden)) for site in SITES]
-        for seen in SITES
-    )
-    assert verdict("no useful information", features)[0] == state
-    assert verdict("no useful information", inputs)[0] == state
+def test_nothing_is_left_only_where_neither_the_image_nor_its_label_is_recognised(
+    identified, read, images, state
+):
+    """Of few images, or of a share that is above chance by less than the margin, nothing is said."""
+    shown = {"identification": identified, "semantic_accuracy": read}
+    for seen in SITES:
+        records = [
+            record(
+                "dropout",
+                0.6,
+                site,
+                **{**PAPER, "targets": images, **(shown if site == seen else HIDDEN)},
+            )
+            for site in SITES
+        ]
+        found, told = verdict("no useful information", records)
+        assert found == state, told
+
+
+def test_nothing_is_left_needs_both_even_where_they_are_of_two_adversaries():
+    """One identifies no image and reads the labels, the other one the reverse: something is left."""
+    blindly = {"adaptive": True, "targets": 100}
+    reads = {**HIDDEN, "semantic_accuracy": 0.95}
+    records = [
+        one
+        for site in SITES
+        for one in (
+            record("dropout", 0.6, site, attack="rmle_adaptive", **blindly, **reads),
+            record(
+                "dropout",
+                0.6,
+                site,
+                attack="other",
+                **blindly,
+                **{**HIDDEN, "identification": 0.02},
+            ),
+        )
+    ]
+    state, told = verdict("no useful information", records, adaptive=True)
+    assert state == FAILS
+    assert "classified rightly" in told and "rmle_adaptive" in told
 
 
 def test_noise_is_judged_on_both_sides_of_its_limit():

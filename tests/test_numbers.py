@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn import functional as F
 
 from privbench import metrics
 from privbench.draws import Draws
@@ -55,9 +56,90 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
 
 
 def _identified(x_hat, rows, gallery):
-    return metrics.identified(
-        metrics.centred(x_hat) @ metrics.centred(gallery).T, torch.tensor(rows)
-    )
+    return metrics.identified(x_hat, torch.tensor(rows), metrics.middles(gallery))
+
+
+def _moved(images, down, right):
+    """Images shifted within a black frame."""
+    framed = F.pad(images, (8, 8, 8, 8)).roll((down, right), (2, 3))
+    return framed[..., 8:-8, 8:-8]
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (2, 2), (-3, 3), (3, 1)])
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_copy_is_identified_when_it_is_moved_by_three_pixels_or_is_a_negative(shift, negative):
+    """Both together too; grey and colour."""
+    for channels in (1, 3):
+        gallery = torch.rand(200, channels, 28, 28)
+        x_hat = _moved(gallery[:20], *shift)
+        x_hat = 1 - x_hat if negative else x_hat
+        assert _identified(x_hat, range(20), gallery).tolist() == [1.0] * 20
+
+
+def test_a_small_image_may_be_moved_by_an_eighth_of_its_side():
+    """By 1 pixel of 8, not by 2; and of 28 by 3, not by 5."""
+    for side, inside, outside in ((8, 1, 2), (28, 3, 5)):
+        gallery = torch.rand(400, 1, side, side)
+        moved = _identified(_moved(gallery[:50], inside, 0), range(50), gallery)
+        lost = _identified(_moved(gallery[:50], outside, 0), range(50), gallery)
+        assert float(moved.mean()) == 1
+        assert float(lost.mean()) < 0.2
+
+
+def _by_hand(x_hat, rows, gallery, reach):
+    """Identification, image by image and shift by shift."""
+    found = []
+    side = gallery.shape[-1] - 2 * reach
+    middle = gallery[..., reach : reach + side, reach : reach + side].flatten(1).double().numpy()
+    for one, row in zip(x_hat.double().numpy(), rows, strict=True):
+        best = np.full(len(middle), -1.0)
+        for top in range(2 * reach + 1):
+            for left in range(2 * reach + 1):
+                part = one[:, top : top + side, left : left + side].ravel()
+                best = np.maximum(best, [abs(np.corrcoef(part, other)[0, 1]) for other in middle])
+        ties = np.sum(np.abs(best - best[row]) <= metrics.TIE)
+        found.append(0.0 if (best > best[row] + metrics.TIE).any() else 1 / ties)
+    return found
+
+
+@pytest.mark.parametrize("at_once", [metrics.AT_ONCE, 100])
+def test_identification_equals_a_search_by_hand(at_once, monkeypatch):
+    """Of good, poor and equal reconstructions, with twins in the gallery, in one part or in many."""
+    monkeypatch.setattr(metrics, "AT_ONCE", at_once)
+    gallery = F.avg_pool2d(torch.rand(40, 1, 20, 20), 5, 1)
+    gallery[11] = gallery[5]
+    noise = torch.linspace(0, 0.4, 24).view(-1, 1, 1, 1) * torch.randn(24, 1, 16, 16)
+    x_hat = (gallery[:24].roll(1, 2) + noise).clamp(0, 1)
+    x_hat[20:24] = x_hat[3]
+    wanted = _by_hand(x_hat, range(24), gallery, 2)
+    assert _identified(x_hat, range(24), gallery).tolist() == pytest.approx(wanted)
+    assert {0.0, 0.5, 1.0} <= set(wanted)
+    assert sum(wanted[20:24]) == 0
+
+
+def test_identification_within_a_class_is_among_its_images_alone():
+    """A copy of another class's image is none of its own class's."""
+    gallery = torch.rand(60, 1, 16, 16)
+    labels = torch.arange(60) % 3
+    x_hat = gallery[[0, 1, 5, 4]] + 0.5 * gallery[[0, 4, 3, 4]]  # the third one's class is 0
+    truth = metrics.Truth(x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3))
+    scores = metrics.score(x_hat.clamp(0, 1), truth, [])
+    assert scores.identification == [1, 0, 0, 1]
+    assert scores.identification_class == [1, 0, 1, 1]
+
+
+def test_an_accuracy_of_many_copies_takes_fewer_images_at_once():
+    """So that memory does not grow with the number of transmissions."""
+    sizes = []
+
+    def classify(images, rows):
+        sizes.append(len(images))
+        return torch.eye(10)[torch.zeros(len(images), 1, dtype=torch.int64)]
+
+    images, labels = torch.zeros(1000, 1, 8, 8), torch.arange(1000) % 10
+    shares = metrics.correct(classify, images, labels, 48)
+    assert max(sizes) * 48 <= 1000 and sum(sizes) == 1000
+    assert float(shares.mean()) == pytest.approx(0.1)
 
 
 def test_true_images_are_identified_and_shuffled_ones_are_by_chance():

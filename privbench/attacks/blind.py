@@ -1,16 +1,32 @@
-"""Answers that look at no feature: the floor under every score."""
+"""Answers that use nothing of the target but what the cloud predicts: the floor of every score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privbench import checks
 from privbench.attacks.base import Reconstruct
+from privbench.attacks.parts import class_images
+from privbench.attacks.parts.class_images import ClassImages
 from privbench.threat import Access, View
 
-ANSWERS = ("black", "grey", "mean", "class_mean")
+CONSTANT = ("black", "grey", "mean")
+"""Answers that use nothing of the target at all."""
+LABEL_ONLY = (*CONSTANT, "class_mean", "class_ssim")
+"""Answers that use nothing of the target but the label that the cloud predicts."""
+ANSWERS = (*LABEL_ONLY, "logits")
+NEAREST = 10
+AT_ONCE = 256
+FROM_IMAGES = {
+    "baseline": "class_ssim",
+    "steps": class_images.STEPS,
+    "lr": class_images.LR,
+    "images": [class_images.LEAST, class_images.MOST, class_images.VALUES],
+}
+"""Recipe of what depends on the auxiliary images and on nothing else of the view."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +34,10 @@ class Blind:
     """The same image for every target, or for every class that the cloud predicts.
 
     Attributes:
-        answer: ``black``, ``grey`` (0.5), ``mean`` of the auxiliary images, or ``class_mean``, the
-            mean of those of the class that the cloud predicts.
+        answer: ``black``, ``grey`` (0.5) or ``mean`` of the auxiliary images; ``class_mean``, the
+            mean of those of the class that the cloud predicts, or ``class_ssim``, the image with
+            the highest mean SSIM to them; ``logits``, the mean of the 10 auxiliary images whose
+            undefended logits are nearest to those that the cloud computes for the target.
     """
 
     version: ClassVar[str] = "blind-1"
@@ -32,15 +50,22 @@ class Blind:
 
     @property
     def access(self) -> Access:
-        """Constants need no right, means the auxiliary images."""
-        if self.answer == "class_mean":
-            return Access.AUX_IMAGES | Access.AUX_LABELS
-        return Access.AUX_IMAGES if self.answer == "mean" else Access.NONE
+        """Constants need no right, means the auxiliary images, nearest ones also their logits."""
+        return {
+            "mean": Access.AUX_IMAGES,
+            "class_mean": Access.AUX_IMAGES | Access.AUX_LABELS,
+            "class_ssim": Access.AUX_IMAGES | Access.AUX_LABELS,
+            "logits": Access.AUX_IMAGES | Access.CLEAN_QUERIES,
+        }.get(self.answer, Access.NONE)
 
     def fit(self, view: View) -> Reconstruct:
         """Average what is to be averaged."""
         if self.answer == "class_mean":
-            return self._class_means(view)
+            return _class_means(view)
+        if self.answer == "class_ssim":
+            return _class_ssim(view)
+        if self.answer == "logits":
+            return _nearest(view)
         if self.answer == "mean":
             image = view.images.mean(0)
         else:
@@ -48,16 +73,81 @@ class Blind:
             image = torch.full(view.image_shape, level, device=view.device)
         return lambda v: image.expand(len(v), *image.shape).clone()
 
-    def _class_means(self, view: View) -> Reconstruct:
-        mean = view.images.mean(0)
-        cloud, means = view.cloud, {}
-        for label in view.labels.unique().tolist():
-            means[label] = view.images[view.labels == label].mean(0)
 
-        @torch.no_grad()
-        def reconstruct(v: Tensor) -> Tensor:
-            predicted = cloud(v.flatten(0, 1)).unflatten(0, v.shape[:2]).mean(1).argmax(1)
-            # a class the adversary has no image of is answered with the mean of all
-            return torch.stack([means.get(label, mean) for label in predicted.tolist()])
+def _logits(cloud: nn.Module, v: Tensor) -> Tensor:
+    """The cloud's logits ``(N, classes)``, averaged over what it received of each image."""
+    logits: Tensor = cloud(v.flatten(0, 1)).unflatten(0, v.shape[:2]).mean(1)
+    return logits
 
-        return reconstruct
+
+def _class_means(view: View) -> Reconstruct:
+    mean = view.images.mean(0)
+    cloud, means = view.cloud, {}
+    for label in view.labels.unique().tolist():
+        means[label] = view.images[view.labels == label].mean(0)
+
+    @torch.no_grad()
+    def reconstruct(v: Tensor) -> Tensor:
+        predicted = _logits(cloud, v).argmax(1)
+        # a class the adversary has no image of is answered with the mean of all
+        return torch.stack([means.get(label, mean) for label in predicted.tolist()])
+
+    return reconstruct
+
+
+def _class_ssim(view: View) -> Reconstruct:
+    answers = ClassImages(view.labels, view.image_shape, view.device)
+
+    def optimise() -> dict[str, int]:
+        answers.fill(view.images, view.labels)
+        return {}
+
+    view.keep(FROM_IMAGES, answers, optimise)
+    cloud = view.cloud
+
+    @torch.no_grad()
+    def reconstruct(v: Tensor) -> Tensor:
+        x_hat: Tensor = answers(_logits(cloud, v).argmax(1))
+        return x_hat
+
+    return reconstruct
+
+
+class _Known(nn.Module):
+    """The undefended logits of the auxiliary images ``(M, classes)``, as the store keeps them."""
+
+    logits: Tensor
+
+    @torch.no_grad()
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        one = torch.zeros(1, *view.feature_shape, device=view.device)
+        shape = len(view.images), *view.cloud(one).shape[1:]
+        self.register_buffer("logits", torch.zeros(shape, device=view.device))
+
+    @torch.no_grad()
+    def fill(self, images: Tensor, query: Callable[[Tensor], Tensor], cloud: nn.Module) -> None:
+        """Ask the edge about every image, and the cloud about its answers."""
+        for part, kept in zip(images.split(AT_ONCE), self.logits.split(AT_ONCE), strict=True):
+            kept.copy_(cloud(query(part)))
+
+
+def _nearest(view: View) -> Reconstruct:
+    known, query, images, cloud = _Known(view), view.clean_query, view.images, view.cloud
+
+    def ask() -> dict[str, int]:
+        known.fill(images, query, cloud)
+        return {}
+
+    view.keep({"baseline": "logits"}, known, ask)
+    count = min(NEAREST, len(images))
+
+    @torch.no_grad()
+    def reconstruct(v: Tensor) -> Tensor:
+        # without matrix products, whose rounding would depend on the number of targets
+        exact = "donot_use_mm_for_euclid_dist"
+        distances = torch.cdist(_logits(cloud, v), known.logits, compute_mode=exact)
+        rows = distances.topk(count, largest=False).indices
+        return torch.stack([images[row].mean(0) for row in rows])
+
+    return reconstruct

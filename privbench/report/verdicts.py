@@ -31,8 +31,14 @@ TIE = {"ssim": 0.005, "psnr_db": 0.1}
 """Of the paper's means of ten images, and of one seed's: our choice."""
 POINT = 0.01
 """A point of accuracy: less is a tie."""
-SEEN = 0.05
-"""Share of images, beyond a blind guess, whose being identified is no protection: our choice."""
+RECOGNISED = {
+    "identification": (0.05, "identified among all test images"),
+    "semantic_accuracy": (0.1, "classified rightly by the evaluation classifier"),
+}
+"""How a recovered image is recognised; the share of images beyond chance that is no protection, our
+choice, and what is said of it."""
+CONSTANT = ("black", "grey", "mean")
+"""Blind answers that use nothing of a target, not even the label that the cloud predicts."""
 STEPS = np.linspace(0.0, 1.0, 50)
 """Scores at which two curves are compared, from the one end of what they share to the other."""
 DRAWS = 200
@@ -253,22 +259,58 @@ def same(one: Curve, other: Curve, metric: str) -> Verdict:
     return _over_curves(one, other, metric, state, told)
 
 
-def seen(spot: Spot | None) -> Verdict:
-    """Whether nothing is recovered: hardly more images are identified than by a blind guess."""
-    if spot is None:
+def seen(find: Callable[[str], Spot | None]) -> Verdict:
+    """Whether nothing is left: identification and the evaluation classifier are both at chance.
+
+    Each of ``RECOGNISED`` is judged by Wilson's interval, over images, of the adversary that does
+    best by it:
+
+    - at chance: the interval reaches down to the level of chance, and ends less than the margin
+      (5 points of identification, 10 of the classifier) above it;
+    - recognised: the whole interval lies more than the margin above it;
+    - neither: all else, e.g. too few images.
+
+    Nothing is left where both are at chance; something is where either is recognised; else it
+    cannot be told. Chance is, of identification, the larger of guessing and the best blind answer;
+    of the classifier, the best of the constant answers (black, grey, mean image), since an image
+    from which the label can be read is not nothing, although the cloud predicts the label anyway.
+
+    Args:
+        find: The spot of the adversary that does best by a score.
+    """
+    spots = {metric: find(metric) for metric in RECOGNISED}
+    found = [spot for spot in spots.values() if spot is not None]
+    if len(found) < len(spots):
         return MISSING
+    if printed := [spot for spot in found if spot.point is None]:
+        told = f"SSIM {printed[0].told('ssim')}"
+        return UNTOLD, f"{told}; the paper shows images, and identifies none"
+    return every((metric, _at_chance(spot, metric)) for metric, spot in spots.items() if spot)
+
+
+def _at_chance(spot: Spot, metric: str) -> Verdict:
+    """One part of ``seen``."""
     if spot.point is None:
-        return UNTOLD, f"SSIM {spot.told('ssim')}; the paper shows images, and identifies none"
+        return MISSING
     group = spot.point.group
-    share, images = group.score("identification"), len(group.images("identification"))
+    share, images = group.score(metric), len(group.images(metric))
     low, high = wilson(share, images)
-    blind = max(group.one.chance["identification"], spot.floor("identification") or 0.0)
+    chance, (margin, said) = _chance(group, metric), RECOGNISED[metric]
     told = (
-        f"{share:.0%} [{low:.0%}, {high:.0%}] of {images} images identified among all test images "
-        f"(a blind guess {blind:.1%}) by {group.one.attack}, SSIM {spot.told('ssim')}"
+        f"{share:.0%} [{low:.0%}, {high:.0%}] of {images} images {said} (chance {chance:.1%}) by "
+        f"{group.one.attack}, SSIM {spot.told('ssim')}"
     )
-    bar = blind + SEEN
-    return (FAILS if low > bar else HOLDS if high < bar else UNTOLD), told
+    if low > chance + margin:
+        return FAILS, told
+    return (HOLDS if low <= chance and high < chance + margin else UNTOLD), told
+
+
+def _chance(group: Group, metric: str) -> float:
+    """What is recognised of an answer from which nothing can be."""
+    if metric == "identification":
+        return max(group.one.chance[metric], group.floor(metric))
+    answers = [name for name in CONSTANT if name in group.one.floor]
+    return max(fmean(r.floor[name][metric] for r in group.records) for name in answers)
 
 
 def at_strength(curve: Curve, strength: float) -> Spot | None:
