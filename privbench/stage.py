@@ -159,7 +159,7 @@ class Stage:
             LOG.info(
                 "training %s on %s, once: the store keeps it", names["victim"], names["dataset"]
             )
-            self.cell.victim.train(
+            made = self.cell.victim.train(
                 self.model,
                 part.images,
                 part.labels,
@@ -167,7 +167,7 @@ class Stage:
                 hardware=self.cell.hardware,
                 report=report,
             )
-            facts = {"history": live, "seconds": time.perf_counter() - began}
+            facts = {**made, "history": live, "seconds": time.perf_counter() - began}
             return Artefact(self.model.state_dict(), facts)
 
         kept = self.store.keep("victims", self.victim_recipe, train)

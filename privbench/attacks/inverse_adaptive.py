@@ -56,6 +56,8 @@ class InverseAdaptive(Learning):
 class Drawing(Learner):
     """Eq. (2) over images and draws of the defense."""
 
+    name = "the inverse network"
+
     def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
         super().__init__(network)
         self.seed = view.generator("draws").initial_seed()
