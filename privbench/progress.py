@@ -2,13 +2,22 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+from privbench.countdown import duration
 from privbench.ledger import ENDED, Ledger
 from privbench.results import Record, ago, read
+
+QUIET = 10.0
+"""Seconds that a cell may run before a line says that it still does."""
+LATE = 1.25
+"""A late cell is expected to take this much longer than it has run."""
+LONGEST = 120.0
+"""Seconds between two lines about the same cell, at most."""
 
 
 @dataclass(frozen=True)
@@ -29,28 +38,47 @@ class Planned:
     group: str
     config: bytes
 
+    @property
+    def attack(self) -> str:
+        """Which cells take about as long: those of the same attack."""
+        return next((word for word in self.words if word.startswith("attack=")), "")
+
 
 class Progress:
-    """A line for every cell that ends, whichever process worked on it.
+    """A line for every cell that ends, whichever process worked on it, and for every late one.
 
     Args:
         ledger: Of the sweep.
         cells: Those of this launch.
         start: Place in the ledger where this launch begins.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, ledger: Ledger, cells: Mapping[str, Planned], start: int) -> None:
-        self.ledger, self.cells, self.start = ledger, cells, start
-        self.began, self.lock = time.monotonic(), threading.Lock()
+    def __init__(
+        self,
+        ledger: Ledger,
+        cells: Mapping[str, Planned],
+        start: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ledger, self.cells, self.start, self.clock = ledger, cells, start, clock
+        self.lock = threading.Lock()
         self.ended: set[str] = set()
-        self.computed = 0
+        self.times = Times()
 
     def show(self) -> None:
-        """Print what ended since the last time."""
+        """Print what ended since the last time, and what is late."""
         lines, self.start = self.ledger.lines(self.start)
         for line in lines:
             if line.get("state") in ENDED:
                 self.tell(line)
+            elif line.get("state") == "running" and line["key"] in self.cells:
+                with self.lock:
+                    self.times.begin(self.cells[line["key"]], self.clock())
+        with self.lock:
+            late = self.times.late(self.clock())
+            if late:
+                print(self._still(late), flush=True)
 
     def tell(self, line: Mapping[str, Any], record: Record | None = None) -> None:
         """Print the end of a cell, once.
@@ -62,6 +90,7 @@ class Progress:
         with self.lock:
             if (key := line["key"]) in self.cells and key not in self.ended:
                 self.ended.add(key)
+                self.times.end(self.cells[key], line.get("seconds"))
                 print(self._line(line, self.cells[key], record), flush=True)
 
     def _line(self, line: Mapping[str, Any], cell: Planned, record: Record | None) -> str:
@@ -74,14 +103,17 @@ class Progress:
             return told
         told += f": {self._scores(line, record)}"
         if "seconds" in line and line["state"] != "cached":
-            self.computed += 1
             told += f", {line['seconds']:.1f} s"
-        left = total - len(self.ended)
-        if left and self.computed:
-            told += (
-                f"; about {_duration((time.monotonic() - self.began) / self.computed * left)} left"
-            )
-        return told
+        return told + self._left()
+
+    def _still(self, cell: Planned) -> str:
+        ran = duration(self.clock() - self.times.began[cell.key])
+        return f"still running {cell.name or 'the cell'} for {ran}{self._left()}"
+
+    def _left(self) -> str:
+        left = [cell for key, cell in self.cells.items() if key not in self.ended]
+        seconds = self.times.left(left, self.clock())
+        return "" if seconds is None else f"; about {duration(seconds)} left"
 
     def _scores(self, line: Mapping[str, Any], record: Record | None) -> str:
         try:
@@ -93,10 +125,62 @@ class Progress:
         return f"accuracy {record.accuracy:.4f}, {scores}{age}"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+class Times:
+    """How long cells of each attack took, and how long those at work have been at it."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, list[float]] = {}
+        self.running: dict[str, Planned] = {}
+        self.began: dict[str, float] = {}
+        self.due: dict[str, float] = {}
+        self.at_once = 1
+
+    def begin(self, cell: Planned, now: float) -> None:
+        """Note that a worker has begun a cell."""
+        self.running[cell.key], self.began[cell.key] = cell, now
+        self.due[cell.key] = max(QUIET, self._usual(cell) or 0.0)
+        self.at_once = max(self.at_once, len(self.running))
+
+    def end(self, cell: Planned, seconds: float | None) -> None:
+        """Note that a cell has ended; ``None`` seconds where nothing was computed."""
+        self.running.pop(cell.key, None)
+        if seconds is not None:
+            self.took.setdefault(cell.attack, []).append(seconds)
+
+    def late(self, now: float) -> Planned | None:
+        """The cell that has run longest, if a line about it is due."""
+        if not self.running:
+            return None
+        key = min(self.running, key=self.began.__getitem__)
+        ran = now - self.began[key]
+        if ran < self.due[key]:
+            return None
+        self.due[key] = ran + min(ran, LONGEST)
+        return self.running[key]
+
+    def left(self, cells: list[Planned], now: float) -> float | None:
+        """Seconds until these cells have ended; ``None`` where no cell was computed yet.
+
+        A cell that takes longer than those before it says that others of its attack will too.
+        """
+        if not self.took or not cells:
+            return None
+        ran = {key: now - self.began[key] for key in self.running}
+        slowest: dict[str, float] = {}
+        for key, cell in self.running.items():
+            slowest[cell.attack] = max(slowest.get(cell.attack, 0.0), ran[key])
+        rest = []
+        for cell in cells:
+            whole = max(self._usual(cell) or 0.0, slowest.get(cell.attack, 0.0))
+            been = ran.get(cell.key, 0.0)
+            rest.append(max(whole, LATE * been) - been)
+        return max(*rest, sum(rest) / self.at_once)
+
+    def _usual(self, cell: Planned) -> float | None:
+        """What a cell of its attack takes, or where none has ended, of any."""
+        known = self.took.get(cell.attack)
+        every = [seconds for times in self.took.values() for seconds in times]
+        return median(known or every) if every else None
 
 
 @contextmanager

@@ -227,7 +227,7 @@ class Stage:
             LOG.info(
                 "training %s on %s, once: the store keeps it", names["victim"], names["dataset"]
             )
-            self.cell.victim.train(
+            made = self.cell.victim.train(
                 self.model,
                 part.images,
                 part.labels,
@@ -235,7 +235,7 @@ class Stage:
                 hardware=self.cell.hardware,
                 report=report,
             )
-            facts = {"history": live, "seconds": time.perf_counter() - began}
+            facts = {**made, "history": live, "seconds": time.perf_counter() - began}
             named = {name: names[name] for name in ("victim", "dataset")}
             return Artefact(self.model.state_dict(), {**named, **facts})
 

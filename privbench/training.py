@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,17 +14,15 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
-from tqdm import tqdm
 
-from privbench import checks
+from privbench import bf16, checks, cores, countdown
+from privbench.countdown import Countdown
 
 for _name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("32-true", "bf16-mixed")
-THREADS = "PRIVBENCH_THREADS"
-"""Environment variable: threads that workers give to a job; ``trainer.threads`` goes before it."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Hardware:
 
     Attributes:
         accelerator: ``auto`` takes a GPU where there is one.
-        threads: Threads of a job on the CPU; null for every core it may use.
-        progress: Progress bars; null for where a person is watching.
+        threads: Threads of a job on the CPU; null for every core that other processes leave free.
+        progress: Progress bars, rather than lines; null for bars on a terminal.
     """
 
     accelerator: str = "auto"
@@ -61,14 +58,15 @@ class Hardware:
         return sys.stderr.isatty() if self.progress is None else self.progress
 
     def apply(self) -> int:
-        """Set the number of threads of this process, and return it.
+        """Set how this process computes and shows its progress, and return its threads.
 
         Raises:
             ValueError: where the device is not there.
         """
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError("trainer=gpu: no CUDA device is there: choose from auto, cpu")
-        torch.set_num_threads(self.threads or assigned_threads() or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(self.threads or cores.threads())
+        countdown.watch(self.watched)
         # TF32 would round features to ten bits and end a 100 dB attack at 60
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -76,27 +74,15 @@ class Hardware:
         return torch.get_num_threads()
 
     def precision(self, wanted: str) -> str:
-        """Lightning's precision: ``bf16-mixed`` only where the processor multiplies in bf16."""
-        if wanted == "bf16-mixed" and not self._has_bf16():
+        """Lightning's precision: ``bf16-mixed`` only where it is wanted and faster."""
+        if wanted == "bf16-mixed" and not self._gains_by_bf16():
             return "32-true"
         return wanted
 
-    def _has_bf16(self) -> bool:
+    def _gains_by_bf16(self) -> bool:
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.cpu._is_avx512_bf16_supported())  # no public name says it
-
-
-def assigned_threads() -> int | None:
-    """Return the number of threads that workers assign to this job, where they do.
-
-    Raises:
-        ValueError: for an environment variable that is no such number.
-    """
-    text = os.environ.get(THREADS, "")
-    if text and not (text.isdecimal() and int(text)):
-        raise ValueError(f"{THREADS}={text} is out of range: choose a whole number from 1")
-    return int(text) if text else None
+        return bf16.faster()
 
 
 class Batches:
@@ -143,6 +129,18 @@ class Batches:
             yield from order.to(device).split(self.sizes)
 
 
+def batch_for(count: int, most: int) -> int:
+    """Rows a batch for so many rows: about a sixteenth, a power of two from 16 to ``most``.
+
+    In small batches a small data set is learnt from in fewer passes.
+
+    >>> [batch_for(count, 128) for count in (40, 360, 1037, 40_000)]
+    [16, 16, 64, 128]
+    """
+    sixteenth = max(1, count // 16)
+    return min(most, max(16, 1 << (sixteenth.bit_length() - 1)))
+
+
 HELD_OUT = "held_out_loss"
 """What a module's ``validation_step`` logs for the best weights to be known by."""
 
@@ -173,27 +171,22 @@ class _Best(Callback):
 
 
 class _Progress(Callback):
-    """Hands the metrics of every epoch to a function, and moves a bar where a person watches.
+    """Hands the metrics of every epoch to a function, and counts the steps for a person.
 
     Lightning's own bar writes to standard output, which is the result's.
     """
 
-    def __init__(
-        self, report: Callable[[int, dict[str, float]], None], steps: int, watched: bool
-    ) -> None:
-        self.report = report
-        self.bar = tqdm(
-            total=steps, desc="training", unit=" steps", leave=False, disable=not watched
-        )
+    def __init__(self, report: Callable[[int, dict[str, float]], None], shown: Countdown) -> None:
+        self.report, self.shown = report, shown
 
     def on_train_batch_end(self, *happened: Any) -> None:
-        """Move the bar."""
-        self.bar.update()
+        """Count the step."""
+        self.shown.advance()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what the module logged in this epoch."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.bar.set_postfix(figures, refresh=False)
+        self.shown.note(**figures)
         self.report(trainer.current_epoch, figures)
 
 
@@ -221,6 +214,7 @@ def fit(
     report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
     held_out: Batches | None = None,
     patience: int = 0,
+    name: str = "a network",
 ) -> int:
     """Train a LightningModule in place.
 
@@ -234,12 +228,13 @@ def fit(
         held_out: Given to ``validation_step`` after each epoch, which logs ``HELD_OUT``; the module
             ends with the weights that did best on them.
         patience: Steps without a better loss on ``held_out`` that end the training.
+        name: Of what is trained, for the line or bar that shows how far it is.
 
     Returns:
         Epochs that were run.
     """
-    progress = _Progress(report, epochs * len(batches), hardware.watched)
-    with warnings.catch_warnings():
+    shown = Countdown(f"training {name}", epochs * len(batches))
+    with shown, warnings.catch_warnings():
         # batches come from memory: there is nothing that worker processes could load
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Lightning 2.6 asks torch's pytrees in a way that torch 2.15 calls old
@@ -251,7 +246,7 @@ def fit(
             devices=1,
             max_epochs=epochs,
             precision=precision,
-            callbacks=[progress] + ([_Best(patience)] if held_out else []),
+            callbacks=[_Progress(report, shown)] + ([_Best(patience)] if held_out else []),
             plugins=[LightningEnvironment()],  # inside SLURM too: a job trains by itself
             logger=False,
             num_sanity_val_steps=0,
@@ -264,6 +259,4 @@ def fit(
             trainer.fit(module, train_dataloaders=batches, val_dataloaders=held_out)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
-        finally:
-            progress.bar.close()
     return int(trainer.current_epoch)

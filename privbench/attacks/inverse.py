@@ -103,6 +103,8 @@ class Inverse(Learning):
 class Decoding(Learner):
     """Eq. (2): the squared error of what a decoder makes of the features, as a mean over pixels."""
 
+    name = "the inverse network"
+
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         super().__init__(network)
         self.images = (images,)  # in a tuple, or Lightning would take it for its own

@@ -57,6 +57,8 @@ class InverseAdaptive(Learning):
 class Drawing(Learner):
     """Eq. (2) over images and draws of the defense."""
 
+    name = "the inverse network"
+
     def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
         super().__init__(network)
         self.streams = view.streams

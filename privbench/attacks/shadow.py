@@ -146,6 +146,8 @@ def _require_inverter(inverter: Attack, own: Access) -> None:
 class Shadowing(Learner):
     """Eq. (4): cross-entropy of the frozen cloud's answers to the shadow's features."""
 
+    name = "the shadow"
+
     def __init__(self, edge: nn.Sequential, cloud: nn.Sequential) -> None:
         super().__init__(edge)
         self.cloud = (cloud,)  # in a tuple, or Lightning would set it to training
@@ -160,6 +162,8 @@ class Shadowing(Learner):
 
 class Imitating(Learner):
     """The squared error of a shadow's features, as a share of the answers' mean square."""
+
+    name = "the shadow"
 
     def __init__(self, edge: nn.Sequential, images: Tensor, scale: float) -> None:
         super().__init__(edge)

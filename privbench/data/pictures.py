@@ -1,19 +1,18 @@
 """Folders of pictures: decoded once, in parallel, and kept in the store."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
+from privbench.countdown import Countdown
 from privbench.store import Artefact, Store
 
 HALVES = ("train", "test")
@@ -47,7 +46,7 @@ def read_folders(
         root: The folder.
         shape: ``(C, H, W)`` of what comes out.
         store: Keeps what was decoded.
-        watched: Show a progress bar.
+        watched: Show progress as a bar, not as lines.
         skip_unreadable: Leave out what does not decode.
 
     Raises:
@@ -117,15 +116,17 @@ def _decode(
                 "dataset.skip_unreadable=true to leave such files out"
             ) from error
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        decoded: Iterable[Any] = pool.map(one, paths)
-        if watched:
-            decoded = tqdm(decoded, total=len(paths), desc="decoding", unit=" pictures")
+    shown = Countdown("decoding", len(paths), unit="picture", watched=watched)
+    with shown, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        decoded = []
         try:
-            return list(decoded)
+            for pixels in pool.map(one, paths):
+                decoded.append(pixels)
+                shown.advance()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+        return decoded
 
 
 def picture(path: Path, shape: Shape) -> NDArray[np.uint8]:

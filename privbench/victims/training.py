@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from privbench import checks
 from privbench.draws import seeded
 from privbench.keys import seed_of
-from privbench.training import PRECISIONS, Batches, Hardware, fit, one_cycle
+from privbench.training import PRECISIONS, Batches, Hardware, batch_for, fit, one_cycle
 from privbench.victims.split_model import SplitModel
 
 Build = Callable[[tuple[int, int, int], int], SplitModel]
+LARGEST = 128
+"""Images a step at most, where that follows the data set."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Victim:
         model: Builds the untrained classifier from image shape and number of classes.
         epochs: Passes over the training images.
         least_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
-        batch: Images a step.
+        batch: Images a step; null follows their number: 16 for a few hundred, 128 from 2,048 up.
         lr: Highest learning rate of the cycle.
         weight_decay: Of AdamW.
         augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1.
@@ -40,7 +42,7 @@ class Victim:
     model: Build
     epochs: int
     least_steps: int
-    batch: int
+    batch: int | None
     lr: float
     weight_decay: float
     augment: bool
@@ -52,7 +54,7 @@ class Victim:
             raise ValueError(f"victim.model={self.model} builds nothing")  # noqa: TRY004 - as all
         checks.whole("victim.epochs", self.epochs, 1)
         checks.whole("victim.least_steps", self.least_steps, 0)
-        checks.whole("victim.batch", self.batch, 1)
+        checks.whole_or_null("victim.batch", self.batch, 1)
         checks.number("victim.lr", self.lr, 0, above=True)
         checks.number("victim.weight_decay", self.weight_decay, 0)
         checks.flag("victim.augment", self.augment)
@@ -76,19 +78,32 @@ class Victim:
         seed: int,
         hardware: Hardware,
         report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Train ``model`` in place on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
 
         ``report`` gets ``loss`` and ``accuracy`` over each epoch's training batches.
+
+        Returns:
+            ``epochs``, ``batch`` and ``precision`` that were used.
         """
         order = torch.Generator().manual_seed(seed_of(seed, "training"))
         device = hardware.device
-        batches = Batches(images.to(device), labels.to(device), size=self.batch, order=order)
+        size = self.batch or batch_for(len(labels), LARGEST)
+        batches = Batches(images.to(device), labels.to(device), size=size, order=order)
         epochs = max(self.epochs, -(-self.least_steps // len(batches)))
         module = Classifier(model.train(), self, steps=epochs * len(batches), generator=order)
         precision = hardware.precision(self.precision)
-        fit(module, batches, epochs=epochs, hardware=hardware, precision=precision, report=report)
+        fit(
+            module,
+            batches,
+            epochs=epochs,
+            hardware=hardware,
+            precision=precision,
+            report=report,
+            name=self.name,
+        )
         model.cpu().to(memory_format=torch.contiguous_format).eval()
+        return {"epochs": epochs, "batch": size, "precision": precision}
 
 
 class Classifier(lightning.LightningModule):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from privbench import checks
 from privbench.attacks.parts.objectives import Objective
+from privbench.countdown import Countdown
 from privbench.threat import Journal
 
 Terms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -81,14 +82,16 @@ class Descent:
         journal.step(0, run.x.detach(), objective=float(objective.told(first).mean()))
         halfway = run.least.clone()
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
-        for n in range(self.steps):
-            run.advance(self._rate(n), resolution(n / self.steps))
-            if n + 1 in reports:
-                journal.step(
-                    n + 1, run.x.detach(), objective=float(objective.told(run.score()).mean())
-                )
-            if n + 1 == self.steps // 2:
-                halfway = run.score().minimum(run.least)
+        with Countdown(f"reconstructing {len(start)} images", self.steps) as shown:
+            for n in range(self.steps):
+                run.advance(self._rate(n), resolution(n / self.steps))
+                shown.advance()
+                if n + 1 in reports:
+                    journal.step(
+                        n + 1, run.x.detach(), objective=float(objective.told(run.score()).mean())
+                    )
+                if n + 1 == self.steps // 2:
+                    halfway = run.score().minimum(run.least)
         finite = run.score().isfinite()
         # <=, so that features met exactly from the start count as met
         if free:  # a likelihood is part of it: its own scale is the logarithm

@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from privbench import checks
 from privbench.identity import identity_of
 from privbench.threat import View
-from privbench.training import HELD_OUT, PRECISIONS, Batches, fit, one_cycle
+from privbench.training import HELD_OUT, PRECISIONS, Batches, batch_for, fit, one_cycle
 
 SCHEDULES = ("constant", "one_cycle")
+PASSES = 22
+"""Over the training data, where the number of steps follows it."""
+STEPS = (400, 1400)
+"""The fewest and the most steps then."""
+LARGEST = 32
+"""Rows a batch at most, where it follows the data too."""
 
 
 def require_images(images: int | None, view: View) -> None:
@@ -93,7 +99,12 @@ class Learner(lightning.LightningModule):
 
     Args:
         network: Trained in place.
+
+    Attributes:
+        name: Of what is trained, as progress shows it.
     """
+
+    name = "a network"
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -146,8 +157,9 @@ class Learning:
 
     Attributes:
         images: Auxiliary images used; null for all.
-        steps: Updates, rounded to whole epochs; more where one pass over the data takes more.
-        batch: Images an update.
+        steps: Updates, rounded to whole epochs; more where one pass over the data takes more; null
+            follows the number of images.
+        batch: Images an update; null follows their number too.
         lr: Adam's rate, the highest one of a cycle.
         eps: Adam's epsilon.
         amsgrad: Adam's variant that never forgets a large gradient.
@@ -158,8 +170,8 @@ class Learning:
     """
 
     images: int | None
-    steps: int
-    batch: int
+    steps: int | None
+    batch: int | None
     lr: float
     eps: float
     amsgrad: bool
@@ -171,8 +183,8 @@ class Learning:
     def __post_init__(self) -> None:
         """Refuse what is out of range, before any data is read."""
         checks.whole_or_null("attack.images", self.images, 2)
-        checks.whole("attack.steps", self.steps, 1)
-        checks.whole("attack.batch", self.batch, 2)
+        checks.whole_or_null("attack.steps", self.steps, 1)
+        checks.whole_or_null("attack.batch", self.batch, 2)
         checks.number("attack.lr", self.lr, 0, above=True)
         checks.number("attack.eps", self.eps, 0)
         checks.flag("attack.amsgrad", self.amsgrad)
@@ -235,7 +247,7 @@ class Learning:
             epoch: Rows that an epoch sees; ``None`` for all.
 
         Returns:
-            ``epochs``, and the figures of the best one on ``held_out``.
+            ``epochs``, ``batch``, ``precision``, and the figures of the best epoch on ``held_out``.
         """
         best: dict[str, float] = {}
 
@@ -244,23 +256,36 @@ class Learning:
             if not best or not best[HELD_OUT] <= figures[HELD_OUT]:
                 best.update(figures)
 
+        size, steps = self.length(len(data[0]))
         order = view.generator("batches")
-        share = -(-epoch // self.batch) if epoch else None
-        batches = Batches(*data, size=self.batch, order=order, epoch=share)
+        share = -(-epoch // size) if epoch else None
+        batches = Batches(*data, size=size, order=order, epoch=share)
         # an answer that was paid for is learnt from at least once
-        passes = -(-len(data[0]) // (len(batches) * self.batch))
-        epochs = max(passes, round(self.steps / len(batches)))
+        passes = -(-len(data[0]) // (len(batches) * size))
+        epochs = max(passes, round(steps / len(batches)))
         learner.recipe, learner.steps = self, epochs * len(batches)
+        precision = view.hardware.precision(self.precision)
         run = fit(
             learner,
             batches,
             epochs=epochs,
             hardware=view.hardware,
-            precision=view.hardware.precision(self.precision),
+            precision=precision,
             report=report,
             held_out=Batches(*held_out, size=256),
             patience=self.patience,
+            name=learner.name,
         )
         learner.network.to(view.device)
         kept = {name: value for name, value in best.items() if name.startswith("held_out")}
-        return {"epochs": run, **kept}
+        return {"epochs": run, "batch": size, "precision": precision, **kept}
+
+    def length(self, rows: int) -> tuple[int, int]:
+        """Rows a batch and number of updates for so many rows of training data.
+
+        A few hundred images are learnt in fewer and smaller steps than ten thousand: more of them
+        would only fit the decoder to the images that it has.
+        """
+        size = self.batch or batch_for(rows, LARGEST)
+        least, most = STEPS
+        return size, self.steps or min(most, max(least, PASSES * -(-rows // size)))
