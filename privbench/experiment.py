@@ -20,7 +20,7 @@ from torch import Tensor
 from privbench import __version__, metrics, results
 from privbench.config import build, run_folder
 from privbench.errors import Refused
-from privbench.intervals import bca, wilson
+from privbench.intervals import mean_interval, wilson
 from privbench.keys import key_of, seed_of
 from privbench.results import SCHEMA, Record
 from privbench.stage import Stage
@@ -306,9 +306,9 @@ def _record(
         accuracy=accuracy,
         accuracy_ci95=wilson(accuracy, len(correct)),
         psnr_db=means["psnr_db"],
-        psnr_db_ci95=bca(scores.psnr_db),
+        psnr_db_ci95=mean_interval(scores.psnr_db),
         ssim=means["ssim"],
-        ssim_ci95=bca(scores.ssim),
+        ssim_ci95=mean_interval(scores.ssim),
         ssim_gaussian=float(np.mean(scores.ssim_gaussian)),
         identification=means["identification"],
         identification_ci95=wilson(means["identification"], count),
@@ -380,7 +380,8 @@ def _summary(record: Record) -> Mapping[str, Any]:
     ends = {
         f"{metric}_{end}": value
         for metric in (*SCORES, "accuracy")
-        for end, value in zip(("low", "high"), getattr(record, f"{metric}_ci95"), strict=True)
+        if (interval := getattr(record, f"{metric}_ci95")) is not None  # one image has none
+        for end, value in zip(("low", "high"), interval, strict=True)
     }
     floor = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
     lift = {f"lift_{metric}": value for metric, value in record.lift.items()}
