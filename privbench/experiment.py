@@ -21,7 +21,7 @@ from privbench.attacks.blind import CONSTANT, LABEL_ONLY
 from privbench.config import Cell, build, run_folder
 from privbench.draws import isolated_rng, secret_seed
 from privbench.errors import Refused
-from privbench.intervals import bca, wilson
+from privbench.intervals import mean_interval, wilson
 from privbench.isolation import Isolated, require_picklable
 from privbench.keys import key_of
 from privbench.recipes import SCHEMA
@@ -295,9 +295,9 @@ def _record(
         accuracy_single=float(single.mean()),
         accuracy_ci95=wilson(accuracy, len(correct)),
         psnr_db=means["psnr_db"],
-        psnr_db_ci95=bca(scores.psnr_db),
+        psnr_db_ci95=mean_interval(scores.psnr_db),
         ssim=means["ssim"],
-        ssim_ci95=bca(scores.ssim),
+        ssim_ci95=mean_interval(scores.ssim),
         ssim_gaussian=float(np.mean(scores.ssim_gaussian)),
         identification=means["identification"],
         identification_ci95=wilson(means["identification"], count),
@@ -388,7 +388,8 @@ def _summary(record: Record) -> Mapping[str, Any]:
     ends = {
         f"{metric}_{end}": value
         for metric in (*SCORES, "accuracy")
-        for end, value in zip(("low", "high"), getattr(record, f"{metric}_ci95"), strict=True)
+        if (interval := getattr(record, f"{metric}_ci95")) is not None  # one image has none
+        for end, value in zip(("low", "high"), interval, strict=True)
     }
     floor = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
     floor |= {f"floor_logits_{metric}": value for metric, value in record.floor["logits"].items()}

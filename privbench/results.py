@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from privbench.intervals import Interval
+from privbench.intervals import Interval, interval_label
 from privbench.recipes import SCHEMA
 
 Images = NDArray[np.uint8]
@@ -53,9 +53,10 @@ class Record:
         accuracy_single: The same of a single transmission, whatever K; equal where K is 1.
         accuracy_ci95: Wilson's interval.
         psnr_db: Mean over images of each one's PSNR, at most 100 dB each.
-        psnr_db_ci95: BCa bootstrap over images.
+        psnr_db_ci95: ``intervals.mean_interval`` over images: BCa from 20 of them on, Student's t
+            under 20; null for one image.
         ssim: Mean structural similarity, 7x7 uniform window.
-        ssim_ci95: BCa bootstrap over images.
+        ssim_ci95: The same of ``ssim``.
         ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
         identification: Share of targets whose true image is the nearest one to the reconstruction
             among the whole test set, by absolute centred cosine, over shifts by up to 3 pixels in
@@ -113,9 +114,9 @@ class Record:
     accuracy_single: float
     accuracy_ci95: Interval
     psnr_db: float
-    psnr_db_ci95: Interval
+    psnr_db_ci95: Interval | None
     ssim: float
-    ssim_ci95: Interval
+    ssim_ci95: Interval | None
     ssim_gaussian: float
     identification: float
     identification_ci95: Interval
@@ -152,8 +153,8 @@ class Record:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
         for name in ("psnr_db", "ssim"):
-            low, high = getattr(self, f"{name}_ci95")
             score = getattr(self, name)
+            low, high = getattr(self, f"{name}_ci95") or (score, score)
             if not (math.isfinite(score) and low - 1e-6 <= score <= high + 1e-6):
                 raise ValueError(f"{name}={score} of a record is not in its interval {low}..{high}")
             if abs(float(np.mean(self.per_image[name])) - score) > 1e-6:
@@ -183,7 +184,7 @@ def read(path: Path) -> Record:
         if fields.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
         for name in (name for name in fields if name.endswith("_ci95")):
-            fields[name] = tuple(fields[name])
+            fields[name] = tuple(fields[name]) if fields[name] is not None else None
         record = Record(**fields)
         record.validate()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -246,8 +247,13 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
     """
     floor = record.floor["best"]
 
-    def interval(ends: Interval, digits: int) -> str:
-        return f"95 % [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+    def interval(ends: Interval | None, digits: int, label: str) -> str:
+        if ends is None:
+            return "(one image: no interval)"
+        return f"{label} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+    label = interval_label(record.targets)
+    wilson = "95 %"  # of the test images, and good at any number of them
 
     defense = f"{record.defense} {record.strength:g} on {record.site}"
     if record.strength == 0:
@@ -260,17 +266,17 @@ def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -
         ("adversary", f"{record.attack} ({rights}), {record.targets} targets, seed {record.seed}"),
         (
             "usability",
-            f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4)}, "
+            f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4, wilson)}, "
             f"{_single(record)}undefended {record.accuracy_undefended:.4f}",
         ),
         (
             "PSNR",
-            f"{record.psnr_db:6.2f} dB {interval(record.psnr_db_ci95, 2)}, "
+            f"{record.psnr_db:6.2f} dB {interval(record.psnr_db_ci95, 2, label)}, "
             f"blind floor {floor['psnr_db']:.2f} dB",
         ),
         (
             "SSIM",
-            f"{record.ssim:6.3f}    {interval(record.ssim_ci95, 3)}, "
+            f"{record.ssim:6.3f}    {interval(record.ssim_ci95, 3, label)}, "
             f"blind floor {floor['ssim']:.3f}",
         ),
     ]

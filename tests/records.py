@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from privbench.intervals import bca
+from privbench.intervals import mean_interval
 from privbench.keys import key_of
 from privbench.ledger import Ledger, now
 from privbench.places import ROOT
@@ -73,8 +73,8 @@ def record(
         "strength": strength, "transmissions": 1, "seed": seed, "targets": targets,
         "accuracy_undefended": 0.99, "accuracy": accuracy, "accuracy_single": accuracy,
         "accuracy_ci95": (accuracy - 0.01, 1.0),
-        "psnr_db": float(np.mean(psnr)), "psnr_db_ci95": bca(psnr),
-        "ssim": float(np.mean(scores)), "ssim_ci95": bca(scores), "ssim_gaussian": ssim,
+        "psnr_db": float(np.mean(psnr)), "psnr_db_ci95": mean_interval(psnr),
+        "ssim": float(np.mean(scores)), "ssim_ci95": mean_interval(scores), "ssim_gaussian": ssim,
         "identification": 0.5, "identification_ci95": (0.4, 0.6), "identification_class": 0.6,
         "chance": {"identification": 0.01, "identification_class": 0.1},
         "semantic_accuracy": 0.9, "semantic_accuracy_ci95": (0.8, 1.0), "judge_accuracy": 0.99,
@@ -87,6 +87,8 @@ def record(
         "seconds": {"total": 1.0}, "device": "cpu", "threads": 2,
         "versions": {"privbench": "0.1.0"}, "finished": "2026-11-23T12:00:00+00:00",
     }  # fmt: skip
+    if "victim_sha256" in Record.__dataclass_fields__:
+        fields["victim_sha256"] = f"{seed:064x}"
     fields |= others
     fields["key"] = fields.get("key") or key_of(
         {name: fields[name] for name in ("config", "split", "seed", "targets")}

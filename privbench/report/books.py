@@ -6,26 +6,26 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Protocol
 
-from privbench.intervals import Interval, bca
+from privbench.intervals import Interval, mean_interval
 from privbench.keys import key_of
 from privbench.report.published import FIGURE_15, Published, beside, everything, is_published
 from privbench.report.tables import number, span
-from privbench.report.tradeoffs import METRICS, Point
+from privbench.report.tradeoffs import METRICS, Point, attack_of
 from privbench.results import Record
-from privbench.summary import grouped
+from privbench.summary import Contest, Group, grouped, shared_victims
 
 TEN = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)
 """MNIST's test images behind the published numbers; figures 14 and 15 have ten of their own."""
 
 
-def of_ten(point: Point, metric: str) -> tuple[float, Interval] | None:
-    """Mean over the published ten images alone, with its interval over them; null without them."""
+def of_ten(point: Point, metric: str) -> tuple[float, Interval | None] | None:
+    """Return the score of the published ten images alone, with its interval; null without them."""
     images = point.group.images(metric)
     ten = FIGURE_15 if point.group.one.config.get("include") == FIGURE_15 else TEN
     if point.group.one.dataset != "mnist" or not set(ten) <= set(images):
         return None
     values = [fmean(images[index].values()) for index in ten]
-    return fmean(values), bca(values)
+    return fmean(values), mean_interval(values)
 
 
 def on_its_ten(point: Point, metric: str) -> float:
@@ -229,14 +229,19 @@ class Measured:
     def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
         """Of whoever met a strength, where someone who knows did: to know obliges to nothing."""
         knowing = {p.strength for p in points if p.group.one.adaptive or not self.adaptive}
-        best: dict[float, Point] = {}
+        by_strength: dict[float, list[Group]] = defaultdict(list)
         for point in points:
-            if point.strength and point.strength not in knowing:
-                continue
-            rival = best.get(point.strength)
-            if rival is None or point.score(metric) > rival.score(metric):
-                best[point.strength] = point
-        return [_spot(best[strength]) for strength in sorted(best)] if any(best) else []
+            if not point.strength or point.strength in knowing:
+                by_strength[point.strength].append(point.group)
+        if not any(by_strength):
+            return []
+        common = shared_victims(group for groups in by_strength.values() for group in groups)
+        contests = {strength: Contest.of(by_strength[strength], common) for strength in by_strength}
+        return [
+            _spot(Point(contests[strength].strongest(metric)))
+            for strength in sorted(contests)
+            if contests[strength].groups
+        ]
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> Spot | None:
         """The published adversary's, on the tables' images."""
@@ -250,7 +255,7 @@ class Measured:
         """The query-free attack's on figure 15's images, or strong rMLE's on all images."""
         if self.adaptive:
             own = [p for p in self._undefended(dataset, split) if p.group.one.attack == "rmle"]
-            return _spot(max(own, key=lambda p: p.score("ssim"))) if own else None
+            return _best(own, "ssim")
         for point in self._at(dataset, split, figure15=True):
             if any(row.source == "fig15" for row in beside(point.group.one)):
                 return _spot(point)
@@ -260,8 +265,7 @@ class Measured:
         """The published query-free attack's, or anybody's."""
         if not self.adaptive:
             return self.partition(dataset, split)
-        met = self._undefended(dataset, split)
-        return _spot(max(met, key=lambda p: p.score(metric))) if met else None
+        return _best(self._undefended(dataset, split), metric)
 
     def _undefended(self, dataset: str, split: str) -> list[Point]:
         points = self._at(dataset, split)
@@ -279,6 +283,12 @@ def _points(records: Iterable[Record]) -> list[Point]:
     return [Point(group) for group in grouped(records)]
 
 
+def _best(points: Iterable[Point], metric: str) -> Spot | None:
+    """The strongest of a setting's attacks, on the victims that they share; null without any."""
+    groups = [point.group for point in points]
+    return _spot(Point(Contest.of(groups).strongest(metric))) if groups else None
+
+
 def _spot(point: Point) -> Spot:
     scores = {metric: point.score(metric) for metric in METRICS}
     return Spot(point.strength, point.accuracy, point.undefended, scores, point)
@@ -293,7 +303,9 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     """Records that can stand beside each other, whatever else a store holds.
 
     Sent once; of each data set the victim that most records have and the choice of targets (figure
-    15's apart), and then the seeds that most groups have: a group that lacks one is left out.
+    15's apart), and then of each attack the seeds that most of its groups have: a group that lacks
+    one is left out. Attacks that train networks may have fewer seeds than those that do not: every
+    comparison is on the seeds that both sides have.
     """
     rooms: dict[tuple[str, bool], list[Record]] = defaultdict(list)
     once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
@@ -301,15 +313,23 @@ def comparable(records: Iterable[Record]) -> list[Record]:
         own = [record for record in once if record.dataset == dataset]
         for record in _most(own, lambda record: record.config["victim"]):
             rooms[dataset, record.config.get("include") == FIGURE_15].append(record)
-    kept = []
+    kept: list[Record] = []
     for room in rooms.values():
-        groups = grouped(_most(room, _targets))
-        sets = Counter(tuple(sorted(record.seed for record in g.records)) for g in groups)
-        seeds = set(max(sets.items(), key=lambda item: (item[1], len(item[0])))[0])
-        for group in groups:
-            mine = [record for record in group.records if record.seed in seeds]
-            kept += mine if len(mine) == len(seeds) else []
+        by_attack: dict[str, list[Group]] = defaultdict(list)
+        for group in grouped(_most(room, _targets)):
+            by_attack[attack_of(group.one)].append(group)
+        for groups in by_attack.values():
+            kept += _of_common_seeds(groups)
     return kept
+
+
+def _of_common_seeds(groups: Sequence[Group]) -> Iterable[Record]:
+    """Records of the seeds that most of an attack's groups have, of groups that have them all."""
+    sets = Counter(tuple(group.seeds) for group in groups)
+    seeds = set(max(sets.items(), key=lambda item: (item[1], len(item[0])))[0])
+    for group in groups:
+        if seeds <= set(group.seeds):
+            yield from (record for record in group.records if record.seed in seeds)
 
 
 def _targets(record: Record) -> Any:

@@ -111,11 +111,9 @@ def _curves(
         shade, style = colour(line.defense, names), STYLES.get(line.site, ":")
         points = [point for point in line.points if point.complete]
         x, y = [p.score(metric) for p in points], [p.accuracy for p in points]
-        band = [p.bands[metric] for p in points]
         (drawn,) = ax.plot(x, y, style, color=shade, linewidth=1.5, label=line.name)
         handles[line.name] = drawn
-        low, high = zip(*band, strict=True) if band else ((), ())
-        ax.hlines(y, low, high, color=shade, alpha=0.3, linewidth=4)
+        _bands(ax, points, metric, shade)
         defended = [point for point in points if point.strength]
         dots = ax.scatter(
             [p.score(metric) for p in defended],
@@ -152,6 +150,13 @@ def _curves(
         )
     ax.margins(0.06)
     return handles, labels
+
+
+def _bands(ax: Axes, points: Sequence[Point], metric: str, shade: str, width: int = 4) -> None:
+    """Draw each point's interval over images; a point of a single image has none."""
+    ends = [(p.accuracy, *band) for p in points if (band := p.bands[metric])]
+    if ends:
+        ax.hlines(*zip(*ends, strict=True), color=shade, alpha=0.3, linewidth=width)
 
 
 def _seeds(ax: Axes, points: Sequence[Point], metric: str, shade: str, style: str) -> None:
@@ -261,8 +266,9 @@ def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Fi
         height = [point.score(metric) for _, point in members]
         spread = np.array(
             [
-                [max(0.0, h - p.bands[metric][0]), max(0.0, p.bands[metric][1] - h)]
+                [max(0.0, h - low), max(0.0, high - h)]
                 for (_, p), h in zip(members, height, strict=True)
+                for low, high in [p.bands[metric] or (h, h)]
             ]
         ).T
         ax.bar(x - 0.2, height, 0.38, yerr=spread, capsize=2, color="#0072B2", label="measured")
@@ -473,11 +479,9 @@ def knowledge(
     for name, shade, style in zip(pair, ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
         points = [point for point in lines[name].points if point.strength and point.complete]
         x, y = [p.score("ssim") for p in points], [p.accuracy for p in points]
-        ends = [p.bands["ssim"] for p in points]
         ax.plot(x, y, style, marker="o", markersize=4, color=shade,
                 label=f"{name} ({called[name]})")  # fmt: skip
-        ax.hlines(y, [low for low, _ in ends], [high for _, high in ends], color=shade, alpha=0.3,
-                  linewidth=5)  # fmt: skip
+        _bands(ax, points, "ssim", shade, width=5)
         labels += [(a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)]
     floor = max(adversary.floor("ssim") for adversary in panel.adversaries)
     ax.axvline(floor, color=FLOOR, linestyle=(0, (1, 1.5)), label="blind floor")

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from privbench.advice import untried
 from privbench.report.figures import Pictures
 from privbench.report.selection import Selection
-from privbench.report.tables import Rows
+from privbench.report.tables import LEGEND, Rows
 from privbench.report.tradeoffs import Panel, headline
 from privbench.results import Record
-from privbench.summary import Group
+from privbench.summary import Group, mixed_victims, unequal_budgets, unreliable
 
 HERE = Path(__file__).parent
 COLUMNS = ("dataset", "split", "attack", "defense", "site", "strength", "seed", "accuracy", "SSIM",
@@ -57,7 +58,7 @@ def page(
         read: Images of a record.
         folder: Where the page will lie: links are relative to it.
     """
-    parts = [_head(selection), _summary(selection, panels)]
+    parts = [*_unknown_defenses(selection), _head(selection), _summary(selection, panels)]
     for at, (section, drawn) in enumerate(figures.items()):
         if drawn:
             place = "images" if drawn[0][1].startswith("<img") else "curves" if not at else ""
@@ -66,7 +67,7 @@ def page(
             if len(drawn) >= MOST_FIGURES:
                 parts.append(f"<p class=soft>{MORE}</p>")
             parts.append("</section>")
-    parts.append("<section id='tables'>")
+    parts.append(f"<section id='tables'><p class=soft>{escape(LEGEND)}</p>")
     for title, rows in tables.items():
         if len(rows) > 1:
             folded = "" if len(rows) <= FOLDED else " (unfold)"
@@ -85,6 +86,12 @@ def page(
         + "\n".join(parts)
         + f"\n<script>{script}</script></body></html>\n"
     )
+
+
+def _unknown_defenses(selection: Selection) -> list[str]:
+    """Defenses that no attack here knows, before anything else, and what to type for one."""
+    command = selection.commands[-1] if selection.commands else ""
+    return [f"<p class=warn>{escape(line)}</p>" for line in untried(selection.records, command)]
 
 
 def _head(selection: Selection) -> str:
@@ -125,19 +132,30 @@ def _summary(selection: Selection, panels: Sequence[Panel]) -> str:
         )
     if selection.unreadable:
         warnings.append(f"skipped, because they cannot be read: {'; '.join(selection.unreadable)}")
+    warnings += [f"this selection {line}" for line in mixed_victims(selection.records)]
+    if uneven := _unequal_settings(panels):
+        warnings.append(
+            f"{uneven} settings compare attacks of unequal budgets (steps, queries, auxiliary "
+            "images): the table of every attack has them, and a larger budget may explain a gap"
+        )
     if doubtful:
         warnings.append(
-            f"{len(doubtful)} cells did not converge or gave images that are not finite: they are "
-            "hollow in the curves and marked in the table; more steps may recover more"
+            f"{len(doubtful)} cells did not converge, or gave images that never moved or are not "
+            "finite: they are marked in the table, and hollow in the curves where they did not "
+            "converge; more steps may recover more"
         )
     parts += [f"<p class=warn>{escape(warning)}</p>" for warning in warnings]
     return f"<section><h2>What is seen</h2>{''.join(parts)}</section>" if any(parts) else ""
 
 
+def _unequal_settings(panels: Sequence[Panel]) -> int:
+    """How many defended or undefended settings were met with different budgets."""
+    met = [points for panel in panels for points in panel.settings().values()]
+    return sum(bool(unequal_budgets(point.group for point in points)) for points in met)
+
+
 def _doubt(record: Record) -> str:
-    if record.failed:
-        return f"{record.failed} not finite"
-    return "" if Group([record]).converged else "not converged"
+    return ", ".join(unreliable(Group([record])))
 
 
 def _figure(stem: str, html: str) -> str:

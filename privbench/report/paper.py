@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from privbench.intervals import interval_label, victim_interval, victim_label
 from privbench.report.books import TEN, Measured, Printed, comparable
 from privbench.report.claims import STATEMENTS, judged
 from privbench.report.published import is_published
@@ -21,11 +22,18 @@ from privbench.report.reproduction import (
     tables,
 )
 from privbench.report.selection import Selection
-from privbench.report.tables import Rows, as_markdown, span
+from privbench.report.tables import LEGEND, Rows, as_markdown, span
 from privbench.report.tradeoffs import Adversary, Panel, Point, depth, panels
 from privbench.report.verdicts import ALIKE, NEAR
 from privbench.results import Record
-from privbench.summary import paired
+from privbench.summary import (
+    differences,
+    mixed_victims,
+    on_shared_victims,
+    paired,
+    paired_victims,
+    unequal_budgets,
+)
 
 SOURCES = {
     "table3": ("Table 3: white-box, rMLE", "sweeps=table_whitebox"),
@@ -87,7 +95,7 @@ def gap(found: Sequence[Panel], pair: tuple[str, str]) -> Rows:
     """
     rows: Rows = [
         ["setting", "accuracy", *(f"{name}: dB, SSIM, identified" for name in pair),
-         "blind floor", "paired difference of SSIM, 95 %"]
+         "blind floor", "paired difference of SSIM", "beware"]
     ]  # fmt: skip
     for panel in found:
         named: Mapping[str, Mapping[tuple[str, str, float], Point]] = {
@@ -102,14 +110,28 @@ def gap(found: Sequence[Panel], pair: tuple[str, str]) -> Rows:
         naive, adaptive = (named.get(name, {}) for name in pair)
         for setting in sorted(naive.keys() & adaptive.keys()):
             one, other = naive[setting], adaptive[setting]
-            difference = paired(other.group, one.group, "ssim")
-            told = f"{difference[0]:+.3f} to {difference[1]:+.3f}" if difference else "-"
             defense, site, strength = setting
-            rows.append(
-                [f"{_place(panel)}, {defense} {strength:g} on {site}", f"{one.accuracy:.3f}",
-                 _recovered(one), _recovered(other), floor(one), told]
-            )  # fmt: skip
+            both = on_shared_victims(one.group, other.group)
+            if both is not None:  # without a victim in common nothing is compared
+                rows.append(
+                    [f"{_place(panel)}, {defense} {strength:g} on {site}", *_gap(*map(Point, both))]
+                )
     return rows
+
+
+def _gap(one: Point, other: Point) -> list[str]:
+    """What knowing of a defense adds in one setting, on the victims of both."""
+    groups = other.group, one.group
+    difference = paired(*groups, "ssim")
+    told = "-"
+    if difference:
+        images = interval_label(len(differences(*groups, "ssim")))
+        told = f"{difference[0]:+.3f} to {difference[1]:+.3f} ({images})"
+    victims = paired_victims(*groups, "ssim")
+    if over := victim_interval(victims):
+        told += f", {over[0]:+.3f} to {over[1]:+.3f} ({victim_label(len(victims))})"
+    return [f"{one.accuracy:.3f}", _recovered(one), _recovered(other), floor(one), told,
+            unequal_budgets(groups)]  # fmt: skip
 
 
 def _recovered(point: Point) -> str:
@@ -165,7 +187,8 @@ def document(records: Sequence[Record], how: str, gaps: Mapping[str, object] | N
     found = panels(kept, gaps)
     measured = matched(found)
     parts = [
-        HEAD.format(how=how),
+        HEAD.format(how=how, legend=LEGEND),
+        *(f"\nThis store {line}.\n" for line in mixed_victims(kept)),
         *_sources(measured, found, makers),
         *_not_met(measured),
         *_strong(found, makers),
@@ -235,7 +258,8 @@ def _knowing(found: Sequence[Panel], makers: Mapping[str, str]) -> Iterable[str]
             continue
         behind = [p for a in _adversaries(found, pair) for p in a.points]
         yield f"\n## What knowing of the defense adds: {pair[1]} less {pair[0]}\n\n{differ}\n\n"
-        yield _made(behind, makers, f"sweeps=adaptive attack={','.join(pair)}")
+        sweep = "fig9_mnist" if pair[0] == "rmle_paper" else "adaptive"
+        yield _made(behind, makers, f"sweeps={sweep} attack={','.join(pair)}")
         table = as_markdown(rows)
         yield _folded("all settings", table) if len(rows) > 16 else f"\n{table}"
 
@@ -321,7 +345,7 @@ Weights & Biases, without a network: runs lie in `outputs/wandb`, and `wandb syn
 
 ## The paper beside what is measured
 
-Written by `{how}` from the records; nothing here is typed, and commands are shown as they were typed. Published numbers are means of ten images; *the same ten images here* are those, read from `per_image`, with the interval that ten images leave; *all images* holds them and more. The blind floor is what the best of four answers scores that look at no feature. Brackets are 95 % over images.
+Written by `{how}` from the records; nothing here is typed, and commands are shown as they were typed. Published numbers are means of ten images; *the same ten images here* are those, read from `per_image`, with the interval that ten images leave; *all images* holds them and more. The blind floor is what the best of the blind answers scores, which look at no feature. {legend}
 """
 
 FIGURES = """
@@ -331,6 +355,6 @@ Not among them: figure 2, of latency and energy, which is no question of privacy
 VERDICTS = f"""
 ## What the paper states
 
-By SSIM and by PSNR, where both were told. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them. *strongest here*: of all adversaries that met a setting, where at least one of them knows of the defense (one that knows may still attack as if it did not); of two defenses only adversaries that met both. Where depth alone defends, quality by depth is that of `rmle`, the one that was run at every split.
+By SSIM and by PSNR, where both were told. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them, and both sides of a comparison are of the same seeds. *strongest here*: of all adversaries that met a setting, where at least one of them knows of the defense (one that knows may still attack as if it did not); of two defenses only adversaries that met both. Where depth alone defends, quality by depth is that of `rmle`, the one that was run at every split.
 
 """

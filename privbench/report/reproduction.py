@@ -7,12 +7,12 @@ from statistics import median
 import numpy as np
 
 from privbench.intervals import Interval
-from privbench.report.books import of_ten, on_its_ten
+from privbench.report.books import TEN, of_ten, on_its_ten
 from privbench.report.published import Published, beside
-from privbench.report.tables import Rows, number, span
+from privbench.report.tables import Rows, bracket, number, span
 from privbench.report.tradeoffs import METRICS, NAMES, Panel, Point
 from privbench.report.verdicts import NEAR
-from privbench.summary import Group
+from privbench.summary import Contest, Group
 
 Matched = Mapping[Published, tuple[Panel, Point]]
 """Published numbers that were measured, each with its point and what surrounds it."""
@@ -41,8 +41,8 @@ def _strongest(found: Iterable[Panel], panel: Panel, point: Point) -> str:
         where = (told.defense, told.site, told.strength) if told.strength else None
         return where, told.targets, told.config.get("include")
 
-    met = [
-        (rival, adversary.attack)
+    met = {
+        rival.group.key: (rival.group, adversary.attack)
         for other in found
         if (other.dataset, other.split) == (panel.dataset, panel.split)
         and other.transmissions == panel.transmissions
@@ -51,11 +51,14 @@ def _strongest(found: Iterable[Panel], panel: Panel, point: Point) -> str:
         for rival in (*adversary.points, adversary.undefended)
         if rival and rival.complete and setting(rival) == setting(point)
         and (other is panel or "AUX_IMAGES" not in rival.group.one.access)
-    ]  # fmt: skip
-    if len({attack for _, attack in met}) < 2:
+    }  # fmt: skip
+    if len({attack for _, attack in met.values()}) < 2:
         return "no other was tried"
-    best, name = max(met, key=lambda pair: pair[0].score("ssim"))
-    return f"{name} {' / '.join(number(best.score(m), m) for m in ('psnr_db', 'ssim'))}"
+    contest = Contest.of(group for group, _ in met.values())
+    best = contest.strongest("ssim")
+    scores = " / ".join(number(best.score(m), m) for m in ("psnr_db", "ssim"))
+    notes = f" ({'; '.join(contest.notes)})" if contest.notes else ""
+    return f"{met[best.key][1]} {scores}{notes}"
 
 
 def _setting(row: Published) -> str:
@@ -94,11 +97,11 @@ def tables(measured: Matched, found: Iterable[Panel]) -> dict[str, Rows]:
     return dict(rows)
 
 
-def _short(told: tuple[float, Interval] | None, metric: str) -> str:
+def _short(told: tuple[float, Interval | None] | None, metric: str) -> str:
     if told is None:
         return "-"
-    value, (low, high) = told
-    return f"{number(value, metric)} [{number(low, metric)}, {number(high, metric)}]"
+    value, interval = told
+    return f"{number(value, metric)}{bracket(interval, len(TEN), metric)}"
 
 
 def agreement(measured: Matched, source: str) -> str:

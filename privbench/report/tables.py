@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from privbench.intervals import Interval, interval_label, victim_label
 from privbench.report.published import beside
 from privbench.report.tradeoffs import (
     LOSSES,
@@ -18,6 +19,7 @@ from privbench.report.tradeoffs import (
     within,
 )
 from privbench.results import Record
+from privbench.summary import Budget, doubts
 
 Rows = list[list[str]]
 """The first one is the head."""
@@ -45,10 +47,38 @@ def number(value: float | None, metric: str) -> str:
 
 
 def span(point: Point, metric: str) -> str:
-    """A score with its interval."""
-    low, high = point.bands[metric]
-    value = number(point.score(metric), metric)
-    return f"{value} [{number(low, metric)}, {number(high, metric)}]"
+    """Return a score with its interval over images, and the one over victims where there is one.
+
+    The label of an interval stands behind it unless it is the usual one, 95 % over images.
+    """
+    text = (
+        f"{number(point.score(metric), metric)}{bracket(point.bands[metric], point.images, metric)}"
+    )
+    over = point.group.victim_interval(metric)
+    if over is None:
+        return text
+    label = victim_label(len(point.group.victims))
+    return f"{text}, [{number(over[0], metric)}, {number(over[1], metric)}] ({label})"
+
+
+def bracket(interval: Interval | None, images: int, metric: str) -> str:
+    """Return an interval over images behind its score; its label unless that is 95 %."""
+    if interval is None:
+        return " (one image: no interval)"
+    low, high = interval
+    label = interval_label(images)
+    named = "" if label == "95 %" else f" ({label})"
+    return f" [{number(low, metric)}, {number(high, metric)}]{named}"
+
+
+LEGEND = (
+    "A score is the mean over distinct images of each image's mean over seeds; an accuracy is the "
+    "mean over seeds. Brackets are intervals of the score over images, of these victims: 95 % "
+    "(BCa) from 20 images on; under 20 Student's t, named with the number of images. From three "
+    "seeds on a second bracket is Student's t over the victims, one a seed; it is an interval "
+    "about victims from five of them on. Scores are compared on the victims that both sides have."
+)
+"""What scores and brackets of a report are."""
 
 
 def cells(records: Iterable[Record]) -> Rows:
@@ -72,8 +102,11 @@ def attacks(found: Sequence[Panel]) -> Rows:
     """Every attack on every setting: published beside measured beside the floor."""
     rows: Rows = [
         ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
-         "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "beware"]
+         "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "budget", "beware"]
     ]  # fmt: skip
+    everything = [
+        p.group for panel in found for points in panel.settings().values() for p in points
+    ]
     for panel in found:
         for adversary in panel.adversaries:
             anchor = [adversary.undefended] if adversary.undefended else []
@@ -85,15 +118,14 @@ def attacks(found: Sequence[Panel]) -> Rows:
                 defense = (
                     f"{one.defense} {one.strength:g} on {one.site}" if one.strength else "none"
                 )
-                beware = [] if point.group.converged else ["not converged"]
-                beware += [] if point.complete else ["seeds are missing"]
-                failed = sum(record.failed for record in point.group.records)
-                beware += [f"{failed} images not finite"] if failed else []
+                beware = [] if point.complete else ["seeds are missing"]
+                for metric in METRICS:
+                    beware += doubts(point.group, everything, metric)
                 rows.append(
                     [panel.title, defense, adversary.name, str(len(point.group.records)),
                      f"{point.accuracy:.4f}", printed["ssim"], span(point, "ssim"), floors["ssim"],
                      printed["psnr_db"], span(point, "psnr_db"), floors["psnr_db"],
-                     "; ".join(beware)]
+                     str(Budget.of(one)), "; ".join(dict.fromkeys(beware))]
                 )  # fmt: skip
     return rows
 
@@ -122,20 +154,20 @@ def leakages(found: Sequence[Panel]) -> Rows:
 
 def pareto_sets(found: Sequence[Panel]) -> Rows:
     """Settings that no other one beats, by the worst case."""
-    rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by"]]
+    rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by", "beware"]]
     for panel in found:
         for metric in METRICS:
             for choice in pareto(choices(panel, metric)):
                 rows.append(
                     [panel.title, NAMES[metric], choice.name, f"{choice.worst.accuracy:.4f}",
-                     span(choice.worst, metric), choice.adversary]
+                     span(choice.worst, metric), choice.adversary, "; ".join(choice.doubts)]
                 )  # fmt: skip
     return rows
 
 
 def duels(found: Sequence[Panel]) -> Rows:
     """Two defenses at the same price on the same images: what can be said of them."""
-    rows: Rows = [["setting", "at most", "what can be said (95 % over images, paired)"]]
+    rows: Rows = [["setting", "at most", "what can be said (paired by image and victim)"]]
     for panel in found:
         for loss in LOSSES:
             for comparison in comparisons(panel, "ssim", loss):

@@ -1,4 +1,8 @@
-"""What curves and comparisons are made of: numbers, no drawing."""
+"""What curves and comparisons are made of: numbers, no drawing.
+
+Scores are means over distinct images of each image's mean over seeds, as ``privbench.summary``
+says, and are compared on the victims that both sides attacked.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +11,25 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from privbench.intervals import Interval, bca
+from privbench.intervals import Interval, interval_label, victim_interval, victim_label
 from privbench.keys import key_of
 from privbench.results import Record
-from privbench.summary import Group, group_key, grouped, paired, setting_key
+from privbench.summary import (
+    Contest,
+    Group,
+    Victim,
+    differences,
+    doubts,
+    group_key,
+    grouped,
+    not_shared,
+    on_shared_victims,
+    paired,
+    paired_victims,
+    setting_key,
+    shared_victims,
+    unequal_budgets,
+)
 
 METRICS = ("ssim", "psnr_db")
 NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
@@ -49,7 +68,7 @@ class Point:
     @cached_property
     def accuracy(self) -> float:
         """Mean over seeds."""
-        return fmean(record.accuracy for record in self.group.records)
+        return self.group.accuracy
 
     @cached_property
     def undefended(self) -> float:
@@ -57,18 +76,20 @@ class Point:
         return fmean(record.accuracy_undefended for record in self.group.records)
 
     def score(self, metric: str) -> float:
-        """Mean over seeds and images."""
+        """Return the mean over distinct images of each image's mean over seeds."""
         return self.group.score(metric)
 
     @cached_property
-    def bands(self) -> dict[str, Interval]:
-        """95 % over images by metric; an image's seeds are averaged first."""
-        if len(self.group.records) == 1:
+    def images(self) -> int:
+        """Distinct images behind the scores."""
+        return len(self.group.images(METRICS[0]))
+
+    @cached_property
+    def bands(self) -> dict[str, Interval | None]:
+        """The score's interval over images by metric; null for a single image."""
+        if len(self.group.records) == 1:  # the record has it, and many pages have a thousand
             return {metric: getattr(self.group.one, f"{metric}_ci95") for metric in METRICS}
-        return {
-            metric: bca([fmean(seeds.values()) for seeds in self.group.images(metric).values()])
-            for metric in METRICS
-        }
+        return {metric: self.group.interval(metric) for metric in METRICS}
 
     @property
     def key(self) -> str:
@@ -192,7 +213,7 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
     rooms: dict[str, list[Group]] = defaultdict(list)
     for group in grouped(records):
         rooms[_room(group.one)].append(group)
-    attacks = {_attack(group.one): group.one for groups in rooms.values() for group in groups}
+    attacks = {attack_of(group.one): group.one for groups in rooms.values() for group in groups}
     names = dict(zip(attacks, attack_names(list(attacks.values())), strict=True))
     notes = _telling_apart({key: _facts(groups[0].one) for key, groups in rooms.items()})
     found = []
@@ -201,7 +222,7 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
         by_attack: dict[str, list[Point]] = defaultdict(list)
         for group in groups:
             whole = group_key(group.one) not in (gaps or {})
-            by_attack[_attack(group.one)].append(Point(group, whole))
+            by_attack[attack_of(group.one)].append(Point(group, whole))
         adversaries = [_adversary(names[attack], points) for attack, points in by_attack.items()]
         adversaries.sort(key=lambda adversary: adversary.adaptive)
         found.append(Panel(key, one.dataset, one.split, one.transmissions, notes[key], adversaries))
@@ -213,7 +234,8 @@ def _room(record: Record) -> str:
     return setting_key(group_key(replace(record, strength=0.0)))
 
 
-def _attack(record: Record) -> str:
+def attack_of(record: Record) -> str:
+    """Return an attack's settings, which tell it from its namesakes."""
     return str(sorted(_flat(record.config["attack"]).items()))
 
 
@@ -318,6 +340,10 @@ class Choice:
         """What the adversary recovers."""
         return self.worst.score(self.metric)
 
+    def on(self, victims: Iterable[Victim]) -> "Choice":
+        """Return the same choice by its records of some victims alone."""
+        return replace(self, worst=Point(self.worst.group.only(victims)))
+
     @property
     def lost(self) -> float:
         """Accuracy that the defense costs."""
@@ -342,40 +368,85 @@ def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
         only: Name of an adversary.
     """
     able = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
-    names = {id(p): a.name for a in able for line in a.lines for p in line.points}
-    names |= {id(a.undefended): a.name for a in able if a.undefended}
-    room = replace(panel, adversaries=able)
+    names = {p.group.key: a.name for a in able for line in a.lines for p in line.points}
+    names |= {a.undefended.group.key: a.name for a in able if a.undefended}
+    met_by_any = panel.settings()
+    everything = [point.group for points in met_by_any.values() for point in points]
     # who met no defense, or nothing but defenses, is no rival where it was not
-    due = {True: sum(bool(a.points) for a in able), False: sum(bool(a.undefended) for a in able)}
+    due = {
+        defended: len({_kind(a) for a in able if (a.points if defended else a.undefended)})
+        for defended in (True, False)
+    }
     found = []
-    for (defense, site, strength), points in room.settings().items():
-        if len(points) < due[strength > 0] or not all(point.complete for point in points):
+    for (defense, site, strength), points in replace(panel, adversaries=able).settings().items():
+        met = {point.group.keys_without["steps"] for point in points}
+        if len(met) < due[strength > 0] or not all(point.complete for point in points):
             continue
-        worst = max(points, key=lambda point: point.score(metric))
-        doubts = [] if worst.group.converged else ["not converged"]
-        found.append(Choice(defense, site, worst, names[id(worst)], metric, doubts))
+        contest = Contest.of(point.group for point in points)
+        worst = contest.strongest(metric)
+        why = [*doubts(worst, everything, metric), *contest.notes]
+        if strength and not any(point.group.one.adaptive for point in points):
+            why.append(_unknown(met_by_any[defense, site, strength]))
+        found.append(Choice(defense, site, Point(worst), names[worst.key], metric, why))
     return found
 
 
+def _kind(adversary: Adversary) -> str:
+    """What runs of one attack share that differ in steps alone, whatever they met."""
+    one = next(point for point in (*adversary.points, adversary.undefended) if point).group.one
+    return str(sorted(item for item in _flat(one.config["attack"]).items() if not _is_steps(item)))
+
+
+def _is_steps(item: tuple[str, str]) -> bool:
+    return item[0].rpartition(".")[2] == "steps"
+
+
+def _unknown(points: Iterable[Point]) -> str:
+    """Why a setting may leak more than attacks recover that do not know its defense.
+
+    Args:
+        points: Of all attacks that met the setting.
+    """
+    if any(point.group.one.adaptive for point in points):
+        return "this attack does not know the defense"
+    return "no attack here knows the defense"
+
+
 def within(found: Iterable[Choice], loss: float) -> Choice | None:
-    """The setting that leaks least of those that cost at most this much accuracy."""
+    """Return the setting that leaks least of those that cost at most this much accuracy.
+
+    They are compared on the victims that they share; what shares none with the others is left out,
+    and the choice's doubts say so.
+    """
     allowed = [choice for choice in found if choice.lost <= loss + 1e-12]
-    return min(allowed, key=lambda choice: choice.leakage, default=None)
+    common = shared_victims(choice.worst.group for choice in allowed)
+    kept = [choice.on(common) for choice in allowed if common <= choice.worst.group.victims]
+    best = min(kept, key=lambda choice: choice.leakage, default=None)
+    if best is None:
+        return None
+    names = {choice.name: choice.worst.group for choice in allowed}
+    return replace(best, doubts=list(dict.fromkeys([*best.doubts, *not_shared(names, common)])))
 
 
 def pareto(found: Sequence[Choice]) -> list[Choice]:
-    """Settings that no other one beats in accuracy and in leakage, most accurate first."""
-    best = []
-    for choice in found:
-        beaten = any(
-            other.worst.accuracy >= choice.worst.accuracy
-            and other.leakage <= choice.leakage
-            and (other.worst.accuracy, -other.leakage) != (choice.worst.accuracy, -choice.leakage)
-            for other in found
-        )
-        if not beaten:
-            best.append(choice)
+    """Return settings that no other one beats in accuracy and in leakage, most accurate first.
+
+    Each setting comes once, and is beaten only on victims that both of two settings have.
+    """
+    distinct = list({choice.name: choice for choice in found}.values())
+    best = [one for one in distinct if not any(_beats(other, one) for other in distinct)]
     return sorted(best, key=lambda choice: -choice.worst.accuracy)
+
+
+def _beats(one: Choice, other: Choice) -> bool:
+    """Whether ``one`` is no worse than ``other`` in accuracy and leakage, and better in one."""
+    both = on_shared_victims(one.worst.group, other.worst.group)
+    if both is None:
+        return False
+    (mine, theirs), metric = both, one.metric
+    gained = mine.accuracy - theirs.accuracy
+    hidden = theirs.score(metric) - mine.score(metric)
+    return gained >= 0 and hidden >= 0 and (gained > 0 or hidden > 0)
 
 
 @dataclass(frozen=True)
@@ -385,29 +456,56 @@ class Comparison:
     Attributes:
         one: Leaks less, or so it seems.
         other: Leaks more.
-        difference: ``one`` less ``other``, 95 % over images; null with too few in common.
+        difference: ``one`` less ``other`` over the images of both; null with too few in common.
+        images: How many they have in common, on victims that both have.
     """
 
     one: Choice
     other: Choice
     difference: Interval | None
+    images: int
+
+    @classmethod
+    def of(cls, one: Choice, other: Choice) -> "Comparison":
+        """Compare two settings by the metric of both."""
+        groups = one.worst.group, other.worst.group
+        count = len(differences(*groups, one.metric))
+        return cls(one, other, paired(*groups, one.metric), count)
 
     @property
     def told(self) -> str:
-        """A sentence with an interval."""
-        metric = NAMES[self.one.metric]
+        """A sentence with an interval, and what is to be said against it."""
         names = f"{self.one.name} and {self.other.name}"
+        if on_shared_victims(self.one.worst.group, self.other.worst.group) is None:
+            return f"{names}: no victim in common to compare them on"
         if self.difference is None:
             return f"{names}: too few images in common to tell"
         low, high = self.difference
-        span = (
-            f"{metric} {low:+.3f} to {high:+.3f}"
-            if metric == "SSIM"
-            else f"{low:+.2f} to {high:+.2f} dB"
-        )
+        text = f"{names} cannot be told apart"
         if high < 0:
-            return f"{self.one.name} leaks less than {self.other.name}: {span}"
-        return f"{names} cannot be told apart: {span}"
+            text = f"{self.one.name} leaks less than {self.other.name}"
+        elif low > 0:
+            text = f"{self.other.name} leaks less than {self.one.name}"
+        return f"{text}: {self._span(self.difference, self.images)}{self._caveats()}"
+
+    def _span(self, interval: Interval, images: int) -> str:
+        groups = self.one.worst.group, self.other.worst.group
+        text = f"{self._ends(interval)} ({interval_label(images)})"
+        victims = paired_victims(*groups, self.one.metric)
+        over = victim_interval(victims)
+        return f"{text}, {self._ends(over)} ({victim_label(len(victims))})" if over else text
+
+    def _ends(self, interval: Interval) -> str:
+        low, high = interval
+        if self.one.metric == "ssim":
+            return f"{NAMES['ssim']} {low:+.3f} to {high:+.3f}"
+        return f"{low:+.2f} to {high:+.2f} dB"
+
+    def _caveats(self) -> str:
+        groups = self.one.worst.group, self.other.worst.group
+        found = [f"{side.name}: {why}" for side in (self.one, self.other) for why in side.doubts]
+        found += filter(None, [unequal_budgets(groups)])
+        return f" (caveats: {'; '.join(found)})" if found else ""
 
 
 def comparisons(panel: Panel, metric: str, loss: float) -> list[Comparison]:
@@ -418,11 +516,7 @@ def comparisons(panel: Panel, metric: str, loss: float) -> list[Comparison]:
             by_line[choice.defense, choice.site].append(choice)
     best = [found for line in by_line.values() if (found := within(line, loss))]
     best.sort(key=lambda choice: choice.leakage)
-    return [
-        Comparison(one, other, paired(one.worst.group, other.worst.group, metric))
-        for at, one in enumerate(best)
-        for other in best[at + 1 :]
-    ]
+    return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
 
 
 def headline(panel: Panel, metric: str = "ssim", loss: float = 0.02) -> str:
@@ -437,7 +531,8 @@ def headline(panel: Panel, metric: str = "ssim", loss: float = 0.02) -> str:
     floor = best.worst.group.floor(metric)
     value = f"{best.leakage:.2f}" if metric == "ssim" else f"{best.leakage:.1f}"
     blind = f"{floor:.2f}" if metric == "ssim" else f"{floor:.1f}"
+    caveats = f"; {'; '.join(best.doubts)}" if best.doubts else ""
     return (
         f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is {NAMES[metric]} "
-        f"{value} ({best.name}; a blind guess scores {blind})"
+        f"{value} ({best.name}; a blind guess scores {blind}{caveats})"
     )

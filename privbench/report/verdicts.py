@@ -3,21 +3,21 @@
 Scores of the same images are compared by paired intervals. Curves of accuracy against score are
 compared at equal scores, again and again over images drawn anew: what they say stands where 95 % of
 the draws say the same. Either verdict falls where one seed's records alone say the contrary: each
-seed trains a victim of its own.
+seed trains a victim of its own. Scores are those of ``privbench.summary``, on the victims that all
+sides of a comparison attacked.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privbench.intervals import LEVEL, Interval, wilson
+from privbench.intervals import LEVEL, Interval, interval_label, wilson
 from privbench.report.books import READ, Book, Curve, Spot
-from privbench.report.tables import number
-from privbench.report.tradeoffs import METRICS, NAMES
-from privbench.summary import Group, differences, paired
+from privbench.report.tables import number, span
+from privbench.report.tradeoffs import METRICS, NAMES, Point
+from privbench.summary import differences, on_shared_victims, paired, paired_victims
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 Verdict = tuple[str, str]
@@ -80,30 +80,29 @@ def _compared(one: Spot, other: Spot, metric: str, state: Callable[[float, float
     mine, theirs = one.scores[metric], other.scores[metric]
     if mine is None or theirs is None:
         return MISSING
-    told = f"{one.told(metric)} against {other.told(metric)}"
     if not one.point or not other.point:
+        told = f"{one.told(metric)} against {other.told(metric)}"
         return state(mine - theirs - TIE[metric], mine - theirs + TIE[metric]), told
-    interval = paired(one.point.group, other.point.group, metric)
+    groups = on_shared_victims(one.point.group, other.point.group)
+    if groups is None:
+        told = f"{one.told(metric)} against {other.told(metric)}"
+        return UNTOLD, f"{told}, no victim in common"
+    told = " against ".join(span(Point(group), metric) for group in groups)
+    interval = paired(*groups, metric)
     if interval is None:
         return UNTOLD, f"{told}, too few images in common"
-    told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
-    floor = max(spot.floor(metric) or 0.0 for spot in (one, other))
-    told += f"; a blind guess scores {number(floor, metric)}" if max(mine, theirs) < floor else ""
+    label = interval_label(len(differences(*groups, metric)))
+    named = "" if label == "95 %" else f" ({label})"
+    told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}{named}"
+    floor = max(group.floor(metric) for group in groups)
+    highest = max(group.score(metric) for group in groups)
+    told += f"; a blind guess scores {number(floor, metric)}" if highest < floor else ""
     found = state(*interval)
-    alone = _by_seed(one.point.group, other.point.group, metric)
+    alone = paired_victims(*groups, metric)
     tie = TIE[metric]
     if {found, *(state(seed - tie, seed + tie) for seed in alone)} >= {HOLDS, FAILS}:
         return UNTOLD, f"{told}; seeds disagree: {', '.join(f'{seed:+.3f}' for seed in alone)}"
     return found, told
-
-
-def _by_seed(one: Group, other: Group, metric: str) -> list[float]:
-    """Mean of ``one`` less ``other`` over the images of both, for each seed that both have."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for seeds in differences(one, other, metric).values():
-        for seed, difference in seeds.items():
-            found[seed].append(difference)
-    return [fmean(found[seed]) for seed in sorted(found)]
 
 
 def less(one: Spot | None, other: Spot | None) -> Verdict:
@@ -136,8 +135,8 @@ def near(one: Spot, other: Spot, metric: str) -> Verdict:
 def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
     """Two curves as they are, and below that with their images drawn anew, ``DRAWS`` times.
 
-    Printed ones have no images: they come once. Empty where either curve is, or where no image is
-    in all of both.
+    Printed ones have no images: they come once. Measured ones are of the images and the victims
+    that all points of both share. Empty where either curve is, or where they share none.
     """
     curves = [
         [s for s in curve if s.scores[metric] is not None and s.accuracy is not None]
@@ -147,13 +146,15 @@ def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
         return []
     spots = [spot for curve in curves for spot in curve]
     scores = np.array([[spot.scores[metric] for spot in spots]], dtype=float)
-    if seen := [spot.point.group.images(metric) for spot in spots if spot.point]:
+    if groups := [spot.point.group for spot in spots if spot.point]:
+        common = frozenset.intersection(*(group.victims for group in groups))
+        seen = [group.only(common).images(metric) for group in groups] if common else [{}]
         images = sorted(set.intersection(*(set(values) for values in seen)))
         if not images:
             return []
         table = np.array([[fmean(values[at].values()) for at in images] for values in seen])
         drawn = np.random.default_rng(0).integers(len(images), size=(DRAWS, len(images)))
-        scores = np.concatenate([scores, table[:, drawn].mean(-1).T])
+        scores = np.concatenate([table.mean(1)[None], table[:, drawn].mean(-1).T])
     parts = np.split(scores, [len(curves[0])], axis=1)
     accuracies = [np.array([s.accuracy for s in curve], dtype=float) for curve in curves]
     return list(zip(parts, accuracies, strict=True))
@@ -320,7 +321,7 @@ def at_strength(curve: Curve, strength: float) -> Spot | None:
 
 def band(spot: Spot, metric: str) -> Interval:
     """From and to: over images where it was measured, as it could be read where it was not."""
-    if spot.point:
-        return spot.point.bands[metric]
+    if spot.point:  # a single image has no interval, and no verdict either
+        return spot.point.bands[metric] or (-np.inf, np.inf)
     score, reading = spot.scores[metric] or 0.0, READ[metric]
     return score - reading, score + reading
