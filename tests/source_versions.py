@@ -120,10 +120,14 @@ def versioned(root: Path = ROOT) -> dict[str, tuple[str, str]]:
 
 def _stated(module: str, body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     places = [(module, "VERSION", body)]
-    places += [(f"{module}.{n.name}", "version", n.body) for n in body if isinstance(n, ast.ClassDef)]
+    places += [
+        (f"{module}.{n.name}", "version", n.body) for n in body if isinstance(n, ast.ClassDef)
+    ]
     for name, wanted, statements in places:
         for node in statements:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            targets = (
+                node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            )
             value = getattr(node, "value", None)
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 if any(isinstance(t, ast.Name) and t.id == wanted for t in targets):

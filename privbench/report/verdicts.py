@@ -17,7 +17,7 @@ from privbench.intervals import LEVEL, Interval, interval_label, wilson
 from privbench.report.books import READ, Book, Curve, Spot
 from privbench.report.tables import number, span
 from privbench.report.tradeoffs import METRICS, NAMES, Point
-from privbench.summary import differences, on_shared_victims, paired, paired_victims
+from privbench.summary import Group, differences, on_shared_victims, paired, paired_victims
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
 Verdict = tuple[str, str]
