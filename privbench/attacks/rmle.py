@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from privbench import checks
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.parts.descent import Descent
+from privbench.attacks.parts.descent import Descent, Problem, Rows
 from privbench.attacks.parts.mismatches import AtFeatures, AtInput, Mismatch, Naive
 from privbench.attacks.parts.objectives import Profile, Squared
 from privbench.attacks.parts.priors import total_variation
@@ -46,7 +46,8 @@ class RMLE:
             where all features of black are dead, nothing would ever move).
         clamp: Keep pixels in [0, 1] after each step.
         adaptive: Whether the adversary knows the defense: ED is then that of the defense's own
-            likelihood, summed over transmissions; else it takes their mean for undefended.
+            likelihood, summed over the observations that ``Defense.pool`` makes of the
+            transmissions; else it takes their mean for undefended.
     """
 
     version: ClassVar[str] = "rmle-1"
@@ -116,25 +117,35 @@ class RMLE:
         start, weight = self._start(view), self._weight(view.split)
         # what does nothing hides nothing, however often it is sent
         defense = view.defense if self.adaptive and view.defense.strength else None
-        objective = OBJECTIVES[self.objective]()
 
         def reconstruct(v: Tensor) -> Tensor:
-            batch = start.expand(len(v), *start.shape).contiguous()
-            mismatch = self._mismatch(edge, v, defense, batch)
-            # the likelihood is a mean over transmissions; of many, each adds to the sum
-            prior = weight / (v.shape[1] if defense else 1)
+            known, observed = defense, v
+            if defense and defense.site == "features":
+                observed, known = defense.pool(v)
+            # a mismatch is a mean over observations, and the evidence of independent ones adds up
+            prior = weight / (observed.shape[1] if known else 1)
 
-            def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
-                error, penalty = mismatch(x, resolution)
-                if prior:
-                    penalty = penalty + prior * total_variation(x, self.tv_beta)
-                return error, penalty
+            def pose(rows: Rows) -> Problem:
+                part = observed[rows]
+                batch = start.expand(len(part), *start.shape).contiguous()
+                return self._problem(self._mismatch(edge, part, known, batch), prior, batch)
 
             return self._descent.minimise(
-                terms, objective, batch, self._resolution, view.journal, mismatch.free
+                pose, OBJECTIVES[self.objective](), self._resolution, view.journal
             )
 
         return reconstruct
+
+    def _problem(self, mismatch: Mismatch, prior: float, start: Tensor) -> Problem:
+        """Eq. (1c) for a batch of images."""
+
+        def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
+            error, penalty = mismatch(x, resolution)
+            if prior:
+                penalty = penalty + prior * total_variation(x, self.tv_beta)
+            return error, penalty
+
+        return Problem(terms, start, mismatch.unit, mismatch.free)
 
     def _mismatch(
         self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor

@@ -40,6 +40,29 @@ class Defense(ABC):
     def disturb(self, t: Tensor, draws: Draws) -> Tensor:
         """``perturb`` at a strength above 0."""
 
+    def pool(self, received: Tensor) -> tuple[Tensor, "Defense"]:
+        """Reduce K transmissions of the same tensor to as few observations as say the same.
+
+        For a receiver who resolves everything (s² towards 0), the product of the likelihoods of the
+        observations that remain is that of all transmissions, up to a factor that does not depend
+        on the clean tensor. So evidence adds up over the observations, not over transmissions.
+
+        Args:
+            received: K independent draws of this defense ``(N, K, *shape)``.
+
+        Returns:
+            Observations ``(N, K', *shape)``, 1 <= K' <= K, independent given the clean tensor; and
+            the defense under which each of them has its likelihood.
+        """
+        if received.shape[1] == 1:
+            return received, self
+        # an untouched tensor is the same each time
+        return (received[:, :1], self) if self.strength == 0 else self._pool(received)
+
+    def _pool(self, received: Tensor) -> tuple[Tensor, "Defense"]:
+        """``pool`` at a strength above 0 and K > 1; by default every draw stays an observation."""
+        return received, self
+
     @property
     def states_likelihood(self) -> bool:
         """Whether ``log_likelihood`` is there for an adversary who knows of the defense."""

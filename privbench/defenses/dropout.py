@@ -1,7 +1,7 @@
 """Dropout of entries, He et al. Eq. (6)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -40,6 +40,15 @@ class Dropout(Defense):
         """Zeros where the draw falls under the rate."""
         # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
         return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)
+
+    def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
+        """Every entry that was kept at least once; it is zero in all K with probability rate**K.
+
+        What is kept is the same in each transmission, so repeating it adds nothing.
+        """
+        kept = received.abs().argmax(1, keepdim=True)
+        # rate**K may be 0 in floating point: then nothing was hidden, which strength 0 says
+        return received.gather(1, kept), replace(self, rate=self.rate ** received.shape[1])
 
     def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """The mixture r N(observed; 0, s²) + (1 - r) N(observed; clean, s²).

@@ -1,6 +1,7 @@
 """Additive Gaussian noise, He et al. section IV-A."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -35,6 +36,11 @@ class Gaussian(Defense):
     def disturb(self, t: Tensor, draws: Draws) -> Tensor:
         """The tensor plus noise."""
         return t + self.sigma * draws.normal(t)
+
+    def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
+        """The mean, a sufficient statistic, whose noise has deviation sigma / sqrt(K)."""
+        mean = received.mean(1, keepdim=True)
+        return mean, replace(self, sigma=self.sigma / math.sqrt(received.shape[1]))
 
     def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """N(observed; clean, sigma² + s²)."""

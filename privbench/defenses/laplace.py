@@ -19,6 +19,8 @@ ASYMPTOTIC = 8.0
 class Laplace(Defense):
     """Adds Laplace(0, b) to every entry; its standard deviation is sqrt(2) b.
 
+    K draws have no sufficient statistic smaller than themselves, so none of them are pooled.
+
     Attributes:
         scale: The paper's b, in the units of the perturbed tensor, >= 0.
     """

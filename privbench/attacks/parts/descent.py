@@ -2,23 +2,47 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from privbench import checks
+from privbench.attacks.parts.convergence import (
+    GAINED,
+    WORTH_CONFIRMING,
+    Path,
+    sample,
+    undrawn,
+)
 from privbench.attacks.parts.objectives import Objective
 from privbench.countdown import Countdown
-from privbench.threat import Journal
+from privbench.threat import Journal, Silence
 
+Rows = Tensor | slice
+"""Which images of a batch."""
 Terms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Images ``(N, C, H, W)`` and a resolution to each one's mismatch and penalty, ``(N,)`` both."""
 
 SCHEDULES = ("constant", "cosine")
-SETTLED = 0.01
-"""An image has converged when its objective fell by less over the second half of the steps."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised for a batch of images.
+
+    Attributes:
+        terms: Mismatch and penalty of each image.
+        start: ``(N, C, H, W)``.
+        unit: Mismatch that equals the mean square of the features to be met ``(N,)``.
+        free: What else the terms depend on and is to be found, of the images' units; not clamped.
+    """
+
+    terms: Terms
+    start: Tensor
+    unit: Tensor
+    free: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -52,37 +76,47 @@ class Descent:
 
     def minimise(
         self,
-        terms: Terms,
+        pose: Callable[[Rows], Problem],
         objective: Objective,
-        start: Tensor,
         resolution: Callable[[float], float],
         journal: Journal,
-        free: Sequence[Tensor] = (),
     ) -> Tensor:
         """Each image's best iterate by its own objective.
 
-        The resolution may move on the way; iterates are compared, and convergence is told, by the
+        The resolution may move on the way; iterates are compared, and convergence is judged, by the
         last one. Objectives are summed over images, never averaged: Adam's epsilon would couple
         the images through the batch size. So a result does not depend on the rest of its batch.
 
         Args:
-            terms: Mismatch and penalty of each image.
-            objective: Combines them.
-            start: ``(N, C, H, W)``.
+            pose: States the problem anew for some of the images, each time from the same start.
+            objective: Combines mismatch and penalty.
             resolution: Of the objective, at a progress between 0 and 1.
-            journal: Is told the progress, and the share of images that converged.
-            free: What else the terms depend on and is to be found, of the images' units; not
-                clamped.
+            journal: Receives the progress, the share of images that converged, the share that never
+                moved, and what the longer run of a few of them gave.
 
         Returns:
-            Images like ``start`` in [0, 1]; not a number where the descent diverged.
+            Images like the problem's start in [0, 1]; not a number where the descent diverged.
         """
-        run = _Run(self, terms, objective, start, resolution(1.0), free)
-        first = run.score()
-        journal.step(0, run.x.detach(), objective=float(objective.told(first).mean()))
-        halfway = run.least.clone()
+        run = self._descend(pose(slice(None)), objective, resolution, journal)
+        path = run.path()
+        if not isinstance(journal, Silence):  # what is not kept need not be computed
+            journal.note(**self._convergence(path, run.least, pose, objective, resolution))
+        best = torch.where(path.finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
+        journal.step(self.steps, best, objective=float(run.lowest.mean()))
+        return best
+
+    def _descend(
+        self,
+        problem: Problem,
+        objective: Objective,
+        resolution: Callable[[float], float],
+        journal: Journal,
+    ) -> "_Run":
+        """Take all steps on one batch."""
+        run = _Run(self, problem, objective, resolution(1.0))
+        journal.step(0, run.x.detach(), objective=float(objective.told(run.first).mean()))
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
-        with Countdown(f"reconstructing {len(start)} images", self.steps) as shown:
+        with Countdown(f"reconstructing {len(problem.start)} images", self.steps) as shown:
             for n in range(self.steps):
                 run.advance(self._rate(n), resolution(n / self.steps))
                 shown.advance()
@@ -91,19 +125,31 @@ class Descent:
                         n + 1, run.x.detach(), objective=float(objective.told(run.score()).mean())
                     )
                 if n + 1 == self.steps // 2:
-                    halfway = run.score().minimum(run.least)
-        finite = run.score().isfinite()
-        # <=, so that features met exactly from the start count as met
-        if free:  # a likelihood is part of it: its own scale is the logarithm
-            fallen = halfway - run.least <= SETTLED
-        else:
-            told = objective.told
-            fallen = told(halfway) - told(run.least) <= SETTLED * told(first)
-        settled = fallen & finite & first.isfinite()
-        journal.note(converged=float(settled.float().mean()))
-        best = torch.where(finite.view(-1, 1, 1, 1), run.best, torch.nan).clamp(0, 1)
-        journal.step(self.steps, best, objective=float(run.lowest.mean()))
-        return best
+                    run.mark_halfway()
+        return run
+
+    def _convergence(
+        self,
+        path: Path,
+        least: Tensor,
+        pose: Callable[[Rows], Problem],
+        objective: Objective,
+        resolution: Callable[[float], float],
+    ) -> dict[str, Any]:
+        """Facts on convergence for the journal."""
+        settled = float(path.settled.float().mean())
+        facts = {"converged": settled, "never_moved": float(path.never_moved.float().mean())}
+        if settled < WORTH_CONFIRMING:
+            return facts
+        rows = sample(path.settled)
+        longer = replace(self, steps=2 * self.steps)
+        with undrawn(path.start.device):
+            run = longer._descend(pose(rows), objective, resolution, Silence())
+        gained = objective.reduction(least[rows], run.least)
+        confirmed = int(((gained <= GAINED) | path.met[rows]).sum())
+        facts["converged"] = min(settled, confirmed / len(rows))
+        probe = {"images": len(rows), "steps": longer.steps, "confirmed": confirmed}
+        return {**facts, "longer_run": probe}
 
     def _rate(self, n: int) -> float:
         if self.schedule == "constant":
@@ -120,13 +166,13 @@ class _Run:
     def __init__(
         self,
         settings: Descent,
-        terms: Terms,
+        problem: Problem,
         objective: Objective,
-        start: Tensor,
         last: float,
-        free: Sequence[Tensor],
     ) -> None:
-        self.terms, self.objective, self.clamp = terms, objective, settings.clamp
+        self.problem, self.terms, self.objective = problem, problem.terms, objective
+        self.clamp = settings.clamp
+        start, free = problem.start, problem.free
         self.x = start.detach().clone().requires_grad_()
         self.best = start.detach().clone()
         self.least = torch.full((len(start),), math.inf, device=start.device)
@@ -146,6 +192,8 @@ class _Run:
             foreach=False,
         )
         self.warm_up, self.graph = 3, None if start.is_cuda else _EAGER
+        self.first = self.score()
+        self.halfway, self.midway = self.least.clone(), self.best.clone()
 
     @property
     def lowest(self) -> Tensor:
@@ -162,6 +210,26 @@ class _Run:
             self._warm_up()
         else:
             self._replay()
+
+    def mark_halfway(self) -> None:
+        """Keep where the images are after half of the steps."""
+        self.halfway = self.score().minimum(self.least)
+        self.midway = self.x.detach().clone()
+
+    @torch.no_grad()
+    def path(self) -> Path:
+        """What the images passed through, after the last step."""
+        finite = self.score().isfinite()
+        mismatch, _ = self.terms(self.best, self.last)
+        values = torch.stack([self.first, self.halfway, self.least])
+        return Path(
+            start=self.problem.start,
+            halfway=self.midway,
+            end=self.best,
+            values=self.objective.told(values),
+            unexplained=mismatch / self.problem.unit,
+            finite=finite,
+        )
 
     @torch.no_grad()
     def score(self) -> Tensor:

@@ -28,6 +28,8 @@ class Mismatch(Protocol):
 
     free: list[Tensor]
     """What is to be found besides the images, of the same units."""
+    unit: Tensor
+    """Mismatch that equals the features' mean square ``(N,)``: that of an image without any."""
 
     def __call__(self, x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
         """Mismatch, and what the defense's likelihood adds to the prior."""
@@ -49,7 +51,9 @@ class Naive:
 
     def __init__(self, edge: nn.Module, received: Tensor, relative: bool) -> None:
         self.edge, self.received = edge, received.mean(1)
-        self.scale = power(self.received) if relative else torch.ones_like(power(received))
+        square = power(self.received)
+        self.scale = square if relative else torch.ones_like(square)
+        self.unit = square / self.scale
         self.none = torch.zeros_like(self.scale)
         self.free: list[Tensor] = []
 
@@ -70,20 +74,22 @@ class AtFeatures:
 
     Args:
         edge: White-box.
-        received: ``(N, K, *feature_shape)``.
-        defense: States its likelihood.
+        received: Independent observations ``(N, K, *feature_shape)``, as ``Defense.pool`` leaves
+            them.
+        defense: States the likelihood of each.
     """
 
     def __init__(self, edge: nn.Module, received: Tensor, defense: Defense) -> None:
         self.edge, self.received, self.defense = edge, received, defense
         self.scale = power(received)
         self.variance = self.scale.clone()
+        self.unit = torch.ones_like(self.scale)
         self.begun = False
         self.none = torch.zeros_like(self.scale)
         self.free: list[Tensor] = []
 
     def __call__(self, x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
-        """The mismatch of each image's K transmissions together, as a mean over them."""
+        """The mismatch of each image's K observations together, as a mean over them."""
         clean = self.edge(x).unsqueeze(1)
         if not self.begun:
             for _ in range(FIRST_STEPS):
@@ -104,7 +110,7 @@ class AtFeatures:
             self.variance.copy_(better.maximum(FLOOR * self.scale).clamp_min(LEAST))
 
     def _log_likelihood(self, clean: Tensor, variance: Tensor) -> Tensor:
-        """Mean over entries and transmissions ``(N,)``."""
+        """Mean over entries and observations ``(N,)``."""
         spread = variance.view(-1, *[1] * (self.received.dim() - 1))
         return self.defense.log_likelihood(self.received, clean, spread).flatten(1).mean(1)
 
@@ -127,6 +133,7 @@ class AtInput:
     ) -> None:
         self.entry, self.rest, self.received, self.defense = edge[0], edge[1:], received, defense
         self.scale = power(received)
+        self.unit = torch.ones_like(self.scale)
         disturbed = start.unsqueeze(1).repeat(1, received.shape[1], 1, 1, 1)
         self.disturbed = disturbed.requires_grad_()
         self.free = [self.disturbed]

@@ -15,6 +15,9 @@ class Objective(Protocol):
     def told(self, value: Tensor) -> Tensor:
         """The same as a number that cannot be negative, for journals and convergence."""
 
+    def reduction(self, before: Tensor, after: Tensor) -> Tensor:
+        """Share of an objective that is gone between two values ``(N,)``; negative if it grew."""
+
 
 class Squared:
     """Eq. (1c): ED + lambda TV."""
@@ -26,6 +29,10 @@ class Squared:
     def told(self, value: Tensor) -> Tensor:
         """As it is."""
         return value
+
+    def reduction(self, before: Tensor, after: Tensor) -> Tensor:
+        """1 - after / before."""
+        return 1 - after / before.clamp_min(torch.finfo(before.dtype).tiny)
 
 
 class Profile:
@@ -44,3 +51,7 @@ class Profile:
     def told(self, value: Tensor) -> Tensor:
         """Back in the units of the mismatch."""
         return value.exp()
+
+    def reduction(self, before: Tensor, after: Tensor) -> Tensor:
+        """1 - after / before in the units of the mismatch, of which the objective is the log."""
+        return -torch.expm1(after - before)
