@@ -101,8 +101,8 @@ class Book(Protocol):
     def partition(self, dataset: str, split: str) -> Spot | None:
         """A bar of figure 15, or what stands for it."""
 
-    def best(self, dataset: str, split: str) -> Spot | None:
-        """The adversary that identifies most images without a defense."""
+    def best(self, dataset: str, split: str, metric: str = "identification") -> Spot | None:
+        """The adversary that does best by a score without a defense."""
 
 
 READ = {"ssim": 0.0007, "psnr_db": 0.006, "accuracy": 0.0015}
@@ -148,7 +148,7 @@ class Printed:
         wanted = ("fig15", dataset, split)
         return self._first(r for r in everything() if (r.source, r.dataset, r.split) == wanted)
 
-    def best(self, dataset: str, split: str) -> Spot | None:
+    def best(self, dataset: str, split: str, metric: str = "identification") -> Spot | None:
         """Nobody is identified in the paper: figure 15's."""
         return self.partition(dataset, split)
 
@@ -261,11 +261,11 @@ class Measured:
                 return _spot(point)
         return None
 
-    def best(self, dataset: str, split: str) -> Spot | None:
+    def best(self, dataset: str, split: str, metric: str = "identification") -> Spot | None:
         """The published query-free attack's, or anybody's."""
         if not self.adaptive:
             return self.partition(dataset, split)
-        return _best(self._undefended(dataset, split), "identification")
+        return _best(self._undefended(dataset, split), metric)
 
     def _undefended(self, dataset: str, split: str) -> list[Point]:
         points = self._at(dataset, split)
