@@ -1,9 +1,11 @@
 """Warns of defenses that no adaptive attack met, with the command that adds one (no torch)."""
 
 import ast
+import math
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +25,26 @@ MOST_COMMANDS = 3
 """Commands that a selection of a store is given: its records may have been typed in many ways."""
 
 
-def untried(records: Sequence[Record], command: str = "") -> list[str]:
-    """Return warnings of defenses that no attack here knows, then the commands that add one.
+@dataclass(frozen=True)
+class Advice:
+    """Defenses that no attack here knows.
+
+    Attributes:
+        warnings: A sentence for each of them.
+        commands: What to type to add attacks that know them.
+    """
+
+    warnings: Sequence[str]
+    commands: Sequence[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, for a terminal."""
+        return [*self.warnings, *(f"  this adds one: {line}" for line in self.commands)]
+
+
+def untried(records: Sequence[Record], command: str = "") -> Advice:
+    """Return which defenses no attack here knows, and the commands that add one.
 
     Args:
         records: Of a sweep, or a selection of a store.
@@ -42,8 +62,7 @@ def untried(records: Sequence[Record], command: str = "") -> list[str]:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
         else:
             commands += _of_overrides(without, f"{LIKELIHOOD},{QUERIES}" if knows else QUERIES)
-    added = dict.fromkeys(commands)
-    return [*warnings, *(f"  this adds one: {line}" for line in added)]
+    return Advice(warnings, list(dict.fromkeys(commands)))
 
 
 def met_by_adaptive(records: Iterable[Record]) -> set[tuple[object, ...]]:
@@ -140,6 +159,15 @@ def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]
     found = []
     for names, typed in most:
-        axes = [f"{n}={','.join(dict.fromkeys(options[n] for options in typed))}" for n in names]
+        axes = [f"{name}={','.join(_values(typed, name))}" for name in names]
         found.append(shlex.join([*PROGRAM.split(), "-m", f"attack={attacks}", *axes]))
     return found
+
+
+def _values(typed: Iterable[Mapping[str, str]], name: str) -> list[str]:
+    """Values of an option, numbers by size."""
+
+    def rank(value: str) -> tuple[float, str]:
+        return (float(value), "") if value.replace(".", "").isdigit() else (math.inf, value)
+
+    return sorted({options[name] for options in typed}, key=rank)

@@ -217,13 +217,14 @@ def not_shared(groups: Mapping[str, Group], victims: frozenset[Victim]) -> list[
         groups: All that were to be compared, by name.
         victims: On which they are.
     """
-    found, everyone = [], frozenset[Victim]().union(*(g.victims for g in groups.values()))
-    kept = {seed for seed, _ in victims}
+    found, kept = [], {seed for seed, _ in victims}
+    compared = [group for group in groups.values() if victims <= group.victims]
+    met = {seed for group in compared for seed in group.seeds}
     for name, group in groups.items():
         if not victims <= group.victims:
             other = " with victims of other weights" if kept & set(group.seeds) else ""
             found.append(f"{name} is not compared: {listed(group.seeds)}{other}")
-        elif lacking := {seed for seed, _ in everyone} - set(group.seeds):
+        elif lacking := met - set(group.seeds):
             found.append(f"compared on {listed(kept)}: {name} lacks {listed(lacking)}")
     return found
 
@@ -275,20 +276,11 @@ def setting_key(group: str) -> str:
 def unreliable(group: Group) -> list[str]:
     """Return what a group's own records say against its score."""
     found = [] if group.converged else ["not converged"]
-    still = [_share_still(record) for record in group.records]
-    if share := fmean(still):
+    if share := fmean(float(record.notes.get("never_moved") or 0) for record in group.records):
         found.append(f"{share:.0%} of the images never moved")
     if failed := sum(record.failed for record in group.records):
         found.append(f"{failed} images not finite")
     return found
-
-
-def _share_still(record: Record) -> float:
-    """Share of images that the attack left where they started, as it notes it."""
-    noted = record.notes.get("never_moved")
-    if isinstance(noted, list):
-        return sum(map(bool, noted)) / max(1, len(noted))
-    return float(noted) if isinstance(noted, int | float) else 0.0
 
 
 def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
@@ -611,7 +603,7 @@ def of_sweep(ledger: Ledger) -> str:
     launches = ledger.launches()
     command = str(launches[-1]["launch"]) if launches else ""
     return "\n".join([
-        *untried(records, command),
+        *untried(records, command).lines,
         f"worst case over {len(records)} cells{lacking}",
         *(f"  {line}" for line in mixed_victims(records)),
         table(records, gaps),

@@ -1,5 +1,7 @@
 """Metrics, intervals, keys and draws against independent implementations and known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,18 @@ from torch.nn import functional as F
 
 from privbench import metrics
 from privbench.draws import Draws
-from privbench.intervals import bca, wilson
+from privbench.intervals import (
+    bca,
+    interval_label,
+    mean_interval,
+    student_t,
+    victim_interval,
+    victim_label,
+    wilson,
+)
 from privbench.keys import key_of, seed_of
+from privbench.summary import Group
+from tests.records import record
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
@@ -179,6 +191,75 @@ def test_bca_covers_the_true_mean_about_95_times_in_100():
         low, high = bca(draw.gamma(2.0, size=40))
         hits += low <= 2.0 <= high
     assert 172 <= hits <= 200
+
+
+def test_a_mean_of_few_images_has_students_interval_and_no_level():
+    """SciPy's, under twenty; from twenty on it is the bootstrap's, called 95 %."""
+    draw = np.random.default_rng(0)
+    for n in (2, 10, 19):
+        x = draw.normal(size=n)
+        theirs = stats.t.interval(0.95, n - 1, x.mean(), stats.sem(x))
+        assert mean_interval(x) == pytest.approx(theirs)
+        assert interval_label(n) == f"t, {n} images"
+    x = draw.normal(size=20)
+    assert mean_interval(x) == bca(x)
+    assert interval_label(20) == "95 %"
+    assert mean_interval([3.0]) is None
+    assert mean_interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def test_victims_have_an_interval_from_three_on_and_one_about_victims_from_five():
+    """Student's, over their means."""
+    assert victim_interval([0.1, 0.2]) is None
+    assert victim_interval([0.1, 0.2, 0.3]) == student_t([0.1, 0.2, 0.3])
+    assert "about victims" not in victim_label(4)
+    assert "about victims" in victim_label(5)
+
+
+def _ssims(draw: np.random.Generator, count: int) -> np.ndarray:
+    """Images' scores, skewed to the left; their mean is ``SSIM``."""
+    return 1 - 0.8 * draw.beta(2, 4, size=count)
+
+
+SSIM = 1 - 0.8 / 3
+TRIALS = 600
+"""A coverage of .95 is simulated to .009, one standard deviation."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 10, 64])
+def test_an_interval_over_images_covers_the_mean_90_to_98_times_in_100(count):
+    """The bootstrap alone covers it less than 90 times with five images."""
+    draw = np.random.default_rng(count)
+    samples = [_ssims(draw, count) for _ in range(TRIALS)]
+
+    def coverage(interval) -> float:
+        return float(np.mean([low <= SSIM <= high for low, high in map(interval, samples)]))
+
+    assert 0.90 <= coverage(mean_interval) <= 0.98
+    if count == 5:
+        assert coverage(bca) < 0.90
+
+
+@pytest.mark.slow
+def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
+    """Five victims of 64 images each, whose means differ by a standard deviation of .06."""
+    draw = np.random.default_rng(0)
+    hits = {"victims": 0, "images": 0}
+    for _ in range(TRIALS // 2):
+        one = Group([
+            replace(record(seed=seed), per_image={
+                "index": list(range(64 * seed, 64 * (seed + 1))),
+                "ssim": list(_ssims(draw, 64) + draw.normal(0, 0.06)),
+            })
+            for seed in range(5)
+        ])  # fmt: skip
+        ends = {"victims": one.victim_interval("ssim"), "images": one.interval("ssim")}
+        for name, (low, high) in ends.items():
+            hits[name] += low <= SSIM <= high
+    assert 0.90 <= hits["victims"] / (TRIALS // 2) <= 0.98
+    assert hits["images"] / (TRIALS // 2) < 0.65
+    assert "about victims" not in interval_label(320)
 
 
 def test_intervals_of_one_value_and_of_a_perfect_share():

@@ -90,8 +90,14 @@ def page(
 
 def _unknown_defenses(selection: Selection) -> list[str]:
     """Defenses that no attack here knows, before anything else, and what to type for one."""
-    command = selection.commands[-1] if selection.commands else ""
-    return [f"<p class=warn>{escape(line)}</p>" for line in untried(selection.records, command)]
+    advice = untried(selection.records, selection.commands[-1] if selection.commands else "")
+    if not advice.warnings:
+        return []
+    commands = "".join(f"<pre>{escape(command)}</pre>" for command in advice.commands)
+    return [
+        *(f"<p class=warn>{escape(line)}</p>" for line in advice.warnings),
+        f"<p class=soft>This adds one:</p>{commands}",
+    ]
 
 
 def _head(selection: Selection) -> str:
