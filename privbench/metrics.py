@@ -86,9 +86,9 @@ class Truth:
     judge_accuracy: float = 1.0
 
     @cached_property
-    def directions(self) -> Tensor:
-        """The gallery's ``middles``, for ``identified``."""
-        return middles(self.gallery)
+    def candidates(self) -> "Candidates":
+        """The gallery as ``identified`` compares with it."""
+        return Candidates(centred(self.gallery), middles(self.gallery))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def score(x_hat: Tensor, truth: Truth, constants: Sequence[Tensor]) -> Scores:
     rows = torch.as_tensor(truth.rows, device=truth.labels.device)
     labels = truth.labels[rows]
     distinct, which = shown.unique(dim=0, return_inverse=True)  # a blind answer has few images
-    among_all = identified(shown, rows, truth.directions)
+    among_all = identified(shown, rows, truth.candidates)
     columns |= {
         "identification": among_all,
         "identification_class": _within_class(shown, rows, truth, among_all),
@@ -171,29 +171,62 @@ AT_ONCE = 8_000_000
 """Similarities that are held in memory together."""
 
 
-def identified(x_hat: Tensor, rows: Tensor, gallery: Tensor) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """A gallery, for the two comparisons of ``identified``.
+
+    Attributes:
+        whole: Images, centred ``(M, C*H*W)``.
+        middles: Their ``middles`` ``(M, D)``.
+    """
+
+    whole: Tensor
+    middles: Tensor
+
+    def at(self, rows: Tensor) -> "Candidates":
+        """Some of the images."""
+        return Candidates(self.whole[rows], self.middles[rows])
+
+
+def identified(x_hat: Tensor, rows: Tensor, gallery: Candidates) -> Tensor:
     """Rank-1 identification: is the true image the most similar one to its reconstruction?
 
-    Similarity is the absolute centred cosine (Pearson's correlation of the pixels), which neither
-    brightness, contrast nor sign changes, between the middle of the gallery's image and the part
-    of the reconstruction that lies under it when that is shifted; of all shifts by up to
-    ``min(3, side // 8)`` pixels in both directions the largest one. Images that tie share the one
-    hit, and what has no contrast ties with all.
+    An adversary with a list of candidates may compare in either of two ways, and an image counts as
+    identified where one of them finds it (so a random guess has at most two in M):
+
+    - as it is: centred cosine (Pearson's correlation of the pixels), which neither brightness nor
+      contrast changes. The sharper one for a poor reconstruction in its place.
+    - over shifts and sign: the largest absolute centred cosine between the middle of the gallery's
+      image and the part of the reconstruction that lies under it, over all shifts by up to
+      ``min(3, side // 8)`` pixels in both directions.
+
+    Images that tie share the one hit, and what has no contrast ties with all.
 
     Args:
         x_hat: Reconstructions ``(N, C, H, W)``.
         rows: The number in the gallery of each one's true image ``(N,)``.
-        gallery: Its ``middles`` ``(M, D)``.
+        gallery: The images to choose from.
 
     Returns:
         ``(N,)`` in [0, 1].
     """
-    size = max(1, AT_ONCE // len(gallery))
+    size = max(1, AT_ONCE // len(gallery.whole))
     parts = zip(x_hat.split(size), rows.split(size), strict=True)
-    return torch.cat([_identified(part, own, gallery) for part, own in parts])
+    return torch.cat([
+        torch.maximum(_in_place(part, own, gallery.whole), _over_shifts(part, own, gallery.middles))
+        for part, own in parts
+    ])  # fmt: skip
 
 
-def _identified(x_hat: Tensor, rows: Tensor, gallery: Tensor) -> Tensor:
+def _in_place(x_hat: Tensor, rows: Tensor, whole: Tensor) -> Tensor:
+    """Identification by centred cosine, ``(N,)``."""
+    alike = centred(x_hat) @ whole.T
+    own = alike.gather(1, rows[:, None])
+    nearer, level = alike > own + TIE, (alike - own).abs() <= TIE
+    return torch.where(nearer.any(1), 0.0, 1.0 / level.sum(1))
+
+
+def _over_shifts(x_hat: Tensor, rows: Tensor, gallery: Tensor) -> Tensor:
     distinct, which = x_hat.unique(dim=0, return_inverse=True)
     own = _own(distinct, which, gallery[rows])
     kept, alike = _contenders(distinct, _largest(own, which), gallery)
@@ -258,7 +291,7 @@ def _within_class(x_hat: Tensor, rows: Tensor, truth: Truth, among_all: Tensor) 
         mine = labels == label
         members = (truth.labels == label).nonzero().flatten()
         places = torch.searchsorted(members, rows[mine])
-        shares[mine] = identified(x_hat[mine], places, truth.directions[members])
+        shares[mine] = identified(x_hat[mine], places, truth.candidates.at(members))
     return shares
 
 

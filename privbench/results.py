@@ -59,8 +59,8 @@ class Record:
         ssim_ci95: The same of ``ssim``.
         ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
         identification: Share of targets whose true image is the nearest one to the reconstruction
-            among the whole test set, by absolute centred cosine, over shifts by up to 3 pixels in
-            both directions (an eighth of the side, where that is less); ties share a hit.
+            among the whole test set, as it is or over shifts and sign (``metrics.identified``);
+            ties share a hit.
         identification_ci95: Wilson's interval.
         identification_class: The same among the test images of its class.
         chance: What guessing gives for either.

@@ -68,7 +68,11 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
 
 
 def _identified(x_hat, rows, gallery):
-    return metrics.identified(x_hat, torch.tensor(rows), metrics.middles(gallery))
+    return metrics.identified(
+        x_hat,
+        torch.tensor(rows),
+        metrics.Candidates(metrics.centred(gallery), metrics.middles(gallery)),
+    )
 
 
 def _moved(images, down, right):

@@ -26,9 +26,9 @@ GAINED = 0.05
 """Largest share by which the objective of a longer run may lie lower. By arithmetic alone, in
 batches of other sizes, runs of LeNet-5 at fc1 end up to 0.03 apart; cut to a tenth of their steps,
 at relu2, they lie 0.14 above those of twice as many in the median."""
-WORTH_CONFIRMING = 0.5
-"""Share of settled images from which a longer run is made; with fewer, the steps did not suffice
-anyway."""
+WORTH_CONFIRMING = 0.95
+"""Share of settled images from which a longer run is made: a score with fewer is called unreliable
+without it (``privbench.summary.RELIABLE``), and it costs a small run of twice the steps."""
 
 
 @dataclass(frozen=True)
