@@ -128,7 +128,12 @@ def test_identification_equals_a_search_by_hand(at_once, monkeypatch):
     x_hat = (gallery[:24].roll(1, 2) + noise).clamp(0, 1)
     x_hat[20:24] = x_hat[3]
     wanted = _by_hand(x_hat, range(24), gallery, 2)
-    assert _identified(x_hat, range(24), gallery).tolist() == pytest.approx(wanted)
+    over_shifts = metrics._over_shifts(x_hat, torch.arange(24), metrics.middles(gallery))
+    assert over_shifts.tolist() == pytest.approx(wanted)
+    in_place = metrics._in_place(x_hat, torch.arange(24), metrics.centred(gallery)).tolist()
+    assert _identified(x_hat, range(24), gallery).tolist() == pytest.approx(
+        [max(pair) for pair in zip(wanted, in_place, strict=True)]
+    )
     assert {0.0, 0.5, 1.0} <= set(wanted)
     assert sum(wanted[20:24]) == 0
 
