@@ -10,6 +10,7 @@ from privbench.data.digits import Digits
 from privbench.draws import Draws
 from privbench.experiment import SCORES, run
 from privbench.results import table
+from privbench.stage import Stage
 from privbench.store import Store
 
 
@@ -89,11 +90,14 @@ def test_a_blind_answer_is_an_attack_that_scores_its_floor(answer, composed):
     assert (record.queries > 0) == (answer == "logits")
 
 
-def test_the_images_of_classes_are_computed_once_for_all_victims(composed, outputs):
-    """Whatever split, seed, defense and attack a cell has."""
-    for words in (["attack.answer=class_ssim"], ["split=conv1", "victim.epochs=1"]):
-        run(composed("attack=blind", "targets=3", *words))
-    assert len(list((outputs / "store" / "baselines").glob("*.json"))) == 1
+def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path):
+    """Whatever split, seed and defense a cell has; an untrained victim does."""
+    given = []
+    for words in (["defense=none"], ["split=conv1", "seed=3", "victim.epochs=1"]):
+        made = Stage.of(cell(*words, "targets=3", f"output_dir={tmp_path}"))
+        given.append(made.blind(made.send(made.deploy(made.cell.defense))))
+    assert len(list((tmp_path / "store" / "baselines").glob("*.json"))) == 1
+    assert set(given[0]) == set(given[1]) == {*LABEL_ONLY, "logits"}
 
 
 NOISE = ["defense=dropout", "defense.rate=0.9", "attack=blind", "targets=5"]
