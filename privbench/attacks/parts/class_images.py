@@ -8,8 +8,8 @@ C1 = 0.01**2
 C2 = 0.03**2 * (WINDOW**2 - 1) / WINDOW**2
 """Of a sample covariance: sums over the window are divided by its pixels less one."""
 
-STEPS, LR = 60, 0.1
-MOST, LEAST = 200, 4
+STEPS, LR = 60, 0.2
+MOST, LEAST = 400, 4
 """Images of a class that are averaged over."""
 VALUES = 4_000_000
 """Pixels of all classes together; large images leave fewer of each class, ``LEAST`` at least."""
