@@ -4,7 +4,6 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
@@ -41,37 +40,25 @@ class Countdown:
     """Shows the steps of a loop, from within ``with``.
 
     On a terminal it is a bar with the time left. Elsewhere it is a line in the log after two
-    seconds, and further ones at growing intervals. A thread writes them, so that one long step
-    does not keep them back.
+    seconds, and further ones at growing intervals; a thread writes those that fall due amid a step.
 
     Args:
         what: The work, e.g. ``training lenet5``.
         total: Steps in all.
-        clock: Monotonic seconds.
         unit: What is counted.
         watched: A bar, or lines; ``None`` for what was chosen for this process.
-        alone: Whether a thread writes the lines; without it they come with the steps.
     """
 
     def __init__(
-        self,
-        what: str,
-        total: int,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        unit: str = "step",
-        watched: bool | None = None,
-        alone: bool = True,
+        self, what: str, total: int, *, unit: str = "step", watched: bool | None = None
     ) -> None:
-        self.what, self.total, self.unit, self.clock = what, total, unit, clock
+        self.what, self.total, self.unit = what, total, unit
         if watched is None:
             watched = _watched[0] if _watched else sys.stderr.isatty()
         self.bar = tqdm(total=total, desc=what, unit=f" {unit}s", leave=False, disable=not watched)
-        self.done, self.began, self.due = 0, clock(), FIRST
+        self.done, self.began, self.due = 0, time.monotonic(), FIRST
         self.lock, self.ended = threading.Lock(), threading.Event()
-        self.thread: threading.Thread | None = None
-        if alone and not watched:
-            self.thread = threading.Thread(target=self._follow, daemon=True)
+        self.thread = None if watched else threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> "Countdown":
         if self.thread:
@@ -93,8 +80,7 @@ class Countdown:
         """Count a step."""
         self.done += 1
         self.bar.update()
-        if self.thread is None:
-            self.show()
+        self.show()
 
     def note(self, **figures: float) -> None:
         """Show figures of the training at the end of a bar."""
@@ -102,9 +88,11 @@ class Countdown:
 
     def show(self) -> None:
         """Write a line, if one is due."""
+        if self.thread is None:
+            return
         with self.lock:
-            passed = self.clock() - self.began
-            if not self.bar.disable or passed < self.due or self.done >= self.total:
+            passed = time.monotonic() - self.began
+            if passed < self.due or self.done >= self.total:
                 return
             self.due = passed + min(LONGEST, passed * (FACTOR - 1))
         LOG.info(
@@ -119,5 +107,5 @@ class Countdown:
 
     def _follow(self) -> None:
         """Write lines as they fall due, while a step may still be at work."""
-        while not self.ended.wait(max(0.05, self.due - (self.clock() - self.began))):
+        while not self.ended.wait(max(0.05, self.due - (time.monotonic() - self.began))):
             self.show()

@@ -90,7 +90,8 @@ class Progress:
         with self.lock:
             if (key := line["key"]) in self.cells and key not in self.ended:
                 self.ended.add(key)
-                self.times.end(self.cells[key], line.get("seconds"))
+                computed = line.get("seconds") if line["state"] == "done" else None
+                self.times.end(self.cells[key], computed)
                 print(self._line(line, self.cells[key], record), flush=True)
 
     def _line(self, line: Mapping[str, Any], cell: Planned, record: Record | None) -> str:

@@ -1,8 +1,9 @@
 """How a victim is trained: a LightningModule and the recipe of a yaml."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytorch_lightning as lightning
 import torch
@@ -18,6 +19,8 @@ from privbench.victims.split_model import SplitModel
 Build = Callable[[tuple[int, int, int], int], SplitModel]
 LARGEST = 128
 """Images a step at most, where that follows the data set."""
+MANY = 16 * LARGEST
+"""Images from which on batches are of that size, and images are augmented."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,11 @@ class Victim:
         epochs: Passes over the training images.
         least_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
         batch: Images a step; null follows their number: 16 for a few hundred, 128 from 2,048 up.
-        lr: Highest learning rate of the cycle.
+        lr: Highest learning rate of the cycle; where the batch follows the data and is smaller than
+            128, the rate is less by the root of the same factor.
         weight_decay: Of AdamW.
-        augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1.
+        augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1; null
+            for data sets from 2,048 images up: of fewer, the same passes learn more without it.
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
@@ -45,7 +50,7 @@ class Victim:
     batch: int | None
     lr: float
     weight_decay: float
-    augment: bool
+    augment: bool | None
     precision: str
 
     def __post_init__(self) -> None:
@@ -57,7 +62,8 @@ class Victim:
         checks.whole_or_null("victim.batch", self.batch, 1)
         checks.number("victim.lr", self.lr, 0, above=True)
         checks.number("victim.weight_decay", self.weight_decay, 0)
-        checks.flag("victim.augment", self.augment)
+        if self.augment is not None:
+            checks.flag("victim.augment", self.augment)
         checks.choice("victim.precision", self.precision, PRECISIONS)
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
@@ -84,14 +90,14 @@ class Victim:
         ``report`` gets ``loss`` and ``accuracy`` over each epoch's training batches.
 
         Returns:
-            ``epochs``, ``batch`` and ``precision`` that were used.
+            ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
         order = torch.Generator().manual_seed(seed_of(seed, "training"))
         device = hardware.device
-        size = self.batch or batch_for(len(labels), LARGEST)
-        batches = Batches(images.to(device), labels.to(device), size=size, order=order)
+        used = self.suited(len(labels))
+        batches = Batches(images.to(device), labels.to(device), size=used.batch, order=order)
         epochs = max(self.epochs, -(-self.least_steps // len(batches)))
-        module = Classifier(model.train(), self, steps=epochs * len(batches), generator=order)
+        module = Classifier(model.train(), self, used, steps=epochs * len(batches), generator=order)
         precision = hardware.precision(self.precision)
         fit(
             module,
@@ -103,23 +109,52 @@ class Victim:
             name=self.name,
         )
         model.cpu().to(memory_format=torch.contiguous_format).eval()
-        return {"epochs": epochs, "batch": size, "precision": precision}
+        settings = {"batch": used.batch, "lr": used.lr, "augment": used.augment}
+        return {"epochs": epochs, **settings, "precision": precision}
+
+    def suited(self, count: int) -> "Suited":
+        """Batch, rate and augmentation for so many training images."""
+        size = self.batch or batch_for(count, LARGEST)
+        lr = self.lr if self.batch else self.lr * math.sqrt(size / LARGEST)
+        return Suited(size, lr, count >= MANY if self.augment is None else self.augment)
+
+
+class Suited(NamedTuple):
+    """What a recipe leaves to the data set: images a step, highest rate, augmentation."""
+
+    batch: int
+    lr: float
+    augment: bool
 
 
 class Classifier(lightning.LightningModule):
-    """Cross-entropy on a victim's logits."""
+    """Cross-entropy on a victim's logits.
+
+    Args:
+        model: Trained in place.
+        recipe: What was typed.
+        used: What it is on this data set.
+        steps: Of the whole training.
+        generator: Draws the augmentation.
+    """
 
     def __init__(
-        self, model: SplitModel, recipe: Victim, steps: int, generator: torch.Generator
+        self,
+        model: SplitModel,
+        recipe: Victim,
+        used: Suited,
+        steps: int,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
-        self.recipe, self.steps, self.generator = recipe, steps, generator
+        self.recipe, self.used = recipe, used
+        self.steps, self.generator = steps, generator
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """One batch: images ``(B, C, H, W)`` in [0, 1], labels ``(B,)``."""
         images, labels = batch
-        if self.recipe.augment:
+        if self.used.augment:
             images = augmented(images, self.generator)
         logits = self.model(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, labels)
@@ -131,7 +166,7 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, its rate warmed up and annealed over the whole training."""
         optimiser = torch.optim.AdamW(
-            self.parameters(), lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+            self.parameters(), lr=self.used.lr, weight_decay=self.recipe.weight_decay
         )
         return one_cycle(optimiser, self.steps, rising=0.2)
 
