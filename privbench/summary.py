@@ -78,9 +78,27 @@ class Group:
 
     def score(self, metric: str) -> float:
         """Return the mean over distinct images of each image's mean over seeds."""
-        if all(metric in record.per_image for record in self.records):
-            return fmean(self.by_image(metric))
-        return fmean(getattr(record, metric) for record in self.records)
+        if metric not in self._scores:
+            by_image = all(metric in record.per_image for record in self.records)
+            values = self.by_image(metric) if by_image else self._of_records(metric)
+            self._scores[metric] = fmean(values)
+        return self._scores[metric]
+
+    def _of_records(self, metric: str) -> list[float]:
+        return [getattr(record, metric) for record in self.records]
+
+    @cached_property
+    def _scores(self) -> dict[str, float]:
+        return {}
+
+    @cached_property
+    def layout(self) -> frozenset[tuple[int, Victim]]:
+        """Which image was attacked on which victim."""
+        return frozenset(
+            (index, victim_of(record))
+            for record in self.records
+            for index in record.per_image["index"]
+        )
 
     def floor(self, metric: str) -> float:
         """Return what a blind guess scores, the same mean where records have it by image."""
@@ -161,8 +179,11 @@ def paired_victims(one: Group, other: Group, metric: str) -> list[float]:
 
 def recovers_more(one: Group, other: Group, metric: str) -> bool:
     """Return whether ``one`` scores higher on the images of both, beyond the paired interval."""
+    # of the same images and victims the mean difference is that of the scores, which are at hand
+    if one.score(metric) <= other.score(metric) and one.layout == other.layout:
+        return False
     found = [fmean(victims.values()) for victims in differences(one, other, metric).values()]
-    if len(found) < FEWEST or fmean(found) <= 0:  # no interval is computed in vain
+    if len(found) < FEWEST or fmean(found) <= 0:
         return False
     interval = mean_interval(found)
     return interval is not None and interval[0] > 0
