@@ -490,7 +490,8 @@ class Worst:
         accuracy: Mean over seeds.
         best: By metric, who it is.
         doubts: By metric, why it may not be the worst.
-        budgets: A warning where the setting's attacks spent unequally; empty where they did not.
+        notes: What is to be said of the whole setting: on which seeds its attacks are compared, and
+            that they spent unequally.
     """
 
     key: str
@@ -499,7 +500,7 @@ class Worst:
     accuracy: float
     best: dict[str, Group]
     doubts: dict[str, list[str]]
-    budgets: str = ""
+    notes: Sequence[str] = ()
 
 
 def worst_cases(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[Worst]:
@@ -546,7 +547,7 @@ def _worst(
         best["ssim"].accuracy,
         best,
         {m: [*doubts(best[m], groups, m), *contest.notes] for m in METRICS},
-        unequal_budgets(everyone.groups),
+        [*everyone.notes, *filter(None, [unequal_budgets(everyone.groups)])],
     )
 
 
@@ -583,11 +584,11 @@ def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None
                     lines += [
                         f"    gap, so it may be worse: {name} has no record" for name in names
                     ]
-            if worst.budgets:
-                lines.append(f"    {worst.budgets}")
+            lines += [f"    {note}" for note in worst.notes]
         told: dict[str, list[str]] = defaultdict(list)
         for metric, form in METRICS.items():
-            group, why = worst.best[metric], "; ".join(worst.doubts[metric])
+            group = worst.best[metric]
+            why = "; ".join(doubt for doubt in worst.doubts[metric] if doubt not in worst.notes)
             by = f" by {attack_name(group.one)}" + (f" (unreliable: {why})" if why else "")
             told[by].append(form.format(group.score(metric)))
         scores = " | ".join(", ".join(scores) + by for by, scores in told.items())

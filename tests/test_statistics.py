@@ -245,6 +245,9 @@ def test_the_worst_case_is_taken_on_shared_seeds():
         assert worst.best["ssim"].one.attack == "rmle"
         assert worst.best["ssim"].score("ssim") == pytest.approx(0.9, abs=0.01)
         assert worst.doubts["ssim"] == ["compared on seed 0: inverse lacks seeds 1, 2"]
+        line = "\n    compared on seed 0: inverse lacks seeds 1, 2\n"
+        assert line in summary.table(records), "said once, of the whole setting"
+        assert "unreliable" not in summary.table(records)
         (choice,) = tradeoffs.choices(tradeoffs.panels(records)[0], "ssim")
         assert choice.adversary == "rmle"
         assert "compared on seed 0: inverse lacks seeds 1, 2" in choice.doubts
