@@ -21,6 +21,8 @@ LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Attacks that know a defense: by its likelihood, and by queries through it, which all answer."""
 STATES_LIKELIHOOD = ("log_density", "log_likelihood")
 """Methods by which a class of defenses states its likelihood."""
+RUNTIME = ("tracker", "workers", "force", "sweep", "hydra")
+"""Options that change no number, and of which a sweep takes one value."""
 MOST_COMMANDS = 3
 """Commands that a selection of a store is given: its records may have been typed in many ways."""
 
@@ -153,8 +155,11 @@ def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
     """Return the commands of a selection's cells with other attacks, by what was typed for them."""
     shapes: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for record in records:
-        words = [word for word in record.overrides if not word.startswith("attack")]
-        options = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+        options = {
+            name: value
+            for name, _, value in (word.partition("=") for word in record.overrides)
+            if not name.startswith("attack") and name.lstrip("+~").split(".")[0] not in RUNTIME
+        }
         shapes[tuple(options)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]
     found = []

@@ -78,9 +78,27 @@ class Group:
 
     def score(self, metric: str) -> float:
         """Return the mean over distinct images of each image's mean over seeds."""
-        if all(metric in record.per_image for record in self.records):
-            return fmean(self.by_image(metric))
-        return fmean(getattr(record, metric) for record in self.records)
+        if metric not in self._scores:
+            by_image = all(metric in record.per_image for record in self.records)
+            values = self.by_image(metric) if by_image else self._of_records(metric)
+            self._scores[metric] = fmean(values)
+        return self._scores[metric]
+
+    def _of_records(self, metric: str) -> list[float]:
+        return [getattr(record, metric) for record in self.records]
+
+    @cached_property
+    def _scores(self) -> dict[str, float]:
+        return {}
+
+    @cached_property
+    def layout(self) -> frozenset[tuple[int, Victim]]:
+        """Which image was attacked on which victim."""
+        return frozenset(
+            (index, victim_of(record))
+            for record in self.records
+            for index in record.per_image["index"]
+        )
 
     def floor(self, metric: str) -> float:
         """Return what a blind guess scores, the same mean where records have it by image."""
@@ -161,8 +179,11 @@ def paired_victims(one: Group, other: Group, metric: str) -> list[float]:
 
 def recovers_more(one: Group, other: Group, metric: str) -> bool:
     """Return whether ``one`` scores higher on the images of both, beyond the paired interval."""
+    # of the same images and victims the mean difference is that of the scores, which are at hand
+    if one.score(metric) <= other.score(metric) and one.layout == other.layout:
+        return False
     found = [fmean(victims.values()) for victims in differences(one, other, metric).values()]
-    if len(found) < FEWEST or fmean(found) <= 0:  # no interval is computed in vain
+    if len(found) < FEWEST or fmean(found) <= 0:
         return False
     interval = mean_interval(found)
     return interval is not None and interval[0] > 0
@@ -469,7 +490,8 @@ class Worst:
         accuracy: Mean over seeds.
         best: By metric, who it is.
         doubts: By metric, why it may not be the worst.
-        budgets: A warning where the setting's attacks spent unequally; empty where they did not.
+        notes: What is to be said of the whole setting: on which seeds its attacks are compared, and
+            that they spent unequally.
     """
 
     key: str
@@ -478,7 +500,7 @@ class Worst:
     accuracy: float
     best: dict[str, Group]
     doubts: dict[str, list[str]]
-    budgets: str = ""
+    notes: Sequence[str] = ()
 
 
 def worst_cases(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[Worst]:
@@ -525,7 +547,7 @@ def _worst(
         best["ssim"].accuracy,
         best,
         {m: [*doubts(best[m], groups, m), *contest.notes] for m in METRICS},
-        unequal_budgets(everyone.groups),
+        [*everyone.notes, *filter(None, [unequal_budgets(everyone.groups)])],
     )
 
 
@@ -562,11 +584,11 @@ def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None
                     lines += [
                         f"    gap, so it may be worse: {name} has no record" for name in names
                     ]
-            if worst.budgets:
-                lines.append(f"    {worst.budgets}")
+            lines += [f"    {note}" for note in worst.notes]
         told: dict[str, list[str]] = defaultdict(list)
         for metric, form in METRICS.items():
-            group, why = worst.best[metric], "; ".join(worst.doubts[metric])
+            group = worst.best[metric]
+            why = "; ".join(doubt for doubt in worst.doubts[metric] if doubt not in worst.notes)
             by = f" by {attack_name(group.one)}" + (f" (unreliable: {why})" if why else "")
             told[by].append(form.format(group.score(metric)))
         scores = " | ".join(", ".join(scores) + by for by, scores in told.items())

@@ -122,7 +122,7 @@ def attacks(found: Sequence[Panel]) -> Rows:
                 for metric in METRICS:
                     beware += doubts(point.group, everything, metric)
                 rows.append(
-                    [panel.title, defense, adversary.name, str(len(point.group.records)),
+                    [panel.title, defense, adversary.name, str(len(point.group.victims)),
                      f"{point.accuracy:.4f}", printed["ssim"], span(point, "ssim"), floors["ssim"],
                      printed["psnr_db"], span(point, "psnr_db"), floors["psnr_db"],
                      str(Budget.of(one)), "; ".join(dict.fromkeys(beware))]
