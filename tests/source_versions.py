@@ -12,6 +12,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,23 @@ def path_of(module: str, root: Path = ROOT) -> Path | None:
     return next((path for path in choices if path.is_file()), None)
 
 
-def tree(module: str, root: Path = ROOT) -> ast.Module:
-    """Return the syntax tree of a module of the package."""
+def text_of(module: str, root: Path = ROOT) -> str:
+    """Return the source of a module of the package."""
     path = path_of(module, root)
     assert path is not None, module
-    return ast.parse(path.read_text())
+    return path.read_text()
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    """Return the syntax tree of a source; it must not be changed."""
+    return ast.parse(text)
 
 
 def imports(module: str, root: Path = ROOT) -> set[str]:
     """Return the package's modules that a module imports anywhere, packages on their way left out."""
     found = set()
-    for node in ast.walk(tree(module, root)):
+    for node in ast.walk(parsed(text_of(module, root))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -103,7 +110,12 @@ class _Bare(ast.NodeTransformer):
 
 def digest(module: str, root: Path = ROOT) -> str:
     """Return the hash of what a module computes."""
-    return hashlib.sha256(ast.dump(_Bare().visit(tree(module, root))).encode()).hexdigest()[:16]
+    return _bare_digest(text_of(module, root))
+
+
+@cache
+def _bare_digest(text: str) -> str:
+    return hashlib.sha256(ast.dump(_Bare().visit(ast.parse(text))).encode()).hexdigest()[:16]
 
 
 def versioned(root: Path = ROOT) -> dict[str, tuple[str, str]]:
@@ -112,7 +124,7 @@ def versioned(root: Path = ROOT) -> dict[str, tuple[str, str]]:
     for path in sorted((root / "privbench").rglob("*.py")):
         module = ".".join(path.relative_to(root).with_suffix("").parts)
         module = module.removesuffix(".__init__")
-        body = ast.parse(path.read_text()).body
+        body = parsed(path.read_text()).body
         for name, version in _stated(module, body):
             found[name] = (module, version)
     return found
@@ -120,19 +132,23 @@ def versioned(root: Path = ROOT) -> dict[str, tuple[str, str]]:
 
 def _stated(module: str, body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     places = [(module, "VERSION", body)]
-    places += [(f"{module}.{n.name}", "version", n.body) for n in body if isinstance(n, ast.ClassDef)]
+    places += [
+        (f"{module}.{n.name}", "version", n.body) for n in body if isinstance(n, ast.ClassDef)
+    ]
     for name, wanted, statements in places:
         for node in statements:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            targets = (
+                node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            )
             value = getattr(node, "value", None)
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                if any(isinstance(t, ast.Name) and t.id == wanted for t in targets):
-                    yield name, value.value
+            named = any(isinstance(t, ast.Name) and t.id == wanted for t in targets)
+            if named and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield name, value.value
 
 
 def schema(root: Path = ROOT) -> str:
     """Return the version of the harness."""
-    for node in tree("privbench.recipes", root).body:
+    for node in parsed(text_of("privbench.recipes", root)).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SCHEMA":
             assert isinstance(node.value, ast.Constant)
             return f"schema-{node.value.value}"
@@ -209,7 +225,7 @@ def main() -> None:
     if not same and listed["python"] == now["python"] and unstated(listed, now):
         sys.exit(complaint(listed, now))
     LIST.write_text(json.dumps(now, indent=1) + "\n")
-    print(f"{LIST.name}: {len(now['classes'])} versions of {len(now['modules'])} modules")
+    print(f"{LIST.name}: {len(now['classes'])} versions of {len(now['modules'])} modules")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":
