@@ -121,6 +121,8 @@ def outdated(record: Mapping[str, Any], store: Path) -> list[str]:
         return [f"schema {record.get('schema')} is now {SCHEMA}"]
     try:
         config, sources = record["config"], record["sources"]
+        if not sources:
+            return []
         found = [*_changed_code(config, sources), *_changed_files(config, sources)]
         replaced = victim_replaced(config, sources, record["victim_sha256"], store)
     except (KeyError, TypeError, AttributeError) as error:

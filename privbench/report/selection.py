@@ -7,7 +7,7 @@ from pathlib import Path
 
 from privbench.ledger import Entry, Ledger
 from privbench.results import Record, read
-from privbench.summary import of_cells
+from privbench.summary import group_key, of_cells
 
 FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
 
@@ -93,6 +93,18 @@ def _of_sweep(folder: Path) -> Selection:
     return Selection(name, ledger.store, records, gaps, unreadable, commands, ledger.made())
 
 
+def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The newest record of each cell, and a line for each older one of other code or victim."""
+    found: dict[tuple[str, int], Record] = {}
+    older = []
+    for record in sorted(records, key=lambda record: record.finished):
+        cell = group_key(record), record.seed
+        if (before := found.pop(cell, None)) is not None:
+            older.append(f"record {before.key} is left out: {record.key} is a newer one of its cell")
+        found[cell] = record
+    return list(found.values()), older
+
+
 def _of_store(store: Path) -> Selection:
     records, unreadable = [], []
     for path in sorted((store / "records").glob("*/record.json")):
@@ -100,6 +112,8 @@ def _of_store(store: Path) -> Selection:
             records.append(read(path))
         except (OSError, ValueError) as error:
             unreadable.append(str(error))
+    records, superseded = _newest(records)
+    unreadable += superseded
     records.sort(key=lambda record: (record.dataset, record.split, record.attack, record.finished))
     makers: dict[str, str] = {}
     for path in sorted((store.parent / "sweeps").glob("*/cells.jsonl")):

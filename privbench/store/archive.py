@@ -21,6 +21,7 @@ from privbench.store import PART, Store, write_atomically
 KINDS = ("victims", "judges")
 MANIFEST = "privbench.json"
 FORMAT = 1
+SUFFIXES = (".json", ".safetensors")
 MEMBER = re.compile(rf"({'|'.join(KINDS)})/([0-9a-f]{{20}})\.(json|safetensors)")
 
 
@@ -72,7 +73,7 @@ def export(store: Path, file: Path) -> list[Kept]:
         OSError: where the file cannot be written.
     """
     found = kept(store)
-    files = [f"{one.name}{suffix}" for one in found for suffix in (".json", ".safetensors")]
+    files = [f"{one.name}{suffix}" for one in found for suffix in SUFFIXES]
     sums = {name: hashlib.sha256((store / name).read_bytes()).hexdigest() for name in files}
     manifest = {"format": FORMAT, "sha256": sums}
     part = file.with_name(f".{file.name}{PART}")
@@ -117,7 +118,7 @@ def restore(file: Path, store: Path, *, replace: bool) -> tuple[list[Kept], list
         new = [one for one in found if there[one.name] != one.sha256]
         for one in new:
             with Store(store).claim(one.kind, one.key):
-                for suffix in (".safetensors", ".json"):
+                for suffix in reversed(SUFFIXES):  # the json is last and commits the pair
                     write_atomically(store / f"{one.name}{suffix}", members[f"{one.name}{suffix}"])
     return new, [one for one in found if one not in new]
 
@@ -135,7 +136,7 @@ class _Members(Mapping[str, bytes]):
         for info in tar.getmembers():
             known = info.name == MANIFEST or MEMBER.fullmatch(info.name)
             if not (info.isreg() and known) or info.name in self.infos:
-                raise ValueError(f"its member {info.name} is none of a file of victims")
+                raise ValueError(f"{tar.name!s} is no file of victims (it holds {info.name})")
             self.infos[info.name] = info
 
     def __getitem__(self, name: str) -> bytes:
@@ -182,10 +183,11 @@ def _verified(members: _Members) -> list[Kept]:
     for name in sorted({name.rpartition(".")[0] for name in sums}):
         kind, _, key = name.partition("/")
         try:
-            pair = members[f"{name}.json"], members[f"{name}.safetensors"]
+            found.append(_checked(kind, key, *(members[f"{name}{end}"] for end in SUFFIXES)))
         except KeyError as error:
             raise ValueError(f"{where} ({error.args[0]} is missing)") from error
-        found.append(_checked(kind, key, *pair))
+        except ValueError as error:
+            raise ValueError(f"{where} ({error})") from error
     if not found:
         raise ValueError(f"{where} (it holds no victim)")
     return found

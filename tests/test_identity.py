@@ -1,0 +1,223 @@
+"""Identities of code: versions within the package, hashes of sources outside of it."""
+
+import hashlib
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from privbench.identity import described, identified, identities, identity
+from tests import source_versions
+from tests.conftest import ROOT
+
+OUTSIDE = """
+class Level:
+    '''A doc.'''
+
+    value = 1
+
+    def fit(self, view):
+        return view
+"""
+
+
+def targets() -> list[str]:
+    """Every class that a yaml of a group with numbers names, and the code of the evaluation."""
+    found = {"privbench.metrics", "privbench.victims.judge.Judge"}
+    for group in ("attack", "defense", "victim", "dataset"):
+        for path in (ROOT / "conf" / group).glob("*.yaml"):
+            nodes = [OmegaConf.to_container(OmegaConf.load(path))]
+            while nodes:
+                node = nodes.pop()
+                found |= {node["_target_"]} if "_target_" in node else set()
+                nodes += [value for value in node.values() if isinstance(value, dict)]
+    return sorted(found)
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A folder of modules of a user's own."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_level.py").write_text(OUTSIDE)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+
+
+def test_every_class_with_numbers_states_a_version_of_its_own():
+    """No two share one, and each is on the committed list."""
+    versions = {target: identity(target) for target in targets()}
+    assert all(re.fullmatch(r"[a-z0-9_]+-\d+", version) for version in versions.values()), versions
+    assert len(set(versions.values())) == len(versions)
+    listed = json.loads(source_versions.LIST.read_text())["classes"]
+    assert {name: listed[name]["version"] for name in versions} == versions
+
+
+def test_identities_are_read_without_importing_what_they_name(outside):
+    """Neither the package's classes nor outside ones are imported, nor is torch."""
+    (outside / "my_level.py").write_text("raise SystemExit('imported')\n" + OUTSIDE)
+    code = (
+        "import sys; from privbench.identity import identity\n"
+        "print(identity('privbench.attacks.rmle.RMLE'), identity('my_level.Level'))\n"
+        "print([m for m in ('torch', 'hydra', 'my_level', 'privbench.attacks') if m in sys.modules])"
+    )
+    env = {"PYTHONPATH": f"{ROOT}:{outside}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    first, second = done.stdout.splitlines()
+    assert re.fullmatch(r"rmle-\d+ sha256:[0-9a-f]{12}", first)
+    assert second == "[]"
+
+
+def test_code_from_elsewhere_is_named_by_the_hash_of_its_source(outside):
+    """A class, a method of it, and after an edit another hash."""
+    text = (outside / "my_level.py").read_bytes()
+    expected = f"sha256:{hashlib.sha256(text).hexdigest()[:12]}"
+    assert identity("my_level.Level") == identity("my_level.Level.fit") == expected
+    (outside / "my_level.py").write_bytes(text.replace(b"value = 1", b"value = 2"))
+    assert identity("my_level.Level") != expected
+
+
+@pytest.mark.parametrize("statement", ["import my_parts", "from my_parts import SIZE"])
+def test_what_outside_code_imports_from_files_beside_it_is_part_of_its_source(outside, statement):
+    """Packages of files too, with relative imports; installed libraries are not."""
+    (outside / "my_package").mkdir()
+    (outside / "my_package" / "__init__.py").write_text("from .level import Level\n")
+    (outside / "my_package" / "level.py").write_text(f"import torch\n{statement}\n{OUTSIDE}")
+    (outside / "my_parts.py").write_text("SIZE = 1\n")
+    first = identity("my_package.Level")
+    (outside / "my_parts.py").write_text("SIZE = 20\n")
+    second = identity("my_package.Level")
+    (outside / "my_package" / "level.py").write_text(f"import torch\n{statement}\n\n{OUTSIDE}")
+    third = identity("my_package.Level")
+    assert len({first, second, third}) == 3
+    (outside / "my_other.py").write_text("SIZE = 3\n")
+    assert identity("my_package.Level") == third
+
+
+def test_a_process_that_imported_a_module_keeps_the_identity_of_what_it_runs(outside):
+    """An edit amid a sweep must not put old numbers under the new source."""
+    importlib.import_module("my_level")
+    before = identity("my_level.Level")
+    (outside / "my_level.py").write_text(OUTSIDE + "\nOTHER = 1\n")
+    assert identity("my_level.Level") == before
+    del sys.modules["my_level"]
+    assert identity("my_level.Level") != before
+
+
+@pytest.mark.parametrize("target", ["nowhere.Level", "builtins.dict", "my_level_not.x.y"])
+def test_code_without_a_source_is_refused_in_one_line(target):
+    """It names the place in the configuration and the target."""
+    with pytest.raises(ValueError, match=f"^attack.inner: no source file of {target} ") as caught:
+        identities({"attack": {"inner": {"_target_": target}}})
+    assert "\n" not in str(caught.value)
+
+
+def test_identities_are_found_in_every_place_of_a_configuration(outside):
+    """In lists, in parts of parts, and where Hydra fetches a class by its path."""
+    config = {
+        "attack": {
+            "_target_": "privbench.attacks.tuned.Tuned",
+            "inner": {"_target_": "privbench.attacks.rmle.RMLE", "steps": 3},
+            "others": [{"_target_": "my_level.Level"}],
+            "kind": {"_target_": "hydra.utils.get_class", "path": "my_level.Level"},
+        }
+    }
+    found = identities(config)
+    assert found["attack"] == identity("privbench.attacks.tuned.Tuned")
+    assert found["attack.inner"] == identity("privbench.attacks.rmle.RMLE")
+    assert found["attack.others.0"] == found["attack.kind"] == identity("my_level.Level")
+    kept = identified(config["attack"], found, "attack")
+    assert kept["inner"] == {"_target_": found["attack.inner"], "steps": 3}
+    assert kept["others"][0]["_target_"] == f"my_level.Level {identity('my_level.Level')}"
+    assert "privbench." not in json.dumps(kept), "a class that moves keeps its key"
+
+
+def test_a_part_of_an_attack_is_described_by_its_code_and_its_settings(outside):
+    """Not by the place of its class."""
+    from functools import partial
+
+    from privbench.defenses.dropout import Dropout
+
+    module = importlib.import_module("my_level")
+    assert described([Dropout(rate=0.3), "large", None]) == [
+        {"code": identity("privbench.defenses.dropout.Dropout"), "site": "features", "rate": 0.3},
+        "large",
+        None,
+    ]
+    assert described(partial(module.Level, 3)) == {
+        "code": identity("my_level.Level"),
+        "args": [3],
+        "keywords": {},
+    }
+
+
+# the committed list -------------------------------------------------------------------------------
+
+LISTED = json.loads(source_versions.LIST.read_text())
+same_python = pytest.mark.skipif(
+    LISTED["python"] != source_versions.python(),
+    reason=f"syntax trees are listed for Python {LISTED['python']}",
+)
+
+
+@same_python
+def test_every_change_of_numeric_code_is_accounted_for():
+    """By a raised version, or by the statement that the numbers are the same."""
+    complaint = source_versions.complaint(LISTED, source_versions.current())
+    assert not complaint, complaint
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package's sources, to change."""
+    sources = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "privbench", tmp_path / "privbench", ignore=sources)
+    return tmp_path
+
+
+def _changed(root: Path, module: str, old: str, new: str) -> str:
+    path = source_versions.path_of(module, root)
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    return source_versions.complaint(source_versions.current(ROOT), source_versions.current(root))
+
+
+def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
+    """Also of a module that they import by way of another, and what to type."""
+    told = _changed(copy, "privbench.attacks.parts.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    lines = told.splitlines()
+    assert [line for line in lines if "priors" in line] == [
+        line for line in lines if line.startswith("  ")
+    ]
+    assert any("privbench.attacks.rmle.RMLE (rmle-" in line for line in lines)
+    assert "privbench.attacks.shadow" not in told
+    assert source_versions.SAME in told
+
+
+def test_comments_and_docstrings_may_change(copy):
+    """They compute nothing."""
+    old = "        # what does nothing hides nothing, however often it is sent\n"
+    assert not _changed(copy, "privbench.attacks.rmle", old, "        # other words\n")
+    old = '"""Adds N(0, sigma²) to every entry.'
+    assert not _changed(copy, "privbench.defenses.gaussian", old, '"""Noise.')
+
+
+def test_a_raised_version_asks_for_an_update_of_the_list_alone(copy):
+    """Of the class that was raised; another one that builds on the change is still named."""
+    old = 'version: ClassVar[str] = "gaussian-'
+    told = _changed(copy, "privbench.defenses.gaussian", old, old + "9")
+    assert told.endswith("is out of date: python tests/source_versions.py")
+    told = _changed(copy, "privbench.defenses.gaussian", "t + self.sigma", "t - self.sigma")
+    assert told.endswith("is out of date: python tests/source_versions.py")
+    told = _changed(copy, "privbench.defenses.base", "t if self", "t + 0 if self")
+    assert "privbench.defenses.laplace.Laplace" in told
+    assert "privbench.defenses.gaussian.Gaussian" not in told
