@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from privbench import grids, intervals, results, summary
 from privbench.ledger import Ledger
 from privbench.places import ROOT
-from privbench.report import books, tables, tradeoffs
+from privbench.report import books, figures, tables, tradeoffs
 from privbench.report.figures import pictures_in
 from privbench.report.page import page
 from privbench.report.selection import select
@@ -274,6 +274,23 @@ def test_settings_are_chosen_and_compared_on_shared_seeds():
     assert len(tradeoffs.pareto(tradeoffs.choices(apart, "ssim"))) == 2
     (found,) = tradeoffs.comparisons(apart, "ssim", 0.02)
     assert "no victim in common" in found.told
+
+
+def test_a_figure_of_splits_ranks_them_on_shared_seeds():
+    """An easy victim that one split alone was attacked on moves no rank."""
+    defended = [
+        imaged(record("dropout", rate, seed=seed, split=split), spread(level))
+        for split, levels in (("conv1", {0: 0.9, 1: 0.2}), ("relu2", {0: 0.8}))
+        for seed, level in levels.items()
+        for rate in (0.1, 0.2, 0.3)
+    ]
+    plain = [imaged(record("none", 0.0, seed=one.seed, split=one.split),
+                    dict(zip(one.per_image["index"], one.per_image["ssim"], strict=True)))
+             for one in defended if one.strength == 0.1]  # fmt: skip
+    (bars,) = figures.partition(tradeoffs.panels(plain))
+    assert "conv1 gives most away and relu2 least" in bars.get_suptitle().replace("\n", " ")
+    (lines,) = figures.splits(tradeoffs.panels(defended))
+    assert "relu2 gives least away and conv1 most" in lines.get_suptitle().replace("\n", " ")
 
 
 def test_a_setting_comes_once_in_a_pareto_set():

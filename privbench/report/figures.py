@@ -17,7 +17,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from privbench.report.published import beside, curve
-from privbench.report.tradeoffs import METRICS, NAMES, Adversary, Panel, Point, depth, headline
+from privbench.report.tradeoffs import (
+    METRICS,
+    NAMES,
+    Adversary,
+    Panel,
+    Point,
+    depth,
+    headline,
+    on_common_victims,
+)
 from privbench.results import Record
 
 # Okabe and Ito's colours, told apart by everybody
@@ -231,16 +240,24 @@ def _splits(
     axes[0].legend(title="split", fontsize=8)
     common = set.intersection(*({p.strength for p in points} for _, points in members))
     told = title
-    if common:
-        means = {
-            split: fmean(p.score("ssim") for p in points if p.strength in common)
-            for split, points in members
-        }
+    if means := _means(members, common):
         least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
         told += f": over the same strengths, {least} gives least away and {most} most (SSIM)"
     figure.suptitle(wrapped(told, 105), fontsize=11, x=0.01, ha="left")
     _settle(figure, labelled)
     return figure
+
+
+def _means(
+    members: Sequence[tuple[str, Sequence[Point]]], strengths: set[float]
+) -> dict[str, float]:
+    """Mean SSIM over these strengths, by split; on the victims that all splits have, if any."""
+    named = [(split, p) for split, points in members for p in points if p.strength in strengths]
+    scores: dict[str, list[float]] = {}
+    compared = on_common_victims([point for _, point in named]) if named else []
+    for (split, _), point in zip(named, compared, strict=False):
+        scores.setdefault(split, []).append(point.score("ssim"))
+    return {split: fmean(values) for split, values in scores.items()}
 
 
 def partition(found: Sequence[Panel]) -> list[Figure]:
@@ -291,9 +308,13 @@ def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Fi
     axes[0].legend(fontsize=8)
     axes[-1].set_xticks(x, [split for split, _ in members])
     axes[-1].set_xlabel("split, from shallow to deep")
-    best = max(members, key=lambda member: member[1].score("ssim"))[0]
-    least = min(members, key=lambda member: member[1].score("ssim"))[0]
-    told_ = f"{dataset}, {attack}, no defense: {best} gives most away and {least} least (SSIM)"
+    told_ = f"{dataset}, {attack}, no defense"
+    if compared := on_common_victims([point for _, point in members]):
+        by_split = {
+            split: point.score("ssim") for (split, _), point in zip(members, compared, strict=True)
+        }
+        best, least = (pick(by_split, key=by_split.__getitem__) for pick in (max, min))
+        told_ += f": {best} gives most away and {least} least (SSIM)"
     figure.suptitle(wrapped(told_, 80), fontsize=11, x=0.01, ha="left")
     _settle(figure, [])
     return figure
@@ -498,7 +519,8 @@ def knowledge(
         rows[called_] = [_recovered(point, one.seed, index, read) for index in chosen]
     _pictures(right, [""] * len(chosen), rows)
     naive, knowing = (met[name] for name in pair)
-    if naive and knowing:
+    if naive and knowing and (both := on_common_victims([naive, knowing])):
+        naive, knowing = both
         told = (
             f"{panel.dataset} at {panel.split}, {defense} {strength:g}: "
             f"accuracy {naive.accuracy:.1%}; the cloud recovers "

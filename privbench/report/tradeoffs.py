@@ -97,6 +97,12 @@ class Point:
         return self.group.one.key
 
 
+def on_common_victims(points: Sequence[Point]) -> list[Point]:
+    """Return points by their records of the victims that all of them have; empty without one."""
+    common = frozenset.intersection(*(point.group.victims for point in points))
+    return [replace(point, group=point.group.only(common)) for point in points] if common else []
+
+
 @dataclass(frozen=True)
 class Line:
     """A defense at a site, weak to strong, the undefended point first where there is one.
