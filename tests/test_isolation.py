@@ -60,14 +60,20 @@ class Mine:
         def reconstruct(v):
             images = (len(v), *view.image_shape)
             if self.way == "sleeps":
-                Path(os.environ["PRIVBENCH_TEST_PID"]).write_text(str(os.getpid()))
+                Path(os.environ["PRIVBENCH_TEST_NOTE"]).write_text(str(os.getpid()))
                 time.sleep(300)
             if self.way == "killed" and not self.calls:
                 self.calls.append(1)
                 return ["no", "image"]
             if self.way == "killed":
-                if os.fork() == 0:  # a process of its own that holds the pipe for a while
-                    time.sleep(8)
+                note = Path(os.environ["PRIVBENCH_TEST_NOTE"])
+                note.write_text("holds the pipe")
+                if os.fork() == 0:  # a process of its own
+                    for _ in range(300):
+                        time.sleep(0.1)
+                        if not note.exists():
+                            os._exit(0)
+                    note.write_text("over")
                     os._exit(0)
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.way == "random" and len(v) > 3:
@@ -221,8 +227,12 @@ def test_an_error_keeps_its_name_and_its_text_on_the_way(error):
     assert isinstance(got, type(error)) or type(error).__name__ in ("OddError", "Local")
 
 
-def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(cell, mine):
-    """Named by its signal, although a process that it started lives on for seconds."""
+def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(
+    cell, mine, tmp_path, monkeypatch
+):
+    """Named by its signal, while a process that it started lives on with the pipe open."""
+    note = tmp_path / "note"
+    monkeypatch.setenv("PRIVBENCH_TEST_NOTE", str(note))
     made, attack = Stage.of(cell("targets=3", "trainer.threads=1")), mine("killed")
     view = made.view(made.deploy(made.cell.defense), attack.access, SilentJournal())
     v = made.send(made.deploy(made.cell.defense))
@@ -233,6 +243,8 @@ def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(cell, mine):
             ChildProcessError, match=r"isolate=true: .* killed by SIGKILL"
         ) as caught:
             reconstruct(v)
+        assert note.read_text() == "holds the pipe"
+        note.unlink()
         with pytest.raises(ChildProcessError):
             reconstruct(v)
     assert "\n" not in cause(caught.value)
@@ -283,7 +295,7 @@ def test_the_process_of_an_attack_ends_with_its_harness(mine, tmp_path, warm, wa
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     job = subprocess.Popen(
         [sys.executable, "-m", "privbench", *words, "isolate=true", "tracker=none", f"output_dir={warm}"],
-        env={**os.environ, "PYTHONPATH": path, "PRIVBENCH_TEST_PID": str(note)},
+        env={**os.environ, "PYTHONPATH": path, "PRIVBENCH_TEST_NOTE": str(note)},
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     while not (note.exists() and note.read_text()):
