@@ -8,6 +8,7 @@ from torch import nn
 
 from privbench import metrics
 from privbench.attacks.blind import ANSWERS, Blind
+from privbench.attacks.parts.convergence import sample
 from privbench.attacks.parts.priors import total_variation
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.dropout import Dropout
@@ -65,6 +66,89 @@ def test_an_orthogonal_edge_is_inverted_above_60_db():
     x_hat, journal, _ = _attacked(RMLE(), nn.Sequential(nn.Identity(), Orthogonal()), x)
     assert float(metrics.psnr_db(x_hat, x).min()) > 60
     assert journal.facts["converged"] == 1
+    assert journal.facts["never_moved"] == 0
+    assert journal.facts["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
+
+
+def test_an_attack_that_hardly_moves_has_not_converged():
+    """A rate of 1e-4 leaves every image at its start, 10 dB, however many steps it is given."""
+    x = _scenes(4)
+    for steps in (20, 500):
+        _, journal, _ = _attacked(RMLE(lr=1e-4, steps=steps), _lenet_edge("relu2"), x)
+        assert journal.facts["never_moved"] == 1
+        assert journal.facts["converged"] == 0
+
+
+def test_an_image_without_a_gradient_never_moved():
+    """Where all features of the start are dead; where the start is the answer, it converged."""
+    edge = nn.Sequential(nn.Identity(), Dying())
+    attack = RMLE(steps=20, start="black", tv_weight=0.0)
+    _, journal, _ = _attacked(attack, edge, 0.5 + _scenes(3))
+    assert journal.facts["never_moved"] == 1
+    assert journal.facts["converged"] == 0
+    met, there, _ = _attacked(attack, nn.Sequential(nn.Identity()), torch.zeros(3, *SHAPE))
+    assert not met.any()
+    assert there.facts["never_moved"] == 0
+    assert there.facts["converged"] == 1
+
+
+class Dying(nn.Module):
+    """Features of bright pixels only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x.flatten(1) - 0.4)
+
+
+def test_a_run_cut_to_a_tenth_of_its_steps_has_not_converged():
+    """Its schedule makes it stand still at the end; a longer run shows that it was not there yet."""
+    x = _scenes(6)
+    facts = {}
+    for steps in (50, 500):
+        _, journal, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
+        facts[steps] = journal.facts
+    assert facts[50]["longer_run"] == {"images": 1, "steps": 100, "confirmed": 0}
+    assert facts[50]["converged"] == 0
+    assert facts[500]["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
+    assert facts[500]["converged"] == 1
+
+
+@pytest.mark.parametrize("defense", [NoDefense(), Gaussian(sigma=0.4, site="input")], ids=str)
+def test_the_longer_run_changes_no_number_of_the_attack(defense):
+    """Bit for bit; it leaves the global generator alone, and the journal gets none of its steps."""
+    x, attack = _scenes(4), RMLE(steps=30, adaptive=True)
+    deployment = Deployment(
+        nn.Sequential(nn.Identity(), Drawing()), defense, nn.Sequential(nn.Flatten())
+    )
+    v = deployment.transmit(x, Draws(0, "transmission", range(4)), 2)
+    answers, states, journal = [], [], SilentJournal()
+    for view in (
+        granted(deployment, x, attack.access, journal=journal),
+        granted(deployment, x, attack.access).muted(),  # without facts, without the longer run
+    ):
+        torch.manual_seed(5)
+        answers.append(attack.fit(view)(v))
+        states.append(torch.get_rng_state())
+    assert "longer_run" in journal.facts
+    assert journal.steps == sorted(set(journal.steps)) and journal.steps[-1] == 30
+    assert torch.equal(*answers)
+    assert torch.equal(*states)
+
+
+class Drawing(nn.Module):
+    """An edge that draws from the global generator each time that it is asked."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) + 0 * torch.rand(1)
+
+
+@pytest.mark.parametrize(("count", "images"), [(1, 1), (15, 1), (32, 2), (64, 4), (500, 4)])
+def test_the_longer_run_is_of_a_few_settled_images(count, images):
+    """One in 16, at least one and at most four, spread over the batch."""
+    settled = torch.arange(count) % 3 == 0
+    rows = sample(settled)
+    assert len(set(rows.tolist())) == len(rows) == images
+    assert settled[rows].all()
+    assert int(rows.max()) >= (count - 1) // 3 * 3 * (images > 1)
 
 
 @pytest.mark.parametrize("attack", [RMLE(), *map(Blind, ANSWERS)], ids=str)

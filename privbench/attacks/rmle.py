@@ -1,6 +1,7 @@
 """Regularised maximum likelihood estimation (rMLE), white-box, He et al. section III-A."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,8 @@ from privbench.attacks.parts.priors import total_variation
 from privbench.defenses.base import Defense
 from privbench.threat import Access, View
 
+Prior = Callable[[Tensor], Tensor | float]
+"""A resolution to the weight of the total variation."""
 STARTS = ("black", "grey", "random", "dark")
 OBJECTIVES: Mapping[str, type[Profile] | type[Squared]] = {"profile": Profile, "squared": Squared}
 
@@ -47,7 +50,8 @@ class RMLE:
         clamp: Keep pixels in [0, 1] after each step.
         adaptive: Whether the adversary knows the defense: ED is then that of the defense's own
             likelihood, summed over the observations that ``Defense.pool`` makes of the
-            transmissions; else it takes their mean for undefended.
+            transmissions, or on the input over all of them; else it takes their mean for
+            undefended.
     """
 
     version: ClassVar[str] = "rmle-1"
@@ -115,20 +119,17 @@ class RMLE:
         # pixel by pixel in memory: convolutions and pooling take half the time
         edge = view.edge.to(memory_format=torch.channels_last)
         start, weight = self._start(view), self._weight(view.split)
-        # what does nothing hides nothing, however often it is sent
-        defense = view.defense if self.adaptive and view.defense.strength else None
+        defense = view.defense if self.adaptive else None
 
         def reconstruct(v: Tensor) -> Tensor:
-            known, observed = defense, v
-            if defense and defense.site == "features":
-                observed, known = defense.pool(v)
-            # a mismatch is a mean over observations, and the evidence of independent ones adds up
-            prior = weight / (observed.shape[1] if known else 1)
+            observed, known = _observations(v, defense)
 
             def pose(rows: Rows) -> Problem:
                 part = observed[rows]
                 batch = start.expand(len(part), *start.shape).contiguous()
-                return self._problem(self._mismatch(edge, part, known, batch), prior, batch)
+                mismatch = self._mismatch(edge, part, known, batch)
+                prior = self._prior(weight, observed.shape[1] if known else 1, mismatch)
+                return self._problem(mismatch, prior, batch)
 
             return self._descent.minimise(
                 pose, OBJECTIVES[self.objective](), self._resolution, view.journal
@@ -136,13 +137,37 @@ class RMLE:
 
         return reconstruct
 
-    def _problem(self, mismatch: Mismatch, prior: float, start: Tensor) -> Problem:
+    def _prior(self, weight: float, count: int, mismatch: Mismatch) -> Prior:
+        """Lambda for a mismatch that is a mean over observations, where evidence is their sum.
+
+        So lambda is divided by their number. Where each of them has a disturbed image of its own,
+        only by the time that the resolution is at its end: images that go apart while it is coarse
+        end in worse minima, 28 instead of 23 dB for 16 transmissions of Gaussian noise of 0.4 at
+        LeNet-5's relu2.
+
+        Args:
+            weight: Lambda for one observation.
+            count: Observations of each image.
+            mismatch: Of theirs.
+        """
+        span = math.log(self.resolution_last / self.resolution)
+        if count == 1 or not mismatch.free or span == 0:
+            return lambda resolution: weight / count
+
+        def gradual(resolution: Tensor) -> Tensor:
+            progress = torch.log(resolution / self.resolution) / span
+            return weight * torch.pow(1 / count, progress.clamp(0, 1))
+
+        return gradual
+
+    def _problem(self, mismatch: Mismatch, prior: Prior, start: Tensor) -> Problem:
         """Eq. (1c) for a batch of images."""
 
         def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
             error, penalty = mismatch(x, resolution)
-            if prior:
-                penalty = penalty + prior * total_variation(x, self.tv_beta)
+            weight = prior(resolution)
+            if isinstance(weight, Tensor) or weight:
+                penalty = penalty + weight * total_variation(x, self.tv_beta)
             return error, penalty
 
         return Problem(terms, start, mismatch.unit, mismatch.free)
@@ -175,3 +200,22 @@ class RMLE:
         return float(
             self.resolution * (self.resolution_last / self.resolution) ** min(1, progress / 0.9)
         )
+
+
+def _observations(v: Tensor, defense: Defense | None) -> tuple[Tensor, Defense | None]:
+    """Reduce transmissions to independent observations, where the defense is known.
+
+    On the input each transmission is of an image disturbed anew, so none repeats another.
+
+    Args:
+        v: ``(N, K, *feature_shape)``.
+        defense: None for an adversary who does not know it.
+
+    Returns:
+        Observations ``(N, K', *feature_shape)``, and the defense of each; None where nothing is
+        left of it.
+    """
+    if defense is None or (defense.strength and defense.site == "input"):
+        return v, defense
+    observed, known = defense.pool(v)
+    return observed, known if known.strength else None
