@@ -100,7 +100,9 @@ def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     for record in sorted(records, key=lambda record: record.finished):
         cell = group_key(record), record.seed
         if (before := found.pop(cell, None)) is not None:
-            older.append(f"record {before.key} is left out: {record.key} is a newer one of its cell")
+            older.append(
+                f"record {before.key} is left out: {record.key} is a newer one of its cell"
+            )
         found[cell] = record
     return list(found.values()), older
 
