@@ -169,6 +169,34 @@ def test_a_victim_whose_source_changed_is_trained_anew(privbench, own, tmp_path)
         assert len(_victims(at)) == len(_records(at)) == count
 
 
+DECODER = """
+from torch import nn
+
+
+def linear(features, image):
+    channels, height, width = image
+    flat = nn.Linear(features[0] * features[1] * features[2], channels * height * width)
+    return nn.Sequential(nn.Flatten(), flat, nn.Unflatten(1, image))
+"""
+DECODER_YAML = """
+defaults: [inverse_naive]
+decoder: {_target_: my_decoder.linear, _partial_: true}
+"""
+
+
+def test_an_edited_decoder_is_trained_anew(privbench, own, warm):
+    """Its layers have the same names and shapes; unchanged, the trained one is loaded."""
+    words = [*own("attack", "my_decoder", DECODER, DECODER_YAML), "attack.steps=8", "targets=5"]
+    words += [f"output_dir={warm}"]
+    trained = []
+    for text, rate in ((DECODER, 0.1), (DECODER, 0.3), (DECODER + "\n\nEDIT = 1\n", 0.1)):
+        own("attack", "my_decoder", text, DECODER_YAML)
+        code, _, err = privbench(*words, f"defense.rate={rate}")
+        assert code == 0, err
+        trained.append(len(list(warm.glob("store/adversaries/*.safetensors"))))
+    assert trained == [1, 1, 2]
+
+
 # threads ------------------------------------------------------------------------------------------
 
 
@@ -186,7 +214,7 @@ def test_workers_assign_threads_without_moving_the_key(privbench, warm):
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("2", ""), ("none", "PRIVBENCH_THREADS=none is out of")]
+    ("text", "line"), [("3", ""), ("none", "PRIVBENCH_THREADS=none is out of")]
 )
 def test_threads_that_are_assigned_yield_to_those_that_are_typed(monkeypatch, text, line):
     """And nonsense is refused in one line."""
@@ -198,7 +226,7 @@ def test_threads_that_are_assigned_yield_to_those_that_are_typed(monkeypatch, te
         with pytest.raises(ValueError, match=line):
             Hardware("cpu").apply()
     else:
-        assert Hardware("cpu").apply() == 2
+        assert Hardware("cpu").apply() == 3
 
 
 def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):
