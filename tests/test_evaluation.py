@@ -95,6 +95,7 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
     given = []
     for words in (["defense=none"], ["split=conv1", "seed=3", "victim.epochs=1"]):
         made = Stage.of(cell(*words, "targets=3", f"output_dir={tmp_path}"))
+        object.__setattr__(made, "victim_sha256", "untrained")
         given.append(made.blind(made.send(made.deploy(made.cell.defense))))
     assert len(list((tmp_path / "store" / "baselines").glob("*.json"))) == 1
     assert set(given[0]) == set(given[1]) == {*LABEL_ONLY, "logits"}
@@ -119,7 +120,7 @@ def test_the_accuracy_of_k_transmissions_is_of_independent_groups_of_k(stage):
     """Each group has draws of its own; the largest mean logit is the answer."""
     made = stage(*NOISE, "accuracy_draws=2")
     test, deployment = made.data.test, made.deploy(made.cell.defense)
-    v = deployment.transmit(test.images, Draws(0, "accuracy", range(len(test))), 6)
+    v = deployment.transmit(test.images, Draws(made.defense_seed, "accuracy", range(len(test))), 6)
     logits = deployment.answer(v)
     groups = [logits[:, :3].mean(1).argmax(1), logits[:, 3:].mean(1).argmax(1)]
     wanted = torch.stack([(group == test.labels).double() for group in groups]).mean(0)
