@@ -28,7 +28,10 @@ START = """
 import sys
 from multiprocessing.connection import Connection
 connection = Connection(int(sys.argv.pop()))
-sys.path[:], parent = connection.recv()
+try:
+    sys.path[:], parent = connection.recv()
+except EOFError:  # the harness was stopped at once
+    sys.exit()
 from privbench.isolation.child import main
 main(connection, parent)
 """
