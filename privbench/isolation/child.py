@@ -4,14 +4,13 @@ import json
 import logging
 import os
 import pickle
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -49,10 +48,14 @@ class Setup:
     levels: Mapping[str | None, int]
 
 
-def main(connection: Connection) -> None:
-    """Fit, then reconstruct as often as features come, until the harness closes the pipe."""
-    threading.Thread(target=_end_with_harness, daemon=True).start()
-    del sys.argv[1:]  # the options of the cell, with its seed and its targets
+def main(connection: Connection, parent: int) -> None:
+    """Fit, then reconstruct as often as features come, until the harness closes the pipe.
+
+    Args:
+        connection: To the harness.
+        parent: Process id of the harness.
+    """
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     harness = Harness(Channel(connection, Tally()))
     try:
         reconstruct = harness.report(partial(_fitted, connection.recv_bytes(), harness))
@@ -62,12 +65,11 @@ def main(connection: Connection) -> None:
         return
 
 
-def _end_with_harness() -> None:
+def _end_with(parent: int) -> None:
     """End this process when the harness is killed: a training would go on for hours."""
-    harness = parent_process()
-    if harness is not None:
-        wait([harness.sentinel])
-        os._exit(1)
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _fitted(setup: bytes, harness: "Harness") -> tuple[Reconstruct, Message]:

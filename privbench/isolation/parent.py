@@ -1,14 +1,15 @@
 """The harness's side: it starts the process of an attack and serves its requests."""
 
 import logging
-import multiprocessing
+import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,18 @@ from privbench.threat import ALWAYS, RIGHTS, Access, Facts, View, backing
 
 SERVED = ("query", "clean_query")
 """Rights that stay with the harness, which holds the edge, and are requested."""
+START = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv.pop()))
+try:
+    sys.path[:], parent = connection.recv()
+except EOFError:  # the harness was stopped at once
+    sys.exit()
+from privbench.isolation.child import main
+main(connection, parent)
+"""
+"""What the process runs. Not by ``multiprocessing``, whose start is another one in a worker."""
 PATIENCE = 10.0
 """Seconds that a process has to end by itself once its work is done."""
 
@@ -55,7 +68,7 @@ class Isolated:
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
-        self.process: BaseProcess
+        self.process: subprocess.Popen[bytes]
         self.connection: Connection
 
     @property
@@ -64,12 +77,14 @@ class Isolated:
         return self.attack.access
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=child.main, args=(theirs,), name="privbench-attack")
-        with _interrupt_blocked():
-            self.process.start()
-        theirs.close()  # so that the pipe ends when the process does
+        self.connection, theirs = Pipe()
+        with theirs, _interrupt_blocked():  # closed here, the pipe ends when the process does
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self.connection.send((sys.path, os.getpid()))  # it imports while the victim is prepared
         return self
 
     def __exit__(
@@ -79,11 +94,10 @@ class Isolated:
         trace: TracebackType | None,
     ) -> None:
         self.connection.close()
-        if error is None:
-            self.process.join(PATIENCE)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE if error is None else 0)
         self.process.kill()
-        self.process.join()
-        self.process.close()
+        self.process.wait()
 
     def fit(self, view: View) -> Reconstruct:
         """Fit in the other process, and return what reconstructs there.
@@ -131,7 +145,7 @@ class Server:
     """
 
     channel: Channel
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     view: View
 
     def start(self, attack: Attack) -> None:
@@ -183,7 +197,7 @@ class Server:
         with self._ending_clearly():
             # processes that the attack started may hold the pipe open after its own end
             while not self.channel.connection.poll(1.0):
-                if not self.process.is_alive() and not self.channel.connection.poll():
+                if self.process.poll() is not None and not self.channel.connection.poll():
                     raise EOFError
             return self.channel.receive()
 
@@ -193,8 +207,9 @@ class Server:
         try:
             yield
         except (EOFError, ConnectionError) as error:
-            self.process.join(PATIENCE)
-            code = self.process.exitcode
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
+            code = self.process.returncode
             how = f"ended with exit code {code}" if code is not None else "closed its pipe"
             if code is not None and code < 0:
                 how = f"was killed by {signal.Signals(-code).name}"
