@@ -28,8 +28,10 @@ from privbench.training import Hardware
 ROOT = Path(__file__).parent.parent
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# tests, and the processes that they start, do not count the cores that others leave free
-os.environ.setdefault("PRIVBENCH_THREADS", str(len(os.sched_getaffinity(0))))
+# A thread a process, of which there is one a core (pytest -n auto): threads that share busy cores
+# wait for each other, and a test's numbers must not depend on what else the machine does.
+os.environ.setdefault("PRIVBENCH_THREADS", "1")
+torch.set_num_threads(int(os.environ["PRIVBENCH_THREADS"]))
 MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"

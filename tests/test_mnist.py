@@ -62,7 +62,7 @@ def test_the_strong_settings_recover_more_than_the_published_ones(attacked, spli
     assert record.psnr_db > psnr_db
     assert record.ssim > ssim
     assert record.lift["ssim"] > 0
-    assert record.converged >= 0.9
+    assert round(record.converged, 3) >= 0.9
 
 
 @needs_mnist

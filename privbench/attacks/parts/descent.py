@@ -10,7 +10,6 @@ from torch import Tensor
 
 from privbench import checks
 from privbench.attacks.parts.convergence import (
-    GAINED,
     WORTH_CONFIRMING,
     Path,
     sample,
@@ -146,7 +145,7 @@ class Descent:
         with undrawn(path.start.device):
             run = longer._descend(pose(rows), objective, resolution, Silence())
         gained = objective.reduction(least[rows], run.least)
-        confirmed = int(((gained <= GAINED) | path.met[rows]).sum())
+        confirmed = path.confirmed(rows, run.best, gained)
         facts["converged"] = min(settled, confirmed / len(rows))
         probe = {"images": len(rows), "steps": longer.steps, "confirmed": confirmed}
         return {**facts, "longer_run": probe}
