@@ -117,7 +117,7 @@ def trained(composed, stage):
 
 def _counted(monkeypatch, busy_ticks: list[int], own_s: float = 0.0, total: int = 10) -> int:
     """Cores that others hold, where each core worked for so many of ``total`` ticks."""
-    before = {core: (100, 1000) for core in range(len(busy_ticks))}
+    before = dict.fromkeys(range(len(busy_ticks)), (100, 1000))
     after = {core: (100 + ticks, 1000 + total) for core, ticks in enumerate(busy_ticks)}
     readings, spent = iter([before, after]), iter([5.0, 5.0 + own_s])
     return cores.busy(
@@ -360,9 +360,22 @@ def test_the_estimate_grows_while_a_cell_is_late(tmp_path, monkeypatch, capsys):
     assert _left(late[-1]) > 150
 
 
+def test_the_estimate_of_the_last_cell_grows_too(tmp_path, monkeypatch, capsys):
+    """A late cell is never said to end at once."""
+    last = {key: CELLS[key] for key in "ab"}
+    progress, ledger, time = _sweep(tmp_path, last, monkeypatch)
+    _end(ledger, "a", 4.0)
+    ledger.append([{"key": "b", "state": "running", "launch": "x"}])
+    for second in range(100):
+        time.now = float(second)
+        progress.show()
+    late = [line for line in capsys.readouterr().out.splitlines() if line.startswith("still")]
+    assert [_left(line) for line in late] == pytest.approx([2.5, 5, 10, 20], abs=0.6)
+
+
 def test_cells_are_expected_to_take_what_others_of_their_attack_took(tmp_path, monkeypatch, capsys):
     """Not the mean over quick and slow attacks."""
-    progress, ledger, time = _sweep(tmp_path, CELLS, monkeypatch)
+    progress, ledger, _ = _sweep(tmp_path, CELLS, monkeypatch)
     for key, seconds in (("a", 4.0), ("c", 70.0)):
         _end(ledger, key, seconds)
     progress.show()
