@@ -363,7 +363,9 @@ def steps(record: Record) -> int:
 
     def count(attack: Mapping[str, Any]) -> int:
         inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
-        return int(attack.get("steps", 0)) + inner
+        # null followed the number of images: the training noted how many it made
+        own = record.notes.get("steps", 0) if "steps" in attack else 0
+        return int(attack.get("steps") or own) + inner
 
     return count(record.config["attack"])
 

@@ -247,7 +247,8 @@ class Learning:
             epoch: Rows that an epoch sees; ``None`` for all.
 
         Returns:
-            ``epochs``, ``batch``, ``precision``, and the figures of the best epoch on ``held_out``.
+            ``epochs``, ``steps``, ``batch``, ``precision``, and the best epoch's figures on
+            ``held_out``.
         """
         best: dict[str, float] = {}
 
@@ -278,7 +279,8 @@ class Learning:
         )
         learner.network.to(view.device)
         kept = {name: value for name, value in best.items() if name.startswith("held_out")}
-        return {"epochs": run, "batch": size, "precision": precision, **kept}
+        length = {"epochs": run, "steps": run * len(batches), "batch": size}
+        return {**length, "precision": precision, **kept}
 
     def length(self, rows: int) -> tuple[int, int]:
         """Rows a batch and number of updates for so many rows of training data.
