@@ -103,13 +103,13 @@ def test_a_run_cut_to_a_tenth_of_its_steps_has_not_converged():
     """Its schedule makes it stand still at the end; a longer run shows that it was not there yet."""
     x = _scenes(6)
     facts = {}
-    for steps in (50, 500):
+    for steps in (40, 400):
         _, journal, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
         facts[steps] = journal.facts
-    assert facts[50]["longer_run"] == {"images": 1, "steps": 100, "confirmed": 0}
-    assert facts[50]["converged"] == 0
-    assert facts[500]["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
-    assert facts[500]["converged"] == 1
+    assert facts[40]["longer_run"] == {"images": 1, "steps": 80, "confirmed": 0}
+    assert facts[40]["converged"] == 0
+    assert facts[400]["longer_run"] == {"images": 1, "steps": 800, "confirmed": 1}
+    assert facts[400]["converged"] == 1
 
 
 @pytest.mark.parametrize("defense", [NoDefense(), Gaussian(sigma=0.4, site="input")], ids=str)
