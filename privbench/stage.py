@@ -317,7 +317,8 @@ class Stage:
                 **recipes.threads(self.cell.config),
                 **recipe,
             }
-            kept = self.store.keep("adversaries", depends, make)
+            kind = "baselines" if "baseline" in recipe["recipe"] else "adversaries"
+            kept = self.store.keep(kind, depends, make)
             module.load_state_dict(dict(kept.tensors))
             return kept.facts
 

@@ -1,5 +1,7 @@
 """Blind answers and the accuracy of several transmissions, as a record holds them."""
 
+import json
+
 import pytest
 import torch
 
@@ -97,7 +99,9 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
         made = Stage.of(cell(*words, "targets=3", f"output_dir={tmp_path}"))
         object.__setattr__(made, "victim_sha256", "untrained")
         given.append(made.blind(made.send(made.deploy(made.cell.defense))))
-    assert len(list((tmp_path / "store" / "baselines").glob("*.json"))) == 1
+    kept = (tmp_path / "store" / "baselines").glob("*.json")
+    recipes = [json.loads(path.read_text())["recipe"]["recipe"]["baseline"] for path in kept]
+    assert sorted(recipes) == ["class_ssim", "logits", "logits"]
     assert set(given[0]) == set(given[1]) == {*LABEL_ONLY, "logits"}
 
 

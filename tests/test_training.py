@@ -175,7 +175,7 @@ def _threads_where(monkeypatch, taken: int, typed: int | None = None) -> int:
 @pytest.mark.parametrize(("taken", "used"), [(0, 4), (1, 3), (3, 1), (4, 1)])
 def test_a_job_takes_the_free_cores_and_says_so(monkeypatch, caplog, taken, used):
     """At least one; nothing is said where all are free."""
-    monkeypatch.delenv(cores.VARIABLE, raising=False)
+    monkeypatch.delenv(cores.THREADS, raising=False)
     caplog.set_level(logging.INFO)
     assert _threads_where(monkeypatch, taken) == used
     told = [record.getMessage() for record in caplog.records]
@@ -187,10 +187,10 @@ def test_a_job_takes_the_free_cores_and_says_so(monkeypatch, caplog, taken, used
 
 def test_typed_threads_come_first_then_those_of_the_starter(monkeypatch):
     """Then what is free."""
-    monkeypatch.setenv(cores.VARIABLE, "2")
+    monkeypatch.setenv(cores.THREADS, "2")
     assert _threads_where(monkeypatch, 3, typed=3) == 3
     assert _threads_where(monkeypatch, 3) == 2
-    monkeypatch.setenv(cores.VARIABLE, "")
+    monkeypatch.setenv(cores.THREADS, "")
     assert _threads_where(monkeypatch, 3) == 1
 
 
