@@ -243,6 +243,7 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
 
 
 @needs_mnist
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("words", "psnr_db"), [("defense.rate=0.6", 37), ("defense=gaussian defense.sigma=1.0", 21)]
 )
