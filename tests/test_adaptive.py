@@ -115,13 +115,17 @@ ADAPTIVE = RMLE(steps=200, adaptive=True)
 
 @pytest.mark.parametrize("defense", [NoDefense(), Dropout(rate=0.0), Gaussian(sigma=0)], ids=str)
 def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
-    """Bit for bit; and a noise of next to nothing changes next to nothing."""
+    """Bit for bit; and a noise of next to nothing changes next to nothing.
+
+    By .4 dB on any instruction set after 60 steps; after 200 the last bits decide on 2.3 dB.
+    """
     x, edge = _scenes(4), _lenet_edge("relu2")
-    naive = _attacked(RMLE(steps=200), edge, x, defense)
-    assert torch.equal(_attacked(ADAPTIVE, edge, x, defense), naive)
-    close = _attacked(ADAPTIVE, edge, x, Gaussian(sigma=1e-6))
+    naive = _attacked(RMLE(steps=60), edge, x, defense)
+    adaptive = dataclasses.replace(ADAPTIVE, steps=60)
+    assert torch.equal(_attacked(adaptive, edge, x, defense), naive)
+    close = _attacked(adaptive, edge, x, Gaussian(sigma=1e-6))
     scores = [metrics.psnr_db(answer, x).mean() for answer in (naive, close)]
-    assert float(scores[1]) > float(scores[0]) - 3
+    assert float(scores[1]) > float(scores[0]) - 2
 
 
 @pytest.mark.parametrize("split", ["conv1", "relu2"])

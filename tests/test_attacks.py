@@ -16,6 +16,7 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.draws import Draws
+from privbench.summary import RELIABLE
 from privbench.training import Hardware
 from privbench.victims.lenet5 import LeNet5
 from tests.conftest import SilentJournal, granted
@@ -99,17 +100,21 @@ class Dying(nn.Module):
         return torch.relu(x.flatten(1) - 0.4)
 
 
-def test_a_run_cut_to_a_tenth_of_its_steps_has_not_converged():
-    """Its schedule makes it stand still at the end; a longer run shows that it was not there yet."""
+def test_a_run_cut_short_has_not_converged():
+    """Its schedule makes it stand still at the end; a longer run shows that it was not there yet.
+
+    On any instruction set twice the steps lower the objective of the six images by .11 to .17 after
+    40 steps and by at most .005 after 500, where the tolerance is .05.
+    """
     x = _scenes(6)
     facts = {}
-    for steps in (40, 400):
+    for steps in (40, 500):
         _, journal, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
         facts[steps] = journal.facts
     assert facts[40]["longer_run"] == {"images": 1, "steps": 80, "confirmed": 0}
     assert facts[40]["converged"] == 0
-    assert facts[400]["longer_run"] == {"images": 1, "steps": 800, "confirmed": 1}
-    assert facts[400]["converged"] == 1
+    assert facts[500]["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
+    assert facts[500]["converged"] == 1
 
 
 @pytest.mark.parametrize("defense", [NoDefense(), Gaussian(sigma=0.4, site="input")], ids=str)
@@ -174,7 +179,7 @@ def test_more_steps_lower_the_objective_and_ten_are_flagged():
     x = _scenes(6)
     few, short, _ = _attacked(RMLE(steps=10), _lenet_edge("relu2"), x)
     many, long, _ = _attacked(RMLE(steps=1000), _lenet_edge("relu2"), x)
-    assert short.facts["converged"] < 0.5
+    assert short.facts["converged"] < RELIABLE  # three of six settle, on each instruction set
     assert long.facts["converged"] == 1
     assert metrics.psnr_db(many, x).mean() > metrics.psnr_db(few, x).mean()
 
