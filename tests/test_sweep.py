@@ -591,7 +591,7 @@ def test_ctrl_c_ends_a_sweep_in_seconds_and_it_can_go_on(warm, workers):
     assert "1 of 2 cells have no record" in err
     assert "attack.steps=1000000" in err
     # joblib may warn of semaphores behind it
-        assert any(line.startswith("privbench: stopped") for line in err.splitlines())
+    assert any(line.startswith("privbench: stopped") for line in err.splitlines())
     assert _states(warm) == {"done": 1, "running": 0, "failed": 0, "missing": 1}
     assert len(list(warm.glob("store/records/*/record.json"))) == 1
     _whole(warm)
