@@ -475,7 +475,14 @@ def _rename(members: dict[str, bytes]) -> None:
     members["privbench.json"] = json.dumps(manifest).encode()
 
 
+def _other_facts(members: dict[str, bytes]) -> None:
+    """What the sidecar says of the training, which no checksum of the weights covers."""
+    name = next(name for name in members if name.startswith("judges/") and name.endswith(".json"))
+    members[name] = members[name].replace(b'"accuracy": 0.5', b'"accuracy": 0.9')
+
+
 HARM = {
+    "other facts": lambda file: _rewritten(file, _other_facts),
     "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
     "cut at a member": lambda file: _rewritten(file, lambda m: m.popitem()),
     "a flipped byte": lambda file: _rewritten(file, _flip),
@@ -496,7 +503,9 @@ def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, tmp_
     here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "victims.tar"
     store = Store(here / "store")
     for kind in ("victims", "judges"):
-        store.keep(kind, {"seed": 0}, lambda: Artefact({"w": torch.arange(900.0)}, {}))
+        store.keep(
+            kind, {"seed": 0}, lambda: Artefact({"w": torch.arange(900.0)}, {"accuracy": 0.5})
+        )
     assert _store("export-victims", here, file, capfd=capfd)[0] == 0
     HARM[harm](file)
     code, out, err = _store("import-victims", file, there, capfd=capfd)
