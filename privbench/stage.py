@@ -192,12 +192,21 @@ class Stage:
         """Seed of all draws of the deployed defense."""
         return secret_seed(self.cell.seed, self.secret, "defense")
 
-    @property
-    def _baseline_recipe(self) -> dict[str, Any]:
-        """What a blind answer depends on that is computed from the auxiliary images alone."""
+    def _adversary_recipe(self, recipe: Facts) -> dict[str, Any]:
+        """What a network or a blind answer depends on that is kept for a view."""
+        aux = self.data.aux.fingerprint
+        if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
+            return {"aux": aux, "recipe": FROM_IMAGES}
+        seen = set(ADAPTIVE.names)
         return {
-            "aux": self.data.aux.fingerprint,
-            "recipe": FROM_IMAGES,
+            "victim": self._attacked,
+            "split": self.split,
+            # who sees neither the defense nor what it answers learns the same under each
+            "defense": self._defense_recipe if seen & set(recipe["access"]) else None,
+            "aux": aux,
+            "seed": secret_seed(self.cell.seed, self.secret, "adversary"),
+            **recipes.threads(self.cell.config),
+            **recipe,
         }
 
     @property
@@ -302,23 +311,8 @@ class Stage:
                 facts = train()
                 return Artefact(module.state_dict(), facts)
 
-            if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
-                kept = self.store.keep("baselines", self._baseline_recipe, make)
-                module.load_state_dict(dict(kept.tensors))
-                return kept.facts
-            seen = set(ADAPTIVE.names)
-            depends = {
-                "victim": self._attacked,
-                "split": self.split,
-                # who sees neither the defense nor what it answers learns the same under each
-                "defense": self._defense_recipe if seen & set(recipe["access"]) else None,
-                "aux": self.data.aux.fingerprint,
-                "seed": secret_seed(self.cell.seed, self.secret, "adversary"),
-                **recipes.threads(self.cell.config),
-                **recipe,
-            }
             kind = "baselines" if "baseline" in recipe["recipe"] else "adversaries"
-            kept = self.store.keep(kind, depends, make)
+            kept = self.store.keep(kind, self._adversary_recipe(recipe), make)
             module.load_state_dict(dict(kept.tensors))
             return kept.facts
 

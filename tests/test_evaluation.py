@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from privbench import metrics
-from privbench.attacks.blind import LABEL_ONLY
+from privbench.attacks.blind import LABEL_ONLY, Blind
 from privbench.attacks.parts.class_images import ClassImages, LocalSsim, most_similar
 from privbench.data.digits import Digits
 from privbench.draws import Draws
@@ -100,8 +100,9 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
         object.__setattr__(made, "victim_sha256", "untrained")
         given.append(made.blind(made.send(made.deploy(made.cell.defense))))
     kept = (tmp_path / "store" / "baselines").glob("*.json")
-    recipes = [json.loads(path.read_text())["recipe"]["recipe"]["baseline"] for path in kept]
-    assert sorted(recipes) == ["class_ssim", "logits", "logits"]
+    recipes = [json.loads(path.read_text())["recipe"]["recipe"] for path in kept]
+    assert sorted(recipe["baseline"] for recipe in recipes) == ["class_ssim", "logits", "logits"]
+    assert {recipe["code"] for recipe in recipes} == {Blind.version}, "other code, other answers"
     assert set(given[0]) == set(given[1]) == {*LABEL_ONLY, "logits"}
 
 

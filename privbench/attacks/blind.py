@@ -20,13 +20,6 @@ LABEL_ONLY = (*CONSTANT, "class_mean", "class_ssim")
 ANSWERS = (*LABEL_ONLY, "logits")
 NEAREST = 10
 AT_ONCE = 256
-FROM_IMAGES = {
-    "baseline": "class_ssim",
-    "steps": class_images.STEPS,
-    "lr": class_images.LR,
-    "images": [class_images.LEAST, class_images.MOST, class_images.VALUES],
-}
-"""Recipe of what depends on the auxiliary images and on nothing else of the view."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,16 @@ class Blind:
             level = 0.0 if self.answer == "black" else 0.5
             image = torch.full(view.image_shape, level, device=view.device)
         return lambda v: image.expand(len(v), *image.shape).clone()
+
+
+FROM_IMAGES = {
+    "baseline": "class_ssim",
+    "code": Blind.version,
+    "steps": class_images.STEPS,
+    "lr": class_images.LR,
+    "images": [class_images.LEAST, class_images.MOST, class_images.VALUES],
+}
+"""Recipe of what depends on the auxiliary images and on nothing else of the view."""
 
 
 def _logits(cloud: nn.Module, v: Tensor) -> Tensor:
@@ -139,7 +142,7 @@ def _nearest(view: View) -> Reconstruct:
         known.fill(images, query, cloud)
         return {}
 
-    view.keep({"baseline": "logits"}, known, ask)
+    view.keep({"baseline": "logits", "code": Blind.version}, known, ask)
     count = min(NEAREST, len(images))
 
     @torch.no_grad()
