@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from privbench.identity import source_file
 from privbench.places import ROOT
 from privbench.results import Record
 
@@ -121,12 +120,10 @@ def _states_likelihood(module: str, name: str) -> bool:
 
 def _source(module: str) -> ast.Module | None:
     try:
-        spec = find_spec(module) if module else None
-    except (ImportError, ValueError):
+        path = source_file(module)
+    except ValueError:
         return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    return ast.parse(Path(spec.origin).read_text())
+    return ast.parse(path.read_bytes()) if path.suffix == ".py" else None
 
 
 def _added(command: str, records: Iterable[Record], attack: str) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
+from privbench.files import write_atomically
 
 Timer = Callable[[bool], float]
 """Seconds of a step, in bf16 where ``True``."""
@@ -110,8 +111,4 @@ def _write(known: dict[str, dict[str, float]]) -> None:
     """Replace the file in one step; where it cannot be written the next process times again."""
     with suppress(OSError):
         path().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path().parent, prefix="bf16.", delete=False
-        ) as file:
-            file.write(json.dumps(known, indent=1))
-        Path(file.name).replace(path())
+        write_atomically(path(), json.dumps(known, indent=1).encode())

@@ -21,13 +21,13 @@ from privbench.attacks.blind import CONSTANT, LABEL_ONLY
 from privbench.config import Cell, build, run_folder
 from privbench.draws import isolated_rng, secret_seed
 from privbench.errors import Refused
+from privbench.files import write_atomically
 from privbench.intervals import mean_interval, wilson
 from privbench.isolation import Isolated, require_picklable
 from privbench.keys import key_of
 from privbench.recipes import SCHEMA
 from privbench.results import Record
 from privbench.stage import Stage
-from privbench.store import write_atomically
 from privbench.threat import ADAPTIVE, jsonable
 from privbench.tracking import Run
 

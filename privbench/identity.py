@@ -73,6 +73,17 @@ def identity(target: str) -> str:
     return found
 
 
+def source_file(target: str) -> Path:
+    """Return the source file of a class, function or module, found without importing it.
+
+    Raises:
+        ValueError: in one line, where there is none.
+    """
+    path = _locate(target)[0].path
+    assert path is not None  # or it would not have been located
+    return path
+
+
 def identity_of(code: Any) -> str:
     """Return the identity of a class or a function.
 

@@ -18,7 +18,9 @@ from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from privbench.cores import THREADS
 from privbench.errors import Incomplete, Refused, cause, tell
+from privbench.files import PART, write_atomically
 from privbench.ledger import Entry, Ledger, now
 from privbench.places import TYPED, register
 from privbench.progress import Planned, Progress, watching
@@ -49,7 +51,7 @@ class Job:
     def __call__(self) -> None:
         """Run the cell and note what became of it; a failing cell raises nothing."""
         if self.threads:  # no part of the configuration: the key is the same for all workers
-            os.environ["PRIVBENCH_THREADS"] = str(self.threads)
+            os.environ[THREADS] = str(self.threads)
         register()
         setup_globals()
         config = pickle.loads(self.config)
@@ -323,8 +325,6 @@ def _found(ledger: Ledger, entry: Entry) -> Record | None:
 
 def _write(path: Path, text: str) -> None:
     """A file of the sweep's, whole, whoever else writes it."""
-    from privbench.store import PART, write_atomically
-
     with FileLock(path.parent / f".{path.name}.lock"):
         for part in path.parent.glob(f".{path.name}.*{PART}"):
             part.unlink()  # of a killed process

@@ -168,8 +168,13 @@ def paired(one: Group, other: Group, metric: str) -> Interval | None:
 
     An image's differences, a victim each, are averaged first: images are what is drawn from many.
     """
-    found = [fmean(victims.values()) for victims in differences(one, other, metric).values()]
+    found = _paired_by_image(one, other, metric)
     return mean_interval(found) if len(found) >= FEWEST else None
+
+
+def _paired_by_image(one: Group, other: Group, metric: str) -> list[float]:
+    """Each shared image's mean difference over shared victims."""
+    return [fmean(victims.values()) for victims in differences(one, other, metric).values()]
 
 
 def paired_victims(one: Group, other: Group, metric: str) -> list[float]:
@@ -182,8 +187,8 @@ def recovers_more(one: Group, other: Group, metric: str) -> bool:
     # of the same images and victims the mean difference is that of the scores, which are at hand
     if one.score(metric) <= other.score(metric) and one.layout == other.layout:
         return False
-    found = [fmean(victims.values()) for victims in differences(one, other, metric).values()]
-    if len(found) < FEWEST or fmean(found) <= 0:
+    found = _paired_by_image(one, other, metric)
+    if len(found) < FEWEST or fmean(found) <= 0:  # spares the interval where it is negative
         return False
     interval = mean_interval(found)
     return interval is not None and interval[0] > 0
@@ -322,15 +327,15 @@ def doubts(group: Group, groups: Sequence[Group], metric: str) -> list[str]:
         if other.key == group.key or theirs.attack != mine.attack:
             continue
         same = {name for name, key in group.keys_without.items() if other.keys_without[name] == key}
-        told = ""
+        reason = ""
         if "strength" in same and theirs.strength > mine.strength:
-            told = f"{theirs.strength:g} gives more"
+            reason = f"{theirs.strength:g} gives more"
         elif "steps" in same and steps(theirs) < steps(mine):
-            told = f"{_counted(steps(theirs), 'step')} more"
+            reason = f"{_counted(steps(theirs), 'step')} more"
         elif "transmissions" in same and theirs.transmissions < mine.transmissions:
-            told = f"{_counted(theirs.transmissions, 'transmission')} more"
-        if told and recovers_more(other, group, metric):
-            found.append(told)
+            reason = f"{_counted(theirs.transmissions, 'transmission')} more"
+        if reason and recovers_more(other, group, metric):
+            found.append(reason)
     return found
 
 
@@ -470,13 +475,13 @@ def mixed_victims(records: Iterable[Record]) -> list[str]:
     for (dataset, victim, _), by_seed in found.items():
         mixed = {seed: weights for seed, weights in sorted(by_seed.items()) if len(weights) > 1}
         if mixed:
-            told = "; ".join(
+            listed_weights = "; ".join(
                 f"seed {seed}: {', '.join(sorted(one[:8] for one in weights))}"
                 for seed, weights in mixed.items()
             )
             lines.append(
                 f"mixes victims of {dataset}, {victim}, that one seed trained to several weights "
-                f"(sha256 {told}): records are compared on the same weights only"
+                f"(sha256 {listed_weights}): records are compared on the same weights only"
             )
     return lines
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from privbench.store import Artefact, Store, write_atomically
+from privbench.files import write_atomically
+from privbench.store import Artefact, Store
 
 RECIPE = {"what": "weights", "seed": 0}
 

@@ -108,7 +108,7 @@ def _of_its_class(message: Message) -> BaseException | None:
 
 
 def _of_its_name(message: Message) -> BaseException:
-    """A stand-in: an error whose line on the terminal is the same."""
+    """An error of another class whose line on the terminal is the same."""
     kind = type(message["name"].rpartition(".")[2], (RuntimeError,), {})
     error: BaseException = kind(message["text"])
     return error

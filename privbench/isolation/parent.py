@@ -246,7 +246,7 @@ class Server:
     def _keep(self, message: Message) -> Message:
         """Look a network up, or have the attack train it while the store holds its place."""
         recipe, network = message["recipe"], Network()
-        # a stand-in's weights are a right that an adversary gives to itself
+        # an adversary holds the weights of a surrogate that it trained itself
         allowed = (self.view.access | Access.EDGE_WEIGHTS).names
         if not set(recipe["access"]) <= set(allowed):
             raise ValueError(f"a network is kept for rights beyond the view's: {recipe['access']}")
@@ -263,7 +263,7 @@ class Server:
 
 
 class Network(nn.Module):
-    """Stands in the harness for a network of the other process: weights by name, no layers."""
+    """Weights by name of a network in the other process, without its layers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -120,17 +120,17 @@ def gap(found: Sequence[Panel], pair: tuple[str, str]) -> Rows:
 
 
 def _gap(one: Point, other: Point) -> list[str]:
-    """What knowing of a defense adds in one setting, on the victims of both."""
+    """Compare an adaptive with a naive attack in one setting, on the victims of both."""
     groups = other.group, one.group
     difference = paired(*groups, "ssim")
-    told = "-"
+    text = "-"
     if difference:
         images = interval_label(len(differences(*groups, "ssim")))
-        told = f"{difference[0]:+.3f} to {difference[1]:+.3f} ({images})"
+        text = f"{difference[0]:+.3f} to {difference[1]:+.3f} ({images})"
     victims = paired_victims(*groups, "ssim")
     if over := victim_interval(victims):
-        told += f", {over[0]:+.3f} to {over[1]:+.3f} ({victim_label(len(victims))})"
-    return [f"{one.accuracy:.3f}", _recovered(one), _recovered(other), floor(one), told,
+        text += f", {over[0]:+.3f} to {over[1]:+.3f} ({victim_label(len(victims))})"
+    return [f"{one.accuracy:.3f}", _recovered(one), _recovered(other), floor(one), text,
             unequal_budgets(groups)]  # fmt: skip
 
 
@@ -355,6 +355,6 @@ Not among them: figure 2, of latency and energy, which is no question of privacy
 VERDICTS = f"""
 ## What the paper states
 
-By SSIM and by PSNR, where both were told. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them, and both sides of a comparison are of the same seeds. *strongest here*: of all adversaries that met a setting, where at least one of them knows of the defense (one that knows may still attack as if it did not); of two defenses only adversaries that met both. Where depth alone defends, quality by depth is that of `rmle`, the one that was run at every split.
+By SSIM and by PSNR, where both are given. *cannot be told*: not measured, or the interval holds zero, or seeds disagree (each trains a victim of its own), or less than 95 % of images drawn anew say the same of two curves. *accuracy at equal score*: of what is said to be better less that of the other, wherever the two curves meet. *alike*: our margins, {ALIKE["ssim"]:g} in SSIM, {ALIKE["psnr_db"]:g} dB, {ALIKE["accuracy"]:g} in accuracy. *of no concern*: nothing is defended, so there is nothing to know of. Images are counted once, whichever seeds attacked them, and both sides of a comparison are of the same seeds. *strongest here*: of all adversaries that met a setting, where at least one of them knows of the defense (one that knows may still attack as if it did not); of two defenses only adversaries that met both. Where depth alone defends, quality by depth is that of `rmle`, the one that was run at every split.
 
 """

@@ -97,10 +97,10 @@ def tables(measured: Matched, found: Iterable[Panel]) -> dict[str, Rows]:
     return dict(rows)
 
 
-def _short(told: tuple[float, Interval | None] | None, metric: str) -> str:
-    if told is None:
+def _short(score: tuple[float, Interval | None] | None, metric: str) -> str:
+    if score is None:
         return "-"
-    value, interval = told
+    value, interval = score
     return f"{number(value, metric)}{bracket(interval, len(TEN), metric)}"
 
 

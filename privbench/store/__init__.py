@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from privbench.files import PART, write_atomically
 from privbench.keys import key_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG = logging.getLogger(__name__)
-PART = ".part"
 
 
 @dataclass(frozen=True)
@@ -101,23 +99,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever ends this process.
-
-    Raises:
-        OSError: when the disk is full or may not be written; nothing stays behind.
-    """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Artefact | None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from privbench.files import PART, write_atomically
 from privbench.keys import key_of
-from privbench.store import PART, Store, write_atomically
+from privbench.store import Store
 
 KINDS = ("victims", "judges")
 MANIFEST = "privbench.json"
@@ -200,8 +201,8 @@ def _checked(kind: str, key: str, sidecar: bytes, weights: bytes) -> Kept:
         ValueError: naming it where they do not.
     """
     try:
-        told = json.loads(sidecar)
-        one = Kept(kind, key, str(told["sha256"]), dict(told["recipe"]), dict(told["facts"]))
+        fields = json.loads(sidecar)
+        one = Kept(kind, key, str(fields["sha256"]), dict(fields["recipe"]), dict(fields["facts"]))
         own = key_of(one.recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{kind}/{key}.json is damaged ({error!r})") from error
