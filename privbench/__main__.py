@@ -11,9 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from privbench.errors import Incomplete, tell
-from privbench.grids import MACHINERY
-from privbench.places import ROOT, TYPED, register
+from privbench.runtime.errors import SweepIncompleteError, tell
+from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
+from privbench.sweep.grids import RUNTIME_OPTIONS
 
 FAILED: list[Exception] = []
 """What a single run ended in."""
@@ -22,7 +22,7 @@ FAILED: list[Exception] = []
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def run_job(cfg: DictConfig) -> None:
     """One cell; torch and the rest are imported here, so that --help answers at once."""
-    from privbench.experiment import run
+    from privbench.experiment.run import run
 
     try:
         run(cfg)
@@ -31,7 +31,7 @@ def run_job(cfg: DictConfig) -> None:
         tell(error)
 
 
-def for_cells(words: list[str]) -> list[str]:
+def defer_to_cells(words: list[str]) -> list[str]:
     """A sweep's words: what is its cells' alone is written so that Hydra leaves it to them.
 
     Hydra gives an option that has one value to the configuration of the sweep itself too, whose
@@ -47,7 +47,7 @@ def for_cells(words: list[str]) -> list[str]:
     for word in words:
         name, _, value = word.partition("=")
         group, within, _ = name.lstrip("+").partition(".")
-        single = value and within and group not in MACHINERY and _has_one_value(word)
+        single = value and within and group not in RUNTIME_OPTIONS and _has_one_value(word)
         told.append(f"{name}=choice({value})" if single else word)
     return told
 
@@ -63,16 +63,16 @@ def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
-    register()
+    register_hydra_plugins()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
-    TYPED[:] = sys.argv[1:]
-    sys.argv[1:] = for_cells(TYPED)
+    ARGV[:] = sys.argv[1:]
+    sys.argv[1:] = defer_to_cells(ARGV)
     try:
         run_job()
     except KeyboardInterrupt:
         print("privbench: stopped; nothing of the unfinished cell was kept", file=sys.stderr)
         sys.exit(130)
-    except Incomplete:
+    except SweepIncompleteError:
         sys.exit(1)
     except Exception as error:
         tell(error, "the configuration does not compose: ")

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import Defense
-from privbench.draws import Draws
+from privbench.runtime.random import RandomStreams
 
 
-def images_at_once(x: Tensor) -> int:
+def max_batch_size(x: Tensor) -> int:
     """How many of these images ``(N, C, H, W)`` go through a network together.
 
     A thousand of CIFAR's size, fewer of larger ones: their features must fit the memory.
@@ -28,7 +28,7 @@ class Deployment:
         self.edge, self.defense, self.cloud = edge, defense, cloud
 
     @torch.no_grad()
-    def transmit(self, x: Tensor, draws: Draws, copies: int = 1) -> Tensor:
+    def transmit(self, x: Tensor, draws: RandomStreams, copies: int = 1) -> Tensor:
         """What the edge sends: the same ``v`` reaches cloud and adversary.
 
         Args:
@@ -41,7 +41,7 @@ class Deployment:
         """
         at_input = self.defense.site == "input"
         entry = self.edge[0](x) if at_input else self.edge(x)
-        sent = [self.defense.perturb(entry, draws.numbered(copy)) for copy in range(copies)]
+        sent = [self.defense.perturb(entry, draws.for_draw(copy)) for copy in range(copies)]
         return torch.stack([self.edge[1:](t) if at_input else t for t in sent], dim=1)
 
     @torch.no_grad()

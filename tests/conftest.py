@@ -18,12 +18,12 @@ from omegaconf import DictConfig, open_dict
 
 from privbench import __main__ as command
 from privbench.attacks.base import Attack
-from privbench.config import Cell, build
-from privbench.places import register
-from privbench.stage import Stage
-from privbench.threat import View, grant
-from privbench.tracking import NullRun
-from privbench.training import Hardware
+from privbench.experiment.config import CellConfig, build
+from privbench.experiment.setup import Stage
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.paths import register_hydra_plugins
+from privbench.threat.view import AdversaryView, grant
+from privbench.tracking.base import NullRun
 
 ROOT = Path(__file__).parent.parent
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
@@ -60,10 +60,10 @@ def composed(outputs: Path) -> Callable[..., DictConfig]:
     """A composed configuration, as a job gets it."""
 
     def make(*overrides: str) -> DictConfig:
-        register()
+        register_hydra_plugins()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            fixed = [f"output_dir={outputs}", "tracker=none", "trainer=cpu"]
+            fixed = [f"output_dir={outputs}", "tracker=none", "device=cpu"]
             job = ["hydra.job.num=0", f"hydra.runtime.output_dir={outputs}", "hydra.mode=RUN"]
             cfg = compose("config", [*fixed, *overrides, *job], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
@@ -75,13 +75,13 @@ def composed(outputs: Path) -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def cell(composed: Callable[..., DictConfig]) -> Callable[..., Cell]:
+def cell(composed: Callable[..., DictConfig]) -> Callable[..., CellConfig]:
     """A cell within its ranges."""
     return lambda *overrides: build(composed(*overrides))
 
 
 @pytest.fixture
-def stage(cell: Callable[..., Cell]) -> Callable[..., Stage]:
+def stage(cell: Callable[..., CellConfig]) -> Callable[..., Stage]:
     """A stage with a trained victim."""
 
     def make(*overrides: str) -> Stage:
@@ -130,7 +130,7 @@ def warm(tmp_path: Path, outputs: Path, stage: Callable[..., Stage]) -> Path:
     return tmp_path / "warm"
 
 
-class SilentJournal:
+class RecordingLogger:
     """Hears an attack out and keeps its facts."""
 
     def __init__(self) -> None:
@@ -144,13 +144,19 @@ class SilentJournal:
         self.facts |= facts
 
 
-CPU = Hardware("cpu")
+CPU = DeviceConfig("cpu")
 
 
-def granted(deployment, images, access, labels=None, **others) -> View:
+def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
     """A view of a deployment under these rights; its journal is silent where none is handed in."""
     labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-    usual = {"split": "x", "seed": 0, "secret": "", "hardware": CPU, "journal": SilentJournal()}
+    usual = {
+        "split": "x",
+        "seed": 0,
+        "secret": "",
+        "device_config": CPU,
+        "logger": RecordingLogger(),
+    }
     return grant(deployment, images, labels, access, **{**usual, **others})
 
 

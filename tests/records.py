@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from privbench.intervals import mean_interval
-from privbench.keys import key_of
-from privbench.ledger import Ledger, now
-from privbench.places import ROOT
-from privbench.results import SCHEMA, Record, images_file
-from privbench.summary import group_key
+from privbench.evaluation.statistics import mean_interval
+from privbench.report.worst_case import group_key
+from privbench.runtime.hashing import content_hash
+from privbench.runtime.paths import ROOT
+from privbench.store.record import SCHEMA, Record, images_file
+from privbench.store.sweep_log import SweepLog, now
 
 PUBLISHED = ("rmle_paper", "inverse_paper", "shadow", "shadow_same", "shadow_queried")
 
@@ -90,7 +90,7 @@ def record(
     if "victim_sha256" in Record.__dataclass_fields__:
         fields["victim_sha256"] = f"{seed:064x}"
     fields |= others
-    fields["key"] = fields.get("key") or key_of(
+    fields["key"] = fields.get("key") or content_hash(
         {name: fields[name] for name in ("config", "split", "seed", "targets")}
     )
     return Record(**fields)
@@ -113,7 +113,7 @@ def sweep(outputs: Path, name: str, records: Iterable[Record], failed: Iterable[
     """A sweep's folder, and the store behind it; some of its cells failed."""
     records, failed = list(records), list(failed)
     kept(outputs, records)
-    ledger = Ledger(outputs / "sweeps" / name)
+    ledger = SweepLog(outputs / "sweeps" / name)
     cells = [one.key for one in (*records, *failed)]
     lines: list[dict[str, Any]] = [
         {"launch": f"python -m privbench sweeps={name}", "id": "a", "at": now(), "flags": [],

@@ -24,19 +24,19 @@ SAME = "python tests/source_versions.py --same"
 # where results are kept and shown, what is refused, who watches: none of it moves a number
 INFRASTRUCTURE = {
     "privbench",
-    "privbench.checks",
-    "privbench.errors",
-    "privbench.identity",
-    "privbench.intervals",
-    "privbench.ledger",
-    "privbench.places",
-    "privbench.recipes",
-    "privbench.results",
-    "privbench.store",
-    "privbench.tracking",
+    "privbench.runtime.checks",
+    "privbench.runtime.errors",
+    "privbench.runtime.code_identity",
+    "privbench.evaluation.statistics",
+    "privbench.store.sweep_log",
+    "privbench.runtime.paths",
+    "privbench.store.recipes",
+    "privbench.store.record",
+    "privbench.store.artifacts",
+    "privbench.tracking.base",
 }
-HARNESS = ("privbench.stage", "privbench.experiment", "privbench.deployment")
-"""What ``privbench.recipes.SCHEMA`` is the version of, besides the fields of a record."""
+HARNESS = ("privbench.experiment.setup", "privbench.experiment.run", "privbench.deployment")
+"""What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record."""
 
 
 def path_of(module: str, root: Path = ROOT) -> Path | None:
@@ -88,7 +88,7 @@ def built_on(*modules: str, root: Path = ROOT) -> list[str]:
 
 
 def _is_infrastructure(module: str) -> bool:
-    return module in INFRASTRUCTURE or module.startswith("privbench.store.")
+    return module in INFRASTRUCTURE or module.startswith("privbench.store.artifacts.")
 
 
 class _Bare(ast.NodeTransformer):
@@ -148,11 +148,11 @@ def _stated(module: str, body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 def schema(root: Path = ROOT) -> str:
     """Return the version of the harness."""
-    for node in parsed(text_of("privbench.recipes", root)).body:
+    for node in parsed(text_of("privbench.store.recipes", root)).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SCHEMA":
             assert isinstance(node.value, ast.Constant)
             return f"schema-{node.value.value}"
-    raise AssertionError("privbench.recipes states no SCHEMA")
+    raise AssertionError("privbench.store.recipes states no SCHEMA")
 
 
 def current(root: Path = ROOT) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def current(root: Path = ROOT) -> dict[str, Any]:
         for name, (module, version) in versioned(root).items()
     }
     harness = sorted({*HARNESS, *built_on("privbench.deployment", root=root)})
-    classes["privbench.recipes.SCHEMA"] = {"version": schema(root), "modules": harness}
+    classes["privbench.store.recipes.SCHEMA"] = {"version": schema(root), "modules": harness}
     modules = sorted({module for one in classes.values() for module in one["modules"]})
     return {
         "python": python(),

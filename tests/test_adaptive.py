@@ -8,20 +8,21 @@ import torch
 from scipy import stats
 from torch import nn
 
-from privbench import metrics, summary
 from privbench.attacks.rmle import RMLE, _observations
-from privbench.config import build
 from privbench.defenses.base import Defense
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.draws import Draws
-from privbench.experiment import run
-from privbench.threat import Access
-from privbench.victims.judge import JUDGE
-from privbench.victims.judge import SEED as JUDGES_SEED
+from privbench.evaluation import metrics
+from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
+from privbench.evaluation.recognition import SEED as JUDGES_SEED
+from privbench.experiment.config import build
+from privbench.experiment.run import run
+from privbench.report import worst_case as summary
+from privbench.runtime.random import RandomStreams
+from privbench.threat.view import Access
 from tests.conftest import granted, needs_mnist
 from tests.test_attacks import _lenet_edge, _scenes
 
@@ -48,7 +49,7 @@ def test_the_expected_log_likelihood_is_greatest_at_the_truth(defense, s):
     """Over 200,000 draws of the defense's own sampler, seen through the receiver's noise."""
     clean = torch.full((200, 1000), 0.8)
     receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    v = defense.perturb(clean, Draws(0, "test", range(200))) + s * receiver
+    v = defense.perturb(clean, RandomStreams(0, "test", range(200))) + s * receiver
     tried = torch.linspace(0.4, 1.2, 17)
     told = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
     assert float(tried[max(range(17), key=told.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
@@ -59,7 +60,7 @@ def test_the_sampler_and_the_density_are_of_one_distribution(defense):
     """Kolmogorov-Smirnov at the 0.1 % level, 100,000 draws, receiver of s = 0.1."""
     s, clean = 0.1, torch.full((100, 1000), 0.8)
     receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
-    v = defense.perturb(clean, Draws(3, "test", range(100))) + s * receiver
+    v = defense.perturb(clean, RandomStreams(3, "test", range(100))) + s * receiver
     grid = torch.linspace(-12, 12, 480_001, dtype=torch.float64)
     density = defense.log_likelihood(grid, _double(0.8), _double(s * s)).exp()
     steps = torch.cumulative_trapezoid(density, grid)
@@ -105,7 +106,7 @@ def _attacked(attack, edge, x, defense, copies=1, v=None):
     cloud = nn.Sequential(nn.Flatten())
     deployment = Deployment(edge, defense, cloud)
     if v is None:
-        v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
+        v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
     view = granted(deployment, _scenes(3), attack.access).muted()  # no facts: no longer run
     return attack.fit(view)(v)
 
@@ -142,7 +143,7 @@ def test_who_knows_of_dropout_sees_through_it(split):
 @pytest.mark.parametrize("defense", [Gaussian(sigma=0.5), Laplace(scale=0.35)], ids=str)
 def test_more_transmissions_are_never_worse(defense):
     """K = 16 less K = 1, paired by image: the interval is not wholly below 0."""
-    from privbench.intervals import bca
+    from privbench.evaluation.statistics import bca
 
     attack = dataclasses.replace(ADAPTIVE, steps=60)
     x, edge = _scenes(5), _lenet_edge("conv1")
@@ -163,7 +164,7 @@ class FixedMask(Dropout):
 def test_a_mask_that_never_changes_says_no_more_the_sixteenth_time():
     """A defense that declares its transmissions repeats loses and gains nothing, bit for bit."""
     x, edge, defense = _scenes(3), _lenet_edge("relu2"), FixedMask(rate=0.5)
-    v = Deployment(edge, defense, nn.Sequential()).transmit(x, Draws(0, "device", range(3)))
+    v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "device", range(3)))
     attack = dataclasses.replace(ADAPTIVE, steps=20)
     once = _attacked(attack, edge, x, defense, v=v)
     repeated = _attacked(attack, edge, x, defense, v=v.repeat(1, 16, 1, 1, 1))
@@ -188,8 +189,8 @@ def test_pooled_dropout_has_the_likelihood_of_all_masks(copies):
     """Kept once is kept; what no transmission shows is zero, or was dropped K times."""
     defense, tiny = Dropout(rate=0.8), _double(1e-12)
     clean = torch.randn(4, 300, dtype=torch.float64) * (torch.rand(4, 300) < 0.5)
-    draws = Draws(0, "pool", range(4))
-    v = torch.stack([defense.perturb(clean, draws.numbered(k)) for k in range(copies)], 1)
+    draws = RandomStreams(0, "pool", range(4))
+    v = torch.stack([defense.perturb(clean, draws.for_draw(k)) for k in range(copies)], 1)
     pooled, known = defense.pool(v)
     seen = (v != 0).any(1)
     assert torch.equal(pooled[:, 0], torch.where(seen, clean, 0.0))
@@ -235,7 +236,7 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     """Undivided for dropout on features; by K for noise, and for disturbed images by the end."""
     x, defense = _scenes(2), dataclasses.replace(defense, site=site)
     edge = _lenet_edge("conv1")
-    v = Deployment(edge, defense, nn.Sequential()).transmit(x, Draws(0, "t", range(2)), 16)
+    v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 16)
     attack = RMLE(adaptive=True)
     observed, known = _observations(v, defense)
     mismatch = attack._mismatch(edge, observed, known, 0.1 * x)
@@ -263,7 +264,7 @@ def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
     x = 0.25 + 0.5 * _scenes(4)
     edge = _lenet_edge("conv1")
     defense = Gaussian(sigma=0.1, site="input")
-    draws = Draws(0, "transmission", range(4))
+    draws = RandomStreams(0, "transmission", range(4))
     noisy = (1 + defense.perturb(edge[0](x), draws)) / 2  # back from the units of the network
     attack = RMLE(steps=500, tv_weight=0.0, adaptive=True)
     x_hat = _attacked(attack, edge, x, defense)
@@ -285,7 +286,7 @@ class Silent(Defense):
 
 def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
     """By name; and adaptivity is refused where the view does not hold the defense."""
-    from privbench.threat import AccessDeniedError
+    from privbench.threat.view import AccessDeniedError
 
     attack = RMLE(adaptive=True)
     deployment = Deployment(_lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
@@ -349,7 +350,7 @@ def test_the_judge_is_nobodys_kin(composed, stage):
     """Another seed than any cell may have, another architecture, no weight shared; and it can read."""
     assert JUDGES_SEED > 2**32 - 1
     made = stage()
-    judge = JUDGE.build(made.data.shape, 10, JUDGES_SEED)
+    judge = EVALUATION_CLASSIFIER.build(made.data.shape, 10, JUDGES_SEED)
     assert type(judge) is not type(made.model)
     mine = {id(p) for p in made.model.parameters()}
     assert not mine & {id(p) for p in made.truth().judge.parameters()}

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from privbench import metrics
 from privbench.attacks.blind import ANSWERS, Blind
-from privbench.attacks.parts.convergence import sample
-from privbench.attacks.parts.priors import total_variation
+from privbench.attacks.components.convergence import sample
+from privbench.attacks.components.priors import total_variation
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.draws import Draws
-from privbench.summary import RELIABLE
-from privbench.training import Hardware
+from privbench.evaluation import metrics
+from privbench.report.worst_case import RELIABLE
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.random import RandomStreams
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import SilentJournal, granted
+from tests.conftest import RecordingLogger, granted
 
 SHAPE = (1, 28, 28)
 
@@ -49,11 +49,11 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     """Reconstructions and journal of an attack on a deployment with this edge."""
     cloud = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
     deployment = Deployment(edge, defense or NoDefense(), cloud)
-    v = deployment.transmit(x, Draws(0, "transmission", range(len(x))), copies)
+    v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
     deployment.answer(v)
-    journal, aux = SilentJournal(), _scenes(40)
-    view = granted(deployment, aux, attack.access, torch.arange(40) % 10, journal=journal)
-    return attack.fit(view)(v), journal, aux
+    logger, aux = RecordingLogger(), _scenes(40)
+    view = granted(deployment, aux, attack.access, torch.arange(40) % 10, logger=logger)
+    return attack.fit(view)(v), logger, aux
 
 
 def _lenet_edge(split: str) -> nn.Sequential:
@@ -64,29 +64,29 @@ def _lenet_edge(split: str) -> nn.Sequential:
 def test_an_orthogonal_edge_is_inverted_above_60_db():
     """Nothing is lost on the way, so nothing is private."""
     x = _scenes(5)
-    x_hat, journal, _ = _attacked(RMLE(), nn.Sequential(nn.Identity(), Orthogonal()), x)
+    x_hat, logger, _ = _attacked(RMLE(), nn.Sequential(nn.Identity(), Orthogonal()), x)
     assert float(metrics.psnr_db(x_hat, x).min()) > 60
-    assert journal.facts["converged"] == 1
-    assert journal.facts["never_moved"] == 0
-    assert journal.facts["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
+    assert logger.facts["converged"] == 1
+    assert logger.facts["never_moved"] == 0
+    assert logger.facts["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
 
 
 def test_an_attack_that_hardly_moves_has_not_converged():
     """A rate of 1e-4 leaves every image at its start, 10 dB, however many steps it is given."""
     x = _scenes(4)
     for steps in (20, 500):
-        _, journal, _ = _attacked(RMLE(lr=1e-4, steps=steps), _lenet_edge("relu2"), x)
-        assert journal.facts["never_moved"] == 1
-        assert journal.facts["converged"] == 0
+        _, logger, _ = _attacked(RMLE(lr=1e-4, steps=steps), _lenet_edge("relu2"), x)
+        assert logger.facts["never_moved"] == 1
+        assert logger.facts["converged"] == 0
 
 
 def test_an_image_without_a_gradient_never_moved():
     """Where all features of the start are dead; where the start is the answer, it converged."""
     edge = nn.Sequential(nn.Identity(), Dying())
     attack = RMLE(steps=20, start="black", tv_weight=0.0)
-    _, journal, _ = _attacked(attack, edge, 0.5 + _scenes(3))
-    assert journal.facts["never_moved"] == 1
-    assert journal.facts["converged"] == 0
+    _, logger, _ = _attacked(attack, edge, 0.5 + _scenes(3))
+    assert logger.facts["never_moved"] == 1
+    assert logger.facts["converged"] == 0
     met, there, _ = _attacked(attack, nn.Sequential(nn.Identity()), torch.zeros(3, *SHAPE))
     assert not met.any()
     assert there.facts["never_moved"] == 0
@@ -109,8 +109,8 @@ def test_a_run_cut_short_has_not_converged():
     x = _scenes(6)
     facts = {}
     for steps in (40, 500):
-        _, journal, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
-        facts[steps] = journal.facts
+        _, logger, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
+        facts[steps] = logger.facts
     assert facts[40]["longer_run"] == {"images": 1, "steps": 80, "confirmed": 0}
     assert facts[40]["converged"] == 0
     assert facts[500]["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
@@ -122,24 +122,24 @@ def test_the_longer_run_changes_no_number_of_the_attack(defense):
     """Bit for bit; it leaves the global generator alone, and the journal gets none of its steps."""
     x, attack = _scenes(4), RMLE(steps=30, adaptive=True)
     deployment = Deployment(
-        nn.Sequential(nn.Identity(), Drawing()), defense, nn.Sequential(nn.Flatten())
+        nn.Sequential(nn.Identity(), AdaptiveDecoderTask()), defense, nn.Sequential(nn.Flatten())
     )
-    v = deployment.transmit(x, Draws(0, "transmission", range(4)), 2)
-    answers, states, journal = [], [], SilentJournal()
+    v = deployment.transmit(x, RandomStreams(0, "transmission", range(4)), 2)
+    answers, states, logger = [], [], RecordingLogger()
     for view in (
-        granted(deployment, x, attack.access, journal=journal),
+        granted(deployment, x, attack.access, logger=logger),
         granted(deployment, x, attack.access).muted(),  # without facts, without the longer run
     ):
         torch.manual_seed(5)
         answers.append(attack.fit(view)(v))
         states.append(torch.get_rng_state())
-    assert "longer_run" in journal.facts
-    assert journal.steps == sorted(set(journal.steps)) and journal.steps[-1] == 30
+    assert "longer_run" in logger.facts
+    assert logger.steps == sorted(set(logger.steps)) and logger.steps[-1] == 30
     assert torch.equal(*answers)
     assert torch.equal(*states)
 
 
-class Drawing(nn.Module):
+class AdaptiveDecoderTask(nn.Module):
     """An edge that draws from the global generator each time that it is asked."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -206,9 +206,9 @@ def test_the_published_settings_share_the_class_and_invert_a_convolution():
 def test_a_descent_that_diverges_answers_not_a_number():
     """So the harness counts it, instead of scoring the start."""
     edge = nn.Sequential(nn.Identity(), Exploding())
-    x_hat, journal, _ = _attacked(RMLE(steps=5), edge, _scenes(3))
+    x_hat, logger, _ = _attacked(RMLE(steps=5), edge, _scenes(3))
     assert x_hat.isnan().all()
-    assert journal.facts["converged"] == 0
+    assert logger.facts["converged"] == 0
 
 
 class Exploding(nn.Module):
@@ -297,14 +297,14 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
         on = x.to(device)
         cloud = nn.Sequential(nn.Flatten()).to(device)
         deployment = Deployment(edge.to(device), NoDefense(), cloud)
-        v = deployment.transmit(on, Draws(0, "transmission", range(16)))
+        v = deployment.transmit(on, RandomStreams(0, "transmission", range(16)))
         attack = RMLE(steps=500)
         view = granted(
             deployment,
             on,
             attack.access,
             split="relu2",
-            hardware=Hardware("gpu" if device == "cuda" else "cpu"),
+            device_config=DeviceConfig("gpu" if device == "cuda" else "cpu"),
         )
         scores.append(float(metrics.psnr_db(attack.fit(view)(v).cpu(), x).mean()))
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
@@ -333,19 +333,19 @@ def _reachable(view) -> list:
 
 def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     """Not through the journal, not through the query channel, not through a wrapped function."""
-    from privbench.experiment import Journal
-    from privbench.threat import Access
-    from privbench.tracking import NullRun
+    from privbench.experiment.run import AttackLogger
+    from privbench.threat.view import Access
+    from privbench.tracking.base import NullRun
 
     x = _scenes(3)
     edge = _lenet_edge("relu2")
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     access = Access.EDGE_QUERIES | Access.CLEAN_QUERIES | Access.AUX_IMAGES
-    journal = Journal(x, NullRun())
-    view = granted(deployment, _scenes(2), access, seed=7, journal=journal)
+    logger = AttackLogger(x, NullRun())
+    view = granted(deployment, _scenes(2), access, seed=7, logger=logger)
     view.query(x[:1])
-    view.journal.step(1, x)
-    secrets = [x, edge, deployment, deployment.defense, journal, *edge.parameters()]
+    view.logger.step(1, x)
+    secrets = [x, edge, deployment, deployment.defense, logger, *edge.parameters()]
     found = _reachable(view)
     assert any(thing is view.images for thing in found)
     assert not [s for s in secrets if any(thing is s for thing in found)]
@@ -354,7 +354,7 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
 
 def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     """A hit costs what its training cost; two stand-in edges never share a network."""
-    from privbench.threat import Access
+    from privbench.threat.view import Access
 
     kept: dict[str, tuple[dict, dict]] = {}
 
@@ -370,9 +370,9 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     answers = []
     for _ in range(2):
-        journal = SilentJournal()
+        logger = RecordingLogger()
         access = Access.EDGE_QUERIES | Access.AUX_IMAGES
-        view = granted(deployment, _scenes(5), access, journal=journal, keep=keep)
+        view = granted(deployment, _scenes(5), access, logger=logger, keep=keep)
         module = nn.Linear(2, 2)
 
         def train(view=view, module=module):
@@ -382,7 +382,7 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
 
         view.keep({"net": "linear"}, module, train)
         assert float(module.weight.detach().mean()) == 3
-        assert journal.facts == {"epochs": 4, "queries": 5}
+        assert logger.facts == {"epochs": 4, "queries": 5}
         answers.append(view.query(view.images[:1]))
     assert len(kept) == 1
     assert torch.equal(*answers)
@@ -401,6 +401,6 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
 def test_a_large_objective_is_no_divergence():
     """Its exponential overflows, itself does not."""
     attack = RMLE(steps=2, tv_weight=2000.0, start="random")
-    x_hat, journal, _ = _attacked(attack, _lenet_edge("relu2"), _scenes(3))
+    x_hat, logger, _ = _attacked(attack, _lenet_edge("relu2"), _scenes(3))
     assert x_hat.isfinite().all()
-    assert journal.facts["converged"] < 1
+    assert logger.facts["converged"] < 1

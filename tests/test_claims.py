@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from privbench.report.books import Measured, Printed, Spot
-from privbench.report.claims import DEPTH, SITES, STATEMENTS, judged
-from privbench.report.published import everything, is_published
-from privbench.report.verdicts import FAILS, HOLDS, UNTOLD
+from privbench.papers.he2020.claims import DEPTH, SITES, STATEMENTS, judged
+from privbench.papers.he2020.published import everything, is_published
+from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
+from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.records import record
 
 PAPER = {"attack": "rmle_paper", "steps": 500, "targets": 12}
@@ -39,7 +39,7 @@ def statement(text: str):
 
 
 def verdict(text: str, records, adaptive: bool = False, data: str = "mnist") -> tuple[str, str]:
-    return statement(text).check(Measured.of(records, adaptive=adaptive), data)
+    return statement(text).check(MeasuredResults.of(records, adaptive=adaptive), data)
 
 
 OWN = {
@@ -49,10 +49,10 @@ OWN = {
     "White-box: a deeper split": (HOLDS, HOLDS),
     "Black-box: a deeper split": (HOLDS, HOLDS),
     "Query-free: a deeper split": (HOLDS, FAILS),
-    "The inverse network recovers more than rMLE": (UNTOLD, FAILS),
+    "The inverse network recovers more than rMLE": (INCONCLUSIVE, FAILS),
     "Trained on noise": (HOLDS, FAILS),
     "The adversary's images": (HOLDS, FAILS),
-    "more than a shadow fitted to answers": (FAILS, UNTOLD),
+    "more than a shadow fitted to answers": (FAILS, INCONCLUSIVE),
     "Query-free is harder": (HOLDS, HOLDS),
     "Not knowing the structure": (HOLDS, FAILS),
     "keeps the accuracy above 95 %": (HOLDS,),
@@ -60,19 +60,19 @@ OWN = {
     "noise on the input hides more": (HOLDS, HOLDS),
     "accuracy drops more when the noise is on the input": (FAILS, FAILS),
     "do not differ much": (HOLDS, HOLDS),
-    "Dropout, on the input too, beats": (UNTOLD, UNTOLD),
+    "Dropout, on the input too, beats": (INCONCLUSIVE, INCONCLUSIVE),
     "Dropout on the features beats": (HOLDS, HOLDS),
     "better than on the input": (HOLDS, HOLDS),
-    "SSIM < 0.25 with accuracy above 95 %": (UNTOLD,),
+    "SSIM < 0.25 with accuracy above 95 %": (INCONCLUSIVE,),
     "less than 0.8 points lost": (FAILS,),
-    "no useful information": (UNTOLD, UNTOLD),
-    "Fully obfuscated": (UNTOLD,),
+    "no useful information": (INCONCLUSIVE, INCONCLUSIVE),
+    "Fully obfuscated": (INCONCLUSIVE,),
     "Figure 13, from worse to better": (HOLDS,),
     "Figure 13: relu1": (HOLDS,),
     "quality falls with depth": (FAILS,),
     "drops sharply at fc1": (HOLDS,),
-    "one fully connected layer": (UNTOLD,),
-    "means good quality": (UNTOLD, UNTOLD),
+    "one fully connected layer": (INCONCLUSIVE,),
+    "means good quality": (INCONCLUSIVE, INCONCLUSIVE),
 }
 """What the paper's own numbers say of its statements, looked up by hand in its tables and curves:
 e.g. table 4's CIFAR-10 conv11 is recovered better from noise (SSIM .9996) than from images (.9992);
@@ -87,13 +87,13 @@ section III gives the query-free attack the SSIM of table 6's other row (.643 fo
 def test_the_papers_own_numbers_are_judged_by_the_same_code(text):
     """An oracle of every statement."""
     found = statement(text)
-    verdicts = [found.check(Printed(), data) for data in found.datasets]
+    verdicts = [found.check(PaperResults(), data) for data in found.datasets]
     assert tuple(state for state, _ in verdicts) == OWN[text], verdicts
 
 
 def test_a_printed_number_is_known_as_far_as_it_could_be_read():
     """SSIM to .0007 and accuracy to .0015, which is .0027 more where the curve is steep."""
-    _, told = statement("SSIM < 0.25 with accuracy above 95 %").check(Printed(), "mnist")
+    _, told = statement("SSIM < 0.25 with accuracy above 95 %").check(PaperResults(), "mnist")
     assert told.endswith("SSIM 0.246 to 0.253")
 
 
@@ -114,14 +114,14 @@ def test_every_statement_is_in_the_oracle():
 )
 def test_records_with_the_published_numbers_have_the_papers_verdict(text):
     """Looked up in records as in the paper: what is printed and what is measured agree."""
-    assert verdict(text, figure9())[0] == statement(text).check(Printed(), "mnist")[0] == HOLDS
+    assert verdict(text, figure9())[0] == statement(text).check(PaperResults(), "mnist")[0] == HOLDS
 
 
 def test_a_statement_fails_where_the_records_say_the_contrary():
     """And cannot be told without records."""
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, figure9(0.2))[0] == FAILS
-    assert verdict(text, [record()])[0] == UNTOLD
+    assert verdict(text, [record()])[0] == INCONCLUSIVE
 
 
 HIDDEN = {"identification": 0.0, "semantic_accuracy": 0.1}
@@ -135,10 +135,10 @@ HIDDEN = {"identification": 0.0, "semantic_accuracy": 0.1}
         (0.9, 0.1, 100, FAILS),
         (0.02, 0.94, 100, FAILS),
         (0.9, 0.94, 100, FAILS),
-        (0.1, 0.1, 12, UNTOLD),
-        (0.2, 0.1, 100, UNTOLD),
-        (0.02, 0.22, 100, UNTOLD),
-        (0.02, 0.13, 2000, UNTOLD),
+        (0.1, 0.1, 12, INCONCLUSIVE),
+        (0.2, 0.1, 100, INCONCLUSIVE),
+        (0.02, 0.22, 100, INCONCLUSIVE),
+        (0.02, 0.13, 2000, INCONCLUSIVE),
     ],
 )
 def test_nothing_is_left_only_where_neither_the_image_nor_its_label_is_recognised(
@@ -192,7 +192,7 @@ def test_noise_is_judged_on_both_sides_of_its_limit():
             record(n, strength, "input", accuracy=accuracy, **PAPER)
             for n in ("gaussian", "laplace")
         ]
-        assert verdict(text, far)[0] == UNTOLD
+        assert verdict(text, far)[0] == INCONCLUSIVE
     near = [
         record(noise, limit + side, "input", accuracy=0.97 if side < 0 else 0.93, **PAPER)
         for noise, limit in (("gaussian", 0.8), ("laplace", 0.5))
@@ -225,7 +225,7 @@ def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
             one.config["attack"] |= rates
         return found
 
-    assert verdict(text, cifar(0.18, 0.15), data="cifar10")[0] == UNTOLD
+    assert verdict(text, cifar(0.18, 0.15), data="cifar10")[0] == INCONCLUSIVE
     assert verdict(text, cifar(0.60, 0.15), data="cifar10")[0] == HOLDS
 
 
@@ -234,7 +234,7 @@ def test_the_adaptive_column_is_of_adversaries_that_know_the_defense():
     records = figure9(-0.1)
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, records)[0] == HOLDS
-    assert verdict(text, records, adaptive=True)[0] == UNTOLD
+    assert verdict(text, records, adaptive=True)[0] == INCONCLUSIVE
     knowing = figure9(0.3, attack="rmle_adaptive", adaptive=True)
     assert verdict(text, [*records, *knowing], adaptive=True)[0] == FAILS
     assert verdict(text, [*records, *knowing])[0] == HOLDS
@@ -267,13 +267,13 @@ def test_a_table_is_of_its_own_images_steps_and_auxiliary_set():
         for aux in ("train", "disjoint")
     ]
     assert verdict(text, whole)[0] == HOLDS
-    assert verdict(text, whole[1:])[0] == UNTOLD, "train at conv1 is not there"
+    assert verdict(text, whole[1:])[0] == INCONCLUSIVE, "train at conv1 is not there"
     short = table("shadow", "conv1", 0.3, "train")
     short.config["attack"]["inverter"]["steps"] = 500
     other = table("shadow", "conv1", 0.3, "train")
     other.config["include"] = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
     for strange in (short, other):
-        assert verdict(text, [strange, *whole[1:]])[0] == UNTOLD
+        assert verdict(text, [strange, *whole[1:]])[0] == INCONCLUSIVE
 
 
 def test_statements_of_cifar_look_at_cifar():
@@ -287,17 +287,17 @@ def test_statements_of_cifar_look_at_cifar():
     for one in records:
         one.config["attack"] |= rates
     assert verdict(text, records, data="cifar10")[0] == HOLDS
-    assert verdict(text, records)[0] == UNTOLD
+    assert verdict(text, records)[0] == INCONCLUSIVE
 
 
 def test_a_seed_that_says_the_contrary_makes_a_verdict_that_cannot_be_told():
     """Each seed trains a victim of its own: a mean over them is no verdict."""
     found = statement("SSIM < 0.25 with accuracy above 95 %")
     agreeing = [*figure9(-0.03), *figure9(-0.04, seed=1)]
-    assert judged(found, "mnist", Measured.of(agreeing))[0] == HOLDS
+    assert judged(found, "mnist", MeasuredResults.of(agreeing))[0] == HOLDS
     split = [*figure9(-0.1), *figure9(0.03, seed=1)]
-    state, told = judged(found, "mnist", Measured.of(split))
-    assert state == UNTOLD
+    state, told = judged(found, "mnist", MeasuredResults.of(split))
+    assert state == INCONCLUSIVE
     assert told.startswith("holds on the mean")
     assert "but does not hold for seed 1" in told
 
@@ -308,8 +308,8 @@ def test_nothing_is_told_of_a_single_record(one):
     for alone in (record("dropout", 0.1, **PAPER), record("gaussian", 0.1, "input", **PAPER)):
         for adaptive in (False, True):
             for data in one.datasets:
-                state, _ = one.check(Measured.of([alone], adaptive=adaptive), data)
-                assert state == UNTOLD
+                state, _ = one.check(MeasuredResults.of([alone], adaptive=adaptive), data)
+                assert state == INCONCLUSIVE
 
 
 def changed(one, part: str, **values):
@@ -344,7 +344,7 @@ def test_an_irrelevant_record_changes_no_verdict(stray, first):
         if one.defense == "dropout" and one.strength in (0.3, 0.6)
     ]
     together = [*wrong, *records] if first else [*records, *wrong]
-    clean, mixed = Measured.of(records), Measured.of(together)
+    clean, mixed = MeasuredResults.of(records), MeasuredResults.of(together)
     for one in STATEMENTS:
         want = one.check(clean, "mnist")
         assert one.check(mixed, "mnist") == want
@@ -386,9 +386,9 @@ def test_a_group_that_lacks_a_seed_is_left_out():
     """Its mean would be over other victims than that of its rivals."""
     both = [*figure9(-0.1), *figure9(-0.1, seed=1)]
     text = "no useful information"
-    assert verdict(text, both)[0] != UNTOLD
+    assert verdict(text, both)[0] != INCONCLUSIVE
     halved = [one for one in both if (one.seed, one.defense, one.strength) != (1, "dropout", 0.6)]
-    assert verdict(text, halved) == (UNTOLD, "not measured")
+    assert verdict(text, halved) == (INCONCLUSIVE, "not measured")
 
 
 def test_seeds_that_disagree_on_who_recovers_more_tell_nothing():
@@ -405,7 +405,7 @@ def test_seeds_that_disagree_on_who_recovers_more_tell_nothing():
     assert verdict(text, both(0.4, 0.5, 0.6))[0] == HOLDS
     assert verdict(text, both(0.4, 0.5, 0.803))[0] == HOLDS, "one seed's tie is no disagreement"
     state, told = verdict(text, both(0.2, 0.3, 0.85))
-    assert state == UNTOLD
+    assert state == INCONCLUSIVE
     assert "seeds disagree" in told
 
 
@@ -431,7 +431,7 @@ def test_what_is_alike_may_differ_in_sign_from_seed_to_seed():
     assert state == HOLDS, told
 
 
-class Bars(Printed):
+class Bars(PaperResults):
     """Figure 15 with other bars."""
 
     def __init__(self, *ssim: float):
@@ -439,7 +439,7 @@ class Bars(Printed):
 
     def partition(self, dataset, split):
         score = self.bars[split]
-        return Spot(0.0, None, None, {"ssim": score, "psnr_db": 5 + 20 * score})
+        return DataPoint(0.0, None, None, {"ssim": score, "psnr_db": 5 + 20 * score})
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_depth_as_a_defense_is_met_by_the_strong_attack_too():
     text = "SSIM drops sharply at fc1"
     strong = [record("none", 0.0, split=s, ssim=0.9, targets=12) for s in ("pool2", "fc1")]
     assert verdict(text, strong, adaptive=True)[0] == FAILS
-    assert verdict(text, strong)[0] == UNTOLD, "the published one was not measured"
+    assert verdict(text, strong)[0] == INCONCLUSIVE, "the published one was not measured"
 
 
 def test_curves_say_nothing_that_other_images_would_not_say():
@@ -488,7 +488,7 @@ def test_curves_say_nothing_that_other_images_would_not_say():
 
     assert verdict(text, both(0.0))[0] == HOLDS
     state, told = verdict(text, both(0.3))
-    assert state == UNTOLD
+    assert state == INCONCLUSIVE
     assert "images drawn anew" in told
 
 
@@ -512,7 +512,7 @@ def test_curves_that_share_a_short_stretch_are_compared_there():
 
     assert verdict(text, all_of((0.5, 0.47)))[0] == HOLDS
     state, told = verdict(text, all_of((0.3, 0.2)))
-    assert state == UNTOLD
+    assert state == INCONCLUSIVE
     assert "meet at no score" in told
 
 
@@ -528,7 +528,7 @@ def test_a_weight_of_ours_decides_nothing():
         ]
 
     state, told = verdict(text, both(0.9, 0.9))
-    assert state == UNTOLD
+    assert state == INCONCLUSIVE
     assert "a weight of total variation that is ours" in told
     assert verdict(text, both(0.9, 0.5))[0] == FAILS, "relu2's is the published one"
 
@@ -568,7 +568,7 @@ def test_whoever_knows_may_attack_as_if_he_did_not():
     assert verdict(text, misled, adaptive=True)[0] == HOLDS
     assert verdict(text, [*naive, *misled], adaptive=True)[0] == FAILS
     untried = [one for one in misled if one.strength in (0.0, 0.9)]
-    curve = Measured.of([*naive, *untried], adaptive=True).curve(
+    curve = MeasuredResults.of([*naive, *untried], adaptive=True).curve(
         "mnist", "relu2", "dropout", "features", "ssim"
     )
     assert [spot.strength for spot in curve] == [0.0, 0.9]
@@ -585,7 +585,7 @@ def test_worst_case_curves_are_compared_where_all_of_their_adversaries_were():
     sparse = [one for one in strong if one.strength != 1.0]
     lone = [one for one in figure9(0.4, attack="other", adaptive=True)
             if one.strength in (0.6, 1.5) and one.site == "features"]  # fmt: skip
-    book = Measured.of([*weak, *sparse, *lone], adaptive=True)
+    book = MeasuredResults.of([*weak, *sparse, *lone], adaptive=True)
     lines = [("relu2", defense, "features") for defense in levels]
     dropout, gaussian = book.curves("mnist", *lines, "ssim")
     assert [spot.strength for spot in dropout] == [0.0, *levels["dropout"]]
@@ -603,4 +603,4 @@ def test_curves_without_an_image_in_common_tell_nothing():
     for one in records:
         if one.site == "input":
             one.per_image["index"] = [at + 100 for at in one.per_image["index"]]
-    assert verdict(text, records) == (UNTOLD, "not measured")
+    assert verdict(text, records) == (INCONCLUSIVE, "not measured")

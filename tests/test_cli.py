@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from privbench import results
-from privbench.ledger import Ledger
+from privbench.store import record as results
+from privbench.store.sweep_log import SweepLog
 from tests.conftest import ROOT
 from tests.test_tracking import read_wandb
 
@@ -64,7 +64,7 @@ def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, warm):
     swept = {path: results.read(path) for path in _records(warm)}
     assert len(swept) == 4
     (folder,) = (warm / "sweeps").iterdir()
-    listed = Ledger(folder).entries()
+    listed = SweepLog(folder).entries()
     assert set(listed) == {path.parent.name for path in swept}
     assert all(entry.state == "done" for entry in listed.values())
     again = ["attack=rmle", "defense.rate=0.6", "targets=5", "force=true"]
@@ -129,7 +129,7 @@ BAD = [
     (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),
     (["dataset.aux_images=5000"], "dataset.aux_images=5000 leaves the victim too few"),
     (["victim=cifar_cnn"], "victim=cifar_cnn needs images of at least 32x32 pixels"),
-    (["trainer=gpu"], "trainer=gpu: no CUDA device is there"),
+    (["device=gpu"], "device=gpu: no CUDA device is there"),
     (["tracker=wandb", "tracker.mode=online"], "tracker.mode=online finds no W&B key"),
     (
         ["output_dir=/dev/null/here"],
@@ -144,7 +144,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(privbench, tmp_path, monkeypat
     """Naming the value and the choices; exit code 1; no record, no run folder, no training."""
     import re
 
-    if words == ["trainer=gpu"]:
+    if words == ["device=gpu"]:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for name in ("WANDB_API_KEY", "NETRC"):
         monkeypatch.delenv(name, raising=False)
@@ -195,7 +195,7 @@ def test_the_shell_completes_groups_and_options():
 @pytest.mark.parametrize("amid", ["training", "attack"])
 def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
     """Ctrl-C or SIGTERM: one line, W&B's run is finished, no record, no victim half trained."""
-    brief = ["victim.epochs=1", "victim.least_steps=20"]
+    brief = ["victim.epochs=1", "victim.min_steps=20"]
     long = {"attack": ["attack.steps=1000000", *brief], "training": ["victim.epochs=100000"]}[amid]
     words = [f"output_dir={tmp_path}", *long, "targets=5"]
     job = subprocess.Popen(
@@ -222,7 +222,7 @@ def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
 ATTACK = """
 from dataclasses import dataclass
 import torch
-from privbench.threat import Access
+from privbench.threat.view import Access
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(
     """The first run trains the victim, the second loads it: the same numbers."""
     scores = []
     for _ in range(2):
-        brief = ["victim.epochs=1", "victim.least_steps=20"]
+        brief = ["victim.epochs=1", "victim.min_steps=20"]
         words = [*mine, "attack.fail=global", f"output_dir={tmp_path}", "force=true", *brief]
         assert privbench(*words)[0] == 0
         (path,) = _records(tmp_path)

@@ -10,16 +10,17 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from privbench import metrics, results
 from privbench.attacks.base import Attack
 from privbench.attacks.rmle import RMLE
 from privbench.deployment import Deployment
-from privbench.draws import Draws
-from privbench.experiment import run
-from privbench.intervals import bca
-from privbench.stage import Stage
-from privbench.threat import Access
-from tests.conftest import ROOT, SilentJournal, granted, hasty
+from privbench.evaluation import metrics
+from privbench.evaluation.statistics import bca
+from privbench.experiment.run import run
+from privbench.experiment.setup import Stage
+from privbench.runtime.random import RandomStreams
+from privbench.store import record as results
+from privbench.threat.view import Access
+from tests.conftest import ROOT, RecordingLogger, granted, hasty
 from tests.test_attacks import _lenet_edge, _scenes
 
 
@@ -27,7 +28,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
-GROUPS = ["attack", "dataset", "defense", "tracker", "trainer", "victim"]
+GROUPS = ["attack", "dataset", "defense", "tracker", "device", "victim"]
 EVERY = [(group, name) for group in GROUPS for name in options(group)]
 
 
@@ -61,7 +62,7 @@ def test_an_attack_keeps_its_contract_under_its_declared_rights_alone(name, stag
     before = v.clone()
     answers = []
     for _ in range(2):
-        view = made.view(deployment, attack.access, SilentJournal())
+        view = made.view(deployment, attack.access, RecordingLogger())
         answers.append(attack.fit(view)(v))
     assert torch.equal(v, before), "an attack leaves the features alone"
     assert answers[0].shape == made.x.shape
@@ -76,7 +77,7 @@ def test_withdrawing_a_declared_right_raises(name, stage):
     made = stage(f"attack={name}", "targets=2")
     attack, deployment = hasty(made.cell.attack), made.deploy(made.cell.defense)
     for right in attack.access:
-        view = made.view(deployment, attack.access & ~right, SilentJournal())
+        view = made.view(deployment, attack.access & ~right, RecordingLogger())
         with pytest.raises(Exception, match=right.name):
             attack.fit(view)(made.send(deployment))
 
@@ -113,7 +114,7 @@ def _more_often(name, site, attack, images):
     x, edge = _scenes(images), _lenet_edge("relu2")
     deployment = Deployment(edge, defense, nn.Sequential(nn.Flatten()))
     for copies in (1, 4, 16):
-        v = deployment.transmit(x, Draws(0, "transmission", range(images)), copies)
+        v = deployment.transmit(x, RandomStreams(0, "transmission", range(images)), copies)
         view = granted(deployment, _scenes(2), attack.access, transmissions=copies)
         yield metrics.psnr_db(attack.fit(view.muted())(v), x)
 
@@ -165,14 +166,14 @@ def test_a_data_sets_parts_are_disjoint_and_in_range(name, stage):
 
 
 SAME = [
-    ["tracker=wandb"], ["trainer.progress=false"], ["defense.rate=1e-1"],
+    ["tracker=wandb"], ["device.progress=false"], ["defense.rate=1e-1"],
     ["split=relu2"], ["victim.name=mine"], ["attack.steps=500"],
 ]  # fmt: skip
 OTHER = [
     ["seed=1"], ["targets=5"], ["target_indices=[3,2]"], ["transmissions=2"], ["accuracy_draws=2"],
     ["split=conv1"], ["defense.rate=0.2"], ["defense.site=input"], ["defense=laplace"],
     ["attack.steps=501"], ["attack=blind"], ["dataset.aux=noise"], ["dataset.aux_images=300"],
-    ["dataset.size=30"], ["victim.epochs=9"], ["trainer.threads=1"],
+    ["dataset.size=30"], ["victim.epochs=9"], ["device.threads=1"],
 ]  # fmt: skip
 
 

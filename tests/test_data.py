@@ -14,7 +14,7 @@ from privbench.data.cifar10 import Cifar10
 from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
 from privbench.data.mnist import Mnist
-from privbench.store import Store
+from privbench.store.artifacts import Store
 from tests.conftest import needs_mnist
 
 

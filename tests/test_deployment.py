@@ -11,13 +11,13 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.draws import Draws
-from privbench.keys import seed_of
-from privbench.stage import Stage
-from privbench.threat import RIGHTS, Access, AccessDeniedError
+from privbench.experiment.setup import Stage
+from privbench.runtime.hashing import derive_seed
+from privbench.runtime.random import RandomStreams
+from privbench.threat.view import RIGHTS, Access, AccessDeniedError
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import SilentJournal, granted
+from tests.conftest import RecordingLogger, granted
 
 VICTIMS = [
     (LeNet5, (1, 28, 28)),
@@ -73,7 +73,7 @@ def test_a_defense_acts_at_its_site_and_draws_afresh_for_every_copy(defense, sit
     model, x = LeNet5((1, 28, 28), 10).eval(), torch.rand(4, 1, 28, 28)
     edge, cloud = model.split("relu1")
     defense = type(defense)(**{**vars(defense), "site": site})
-    draws = Draws(0, "test", range(4))
+    draws = RandomStreams(0, "test", range(4))
     v = Deployment(edge, defense, cloud).transmit(x, draws, copies=3)
     assert v.shape == (4, 3, 8, 24, 24)
     assert not torch.equal(v[:, 0], v[:, 1])
@@ -88,13 +88,15 @@ def test_strength_0_is_the_identity_bit_for_bit(defense, site):
     """Also for a negative zero."""
     knob = {Dropout: "rate", Gaussian: "sigma", Laplace: "scale"}.get(defense)
     t = torch.tensor([[-0.0, 1.5, -2.0]])
-    got = defense(site=site, **({knob: 0.0} if knob else {})).perturb(t, Draws(0, "test", [0]))
+    got = defense(site=site, **({knob: 0.0} if knob else {})).perturb(
+        t, RandomStreams(0, "test", [0])
+    )
     assert torch.equal(got.view(torch.int32), t.view(torch.int32))
 
 
 def test_dropout_keeps_entries_as_they_are_and_drops_their_share():
     """Eq. (6) has no rescaling; rate 1 leaves nothing, not even a negative zero."""
-    t, draws = torch.full((50, 400), -3.0), Draws(0, "test", range(50))
+    t, draws = torch.full((50, 400), -3.0), RandomStreams(0, "test", range(50))
     kept = Dropout(rate=0.3).perturb(t, draws)
     assert set(kept.unique().tolist()) == {-3.0, 0.0}
     assert float((kept == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
@@ -109,13 +111,13 @@ def test_dropout_keeps_entries_as_they_are_and_drops_their_share():
 )
 def test_noise_has_the_distribution_it_is_named_for(defense, law):
     """Kolmogorov-Smirnov at the 0.1 % level; b is the Laplace scale, not its deviation."""
-    noise = defense.perturb(torch.zeros(100, 500), Draws(0, "test", range(100)))
+    noise = defense.perturb(torch.zeros(100, 500), RandomStreams(0, "test", range(100)))
     assert stats.kstest(noise.flatten().numpy(), law.cdf).pvalue > 1e-3
 
 
 def test_draws_are_common_to_all_strengths():
     """So a curve over strengths moves by the strength alone."""
-    t, draws = torch.ones(5, 100), Draws(0, "test", range(5))
+    t, draws = torch.ones(5, 100), RandomStreams(0, "test", range(5))
     weak, strong = (Dropout(rate=rate).perturb(t, draws) for rate in (0.2, 0.6))
     assert bool((strong <= weak).all())
     halves = [(Gaussian(sigma=s).perturb(t, draws) - t) / s for s in (0.5, 2.0)]
@@ -136,11 +138,11 @@ def _deployment() -> Deployment:
     return Deployment(edge, Gaussian(sigma=1.0), cloud)
 
 
-def _granted(access: Access, journal=None):
+def _granted(access: Access, logger=None):
     deployment = _deployment()
     images, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
-    journal = journal or SilentJournal()
-    return deployment, granted(deployment, images, access, labels, split="relu2", journal=journal)
+    logger = logger or RecordingLogger()
+    return deployment, granted(deployment, images, access, labels, split="relu2", logger=logger)
 
 
 @pytest.mark.parametrize("name", RIGHTS)
@@ -169,13 +171,13 @@ def test_an_adversarys_copies_cannot_bend_the_deployment():
 
 def test_queries_pass_the_defense_with_fresh_draws_and_are_counted():
     """Two answers to one image differ; no gradient comes back."""
-    journal = SilentJournal()
-    deployment, view = _granted(Access.EDGE_QUERIES, journal)
+    logger = RecordingLogger()
+    deployment, view = _granted(Access.EDGE_QUERIES, logger)
     x = torch.rand(2, 1, 28, 28, requires_grad=True)
     first, second = view.query(x), view.query(x)
     assert not torch.equal(first, second)
     assert not first.requires_grad
-    assert journal.facts["queries"] == 4
+    assert logger.facts["queries"] == 4
     clean = deployment.edge(x).detach()
     assert 0.8 < float((first - clean).std()) < 1.2
 
@@ -185,10 +187,10 @@ def _guessed_seeds(view) -> list[int]:
     purposes = ("transmission", "queries", "accuracy", "draws", "tuning", "start", "batches")
     seeds = [0, view._seed, *(view.generator(p).initial_seed() for p in purposes)]
     for purpose in purposes:
-        with view.seeded(purpose):
+        with view.torch_seed(purpose):
             seeds.append(torch.initial_seed())
     named = [
-        seed_of(s, *p)
+        derive_seed(s, *p)
         for s in (0, view._seed)
         for p in [*([p] for p in purposes), *([p, 0] for p in purposes)]
     ]
@@ -196,7 +198,7 @@ def _guessed_seeds(view) -> list[int]:
     return [
         *seeds,
         *named,
-        *(seed_of(s, *more) for s in (0, view._seed) for u in users for more in ([u], [u, ""])),
+        *(derive_seed(s, *more) for s in (0, view._seed) for u in users for more in ([u], [u, ""])),
     ]
 
 
@@ -205,18 +207,18 @@ def _guessed_seeds(view) -> list[int]:
 def test_an_attack_that_guesses_the_seed_has_none_of_the_defenses_draws(cell, defense, purpose):
     """Neither seed 0 nor any seed that its view gives draws a mask or noise of the defense anew."""
     indices = str([*range(20)]).replace(" ", "")
-    made = Stage.of(cell(f"target_indices={indices}", "trainer.threads=1"))
+    made = Stage.of(cell(f"target_indices={indices}", "device.threads=1"))
     access = Access.EDGE_WEIGHTS | Access.EDGE_QUERIES | Access.AUX_IMAGES | Access.DEFENSE
     deployment = made.deploy(defense)
-    view = made.view(deployment, access, SilentJournal())
+    view = made.view(deployment, access, RecordingLogger())
     x = made.x if purpose == "transmission" else view.images[:20]
     received = made.send(deployment)[:, 0] if purpose == "transmission" else view.query(x)
     clean = deployment.edge(x).detach()
     agreements = []
     for seed in _guessed_seeds(view):
-        guess = view.defense.perturb(clean, Draws(seed, purpose, range(20)))
+        guess = view.defense.perturb(clean, RandomStreams(seed, purpose, range(20)))
         agreements.append(float((guess - received)[clean != 0].square().mean()))
-    strangers = view.defense.perturb(clean, Draws(12345, "strangers", range(20)))
+    strangers = view.defense.perturb(clean, RandomStreams(12345, "strangers", range(20)))
     chance = float((strangers - received)[clean != 0].square().mean())
     assert min(agreements) > 0.8 * chance > 0
 
@@ -231,7 +233,7 @@ def test_a_generator_says_nothing_of_a_seed():
             states.append(generator.get_state().numpy().tobytes()[24:])
             said.add(generator.initial_seed())
             drawn.append(torch.rand(4, generator=generator).tolist())
-            with view.seeded(purpose):
+            with view.torch_seed(purpose):
                 said.add(torch.initial_seed())
                 drawn.append(torch.randn(4).tolist())
     assert len(said) == 1
@@ -252,7 +254,7 @@ def test_a_generator_is_the_same_for_the_same_seed_and_purpose_and_draws_evenly(
 
     view = granted(_deployment(), torch.zeros(6, 1, 28, 28), Access.NONE)
     before = torch.get_rng_state()
-    with view.seeded("decoder"):
+    with view.torch_seed("decoder"):
         torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
     one = first("a")

@@ -5,15 +5,15 @@ import json
 import pytest
 import torch
 
-from privbench import metrics
 from privbench.attacks.blind import LABEL_ONLY, Blind
-from privbench.attacks.parts.class_images import ClassImages, LocalSsim, most_similar
+from privbench.attacks.components.class_images import ClassImages, LocalSsim, most_similar
 from privbench.data.digits import Digits
-from privbench.draws import Draws
-from privbench.experiment import SCORES, run
-from privbench.results import table
-from privbench.stage import Stage
-from privbench.store import Store
+from privbench.evaluation import metrics
+from privbench.experiment.run import SCORES, run
+from privbench.experiment.setup import Stage
+from privbench.runtime.random import RandomStreams
+from privbench.store.artifacts import Store
+from privbench.store.record import table
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 40)])
@@ -125,7 +125,9 @@ def test_the_accuracy_of_k_transmissions_is_of_independent_groups_of_k(stage):
     """Each group has draws of its own; the largest mean logit is the answer."""
     made = stage(*NOISE, "accuracy_draws=2")
     test, deployment = made.data.test, made.deploy(made.cell.defense)
-    v = deployment.transmit(test.images, Draws(made.defense_seed, "accuracy", range(len(test))), 6)
+    v = deployment.transmit(
+        test.images, RandomStreams(made.defense_seed, "accuracy", range(len(test))), 6
+    )
     logits = deployment.answer(v)
     groups = [logits[:, :3].mean(1).argmax(1), logits[:, 3:].mean(1).argmax(1)]
     wanted = torch.stack([(group == test.labels).double() for group in groups]).mean(0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from privbench.identity import described, identified, identities, identity
+from privbench.runtime.code_identity import described, identified, identities, identity
 from tests import source_versions
 from tests.conftest import ROOT
 
@@ -29,7 +29,10 @@ class Level:
 
 def targets() -> list[str]:
     """Every class that a yaml of a group with numbers names, and the code of the evaluation."""
-    found = {"privbench.metrics", "privbench.victims.judge.Judge"}
+    found = {
+        "privbench.evaluation.metrics",
+        "privbench.evaluation.recognition.EvaluationClassifier",
+    }
     for group in ("attack", "defense", "victim", "dataset"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):
             nodes = [OmegaConf.to_container(OmegaConf.load(path))]
@@ -63,7 +66,7 @@ def test_identities_are_read_without_importing_what_they_name(outside):
     """Neither the package's classes nor outside ones are imported, nor is torch."""
     (outside / "my_level.py").write_text("raise SystemExit('imported')\n" + OUTSIDE)
     code = (
-        "import sys; from privbench.identity import identity\n"
+        "import sys; from privbench.runtime.code_identity import identity\n"
         "print(identity('privbench.attacks.rmle.RMLE'), identity('my_level.Level'))\n"
         "print([m for m in ('torch', 'hydra', 'my_level', 'privbench.attacks') if m in sys.modules])"
     )
@@ -193,7 +196,7 @@ def _changed(root: Path, module: str, old: str, new: str) -> str:
 
 def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
     """Also of a module that they import by way of another, and what to type."""
-    told = _changed(copy, "privbench.attacks.parts.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    told = _changed(copy, "privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
     lines = told.splitlines()
     assert [line for line in lines if "priors" in line] == [
         line for line in lines if line.startswith("  ")

@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from privbench import metrics, results
-from privbench.draws import isolated_rng
-from privbench.errors import cause
-from privbench.isolation import Isolated, require_picklable
-from privbench.isolation.channel import by_value, described, rebuilt
-from privbench.keys import seed_of
-from privbench.stage import Stage
-from privbench.threat import AccessDeniedError
-from tests.conftest import SilentJournal, hasty
+from privbench.evaluation import metrics
+from privbench.experiment.isolation import Isolated, require_picklable
+from privbench.experiment.isolation.channel import by_value, described, rebuilt
+from privbench.experiment.setup import Stage
+from privbench.runtime.errors import cause
+from privbench.runtime.hashing import derive_seed
+from privbench.runtime.random import isolated_rng
+from privbench.store import record as results
+from privbench.threat.view import AccessDeniedError
+from tests.conftest import RecordingLogger, hasty
 from tests.test_contracts import options
 
 ATTACKS = '''
@@ -30,8 +31,8 @@ import gc, os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from privbench.keys import seed_of
-from privbench.threat import Access
+from privbench.runtime.hashing import seed_of
+from privbench.threat.view import Access
 
 CALLS = []  # state of the module: of its own process
 
@@ -104,25 +105,25 @@ def mine(tmp_path, monkeypatch):
 
 def _attacked(made, attack, *, isolate):
     """Reconstructions by an attack, and its journal."""
-    deployment, journal = made.deploy(made.cell.defense), SilentJournal()
+    deployment, logger = made.deploy(made.cell.defense), RecordingLogger()
     with Isolated(attack) if isolate else nullcontext(attack) as used:
-        view = made.view(deployment, attack.access, journal)
-        with isolated_rng(seed_of(made.cell.seed, "fence")):
+        view = made.view(deployment, attack.access, logger)
+        with isolated_rng(derive_seed(made.cell.seed, "fence")):
             reconstruct = used.fit(view)
         v = made.send(deployment)
-        with isolated_rng(seed_of(made.cell.seed, "fence")):
-            return reconstruct(v), journal
+        with isolated_rng(derive_seed(made.cell.seed, "fence")):
+            return reconstruct(v), logger
 
 
 def test_an_attack_that_searches_its_process_finds_the_targets_unless_it_is_isolated(cell, mine):
     """By gc.get_objects() it returns them to 100 dB; in a process of its own nothing is there."""
-    made = Stage.of(cell("targets=11", "trainer.threads=1"))
+    made = Stage.of(cell("targets=11", "device.threads=1"))
     _ = made.x
     scores = {}
     for isolate in (False, True):
-        x_hat, journal = _attacked(made, mine("looks"), isolate=isolate)
+        x_hat, logger = _attacked(made, mine("looks"), isolate=isolate)
         scores[isolate] = float(metrics.psnr_db(x_hat, made.x).mean())
-        assert not isolate or journal.facts["argv"] == []
+        assert not isolate or logger.facts["argv"] == []
     assert scores[False] > 90
     assert scores[True] < 20
 
@@ -130,15 +131,15 @@ def test_an_attack_that_searches_its_process_finds_the_targets_unless_it_is_isol
 def _yamls(name, stage, outputs):
     """Compare a yaml's attack in both ways, each training what it trains."""
     words = (f"attack={name}", "defense.rate=0.3", "targets=4", "transmissions=2")
-    made = stage(*words, "trainer.threads=1")
+    made = stage(*words, "device.threads=1")
     attack = hasty(made.cell.attack)
     kept = outputs / "store" / "adversaries"
     found = []
     for isolate in (False, True):
         shutil.rmtree(kept, ignore_errors=True)
-        x_hat, journal = _attacked(made, attack, isolate=isolate)
+        x_hat, logger = _attacked(made, attack, isolate=isolate)
         networks = {path.name: path.read_bytes() for path in sorted(kept.glob("*.safetensors"))}
-        found.append((x_hat.view(torch.int32).tolist(), journal.facts, journal.steps, networks))
+        found.append((x_hat.view(torch.int32).tolist(), logger.facts, logger.steps, networks))
     assert found[0] == found[1]
     # what either trained serves the other
     x_hat, _ = _attacked(made, attack, isolate=False)
@@ -171,7 +172,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
         "targets=5",
     ]
     for isolate in ("false", "true"):
-        more = ["trainer.threads=1", f"isolate={isolate}", f"output_dir={warm}", "force=true"]
+        more = ["device.threads=1", f"isolate={isolate}", f"output_dir={warm}", "force=true"]
         code, _, err = privbench(*words, *more)
         assert code == 0, err
         (path,) = (warm / "store" / "records").glob("*/record.json")
@@ -187,7 +188,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
 @pytest.mark.parametrize("way", ["missing", "refused query"])
 def test_an_attack_that_fails_in_its_process_fails_here_in_the_same_words(cell, mine, way):
     """Of the same type, also where the harness refused the request."""
-    made = Stage.of(cell("targets=3", "trainer.threads=1"))
+    made = Stage.of(cell("targets=3", "device.threads=1"))
     errors = []
     for isolate in (False, True):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is compared
@@ -233,8 +234,8 @@ def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(
     """Named by its signal, while a process that it started lives on with the pipe open."""
     note = tmp_path / "note"
     monkeypatch.setenv("PRIVBENCH_TEST_NOTE", str(note))
-    made, attack = Stage.of(cell("targets=3", "trainer.threads=1")), mine("killed")
-    view = made.view(made.deploy(made.cell.defense), attack.access, SilentJournal())
+    made, attack = Stage.of(cell("targets=3", "device.threads=1")), mine("killed")
+    view = made.view(made.deploy(made.cell.defense), attack.access, RecordingLogger())
     v = made.send(made.deploy(made.cell.defense))
     with Isolated(attack) as isolated:
         reconstruct = isolated.fit(view)

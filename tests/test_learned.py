@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.parts.decoders import DECODERS, build
-from privbench.attacks.parts.learning import ask
-from privbench.attacks.parts.stand_ins import stand_in
+from privbench.attacks.components.decoders import DECODERS, build
+from privbench.attacks.components.learning import ask
+from privbench.attacks.components.surrogates import stand_in
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
-from privbench.experiment import run
-from privbench.training import HELD_OUT, Batches, fit
+from privbench.experiment.run import run
+from privbench.training.loop import HELD_OUT, Batches, fit
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import CPU, SilentJournal, granted, hasty
+from tests.conftest import CPU, RecordingLogger, granted, hasty
 
 VICTIMS = {"lenet5": LeNet5((1, 28, 28), 10), "cifar_cnn": CifarCNN((3, 32, 32), 10)}
 SPLITS = [(name, split) for name, victim in VICTIMS.items() for split in victim.split_points]
@@ -59,10 +59,10 @@ def trapped():
             nn.Sequential(Trapped()), defense or Dropout(rate=0.3), cloud.eval()
         )
         images, labels = torch.rand(40, 1, 28, 28), torch.arange(40) % 10
-        journal = SilentJournal()
-        view = granted(deployment, images, attack.access, labels, split="conv1", journal=journal)
+        logger = RecordingLogger()
+        view = granted(deployment, images, attack.access, labels, split="conv1", logger=logger)
         Trapped.fed = 0
-        return view, journal, deployment
+        return view, logger, deployment
 
     yield make
     Trapped.armed = False
@@ -70,14 +70,14 @@ def trapped():
 
 def test_the_query_free_shadow_uses_no_edge_and_leaves_the_cloud_as_it_is(trapped, cell):
     """From the first image to the reconstructor; the cloud keeps every bit and its mode."""
-    view, journal, deployment = trapped(hasty(cell("attack=shadow").attack))
+    view, logger, deployment = trapped(hasty(cell("attack=shadow").attack))
     before = {name: t.clone() for name, t in view.cloud.state_dict().items()}
     theirs = {name: t.clone() for name, t in deployment.cloud.state_dict().items()}
     Trapped.armed, deployment.edge = True, Forbidden()
     reconstruct = hasty(cell("attack=shadow").attack).fit(view)
     x_hat = reconstruct(torch.rand(2, 1, 8, 24, 24))
     assert x_hat.shape == (2, 1, 28, 28)
-    assert "queries" not in journal.facts or journal.facts["queries"] == 0
+    assert "queries" not in logger.facts or logger.facts["queries"] == 0
     for cloud, was in ((view.cloud, before), (deployment.cloud, theirs)):
         assert all(torch.equal(t, was[name]) for name, t in cloud.state_dict().items())
         assert not cloud.training
@@ -88,11 +88,11 @@ def test_the_query_free_shadow_uses_no_edge_and_leaves_the_cloud_as_it_is(trappe
 def test_what_is_recorded_as_asked_is_what_the_edge_was_asked(trapped, cell, name, budget):
     """Repeats and held-out images count; the budget is spent to the last answer."""
     attack = hasty(cell(f"attack={name}", f"attack.queries={budget}").attack)
-    view, journal, _ = trapped(attack)
+    view, logger, _ = trapped(attack)
     attack.fit(view)
-    assert Trapped.fed == journal.facts["queries"] == (40 if budget == "null" else int(budget))
-    assert journal.facts["aux_images"] == min(40, Trapped.fed)
-    assert journal.facts["epochs"] >= 1
+    assert Trapped.fed == logger.facts["queries"] == (40 if budget == "null" else int(budget))
+    assert logger.facts["aux_images"] == min(40, Trapped.fed)
+    assert logger.facts["epochs"] >= 1
 
 
 def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
@@ -201,18 +201,18 @@ def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
             return torch.optim.SGD(self.parameters(), lr=1.0)
 
     module, x = Drifting(), torch.zeros(4, 1)
-    heard = []
+    delivered = []
     run_epochs = fit(
         module,
         Batches(x, size=4),
         epochs=100,
-        hardware=CPU,
-        report=lambda epoch, figures: heard.append(figures[HELD_OUT]),
+        device_config=CPU,
+        report=lambda epoch, figures: delivered.append(figures[HELD_OUT]),
         held_out=Batches(x, size=4),
         patience=5,
     )
     assert module.network.level.item() == pytest.approx(3.0)
-    assert run_epochs == len(heard) == 8
+    assert run_epochs == len(delivered) == 8
 
 
 def test_epochs_shorter_than_a_pass_go_on_where_the_last_one_ended():
@@ -396,14 +396,14 @@ def test_a_sweep_over_the_three_adversaries_runs_as_typed(privbench, warm):
 def test_a_loaded_view_scores_what_the_journal_was_shown(stage):
     """The validation figure an attack streams is its own: held-out images, never targets."""
     made = stage("attack=inverse_paper", "attack.steps=12", "targets=3", "seed=0")
-    heard = []
+    delivered = []
 
-    class Hearing(SilentJournal):
+    class Hearing(RecordingLogger):
         def step(self, n, x_hat=None, **scalars):
-            heard.append((n, x_hat, scalars))
+            delivered.append((n, x_hat, scalars))
 
     deployment = made.deploy(made.cell.defense)
     view = made.view(deployment, made.cell.attack.access, Hearing())
     dataclasses.replace(made.cell.attack, lr=1.1e-3).fit(view)
-    assert heard
-    assert all(x_hat is None and "held_out_psnr_db" in scalars for _, x_hat, scalars in heard)
+    assert delivered
+    assert all(x_hat is None and "held_out_psnr_db" in scalars for _, x_hat, scalars in delivered)

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from privbench.experiment import run
+from privbench.experiment.run import run
 from tests.conftest import needs_mnist
 
 TEN = "target_indices=[3,2,1,18,4,8,11,0,61,7]"

@@ -9,9 +9,8 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
-from privbench import metrics
-from privbench.draws import Draws
-from privbench.intervals import (
+from privbench.evaluation import metrics
+from privbench.evaluation.statistics import (
     bca,
     interval_label,
     mean_interval,
@@ -20,8 +19,9 @@ from privbench.intervals import (
     victim_label,
     wilson,
 )
-from privbench.keys import key_of, seed_of
-from privbench.summary import Group
+from privbench.report.worst_case import SeedGroup
+from privbench.runtime.hashing import content_hash, derive_seed
+from privbench.runtime.random import RandomStreams
 from tests.records import record
 
 
@@ -55,7 +55,9 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
     x_hat = x.clone()
     x_hat[1, 0, 3, 3] = torch.nan
     constants = [torch.zeros_like(x), torch.full_like(x, 0.5)]
-    truth = metrics.Truth(x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]])
+    truth = metrics.Reference(
+        x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]]
+    )
     scores = metrics.score(x_hat, truth, constants)
     assert scores.failed == [False, True]
     assert scores.psnr_db[0] == 100
@@ -69,7 +71,9 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
 
 def _identified(x_hat, rows, gallery):
     labels, rows = torch.zeros(len(gallery), dtype=torch.int64), list(rows)
-    truth = metrics.Truth(gallery[rows], rows, gallery, labels, lambda x: torch.zeros(len(x), 2))
+    truth = metrics.Reference(
+        gallery[rows], rows, gallery, labels, lambda x: torch.zeros(len(x), 2)
+    )
     return torch.tensor(metrics.score(x_hat, truth, [gallery[rows]]).identification)
 
 
@@ -150,7 +154,9 @@ def test_identification_within_a_class_is_among_its_images_alone():
     gallery = torch.rand(60, 1, 16, 16)
     labels = torch.arange(60) % 3
     x_hat = gallery[[0, 1, 5, 4]] + 0.5 * gallery[[0, 4, 3, 4]]  # the third one's class is 0
-    truth = metrics.Truth(x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3))
+    truth = metrics.Reference(
+        x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3)
+    )
     scores = metrics.score(x_hat.clamp(0, 1), truth, [])
     assert scores.identification == [1, 0, 0, 1]
     assert scores.identification_class == [1, 0, 1, 1]
@@ -263,7 +269,7 @@ def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_i
     draw = np.random.default_rng(0)
     hits = {"victims": 0, "images": 0}
     for _ in range(TRIALS // 2):
-        one = Group([
+        one = SeedGroup([
             replace(record(seed=seed), per_image={
                 "index": list(range(64 * seed, 64 * (seed + 1))),
                 "ssim": list(_ssims(draw, 64) + draw.normal(0, 0.06)),
@@ -289,29 +295,35 @@ def test_intervals_of_one_value_and_of_a_perfect_share():
 
 def test_a_key_forgets_the_spelling_and_nothing_else():
     """Order, integers and the last bits of a float do not move it; a value does."""
-    assert key_of({"a": 1, "b": [0.3]}) == key_of({"b": [0.30000000000000004], "a": 1.0})
-    assert key_of({"a": 1}) != key_of({"a": 2})
-    assert key_of({"a": 1}) != key_of({"a": True})
-    assert key_of({"a": None}) != key_of({})
-    assert seed_of(0, "a") != seed_of(0, "b")
+    assert content_hash({"a": 1, "b": [0.3]}) == content_hash(
+        {"b": [0.30000000000000004], "a": 1.0}
+    )
+    assert content_hash({"a": 1}) != content_hash({"a": 2})
+    assert content_hash({"a": 1}) != content_hash({"a": True})
+    assert content_hash({"a": None}) != content_hash({})
+    assert derive_seed(0, "a") != derive_seed(0, "b")
     with pytest.raises(TypeError, match="cannot be part of a key"):
-        key_of({"a": object()})
+        content_hash({"a": object()})
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal"])
 def test_an_images_draws_depend_on_its_index_alone(kind):
     """Alone, among others, in another order: the same; another index, number or purpose: not."""
-    many = getattr(Draws(0, "test", [5, 2, 9]), kind)(torch.zeros(3, 4, 6))
-    alone = getattr(Draws(0, "test", [2]), kind)(torch.zeros(1, 4, 6))
+    many = getattr(RandomStreams(0, "test", [5, 2, 9]), kind)(torch.zeros(3, 4, 6))
+    alone = getattr(RandomStreams(0, "test", [2]), kind)(torch.zeros(1, 4, 6))
     assert torch.equal(many[1], alone[0])
     assert not torch.equal(many[0], many[1])
-    for other in (Draws(1, "test", [2]), Draws(0, "more", [2]), Draws(0, "test", [2], number=1)):
+    for other in (
+        RandomStreams(1, "test", [2]),
+        RandomStreams(0, "more", [2]),
+        RandomStreams(0, "test", [2], number=1),
+    ):
         assert not torch.equal(getattr(other, kind)(torch.zeros(1, 4, 6)), alone)
 
 
 def test_draws_have_the_distribution_they_are_named_for():
     """Kolmogorov-Smirnov at the 0.1 % level over 100 images."""
-    streams = Draws(0, "test", range(100))
+    streams = RandomStreams(0, "test", range(100))
     uniform = streams.uniform(torch.zeros(100, 500)).flatten().numpy()
     normal = streams.normal(torch.zeros(100, 500)).flatten().numpy()
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3

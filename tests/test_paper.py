@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from privbench.report.claims import STATEMENTS
-from privbench.report.paper import PAIRS, document, gap, pictures, statements, strongest
-from privbench.report.published import everything, is_published
-from privbench.report.reproduction import agreement, matched, misses, scale, tables
+from privbench.papers.he2020.claims import STATEMENTS
+from privbench.papers.he2020.comparison import agreement, matched, misses, scale, tables
+from privbench.papers.he2020.document import PAIRS, document, gap, pictures, statements, strongest
+from privbench.papers.he2020.published import everything, is_published
+from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
-from privbench.report.verdicts import FAILS, HOLDS, UNTOLD
 from tests.records import kept, record, sweep
 from tests.test_claims import PAPER, figure9, table
 
@@ -19,7 +19,7 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
     records = figure9()
     rows = statements(records)
     assert len(rows) == 1 + sum(len(one.datasets) for one in STATEMENTS)
-    states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{UNTOLD}**", "of no concern")
+    states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{INCONCLUSIVE}**", "of no concern")
     assert all(cell.startswith(states) for row in rows[1:] for cell in row[3:])
     measured = matched(panels(records))
     assert len(tables(measured, panels(records))["fig9"]) == 1 + 92 - 5, (

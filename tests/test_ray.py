@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from privbench import results
+from privbench.store import record as results
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from privbench.ledger import Ledger
+from privbench.papers.he2020.published import beside, curve, everything
 from privbench.report import figures, tables
-from privbench.report.published import beside, curve, everything
 from privbench.report.selection import select
 from privbench.report.tradeoffs import (
-    LOSSES,
+    ACCURACY_BUDGETS,
     attack_names,
     choices,
     comparisons,
@@ -24,8 +23,9 @@ from privbench.report.tradeoffs import (
     pareto,
     within,
 )
+from privbench.report.worst_case import of_sweep
 from privbench.report.writing import told, write
-from privbench.summary import of_sweep
+from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
 
 CURVE = [(0.0, 0.8, 0.99), (0.2, 0.6, 0.985), (0.4, 0.4, 0.975), (0.8, 0.2, 0.9)]
@@ -132,7 +132,7 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     assert alone.leakage == pytest.approx(0.4)
     dear = [record("dropout", 0.9, ssim=0.1, accuracy=0.5)]
     (poor,) = panels(dear)
-    assert within(choices(poor, "ssim"), max(LOSSES)) is None
+    assert within(choices(poor, "ssim"), max(ACCURACY_BUDGETS)) is None
     assert "no measured defense keeps the accuracy" in headline(poor)
     rows = tables.leakages([poor])
     assert rows[1][3:] == ["none"] * 3
@@ -290,7 +290,7 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     (figure,) = figures.tradeoffs(panel)
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
     assert len(line.get_xdata()) == 3
-    summary = of_sweep(Ledger(folder))
+    summary = of_sweep(SweepLog(folder))
     assert "11 cells, 1 more have no record" in summary
     assert "dropout 0.2 on features: accuracy" in summary
     assert "dropout 0.4 on features: accuracy" not in summary
@@ -472,12 +472,12 @@ def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
 def test_what_a_tracker_is_told_are_the_curves(tmp_path):
     """Lines by name, places along x and y."""
     folder = sweep(tmp_path, "figure", _curve(), [])
-    heard = told(select(folder, {}), folder / "report")
-    names, xs, ys = heard.curves["mnist at relu2, rmle: accuracy against SSIM"]
+    delivered = told(select(folder, {}), folder / "report")
+    names, xs, ys = delivered.curves["mnist at relu2, rmle: accuracy against SSIM"]
     assert names == ["dropout on features"]
     assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
     assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
-    assert len(heard.cells) == 5
+    assert len(delivered.cells) == 5
 
 
 def test_the_workspace_has_the_curves_the_images_and_a_comparer():
@@ -485,7 +485,7 @@ def test_the_workspace_has_the_curves_the_images_and_a_comparer():
     with warnings.catch_warnings():  # its own code's age is not ours
         warnings.simplefilter("ignore")
         pytest.importorskip("wandb_workspaces.workspaces")
-        from privbench.dashboard import workspace
+        from privbench.tracking.dashboard import workspace
 
         made = workspace("me", "privbench")
     kinds = {panel.__class__.__name__ for section in made.sections for panel in section.panels}
@@ -505,7 +505,7 @@ def test_the_workspace_is_saved_to_a_server(tmp_path):
 
     server = Server()
     env = {**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.url, "HOME": str(tmp_path)}
-    words = [sys.executable, "-m", "privbench.dashboard", "--entity", "me"]
+    words = [sys.executable, "-m", "privbench.tracking.dashboard", "--entity", "me"]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
     server.stop()
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from privbench.ledger import Ledger
+from privbench.store.sweep_log import SweepLog
 
 pytestmark = [
     pytest.mark.slurm,
@@ -109,7 +109,7 @@ def test_an_array_runs_with_one_cell_failing_and_one_killed(slurm, warm):
     while sweep.poll() is None and not killed:
         time.sleep(0.3)
         for folder in (warm / "sweeps").glob("*"):
-            for entry in Ledger(folder).entries().values():
+            for entry in SweepLog(folder).entries().values():
                 if entry.state == "running" and not killed:
                     time.sleep(1)  # amid its work
                     os.kill(entry.facts["pid"], signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_an_array_runs_with_one_cell_failing_and_one_killed(slurm, warm):
     assert "twice" not in err
     assert "defense.rate=1.5 is out of range" in err
     (folder,) = [path for path in (warm / "sweeps").iterdir() if path.is_dir()]
-    states = {state: len(entries) for state, entries in Ledger(folder).states().items()}
+    states = {state: len(entries) for state, entries in SweepLog(folder).states().items()}
     assert states == {"done": 2, "running": 0, "failed": 1, "missing": 0}
     assert out.count("] done") == 2
     assert not list(warm.rglob("*.part"))

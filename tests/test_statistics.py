@@ -9,14 +9,17 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from privbench import grids, intervals, results, summary
-from privbench.ledger import Ledger
-from privbench.places import ROOT
+from privbench.evaluation import statistics as intervals
+from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
 from privbench.report import books, figures, tables, tradeoffs
+from privbench.report import worst_case as summary
 from privbench.report.figures import pictures_in
 from privbench.report.page import page
 from privbench.report.selection import select
-from privbench.report.verdicts import HOLDS, UNTOLD
+from privbench.runtime.paths import ROOT
+from privbench.store import record as results
+from privbench.store.sweep_log import SweepLog
+from privbench.sweep import grids
 from tests.records import kept, record, sweep
 from tests.test_claims import table as claims_table
 from tests.test_claims import verdict
@@ -88,7 +91,7 @@ def test_score_interval_and_paired_difference_are_of_one_mean():
         assert point.score("ssim") == pytest.approx(mean)
         low, high = point.bands["ssim"]
         assert low < point.score("ssim") < high
-    low, high = summary.paired(points[0].group, points[1].group, "ssim")
+    low, high = summary.paired_interval(points[0].group, points[1].group, "ssim")
     assert low - 1e-9 <= points[0].score("ssim") - points[1].score("ssim") <= high + 1e-9
 
 
@@ -151,7 +154,7 @@ def test_several_seeds_have_an_interval_over_victims():
         (row,) = tables.attacks(tradeoffs.panels(records))[1:]
         assert ("victims)" in row[6]) == bool(label)
         assert label in row[6]
-    group = summary.Group(records)
+    group = summary.SeedGroup(records)
     narrow, wide = group.interval("ssim"), group.victim_interval("ssim")
     assert wide[1] - wide[0] > 10 * (narrow[1] - narrow[0])
 
@@ -180,7 +183,7 @@ def test_a_short_run_is_never_the_worst_case_of_a_longer_one(adaptive):
 def test_a_short_run_is_no_point_of_the_strongest_curve():
     """Of the paper's statements' column of the strongest adversaries too."""
     records = _runs((10, 0.8), (1000, 0.5), attack="rmle_adaptive", adaptive=True)
-    book = books.Measured.of(records, adaptive=True)
+    book = books.MeasuredResults.of(records, adaptive=True)
     (spot,) = book.curve("mnist", "relu2", "dropout", "features", "ssim")
     assert spot.scores["ssim"] == pytest.approx(0.5, abs=0.01)
 
@@ -305,7 +308,7 @@ def test_records_of_one_seed_but_other_weights_are_not_paired():
     one = with_victim(record(ssim=0.3, targets=24), "a")
     other = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "b")
     groups = summary.grouped([one, other])
-    assert summary.paired(*groups, "ssim") is None
+    assert summary.paired_interval(*groups, "ssim") is None
     (worst,) = summary.worst_cases([one, other])
     (caveat,) = worst.doubts["ssim"]
     assert caveat.endswith("is not compared: seed 0 with victims of other weights")
@@ -314,12 +317,12 @@ def test_records_of_one_seed_but_other_weights_are_not_paired():
     assert "seed 0: aaaaaaaa, bbbbbbbb" in line
     same = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "a")
     assert summary.mixed_victims([one, same]) == []
-    assert summary.paired(*summary.grouped([one, same]), "ssim") is not None
+    assert summary.paired_interval(*summary.grouped([one, same]), "ssim") is not None
     split = [
         with_victim(claims_table("rmle_paper", at, level), weights)
         for at, level, weights in (("conv1", 0.9, "a"), ("relu2", 0.5, "b"))
     ]
-    assert verdict("White-box: a deeper split", split)[0] == UNTOLD
+    assert verdict("White-box: a deeper split", split)[0] == INCONCLUSIVE
     assert verdict("White-box: a deeper split", [split[0], with_victim(split[1], "a")])[0] == HOLDS
 
 
@@ -344,7 +347,7 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
         kept_ = books.comparable([*rmle, *networks])
         count = {name: len([r for r in kept_ if r.attack == name]) for name in ("rmle", "inverse")}
         assert count == {"rmle": 15, "inverse": len(networks)}
-    spot = books.Measured.of([*rmle, *learned], adaptive=True).best("mnist", "fc1")
+    spot = books.MeasuredResults.of([*rmle, *learned], adaptive=True).best("mnist", "fc1")
     assert spot.point.group.seeds == [0, 1, 2]
 
 
@@ -371,18 +374,18 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
         lines = (folder / "cells.jsonl").read_text().splitlines()
         lines[0] = lines[0].replace(f"python -m privbench sweeps={name}", text)
         (folder / "cells.jsonl").write_text("\n".join(lines) + "\n")
-        summaries[name] = summary.of_sweep(Ledger(folder)).splitlines()
+        summaries[name] = summary.of_sweep(SweepLog(folder)).splitlines()
     assert summaries["without"][0] == UNKNOWN
     want = text.replace(" attack=rmle ", " ") + " attack=rmle,rmle_adaptive"
     assert _command(summaries["without"][1]) == shlex.split(want)
     assert summaries["with"][0].startswith("worst case over 2 cells")
     nothing = sweep(tmp_path / "none", "none", [record("none", 0.0)], [])
-    assert summary.of_sweep(Ledger(nothing)).startswith("worst case")
+    assert summary.of_sweep(SweepLog(nothing)).startswith("worst case")
 
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
     """They would be refused, or mean something else."""
-    from privbench.advice import untried
+    from privbench.report.advice import untried
 
     network = record(attack="inverse_naive")
     network.config["attack"]["_target_"] = "privbench.attacks.inverse.Inverse"
@@ -396,7 +399,7 @@ def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
 
 def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch):
     """Whether it states one is read off its class, one that it inherits included."""
-    from privbench.advice import untried
+    from privbench.report.advice import untried
 
     (tmp_path / "mine_here.py").write_text(
         "from privbench.defenses.base import Defense\n"
@@ -459,9 +462,10 @@ def _cells(name: str, *typed: str) -> list[dict[str, str]]:
     own = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml"))
     sweeper = own["hydra"]["sweeper"]
     parse = OverridesParser.create().parse_overrides
-    shared = grids.axes(parse(grids.words_of(sweeper["params"])))
+    shared = grids.axes(parse(grids.to_overrides(sweeper["params"])))
     found = [
-        {**shared, **grids.axes(parse(grids.words_of(grid)))} for grid in sweeper.get("grids", [{}])
+        {**shared, **grids.axes(parse(grids.to_overrides(grid)))}
+        for grid in sweeper.get("grids", [{}])
     ]
     groups = {"attack", "defense", "dataset"}
     cells = grids.expand(found, grids.axes(parse(list(typed))), lambda option: option in groups)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from privbench.files import write_atomically
-from privbench.store import Artefact, Store
+from privbench.runtime.files import write_atomically
+from privbench.store.artifacts import Artifact, Store
 
 RECIPE = {"what": "weights", "seed": 0}
 
 
-def _make(log: Path, seconds: float = 0.0) -> Artefact:
+def _make(log: Path, seconds: float = 0.0) -> Artifact:
     with log.open("a") as file:
         file.write(f"{os.getpid()}\n")
     time.sleep(seconds)
-    return Artefact({"w": torch.arange(6.0)}, {"seconds": 1.5})
+    return Artifact({"w": torch.arange(6.0)}, {"seconds": 1.5})
 
 
 def _keep(root: Path, log: Path, seconds: float) -> None:
@@ -100,7 +100,7 @@ def test_a_damaged_artefact_is_named_and_made_again(tmp_path, caplog, harm):
 def test_a_maker_that_fails_leaves_nothing_behind(tmp_path):
     """Its error is the caller's."""
 
-    def fail() -> Artefact:
+    def fail() -> Artifact:
         raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError, match="no memory"):

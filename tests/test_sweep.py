@@ -16,15 +16,15 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from privbench import results
-from privbench.errors import Refused
-from privbench.grids import axes, differing, expand, folder_name
-from privbench.ledger import Ledger
-from privbench.places import register
+from privbench.runtime.errors import UserError
+from privbench.runtime.paths import register_hydra_plugins
+from privbench.store import record as results
+from privbench.store.sweep_log import SweepLog
+from privbench.sweep.grids import cell_names, expand_grids, parse_axes, sweep_name
 from tests.conftest import ROOT
 from tests.test_cli import ATTACK
 
-register()  # before Hydra looks for plugins, which it does once
+register_hydra_plugins()  # before Hydra looks for plugins, which it does once
 PARSER = OverridesParser.create(
     ConfigLoaderImpl(create_automatic_config_search_path("", None, str(ROOT / "conf")))
 )
@@ -44,14 +44,14 @@ GRIDS = [
 
 
 def _axes(*words: str):
-    return axes(PARSER.parse_overrides(list(words)))
+    return parse_axes(PARSER.parse_overrides(list(words)))
 
 
 def _expanded(*words: str, grids=GRIDS) -> list[str]:
     def is_group(name):
         return name in ("defense", "attack")
 
-    return [" ".join(cell) for cell in expand(grids, _axes(*words), is_group)]
+    return [" ".join(cell) for cell in expand_grids(grids, _axes(*words), is_group)]
 
 
 def test_each_grid_is_a_product_of_its_own_axes():
@@ -97,20 +97,20 @@ def test_a_group_that_all_grids_share_is_replaced():
 )
 def test_axes_that_cannot_be_swept_are_refused(words, line):
     """In one line."""
-    with pytest.raises(Refused, match=line):
+    with pytest.raises(UserError, match=line):
         _expanded(*words)
 
 
 def test_a_sweep_is_named_by_its_file_or_by_what_is_typed():
     """Not by how it is run, so that the same cells on other workers are the same sweep."""
-    assert folder_name("fig9", _axes(), []) == "fig9"
-    assert folder_name("fig9", _axes("workers=joblib", "output_dir=x", "force=true"), []) == "fig9"
-    one = folder_name(None, _axes("defense.rate=0.1,0.3", "seed=0"), ["defense.rate"])
-    other = folder_name(None, _axes("seed=0", "defense.rate=0.3,0.1"), ["defense.rate"])
+    assert sweep_name("fig9", _axes(), []) == "fig9"
+    assert sweep_name("fig9", _axes("workers=joblib", "output_dir=x", "force=true"), []) == "fig9"
+    one = sweep_name(None, _axes("defense.rate=0.1,0.3", "seed=0"), ["defense.rate"])
+    other = sweep_name(None, _axes("seed=0", "defense.rate=0.3,0.1"), ["defense.rate"])
     assert one == other
     assert one.startswith("rate-")
-    assert folder_name("fig9", _axes("seed=0"), []) not in ("fig9", one)
-    assert differing([["a=1", "b=2"], ["a=1", "b=3"]]) == ["b=2", "b=3"]
+    assert sweep_name("fig9", _axes("seed=0"), []) not in ("fig9", one)
+    assert cell_names([["a=1", "b=2"], ["a=1", "b=3"]]) == ["b=2", "b=3"]
 
 
 FILES = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
@@ -126,17 +126,19 @@ def test_a_sweep_file_says_what_it_draws_and_its_cells_compose(name, composed):
     assert package == "# @package _global_"
     assert re.fullmatch(r"# [A-Z].{30,}\.", sentence)
     sweeper = yaml.safe_load(path.read_text())["hydra"]["sweeper"]
-    from privbench.grids import words_of
+    from privbench.sweep.grids import to_overrides
 
     for grid in sweeper.get("grids", [{}]):
-        found = expand([_axes(*words_of({**sweeper["params"], **grid}))], {}, lambda name: False)
+        found = expand_grids(
+            [_axes(*to_overrides({**sweeper["params"], **grid}))], {}, lambda name: False
+        )
         for cell in (found[0], found[-1]):
             composed(*cell)
 
 
 def _states(outputs: Path) -> dict[str, int]:
     (folder,) = [path for path in (outputs / "sweeps").iterdir() if path.is_dir()]
-    return {state: len(entries) for state, entries in Ledger(folder).states().items()}
+    return {state: len(entries) for state, entries in SweepLog(folder).states().items()}
 
 
 def _numbers(outputs: Path) -> dict[str, object]:
@@ -159,7 +161,7 @@ def test_what_is_recorded_is_not_run_again(privbench, warm):
     assert code == 0, err
     assert out.count("] cached") == 2
     (folder,) = (warm / "sweeps").iterdir()
-    begun = [line["key"] for line in Ledger(folder).lines()[0] if line.get("state") == "running"]
+    begun = [line["key"] for line in SweepLog(folder).lines()[0] if line.get("state") == "running"]
     assert len(begun) == 2, "the second time none was launched"
     code, out, err = privbench(*CHEAP, "defense.rate=0.30,0.2,1e-1", at)
     assert out.count("] cached") == 2, "however a number is spelt"
@@ -368,8 +370,8 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     assert f"{folder.name}: 3 cells: 1 done, 1 failed, 1 missing" in told.stdout
     assert "attack.fail=boom: ArithmeticError: boom" in told.stdout
     assert "complete it: python -m privbench --config-dir" in told.stdout
-    Ledger(folder).note("of an earlier launch", "running")
-    assert Ledger(folder).lines()[0][-1]["key"] == "of an earlier launch", "behind half a line"
+    SweepLog(folder).note("of an earlier launch", "running")
+    assert SweepLog(folder).lines()[0][-1]["key"] == "of an earlier launch", "behind half a line"
     assert _status(folder).stdout == told.stdout
     wrong = _status(folder.parent)
     assert wrong.returncode == 1
@@ -379,7 +381,7 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
 
 def _status(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "privbench.status", str(folder)],
+        [sys.executable, "-X", "importtime", "-m", "privbench.sweep.status", str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -426,7 +428,7 @@ def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
     import shutil
 
     found = []
-    rmle = ["-m", "attack=rmle,rmle_paper", "attack.steps=40", "targets=5", "trainer.threads=1"]
+    rmle = ["-m", "attack=rmle,rmle_paper", "attack.steps=40", "targets=5", "device.threads=1"]
     for name, words in {
         "forward": ["defense.rate=0.1,0.3"],
         "reversed": ["defense.rate=0.3,0.1"],
@@ -473,7 +475,7 @@ SEER = """
 import os, time
 from dataclasses import dataclass
 import torch
-from privbench.threat import Access
+from privbench.threat.view import Access
 
 
 @dataclass(frozen=True)
@@ -508,7 +510,7 @@ def _whole(outputs: Path) -> None:
             json.loads(line)
 
 
-STEPS = ["-m", "attack=rmle", "attack.steps=150,151,152,153", "targets=5", "trainer.threads=1"]
+STEPS = ["-m", "attack=rmle", "attack.steps=150,151,152,153", "targets=5", "device.threads=1"]
 
 
 @pytest.mark.fault
@@ -520,7 +522,7 @@ def test_whoever_is_killed_whenever_the_same_command_completes_the_sweep(
     """Launcher or worker, SIGKILL at random moments, from an empty store: the same numbers."""
     import random
 
-    words = [*STEPS, "victim.epochs=1", "victim.least_steps=20"]
+    words = [*STEPS, "victim.epochs=1", "victim.min_steps=20"]
     (tmp_path / "empty").mkdir()
     expected = _undisturbed(privbench, tmp_path / "empty", tmp_path / "calm", words)
     at, moments = tmp_path / "stormy", random.Random(kills)
@@ -566,7 +568,7 @@ def test_two_launchers_at_once_run_each_cell_once(privbench, warm, tmp_path):
         assert sweep.returncode == 0, err
     assert _numbers(at) == expected
     (folder,) = (at / "sweeps").iterdir()
-    done = [line["key"] for line in Ledger(folder).lines()[0] if line.get("state") == "done"]
+    done = [line["key"] for line in SweepLog(folder).lines()[0] if line.get("state") == "done"]
     assert sorted(done) == sorted(expected), "each once"
     _whole(at)
 
@@ -639,7 +641,7 @@ def test_twelve_workers_on_an_empty_store_train_each_artefact_once(tmp_path):
     """Victim, judge, a decoder and a shadow: the logs tell who trained."""
     sweep = _launch(
         "-m", "attack=inverse_naive", "attack.steps=60", "targets=5", "victim.epochs=1",
-        "victim.least_steps=20",
+        "victim.min_steps=20",
         "defense.rate=" + ",".join(f"0.0{n}" for n in range(1, 10)) + ",0.1,0.2,0.3",
         "workers=joblib", "workers.jobs=12", f"output_dir={tmp_path}",
     )  # fmt: skip

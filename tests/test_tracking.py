@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from privbench import results
-from privbench.tracking import WandbTracker
+from privbench.store import record as results
+from privbench.tracking.base import WandbTracker
 from tests.wandb_server import KEY, Server
 
 BLOCK = 32768

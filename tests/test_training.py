@@ -12,11 +12,13 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 
-from privbench import bf16, cores, countdown, summary
-from privbench.countdown import Countdown
-from privbench.ledger import Ledger
-from privbench.progress import Planned, Progress
-from privbench.training import Batches, Hardware, fit
+from privbench.report import worst_case as summary
+from privbench.runtime import bf16, cores, countdown
+from privbench.runtime.countdown import Countdown
+from privbench.runtime.device import DeviceConfig
+from privbench.store.sweep_log import SweepLog
+from privbench.sweep.progress import PlannedCell, Progress
+from privbench.training.loop import Batches, fit
 from tests.conftest import CPU
 from tests.records import record as made_up
 
@@ -115,7 +117,7 @@ def test_steps_that_follow_the_data_are_counted_as_they_were_made():
 @pytest.fixture
 def trained(composed, stage):
     """The record of a short inverse network, and the facts of its victim."""
-    from privbench.experiment import run
+    from privbench.experiment.run import run
 
     made = stage()
     record = run(composed("attack=inverse", "attack.steps=4", "targets=3"))
@@ -167,7 +169,7 @@ def _threads_where(monkeypatch, taken: int, typed: int | None = None) -> int:
     monkeypatch.setattr(cores, "busy", lambda found: taken)
     cores._free.cache_clear()
     try:
-        return Hardware("cpu", threads=typed).apply()
+        return DeviceConfig("cpu", threads=typed).apply()
     finally:
         cores._free.cache_clear()
 
@@ -182,7 +184,7 @@ def test_a_job_takes_the_free_cores_and_says_so(monkeypatch, caplog, taken, used
     assert len(told) == (taken > 0)
     if told:
         assert f"{taken} of 4 cores" in told[0]
-        assert "trainer.threads=4 takes all" in told[0]
+        assert "device.threads=4 takes all" in told[0]
 
 
 def test_typed_threads_come_first_then_those_of_the_starter(monkeypatch):
@@ -207,7 +209,7 @@ def test_the_recipes_for_full_data_sets_are_what_they_were(cell, victim):
     assert made.epochs == epochs
     for count in (40_000, 50_000):
         assert list(made.suited(count)) == settings
-        assert made.least_steps < epochs * count // 128
+        assert made.min_steps < epochs * count // 128
 
 
 def _images_seen(monkeypatch, victim, shape: tuple[int, int, int], count: int) -> tuple[int, int]:
@@ -221,7 +223,9 @@ def _images_seen(monkeypatch, victim, shape: tuple[int, int, int], count: int) -
 
     monkeypatch.setattr(module, "fit", plan)
     model = victim.build(shape, 40, 0)
-    victim.train(model, torch.zeros(count, *shape), torch.zeros(count).long(), seed=0, hardware=CPU)
+    victim.train(
+        model, torch.zeros(count, *shape), torch.zeros(count).long(), seed=0, device_config=CPU
+    )
     return planned["steps"], planned["images"]
 
 
@@ -283,8 +287,14 @@ class Slow(lightning.LightningModule):
 def test_a_slow_training_says_how_far_it_is_and_what_is_left(clock, caplog):
     """From the first step that ends after two seconds, at growing intervals."""
     caplog.set_level(logging.INFO)
-    fit(Slow(clock), Batches(torch.zeros(8, 1), size=2), epochs=5, hardware=CPU, name="a network")
-    told = [r.getMessage() for r in caplog.records if r.name == "privbench.countdown"]
+    fit(
+        Slow(clock),
+        Batches(torch.zeros(8, 1), size=2),
+        epochs=5,
+        device_config=CPU,
+        name="a network",
+    )
+    told = [r.getMessage() for r in caplog.records if r.name == "privbench.runtime.countdown"]
     assert told[0] == "training a network: step 1 of 20, about 57 s left"
     assert told[1] == "training a network: step 2 of 20, about 54 s left"
     assert [line.split()[4] for line in told] == ["1", "2", "4", "8", "16"]
@@ -315,7 +325,7 @@ def test_a_single_run_shows_each_training_and_the_reconstruction(privbench, tmp_
     """The victim, the evaluation classifier, the adversary's network, the images."""
     monkeypatch.setattr(countdown, "FIRST", 0.0)
     words = ["attack=shadow", "attack.steps=6", "attack.inverter.steps=4", "targets=3"]
-    brief = ["victim.epochs=1", "victim.least_steps=8", f"output_dir={tmp_path}"]
+    brief = ["victim.epochs=1", "victim.min_steps=8", f"output_dir={tmp_path}"]
     code, _, err = privbench(*words, *brief)
     assert code == 0, err
     shown = dict.fromkeys(re.findall(r"privbench: (.+): step \d+ of \d+", err))
@@ -326,8 +336,8 @@ def test_a_single_run_shows_each_training_and_the_reconstruction(privbench, tmp_
 def _sweep(tmp_path, words: dict[str, str], monkeypatch):
     """A sweep's progress, its ledger, and the clock by which it goes."""
     time = SimpleNamespace(now=0.0)
-    cells = {key: Planned(key, word.split(), word, "", b"") for key, word in words.items()}
-    ledger = Ledger(tmp_path)
+    cells = {key: PlannedCell(key, word.split(), word, "", b"") for key, word in words.items()}
+    ledger = SweepLog(tmp_path)
     monkeypatch.setattr(Progress, "_scores", lambda *line: "scores")
     progress = Progress(ledger, cells, 0, clock=lambda: time.now)
     return progress, ledger, time

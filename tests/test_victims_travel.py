@@ -14,16 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from privbench import results
-from privbench.identity import identity
-from privbench.stage import Stage
+from privbench.experiment.setup import Stage
+from privbench.runtime.code_identity import identity
+from privbench.store import record as results
 from privbench.store.__main__ import main as store_command
-from privbench.tracking import NullRun
+from privbench.tracking.base import NullRun
 from privbench.victims.split_model import SplitModel
-from privbench.victims.training import Victim
+from privbench.victims.training import VictimConfig
 from tests.test_cli import ATTACK
 
-QUICK = ["targets=5", "victim.epochs=1", "victim.least_steps=20", "trainer.threads=1"]
+QUICK = ["targets=5", "victim.epochs=1", "victim.min_steps=20", "device.threads=1"]
 RMLE = ["attack=rmle", "attack.steps=12", *QUICK]
 
 
@@ -46,7 +46,7 @@ def _replace_victim(outputs: Path) -> None:
 
 
 def _status(folder: Path) -> str:
-    words = [sys.executable, "-X", "importtime", "-m", "privbench.status", str(folder)]
+    words = [sys.executable, "-X", "importtime", "-m", "privbench.sweep.status", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert not re.search(r"\| +(torch|numpy|hydra)$", done.stderr, re.M), "it answers at once"
     return done.stdout
@@ -143,7 +143,7 @@ _target_: privbench.victims.training.Victim
 name: my_net
 model: {_target_: my_net.Net, _partial_: true}
 epochs: 1
-least_steps: 10
+min_steps: 10
 batch: 128
 lr: 1e-2
 weight_decay: 0.0
@@ -156,7 +156,7 @@ def test_a_victim_whose_source_changed_is_trained_anew(privbench, own, tmp_path)
     """Other constants of the normalisation, another pooling: no layer's name or shape tells."""
     at = tmp_path / "out"
     words = [*own("victim", "my_net", NET, NET_YAML), "attack=blind", "targets=5"]
-    words += ["trainer.threads=1", f"output_dir={at}"]
+    words += ["device.threads=1", f"output_dir={at}"]
     texts = [
         NET,
         NET.replace("(0.5,), (0.5,)", "(0.1,), (0.3,)"),
@@ -209,7 +209,7 @@ def test_workers_assign_threads_without_moving_the_key(privbench, warm):
     assert code == 0, err
     assert out.count("] done") == 2
     assert {record.threads for record in _records(warm)} == {1}
-    assert {record.config["trainer"]["threads"] for record in _records(warm)} == {None}
+    assert {record.config["device"]["threads"] for record in _records(warm)} == {None}
     assert privbench(*words)[1].count("] cached") == 2
 
 
@@ -218,22 +218,22 @@ def test_workers_assign_threads_without_moving_the_key(privbench, warm):
 )
 def test_threads_that_are_assigned_yield_to_those_that_are_typed(monkeypatch, text, line):
     """And nonsense is refused in one line."""
-    from privbench.training import Hardware
+    from privbench.runtime.device import DeviceConfig
 
     monkeypatch.setenv("PRIVBENCH_THREADS", text)
-    assert Hardware("cpu", threads=1).apply() == 1
+    assert DeviceConfig("cpu", threads=1).apply() == 1
     if line:
         with pytest.raises(ValueError, match=line):
-            Hardware("cpu").apply()
+            DeviceConfig("cpu").apply()
     else:
-        assert Hardware("cpu").apply() == 3
+        assert DeviceConfig("cpu").apply() == 3
 
 
 def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):
     """Another number of threads trains other weights; the accelerator is recorded, not keyed."""
     made = {
         words: Stage.of(cell(*words))
-        for words in [(), ("trainer.threads=1",), ("trainer.accelerator=auto",)]
+        for words in [(), ("device.threads=1",), ("device.accelerator=auto",)]
     }
     plain, typed, auto = made.values()
     assert plain.key == auto.key != typed.key
@@ -253,9 +253,9 @@ def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
         (outlines if all(p.is_meta for p in self.parameters()) else built).append(self)
 
     monkeypatch.setattr(SplitModel, "__init__", count)
-    monkeypatch.setattr(Victim, "train", lambda *_, **__: pytest.fail("a victim is trained"))
+    monkeypatch.setattr(VictimConfig, "train", lambda *_, **__: pytest.fail("a victim is trained"))
     monkeypatch.setattr(
-        "privbench.launch.Launch.run", lambda self, planned, refused: runs.append(planned)
+        "privbench.sweep.launch.Launch.run", lambda self, planned, refused: runs.append(planned)
     )
     runs: list[dict] = []
     words = ["-m", "attack=rmle_adaptive,inverse,shadow_same", "seed=range(0,4)", "targets=5"]
@@ -390,7 +390,7 @@ def _store(*words: object, capfd) -> tuple[int, str, str]:
 def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(privbench, trained, tmp_path):
     """By the command line; nothing is trained again, and importing twice changes nothing."""
     there, file = tmp_path / "there", tmp_path / "victims.tar"
-    command = [sys.executable, "-m", "privbench.store"]
+    command = [sys.executable, "-m", "privbench.store.artifacts"]
     subprocess.run([*command, "export-victims", trained, file], check=True)
     for expected in ("1 victim and 1 evaluation classifier imported, 0 victims",
                      "0 victims and 0 evaluation classifiers imported, 1 victim and 1"):  # fmt: skip
@@ -498,13 +498,13 @@ HARM = {
 @pytest.mark.parametrize("harm", HARM)
 def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, tmp_path, capfd):
     """Whatever is wrong with it."""
-    from privbench.store import Artefact, Store
+    from privbench.store.artifacts import Artifact, Store
 
     here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "victims.tar"
     store = Store(here / "store")
     for kind in ("victims", "judges"):
         store.keep(
-            kind, {"seed": 0}, lambda: Artefact({"w": torch.arange(900.0)}, {"accuracy": 0.5})
+            kind, {"seed": 0}, lambda: Artifact({"w": torch.arange(900.0)}, {"accuracy": 0.5})
         )
     assert _store("export-victims", here, file, capfd=capfd)[0] == 0
     HARM[harm](file)

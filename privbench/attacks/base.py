@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from privbench.threat import Access, View
+from privbench.threat.view import Access, AdversaryView
 
 Reconstruct = Callable[[Tensor], Tensor]
 """Features ``(N, K, *feature_shape)`` to images ``(N, C, H, W)`` in [0, 1]."""
@@ -26,5 +26,5 @@ class Attack(Protocol):
     def access(self) -> Access:
         """The rights the attack needs; its view holds nothing else."""
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Learn what can be learnt before any target is seen, and return the reconstructor."""

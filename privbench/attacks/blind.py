@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench import checks
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.parts import class_images
-from privbench.attacks.parts.class_images import ClassImages
-from privbench.threat import Access, View
+from privbench.attacks.components import class_images
+from privbench.attacks.components.class_images import ClassImages
+from privbench.runtime import checks
+from privbench.threat.view import Access, AdversaryView
 
 CONSTANT = ("black", "grey", "mean")
 """Answers that use nothing of the target at all."""
@@ -51,7 +51,7 @@ class Blind:
             "logits": Access.AUX_IMAGES | Access.CLEAN_QUERIES,
         }.get(self.answer, Access.NONE)
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Average what is to be averaged."""
         if self.answer == "class_mean":
             return _class_means(view)
@@ -83,7 +83,7 @@ def _logits(cloud: nn.Module, v: Tensor) -> Tensor:
     return logits
 
 
-def _class_means(view: View) -> Reconstruct:
+def _class_means(view: AdversaryView) -> Reconstruct:
     mean = view.images.mean(0)
     cloud, means = view.cloud, {}
     for label in view.labels.unique().tolist():
@@ -98,7 +98,7 @@ def _class_means(view: View) -> Reconstruct:
     return reconstruct
 
 
-def _class_ssim(view: View) -> Reconstruct:
+def _class_ssim(view: AdversaryView) -> Reconstruct:
     answers = ClassImages(view.labels, view.image_shape, view.device)
 
     def optimise() -> dict[str, int]:
@@ -122,7 +122,7 @@ class _Known(nn.Module):
     logits: Tensor
 
     @torch.no_grad()
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: AdversaryView) -> None:
         super().__init__()
         one = torch.zeros(1, *view.feature_shape, device=view.device)
         shape = len(view.images), *view.cloud(one).shape[1:]
@@ -135,7 +135,7 @@ class _Known(nn.Module):
             kept.copy_(cloud(query(part)))
 
 
-def _nearest(view: View) -> Reconstruct:
+def _nearest(view: AdversaryView) -> Reconstruct:
     known, query, images, cloud = _Known(view), view.clean_query, view.images, view.cloud
 
     def ask() -> dict[str, int]:

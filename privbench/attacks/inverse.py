@@ -6,25 +6,25 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench import checks
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.parts import decoders
-from privbench.attacks.parts.learning import Learner, Learning, ask, decoded
-from privbench.threat import Access, View
+from privbench.attacks.components import decoders
+from privbench.attacks.components.learning import AttackModule, TrainingConfig, ask, decoded
+from privbench.runtime import checks
+from privbench.threat.view import Access, AdversaryView
 
 ANSWERS = ("defended", "clean")
 AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Inverse(Learning):
+class Inverse(TrainingConfig):
     """Asks the edge about images of its own and learns the way back, He et al. Eq. (2).
 
     The answers of the edge as deployed make it adaptive: it learns to see through the defense that
     it is shown, without a word said about it. ``clean`` answers were recorded before the defense
     was switched on.
 
-    Attributes, besides those of ``Learning``:
+    Attributes, besides those of ``TrainingConfig``:
         decoder: ``large``, ``paper``, or a function of feature and image shape that makes one.
         answers: ``defended`` or ``clean``.
         queries: Answers asked for in all; null for one an image. Images that are held out get one,
@@ -48,10 +48,10 @@ class Inverse(Learning):
     @property
     def access(self) -> Access:
         """Black-box: answers, and images to ask about."""
-        asked = Access.EDGE_QUERIES if self.answers == "defended" else Access.CLEAN_QUERIES
-        return asked | Access.AUX_IMAGES
+        queries = Access.EDGE_QUERIES if self.answers == "defended" else Access.CLEAN_QUERIES
+        return queries | Access.AUX_IMAGES
 
-    def check(self, view: View) -> None:
+    def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are, and a decoder that does not fit.
 
         Raises:
@@ -60,7 +60,7 @@ class Inverse(Learning):
         super().check(view)
         self._network(view)
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Ask, learn, and return the network."""
         network = self._network(view)
         self.learnt(
@@ -84,23 +84,23 @@ class Inverse(Learning):
 
         return reconstruct
 
-    def _network(self, view: View) -> nn.Module:
-        with view.seeded("decoder"):
+    def _network(self, view: AdversaryView) -> nn.Module:
+        with view.torch_seed("decoder"):
             network = decoders.build(self.decoder, view.feature_shape, view.image_shape)
         return network.to(view.device)
 
-    def _learn(self, network: nn.Module, view: View) -> dict[str, Any]:
+    def _learn(self, network: nn.Module, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
         query = view.query if self.answers == "defended" else view.clean_query
-        asked = ask(query, images, self.queries)
-        if isinstance(network, decoders.Large):
-            network.see(asked.answers[0])
-        learner = Decoding(network, images)
-        facts = self.train(learner, asked.answers, asked.held_out, view, epoch=asked.trained)
-        return {"aux_images": asked.images, **facts}
+        queries = ask(query, images, self.queries)
+        if isinstance(network, decoders.ResidualDecoder):
+            network.see(queries.answers[0])
+        learner = DecoderTask(network, images)
+        facts = self.train(learner, queries.answers, queries.held_out, view, epoch=queries.trained)
+        return {"aux_images": queries.images, **facts}
 
 
-class Decoding(Learner):
+class DecoderTask(AttackModule):
     """Eq. (2): the squared error of what a decoder makes of the features, as a mean over pixels."""
 
     name = "the inverse network"

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.parts.decoders import Pooled
-from privbench.attacks.parts.learning import Learner, Learning, decoded, held_out
+from privbench.attacks.components.decoders import MultiTransmissionDecoder
+from privbench.attacks.components.learning import AttackModule, TrainingConfig, decoded, held_out
 from privbench.deployment import Deployment
-from privbench.threat import Access, View
+from privbench.threat.view import Access, AdversaryView
 
 
 @dataclass(frozen=True)
-class InverseAdaptive(Learning):
+class InverseAdaptive(TrainingConfig):
     """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step."""
 
     version: ClassVar[str] = "inverse_adaptive-1"
@@ -24,10 +24,10 @@ class InverseAdaptive(Learning):
         """White-box, adaptive, and images to learn from."""
         return Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Draw, learn, and return the network."""
-        with view.seeded("decoder"):
-            network = Pooled(view.feature_shape, view.image_shape)
+        with view.torch_seed("decoder"):
+            network = MultiTransmissionDecoder(view.feature_shape, view.image_shape)
         network = network.to(view.device).to(memory_format=torch.channels_last)
         self.learnt(
             "inverse_adaptive",
@@ -43,23 +43,23 @@ class InverseAdaptive(Learning):
 
         return reconstruct
 
-    def _learn(self, network: Pooled, view: View) -> dict[str, Any]:
+    def _learn(self, network: MultiTransmissionDecoder, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
         last = len(images) - held_out(len(images))
         with torch.no_grad():
             network.large.see(view.edge(images[: min(last, 1000)]))
         rows = torch.arange(len(images), device=view.device)
-        learner = Drawing(network, view, images)
+        learner = AdaptiveDecoderTask(network, view, images)
         facts = self.train(learner, (rows[:last],), (rows[last:],), view)
         return {"aux_images": len(images), **facts}
 
 
-class Drawing(Learner):
+class AdaptiveDecoderTask(AttackModule):
     """Eq. (2) over images and draws of the defense."""
 
     name = "the inverse network"
 
-    def __init__(self, network: nn.Module, view: View, images: Tensor) -> None:
+    def __init__(self, network: nn.Module, view: AdversaryView, images: Tensor) -> None:
         super().__init__(network)
         self.streams = view.streams
         self.held = (Deployment(view.edge, view.defense, nn.Sequential()), images)

@@ -8,14 +8,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench import checks
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.parts.descent import Descent, Problem, Rows
-from privbench.attacks.parts.mismatches import AtFeatures, AtInput, Mismatch, Naive
-from privbench.attacks.parts.objectives import Profile, Squared
-from privbench.attacks.parts.priors import total_variation
+from privbench.attacks.components.data_terms import (
+    DataTerm,
+    FeatureLikelihood,
+    InputLikelihood,
+    SquaredError,
+)
+from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows
+from privbench.attacks.components.objectives import Profile, Squared
+from privbench.attacks.components.priors import total_variation
 from privbench.defenses.base import Defense
-from privbench.threat import Access, View
+from privbench.runtime import checks
+from privbench.threat.view import Access, AdversaryView
 
 Prior = Callable[[Tensor], Tensor | float]
 """A resolution to the weight of the total variation."""
@@ -98,23 +103,25 @@ class RMLE:
         known = Access.DEFENSE if self.adaptive else Access.NONE
         return Access.EDGE_WEIGHTS | known
 
-    def check(self, view: View) -> None:
+    def check(self, view: AdversaryView) -> None:
         """Refuse a defense of which nothing is known that could be adapted to.
 
         Raises:
             ValueError: naming it.
         """
-        if self.adaptive and view.defense.strength and not view.defense.states_likelihood:
+        if self.adaptive and view.defense.strength and not view.defense.has_likelihood:
             raise ValueError(
                 f"defense {type(view.defense).__name__} states no likelihood (log_density), which "
                 "an adaptive rMLE maximises: choose attack=rmle, or an inverse network"
             )
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.steps, self.lr, self.eps, self.amsgrad, self.schedule, self.clamp)
+    def _descent(self) -> ImageOptimizer:
+        return ImageOptimizer(
+            self.steps, self.lr, self.eps, self.amsgrad, self.schedule, self.clamp
+        )
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Nothing is learnt beforehand; each batch of features is inverted by descent."""
         # pixel by pixel in memory: convolutions and pooling take half the time
         edge = view.edge.to(memory_format=torch.channels_last)
@@ -132,12 +139,12 @@ class RMLE:
                 return self._problem(mismatch, prior, batch)
 
             return self._descent.minimise(
-                pose, OBJECTIVES[self.objective](), self._resolution, view.journal
+                pose, OBJECTIVES[self.objective](), self._resolution, view.logger
             )
 
         return reconstruct
 
-    def _prior(self, weight: float, count: int, mismatch: Mismatch) -> Prior:
+    def _prior(self, weight: float, count: int, mismatch: DataTerm) -> Prior:
         """Lambda for a mismatch that is a mean over observations, where evidence is their sum.
 
         So lambda is divided by their number. Where each of them has a disturbed image of its own,
@@ -160,7 +167,7 @@ class RMLE:
 
         return gradual
 
-    def _problem(self, mismatch: Mismatch, prior: Prior, start: Tensor) -> Problem:
+    def _problem(self, mismatch: DataTerm, prior: Prior, start: Tensor) -> Problem:
         """Eq. (1c) for a batch of images."""
 
         def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,14 +181,14 @@ class RMLE:
 
     def _mismatch(
         self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor
-    ) -> Mismatch:
+    ) -> DataTerm:
         if defense is None:
-            return Naive(edge, v, relative=self.objective == "profile")
+            return SquaredError(edge, v, relative=self.objective == "profile")
         if defense.site == "input":
-            return AtInput(edge, v, defense, start)
-        return AtFeatures(edge, v, defense)
+            return InputLikelihood(edge, v, defense, start)
+        return FeatureLikelihood(edge, v, defense)
 
-    def _start(self, view: View) -> Tensor:
+    def _start(self, view: AdversaryView) -> Tensor:
         """One image ``(C, H, W)`` that all targets share, so that none depends on its place."""
         if self.start in ("black", "grey"):
             level = 0.0 if self.start == "black" else 0.5

@@ -6,25 +6,25 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privbench import checks
 from privbench.attacks.base import Attack, Reconstruct
-from privbench.attacks.parts.learning import Learner, Learning, ask, held_out
-from privbench.attacks.parts.stand_ins import stand_in
-from privbench.threat import Access, View
+from privbench.attacks.components.learning import AttackModule, TrainingConfig, ask, held_out
+from privbench.attacks.components.surrogates import stand_in
+from privbench.runtime import checks
+from privbench.threat.view import Access, AdversaryView
 
 TEACHERS = ("cloud", "answers")
 STRUCTURES = ("other", "same")
 
 
 @dataclass(frozen=True)
-class Shadow(Learning):
+class Shadow(TrainingConfig):
     """Trains an edge of its own, and inverts that one.
 
     Taught by the ``cloud`` it asks the edge nothing: the half that is the adversary's, which stays
     as it is, must classify well behind the shadow, Eq. (4). Taught by ``answers`` of the edge as
     deployed it is black-box, and fits those.
 
-    Attributes, besides those of ``Learning``:
+    Attributes, besides those of ``TrainingConfig``:
         inverter: The white-box attack on the shadow.
         teacher: ``cloud`` or ``answers``.
         structure: ``other``: an edge's layers guessed from shapes; ``same``: the edge's own layers,
@@ -64,7 +64,7 @@ class Shadow(Learning):
         """Its own rights, and what the inverter needs besides the weights that it is given."""
         return self.own_access | (self.inverter.access & ~Access.EDGE_WEIGHTS)
 
-    def check(self, view: View) -> None:
+    def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are, and a split that the inverter refuses.
 
         Raises:
@@ -74,7 +74,7 @@ class Shadow(Learning):
         if check := getattr(self.inverter, "check", None):
             check(view.with_edge(self._edge(view)).only(self.inverter.access))
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Train the shadow, and fit the inverter to it."""
         own = view.only(self.own_access)
         edge = self._edge(own)
@@ -89,26 +89,26 @@ class Shadow(Learning):
         )
         return self.inverter.fit(view.with_edge(edge).only(self.inverter.access))
 
-    def _edge(self, view: View) -> nn.Sequential:
+    def _edge(self, view: AdversaryView) -> nn.Sequential:
         if self.structure == "same":
             return view.fresh_edge().to(view.device)
-        with view.seeded("shadow"):
+        with view.torch_seed("shadow"):
             edge = stand_in(view.image_shape, view.feature_shape, view.cloud)
         return edge.to(view.device)
 
-    def _learn(self, edge: nn.Sequential, view: View) -> dict[str, Any]:
+    def _learn(self, edge: nn.Sequential, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
-        learner: Learner
+        learner: AttackModule
         if self.teacher == "cloud":
             used = len(images)
             trained, labels = used - held_out(used), view.labels[:used]
             data, last = (
                 (images[rows], labels[rows]) for rows in (slice(trained), slice(trained, used))
             )
-            learner = Shadowing(edge, view.cloud)
+            learner = ShadowClassificationTask(edge, view.cloud)
         else:
             data, last, trained, used = ask(view.query, images, self.queries)
-            learner = Imitating(edge, images, scale=float(data[0].square().mean()))
+            learner = FeatureMatchingTask(edge, images, scale=float(data[0].square().mean()))
         facts = self.train(learner, data, last, view, epoch=trained)
         # of images held out: through the cloud, or as a share of what the answers are
         own = {name.replace("held_out", "shadow"): fact for name, fact in facts.items()}
@@ -143,7 +143,7 @@ def _require_inverter(inverter: Attack, own: Access) -> None:
         )
 
 
-class Shadowing(Learner):
+class ShadowClassificationTask(AttackModule):
     """Eq. (4): cross-entropy of the frozen cloud's answers to the shadow's features."""
 
     name = "the shadow"
@@ -160,7 +160,7 @@ class Shadowing(Learner):
         return {"loss": F.cross_entropy(logits, labels), "accuracy": hits}
 
 
-class Imitating(Learner):
+class FeatureMatchingTask(AttackModule):
     """The squared error of a shadow's features, as a share of the answers' mean square."""
 
     name = "the shadow"

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench import checks
 from privbench.attacks.base import Attack, Reconstruct
-from privbench.attacks.parts.learning import require_images
+from privbench.attacks.components.learning import require_images
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.identity import described, identity_of
-from privbench.threat import Access, View
+from privbench.runtime import checks
+from privbench.runtime.code_identity import described, identity_of
+from privbench.threat.view import Access, AdversaryView
 
 KNOBS = ("tv_weight", "start")
 FACTOR = 4.0
@@ -65,7 +65,7 @@ class Tuned:
         """The inner attack's, and images to try it on."""
         return self.inner.access | Access.AUX_IMAGES
 
-    def check(self, view: View) -> None:
+    def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are, and what the inner attack refuses.
 
         Raises:
@@ -75,7 +75,7 @@ class Tuned:
         if check := getattr(self.inner, "check", None):
             check(view.only(self.inner.access))
 
-    def fit(self, view: View) -> Reconstruct:
+    def fit(self, view: AdversaryView) -> Reconstruct:
         """Try every setting, and fit the inner attack with the best."""
         tried = list(islice(self._candidates(), self.settings))
         choice = Choice()
@@ -95,7 +95,7 @@ class Tuned:
                 weight = _scaled(inner.tv_weight, FACTOR**exponent)
                 yield replace(inner, start=start, tv_weight=weight)
 
-    def _choose(self, choice: "Choice", tried: list[Any], view: View) -> dict[str, Any]:
+    def _choose(self, choice: "Choice", tried: list[Any], view: AdversaryView) -> dict[str, Any]:
         x, quiet = view.images[: self.images], view.muted().only(self.inner.access)
         v = self._features(x, view)
         errors = [float((a.fit(quiet)(v) - x).square().mean().nan_to_num(1.0)) for a in tried]
@@ -104,7 +104,7 @@ class Tuned:
         chosen = {knob: getattr(best, knob) for knob in KNOBS}
         return {"tuned": {"settings": len(tried), "images": self.images, **chosen}}
 
-    def _features(self, x: Tensor, view: View) -> Tensor:
+    def _features(self, x: Tensor, view: AdversaryView) -> Tensor:
         """What the adversary would receive of its own images, as far as it knows."""
         draws = view.streams("tuning", range(len(x)))
         known = view.defense if Access.DEFENSE in self.inner.access else NoDefense()

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from privbench.data.image_data import ImageData, deal
+from privbench.data.image_data import ImageData, partition
 from privbench.data.pictures import read_folders
 from privbench.data.torchvision_sets import TorchvisionSource
-from privbench.store import Store
+from privbench.store.artifacts import Store
 
 
 class Cifar10(TorchvisionSource):
@@ -21,7 +21,7 @@ class Cifar10(TorchvisionSource):
         """Read torchvision's files, or pictures."""
         if (self.folder / "train").is_dir():
             read = read_folders(self.folder, (3, 32, 32), store, watched=watched)
-            return deal(*read.halves, aux=self.aux, aux_images=self.aux_images)
+            return partition(*read.halves, aux=self.aux, aux_images=self.aux_images)
         from torchvision.datasets import CIFAR10
 
         return self.read(CIFAR10, alternative=" or train/<class>/* and test/<class>/*")

@@ -7,9 +7,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from privbench import checks
-from privbench.data.image_data import DEALT, ImageData, check_dealing, deal, stratified
-from privbench.store import Store
+from privbench.data.image_data import (
+    PARTITION_SEED,
+    ImageData,
+    check_dealing,
+    partition,
+    stratified,
+)
+from privbench.runtime import checks
+from privbench.store.artifacts import Store
 
 TEST_IMAGES = 360
 
@@ -49,9 +55,9 @@ class Digits:
         )
         images = (large.clamp(0, 1) * 255).round().to(torch.uint8)
         labels = torch.from_numpy(held.target).long()
-        order = torch.tensor(stratified(labels, np.random.default_rng([DEALT, 2])))
+        order = torch.tensor(stratified(labels, np.random.default_rng([PARTITION_SEED, 2])))
         tested, trained = order[:TEST_IMAGES], order[TEST_IMAGES:]
-        return deal(
+        return partition(
             [str(digit) for digit in range(10)],
             (images[trained], labels[trained]),
             (images[tested], labels[tested]),

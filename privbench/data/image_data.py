@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privbench import checks
-from privbench.store import Store
+from privbench.runtime import checks
+from privbench.store.artifacts import Store
 
 AUX = ("disjoint", "train", "noise")
 Place = Callable[[NDArray[np.int64], int], NDArray[np.float64] | NDArray[np.int64]]
-DEALT = 20_201_122
+PARTITION_SEED = 20_201_122
 """Seed of the dealing into parts: a data set is cut the same way whatever a cell's seed is."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Subset:
     """Images ``(N, C, H, W)`` in [0, 1], float32, their labels ``(N,)``, int64, and their hash."""
 
     images: Tensor
@@ -45,9 +45,9 @@ class ImageData:
     """
 
     classes: tuple[str, ...]
-    train: Part
-    aux: Part
-    test: Part
+    train: Subset
+    aux: Subset
+    test: Subset
     notes: dict[str, int]
 
     @property
@@ -78,7 +78,7 @@ class ImageData:
         if not max(1, len(include)) <= count <= held:
             least = max(1, len(include))
             raise ValueError(f"targets={count}: choose {least} to {held}, the size of the test set")
-        order = balanced(self.test.labels, np.random.default_rng([seed, DEALT]))
+        order = balanced(self.test.labels, np.random.default_rng([seed, PARTITION_SEED]))
         if not include:
             return order[:count]
         _require_indices("include", include, held)
@@ -128,7 +128,7 @@ def check_dealing(aux: str, aux_images: int | None) -> None:
         checks.whole("dataset.aux_images", aux_images, 1)
 
 
-def deal(
+def partition(
     classes: Sequence[str],
     training: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
@@ -167,7 +167,7 @@ def deal(
             f"dataset.aux_images={wanted} leaves the victim too few of {len(labels)} images: "
             f"choose 1 to {len(labels) - 2 * len(classes)}"
         )
-    order = stratified(labels, np.random.default_rng(DEALT))
+    order = stratified(labels, np.random.default_rng(PARTITION_SEED))
     kept, given = order[wanted:], order[:wanted]
     parts = [_rows(training, kept), _rows(training, given), test]
     if aux == "train":
@@ -182,12 +182,12 @@ def deal(
     return ImageData(tuple(classes), train, given_part, tested_part, notes or {})
 
 
-def _ready(classes: Sequence[str], images: Tensor, labels: Tensor) -> Part:
+def _ready(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
     """8-bit images to [0, 1], under the hash of what they are."""
     digest = hashlib.sha256(repr((tuple(classes), tuple(images.shape))).encode())
     for tensor in (images, labels.long()):
         digest.update(tensor.contiguous().numpy().data)
-    return Part(images.float().div_(255), labels.long(), digest.hexdigest()[:20])
+    return Subset(images.float().div_(255), labels.long(), digest.hexdigest()[:20])
 
 
 def _rows(training: tuple[Tensor, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
@@ -197,7 +197,7 @@ def _rows(training: tuple[Tensor, Tensor], rows: list[int]) -> tuple[Tensor, Ten
 
 
 def _noise(shape: Sequence[int], count: int, classes: int) -> tuple[Tensor, Tensor]:
-    generator = np.random.default_rng([DEALT, 1])
+    generator = np.random.default_rng([PARTITION_SEED, 1])
     pixels = generator.integers(256, size=(count, *shape), dtype=np.uint8)
     return torch.from_numpy(pixels), torch.from_numpy(generator.integers(classes, size=count))
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from privbench import checks
-from privbench.data.image_data import ImageData, check_dealing, deal
+from privbench.data.image_data import ImageData, check_dealing, partition
 from privbench.data.pictures import read_folders
-from privbench.store import Store
+from privbench.runtime import checks
+from privbench.store.artifacts import Store
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ class ImageFolder:
             watched=watched,
             skip_unreadable=self.skip_unreadable,
         )
-        return deal(*read.halves, aux=self.aux, aux_images=self.aux_images, notes=read.notes)
+        return partition(*read.halves, aux=self.aux, aux_images=self.aux_images, notes=read.notes)

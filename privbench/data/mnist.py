@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from privbench.data.image_data import ImageData
 from privbench.data.torchvision_sets import TorchvisionSource
-from privbench.store import Store
+from privbench.store.artifacts import Store
 
 
 class Mnist(TorchvisionSource):

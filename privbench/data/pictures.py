@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from privbench.countdown import Countdown
-from privbench.store import Artefact, Store
+from privbench.runtime.countdown import Countdown
+from privbench.store.artifacts import Artifact, Store
 
 HALVES = ("train", "test")
 READER = 1
@@ -62,7 +62,7 @@ def read_folders(
         "files": [[(f"{label}/{path.name}", *stat) for label, path, stat in h] for h in listed],
     }
 
-    def decode() -> Artefact:
+    def decode() -> Artifact:
         tensors, skipped = {}, 0
         for half, files in zip(HALVES, listed, strict=True):
             pixels = _decode([path for _, path, _ in files], shape, watched, skip_unreadable)
@@ -76,7 +76,7 @@ def read_folders(
                 raise ValueError(f"{root / half} holds no readable picture")
             tensors[f"{half}.images"] = torch.from_numpy(np.stack([picture for picture, _ in read]))
             tensors[f"{half}.labels"] = torch.tensor([label for _, label in read])
-        return Artefact(tensors, {"skipped": skipped})
+        return Artifact(tensors, {"skipped": skipped})
 
     kept = store.keep("pictures", recipe, decode)
     train, test = ((kept.tensors[f"{h}.images"], kept.tensors[f"{h}.labels"]) for h in HALVES)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from privbench import checks
-from privbench.data.image_data import ImageData, check_dealing, deal
+from privbench.data.image_data import ImageData, check_dealing, partition
+from privbench.runtime import checks
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TorchvisionSource:
         """
         halves = [self._half(kind, train, alternative) for train in (True, False)]
         classes, tensors = halves[0][0], [half[1] for half in halves]
-        return deal(classes, *tensors, aux=self.aux, aux_images=self.aux_images)
+        return partition(classes, *tensors, aux=self.aux, aux_images=self.aux_images)
 
     def _half(
         self, kind: Callable[..., Any], train: bool, alternative: str

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from privbench import checks
-from privbench.draws import Draws
+from privbench.runtime import checks
+from privbench.runtime.random import RandomStreams
 
 SITES = ("features", "input")
 
@@ -32,12 +32,12 @@ class Defense(ABC):
     def strength(self) -> float:
         """The sweep axis; 0 leaves the tensor untouched, bit for bit."""
 
-    def perturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """What leaves the edge for ``t`` ``(N, ...)``: same shape, same units."""
         return t if self.strength == 0 else self.disturb(t, draws)
 
     @abstractmethod
-    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """``perturb`` at a strength above 0."""
 
     def pool(self, received: Tensor) -> tuple[Tensor, "Defense"]:
@@ -64,7 +64,7 @@ class Defense(ABC):
         return received, self
 
     @property
-    def states_likelihood(self) -> bool:
+    def has_likelihood(self) -> bool:
         """Whether ``log_likelihood`` is there for an adversary who knows of the defense."""
         return type(self).log_density is not Defense.log_density
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privbench import checks
 from privbench.defenses.base import Defense, log_normal
-from privbench.draws import Draws
+from privbench.runtime import checks
+from privbench.runtime.random import RandomStreams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Dropout(Defense):
         """The rate."""
         return float(self.rate)
 
-    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Zeros where the draw falls under the rate."""
         # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
         return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from privbench import checks
 from privbench.defenses.base import Defense, log_normal
-from privbench.draws import Draws
+from privbench.runtime import checks
+from privbench.runtime.random import RandomStreams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Gaussian(Defense):
         """The standard deviation."""
         return float(self.sigma)
 
-    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """The tensor plus noise."""
         return t + self.sigma * draws.normal(t)
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from privbench import checks
 from privbench.defenses.base import Defense
-from privbench.draws import Draws
+from privbench.runtime import checks
+from privbench.runtime.random import RandomStreams
 
 ASYMPTOTIC = 8.0
 """From where three terms of the series of erfcx are exact to seven digits."""
@@ -39,7 +39,7 @@ class Laplace(Defense):
         """The Laplace scale b."""
         return float(self.scale)
 
-    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """The tensor plus noise, by the inverse of its distribution function."""
         # half a step off both ends of the 24-bit grid, where the inverse is infinite
         u = draws.uniform(t).double() - 0.5 + 2.0**-25

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from privbench.defenses.base import Defense
-from privbench.draws import Draws
+from privbench.runtime.random import RandomStreams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,6 @@ class NoDefense(Defense):
         """Always 0."""
         return 0.0
 
-    def disturb(self, t: Tensor, draws: Draws) -> Tensor:
+    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Never reached: the strength is 0."""
         return t

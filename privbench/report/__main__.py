@@ -31,7 +31,7 @@ def main() -> None:
     try:
         selection = select(asked.folder, filters)
         if asked.paper:
-            from privbench.report.paper import document, pictures
+            from privbench.papers.he2020.document import document, pictures
 
             how = f"python -m privbench.report {shlex.join(sys.argv[1:])}"
             text = document(selection.records, how, selection.gaps, selection.makers)

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from privbench.report.published import beside, curve
+from privbench.papers.he2020.published import beside, curve
 from privbench.report.tradeoffs import (
     METRICS,
     NAMES,
     Adversary,
-    Panel,
     Point,
+    SplitResults,
     depth,
     headline,
     on_common_victims,
 )
-from privbench.results import Record
+from privbench.store.record import Record
 
 # Okabe and Ito's colours, told apart by everybody
 COLOURS = {"gaussian": "#0072B2", "laplace": "#E69F00", "dropout": "#009E73"}
@@ -55,7 +55,7 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def tradeoffs(panel: Panel, link: Callable[[Point], str] = lambda point: "") -> list[Figure]:
+def tradeoffs(panel: SplitResults, link: Callable[[Point], str] = lambda point: "") -> list[Figure]:
     """Accuracy against SSIM and PSNR, a line a defense and site, adversaries side by side.
 
     Args:
@@ -69,7 +69,7 @@ def tradeoffs(panel: Panel, link: Callable[[Point], str] = lambda point: "") -> 
 
 
 def _tradeoff(
-    panel: Panel, adversaries: Sequence[Adversary], link: Callable[[Point], str]
+    panel: SplitResults, adversaries: Sequence[Adversary], link: Callable[[Point], str]
 ) -> Figure:
     alone = len(adversaries) == 1  # its metrics stand side by side
     width = 9.8 if alone else 4.1 * len(adversaries)
@@ -199,7 +199,9 @@ def _settle(figure: Figure, labelled: Sequence[tuple[Axes, Labels]]) -> None:
                 )  # fmt: skip
 
 
-def splits(found: Sequence[Panel], link: Callable[[Point], str] = lambda p: "") -> Iterator[Figure]:
+def splits(
+    found: Sequence[SplitResults], link: Callable[[Point], str] = lambda p: ""
+) -> Iterator[Figure]:
     """The same defense at several splits, a line a split (the paper's figure 13)."""
     rooms: dict[tuple[str, ...], list[tuple[str, Sequence[Point]]]] = {}
     for panel in found:
@@ -260,7 +262,7 @@ def _means(
     return {split: fmean(values) for split, values in scores.items()}
 
 
-def partition(found: Sequence[Panel]) -> list[Figure]:
+def partition(found: Sequence[SplitResults]) -> list[Figure]:
     """What is recovered behind every split without a defense, published beside (figure 15)."""
     rooms: dict[tuple[str, str, str], list[tuple[str, Point]]] = {}
     for panel in found:
@@ -334,11 +336,13 @@ def pictures_in(store: Path) -> Pictures:
     return read
 
 
-Cell = tuple[NDArray[np.uint8], str] | None
+CellConfig = tuple[NDArray[np.uint8], str] | None
 """A picture ``(C, H, W)`` with its caption, or a gap."""
 
 
-def image_grid(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Cell]]) -> Figure:
+def image_grid(
+    title: str, columns: Sequence[str], rows: Mapping[str, Sequence[CellConfig]]
+) -> Figure:
     """Pictures in rows and columns, a caption under each.
 
     Args:
@@ -360,7 +364,7 @@ def image_grid(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[C
 
 
 def _pictures(
-    figure: Figure | SubFigure, columns: Sequence[str], rows: Mapping[str, Sequence[Cell]]
+    figure: Figure | SubFigure, columns: Sequence[str], rows: Mapping[str, Sequence[CellConfig]]
 ) -> None:
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for y, (name, cells) in enumerate(rows.items()):
@@ -389,19 +393,19 @@ def _caption(record: Record, at: int) -> str:
 
 
 def strengths_grid(
-    panel: Panel, adversary: Adversary, defense: str, read: Pictures, images: int = 2
+    panel: SplitResults, adversary: Adversary, defense: str, read: Pictures, images: int = 2
 ) -> Figure | None:
     """Rows a site and an image, columns the strengths, the original first (figures 6-8, 11, 12)."""
     lines = [line for line in adversary.lines if line.defense == defense]
     points = {p.strength: p for line in lines for p in line.points}
     columns = sorted(points)[:12]
-    rows: dict[str, list[Cell]] = {}
+    rows: dict[str, list[CellConfig]] = {}
     for line in lines:
         by_strength = {point.strength: point for point in line.points}
         one = line.points[-1].group.one
         originals = _originals(one, read, images)
         for index, original in zip(one.per_image["index"], originals, strict=False):
-            cells: list[Cell] = [original]
+            cells: list[CellConfig] = [original]
             for strength in columns:
                 cells.append(_recovered(by_strength.get(strength), one.seed, index, read))
             rows[f"{line.site}, image {index}"] = cells
@@ -412,7 +416,7 @@ def strengths_grid(
     return image_grid(title, heads, rows)
 
 
-def _recovered(point: Point | None, seed: int, index: int, read: Pictures) -> Cell:
+def _recovered(point: Point | None, seed: int, index: int, read: Pictures) -> CellConfig:
     for record in point.group.records if point else ():
         if record.seed == seed and index in record.per_image["index"]:
             at = record.per_image["index"].index(index)
@@ -421,20 +425,20 @@ def _recovered(point: Point | None, seed: int, index: int, read: Pictures) -> Ce
     return None
 
 
-def _original(record: Record, index: int, read: Pictures) -> Cell:
+def _original(record: Record, index: int, read: Pictures) -> CellConfig:
     with suppress(ValueError):  # its pictures are gone: a gap
         return read(record)[0][record.per_image["index"].index(index)], ""
     return None
 
 
-def _originals(record: Record, read: Pictures, images: int) -> list[Cell]:
+def _originals(record: Record, read: Pictures, images: int) -> list[CellConfig]:
     try:
         return [(image, "original") for image in read(record)[0][:images]]
     except ValueError:
         return [None] * min(images, record.targets)
 
 
-def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> list[Figure]:
+def splits_grid(found: Sequence[SplitResults], read: Pictures, images: int = 10) -> list[Figure]:
     """Rows an attack and a split, columns the images, originals on top (figures 3-5 and 14)."""
     rooms: dict[tuple[str, str], list[tuple[str, Point]]] = {}
     for panel in found:
@@ -447,7 +451,7 @@ def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> lis
     for (dataset, _), members in rooms.items():
         one = min(members[0][1].group.records, key=lambda record: record.seed)
         chosen = one.per_image["index"][:images]
-        rows: dict[str, list[Cell]] = {"original": _originals(one, read, images)}
+        rows: dict[str, list[CellConfig]] = {"original": _originals(one, read, images)}
         for name, point in members[:16]:
             rows[name] = [_recovered(point, one.seed, index, read) for index in chosen]
         title = f"{dataset}, no defense: what is recovered behind each split"
@@ -456,7 +460,7 @@ def splits_grid(found: Sequence[Panel], read: Pictures, images: int = 10) -> lis
 
 
 def knowledge(
-    panel: Panel,
+    panel: SplitResults,
     pair: tuple[str, str],
     defense: str,
     strength: float,
@@ -514,7 +518,7 @@ def knowledge(
     there = one.per_image["index"]
     chosen = [index for index in images or there if index in there][:7]
     originals = [_original(one, index, read) for index in chosen]
-    rows: dict[str, Sequence[Cell]] = {"original": originals}
+    rows: dict[str, Sequence[CellConfig]] = {"original": originals}
     for called_, point in pictured.items():
         rows[called_] = [_recovered(point, one.seed, index, read) for index in chosen]
     _pictures(right, [""] * len(chosen), rows)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from privbench.advice import untried
+from privbench.report.advice import untried
 from privbench.report.figures import Pictures
 from privbench.report.selection import Selection
 from privbench.report.tables import LEGEND, Rows
-from privbench.report.tradeoffs import Panel, headline
-from privbench.results import Record
-from privbench.summary import Group, mixed_victims, unequal_budgets, unreliable
+from privbench.report.tradeoffs import SplitResults, headline
+from privbench.report.worst_case import SeedGroup, mixed_victims, unequal_budgets, unreliable
+from privbench.store.record import Record
 
 HERE = Path(__file__).parent
 COLUMNS = ("dataset", "split", "attack", "defense", "site", "strength", "seed", "accuracy", "SSIM",
@@ -42,7 +42,7 @@ MOST = 8_000_000
 
 def page(
     selection: Selection,
-    panels: Sequence[Panel],
+    panels: Sequence[SplitResults],
     figures: Mapping[str, Sequence[tuple[str, str]]],
     tables: Mapping[str, Rows],
     read: Pictures,
@@ -126,7 +126,7 @@ def _list(values: object) -> str:
     return ", ".join(sorted(set(values)))  # type: ignore[call-overload]
 
 
-def _summary(selection: Selection, panels: Sequence[Panel]) -> str:
+def _summary(selection: Selection, panels: Sequence[SplitResults]) -> str:
     told = [f"{panel.title}: {line}" for panel in panels if (line := headline(panel))]
     lines = "".join(f"<li>{escape(line)}</li>" for line in told)
     parts = [f"<ul>{lines}</ul>" if lines else ""]
@@ -154,14 +154,14 @@ def _summary(selection: Selection, panels: Sequence[Panel]) -> str:
     return f"<section><h2>What is seen</h2>{''.join(parts)}</section>" if any(parts) else ""
 
 
-def _unequal_settings(panels: Sequence[Panel]) -> int:
+def _unequal_settings(panels: Sequence[SplitResults]) -> int:
     """How many defended or undefended settings were met with different budgets."""
     met = [points for panel in panels for points in panel.settings().values()]
     return sum(bool(unequal_budgets(point.group for point in points)) for points in met)
 
 
 def _doubt(record: Record) -> str:
-    return ", ".join(unreliable(Group([record])))
+    return ", ".join(unreliable(SeedGroup([record])))
 
 
 def _figure(stem: str, html: str) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.ledger import Entry, Ledger
-from privbench.results import Record, read
-from privbench.summary import group_key, of_cells
+from privbench.report.worst_case import group_key, of_cells
+from privbench.store.record import Record, read
+from privbench.store.sweep_log import CellStatus, SweepLog
 
 FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
 
@@ -29,13 +29,13 @@ class Selection:
     name: str
     store: Path
     records: Sequence[Record]
-    gaps: Mapping[str, list[tuple[Entry, str, str]]] = field(default_factory=dict)
+    gaps: Mapping[str, list[tuple[CellStatus, str, str]]] = field(default_factory=dict)
     unreadable: Sequence[str] = ()
     commands: Sequence[str] = ()
     makers: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def missing(self) -> list[tuple[Entry, str, str]]:
+    def missing(self) -> list[tuple[CellStatus, str, str]]:
         """Every gap."""
         return [gap for gaps in self.gaps.values() for gap in gaps]
 
@@ -81,11 +81,11 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
 
 
 def _of_sweep(folder: Path) -> Selection:
-    ledger = Ledger(folder)
+    ledger = SweepLog(folder)
     records, missing = of_cells(ledger)
-    gaps: dict[str, list[tuple[Entry, str, str]]] = {}
+    gaps: dict[str, list[tuple[CellStatus, str, str]]] = {}
     for entry, why in missing:
-        gaps.setdefault(entry.group, []).append((entry, why, ledger.alone(entry)))
+        gaps.setdefault(entry.group, []).append((entry, why, ledger.rerun_command(entry)))
     # the store has the record all the same, so it is the record that is damaged
     unreadable = [why for entry, why in missing if ledger.done(entry)]
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
@@ -119,5 +119,5 @@ def _of_store(store: Path) -> Selection:
     records.sort(key=lambda record: (record.dataset, record.split, record.attack, record.finished))
     makers: dict[str, str] = {}
     for path in sorted((store.parent / "sweeps").glob("*/cells.jsonl")):
-        makers |= Ledger(path.parent).made()
+        makers |= SweepLog(path.parent).made()
     return Selection("store", store.resolve(), records, {}, unreadable, makers=makers)

@@ -4,22 +4,22 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from privbench.intervals import Interval, interval_label, victim_label
-from privbench.report.published import beside
+from privbench.evaluation.statistics import Interval, interval_label, victim_label
+from privbench.papers.he2020.published import beside
 from privbench.report.tradeoffs import (
-    LOSSES,
+    ACCURACY_BUDGETS,
     METRICS,
     NAMES,
-    Choice,
-    Panel,
+    OperatingPoint,
     Point,
+    SplitResults,
     choices,
     comparisons,
     pareto,
     within,
 )
-from privbench.results import Record
-from privbench.summary import Budget, doubts
+from privbench.report.worst_case import Budget, doubts
+from privbench.store.record import Record
 
 Rows = list[list[str]]
 """The first one is the head."""
@@ -98,7 +98,7 @@ def cells(records: Iterable[Record]) -> Rows:
     return rows
 
 
-def attacks(found: Sequence[Panel]) -> Rows:
+def attacks(found: Sequence[SplitResults]) -> Rows:
     """Every attack on every setting: published beside measured beside the floor."""
     rows: Rows = [
         ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
@@ -130,29 +130,34 @@ def attacks(found: Sequence[Panel]) -> Rows:
     return rows
 
 
-def _leak(choice: Choice | None) -> str:
+def _leak(choice: OperatingPoint | None) -> str:
     if choice is None:
         return "none"
     doubt = f" ({'; '.join(choice.doubts)})" if choice.doubts else ""
     return f"{span(choice.worst, choice.metric)}: {choice.name}, by {choice.adversary}{doubt}"
 
 
-def leakages(found: Sequence[Panel]) -> Rows:
+def leakages(found: Sequence[SplitResults]) -> Rows:
     """The least leakage at a loss of accuracy, for each adversary and for the worst case."""
     rows: Rows = [
-        ["setting", "adversary", "metric", *(f"at most {loss * 100:.0f} points" for loss in LOSSES)]
+        [
+            "setting",
+            "adversary",
+            "metric",
+            *(f"at most {loss * 100:.0f} points" for loss in ACCURACY_BUDGETS),
+        ]
     ]
     for panel in found:
         able = [a.name for a in panel.adversaries if a.points and not a.blind]
         for only in [*([None] if len(able) > 1 else []), *able]:
             for metric in METRICS:
                 measured = [c for c in choices(panel, metric, only) if c.worst.strength]
-                cells_ = [_leak(within(measured, loss)) for loss in LOSSES]
+                cells_ = [_leak(within(measured, loss)) for loss in ACCURACY_BUDGETS]
                 rows.append([panel.title, only or "worst case", NAMES[metric], *cells_])
     return rows
 
 
-def pareto_sets(found: Sequence[Panel]) -> Rows:
+def pareto_sets(found: Sequence[SplitResults]) -> Rows:
     """Settings that no other one beats, by the worst case."""
     rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by", "beware"]]
     for panel in found:
@@ -165,11 +170,11 @@ def pareto_sets(found: Sequence[Panel]) -> Rows:
     return rows
 
 
-def duels(found: Sequence[Panel]) -> Rows:
+def pairwise_comparisons(found: Sequence[SplitResults]) -> Rows:
     """Two defenses at the same price on the same images: what can be said of them."""
     rows: Rows = [["setting", "at most", "what can be said (paired by image and victim)"]]
     for panel in found:
-        for loss in LOSSES:
+        for loss in ACCURACY_BUDGETS:
             for comparison in comparisons(panel, "ssim", loss):
                 rows.append([panel.title, f"{loss * 100:.0f} points", comparison.told])
     return rows

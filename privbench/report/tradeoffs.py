@@ -1,6 +1,6 @@
 """What curves and comparisons are made of: numbers, no drawing.
 
-Scores are means over distinct images of each image's mean over seeds, as ``privbench.summary``
+Scores are means over distinct images of each image's mean over seeds, as ``report.worst_case``
 says, and are compared on the victims that both sides attacked.
 """
 
@@ -11,12 +11,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from privbench.intervals import Interval, interval_label, victim_interval, victim_label
-from privbench.keys import key_of
-from privbench.results import Record
-from privbench.summary import (
+from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
+from privbench.report.worst_case import (
     Contest,
-    Group,
+    SeedGroup,
     Victim,
     differences,
     doubts,
@@ -24,12 +22,14 @@ from privbench.summary import (
     grouped,
     not_shared,
     on_shared_victims,
-    paired,
+    paired_interval,
     paired_victims,
     setting_key,
     shared_victims,
     unequal_budgets,
 )
+from privbench.runtime.hashing import content_hash
+from privbench.store.record import Record
 
 METRICS = ("ssim", "psnr_db")
 NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
@@ -39,7 +39,7 @@ LAYERS = (
     "conv31", "relu31", "conv32", "relu32", "pool3", "fc1", "fc1act", "fc2", "fc2act",
 )  # fmt: skip
 """Of the victims here, from shallow to deep for each of them."""
-LOSSES = (0.01, 0.02, 0.05)
+ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Points of accuracy that a user may give away."""
 
 
@@ -57,7 +57,7 @@ class Point:
         complete: Whether every seed of the sweep has one.
     """
 
-    group: Group
+    group: SeedGroup
     complete: bool = True
 
     @property
@@ -170,7 +170,7 @@ class Adversary:
 
 
 @dataclass(frozen=True)
-class Panel:
+class SplitResults:
     """All that was measured of one victim, cut at one place.
 
     Attributes:
@@ -209,14 +209,14 @@ class Panel:
         return dict(found)
 
 
-def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[Panel]:
+def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> list[SplitResults]:
     """Records by victim and split, in the order they come.
 
     Args:
         records: Any.
         gaps: Groups that lack a seed.
     """
-    rooms: dict[str, list[Group]] = defaultdict(list)
+    rooms: dict[str, list[SeedGroup]] = defaultdict(list)
     for group in grouped(records):
         rooms[_room(group.one)].append(group)
     attacks = {attack_of(group.one): group.one for groups in rooms.values() for group in groups}
@@ -231,7 +231,9 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
             by_attack[attack_of(group.one)].append(Point(group, whole))
         adversaries = [_adversary(names[attack], points) for attack, points in by_attack.items()]
         adversaries.sort(key=lambda adversary: adversary.adaptive)
-        found.append(Panel(key, one.dataset, one.split, one.transmissions, notes[key], adversaries))
+        found.append(
+            SplitResults(key, one.dataset, one.split, one.transmissions, notes[key], adversaries)
+        )
     return found
 
 
@@ -265,12 +267,12 @@ def _telling_apart(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     told = {}
     for key, mine in facts.items():
         namesakes = [other for other in facts.values() if other["_name"] == mine["_name"]]
-        differing = [
+        cell_names = [
             f"{name.partition('.')[2] or name} {value}"
             for name, value in mine.items()
             if any(other.get(name) != value for other in namesakes)
         ]
-        told[key] = ", ".join(differing)
+        told[key] = ", ".join(cell_names)
     return told
 
 
@@ -292,14 +294,16 @@ def attack_names(records: Sequence[Record]) -> list[str]:
         others = [
             _flat(other.config["attack"]) for other in records if other.attack == record.attack
         ]
-        differing = [
+        cell_names = [
             f"{name} {value}"
             for name, value in mine.items()
             if any(other.get(name) != value for other in others)
         ]
-        names.append(" ".join([record.attack, *differing[:3]]))
+        names.append(" ".join([record.attack, *cell_names[:3]]))
     return [
-        name if names.count(name) == 1 else f"{name} ({key_of(_flat(one.config['attack']))[:4]})"
+        name
+        if names.count(name) == 1
+        else f"{name} ({content_hash(_flat(one.config['attack']))[:4]})"
         for name, one in zip(names, records, strict=True)
     ]
 
@@ -322,7 +326,7 @@ def _adversary(name: str, points: Sequence[Point]) -> Adversary:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OperatingPoint:
     """A defended setting, by the adversary that recovers most.
 
     Attributes:
@@ -346,7 +350,7 @@ class Choice:
         """What the adversary recovers."""
         return self.worst.score(self.metric)
 
-    def on(self, victims: Iterable[Victim]) -> "Choice":
+    def on(self, victims: Iterable[Victim]) -> "OperatingPoint":
         """Return the same choice by its records of some victims alone."""
         return replace(self, worst=Point(self.worst.group.only(victims)))
 
@@ -363,7 +367,7 @@ class Choice:
         return f"{self.defense} {self.worst.strength:g} on {self.site}"
 
 
-def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
+def choices(panel: SplitResults, metric: str, only: str | None = None) -> list[OperatingPoint]:
     """Every measured setting by its worst case, or by one adversary.
 
     A setting that not all adversaries met has no worst case that compares with the others'.
@@ -393,7 +397,7 @@ def choices(panel: Panel, metric: str, only: str | None = None) -> list[Choice]:
         why = [*doubts(worst, everything, metric), *contest.notes]
         if strength and not any(point.group.one.adaptive for point in points):
             why.append(_unknown(met_by_any[defense, site, strength]))
-        found.append(Choice(defense, site, Point(worst), names[worst.key], metric, why))
+        found.append(OperatingPoint(defense, site, Point(worst), names[worst.key], metric, why))
     return found
 
 
@@ -418,7 +422,7 @@ def _unknown(points: Iterable[Point]) -> str:
     return "no attack here knows the defense"
 
 
-def within(found: Iterable[Choice], loss: float) -> Choice | None:
+def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:
     """Return the setting that leaks least of those that cost at most this much accuracy.
 
     They are compared on the victims that they share; what shares none with the others is left out,
@@ -434,7 +438,7 @@ def within(found: Iterable[Choice], loss: float) -> Choice | None:
     return replace(best, doubts=list(dict.fromkeys([*best.doubts, *not_shared(names, common)])))
 
 
-def pareto(found: Sequence[Choice]) -> list[Choice]:
+def pareto(found: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Return settings that no other one beats in accuracy and in leakage, most accurate first.
 
     Each setting comes once, and is beaten only on victims that both of two settings have.
@@ -444,7 +448,7 @@ def pareto(found: Sequence[Choice]) -> list[Choice]:
     return sorted(best, key=lambda choice: -choice.worst.accuracy)
 
 
-def _beats(one: Choice, other: Choice) -> bool:
+def _beats(one: OperatingPoint, other: OperatingPoint) -> bool:
     """Whether ``one`` is no worse than ``other`` in accuracy and leakage, and better in one."""
     both = on_shared_victims(one.worst.group, other.worst.group)
     if both is None:
@@ -466,17 +470,17 @@ class Comparison:
         images: How many they have in common, on victims that both have.
     """
 
-    one: Choice
-    other: Choice
+    one: OperatingPoint
+    other: OperatingPoint
     difference: Interval | None
     images: int
 
     @classmethod
-    def of(cls, one: Choice, other: Choice) -> "Comparison":
+    def of(cls, one: OperatingPoint, other: OperatingPoint) -> "Comparison":
         """Compare two settings by the metric of both."""
         groups = one.worst.group, other.worst.group
         count = len(differences(*groups, one.metric))
-        return cls(one, other, paired(*groups, one.metric), count)
+        return cls(one, other, paired_interval(*groups, one.metric), count)
 
     @property
     def told(self) -> str:
@@ -514,9 +518,9 @@ class Comparison:
         return f" (caveats: {'; '.join(found)})" if found else ""
 
 
-def comparisons(panel: Panel, metric: str, loss: float) -> list[Comparison]:
+def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Comparison]:
     """The best setting of each defense within a loss, pair by pair, best first."""
-    by_line: dict[tuple[str, str], list[Choice]] = defaultdict(list)
+    by_line: dict[tuple[str, str], list[OperatingPoint]] = defaultdict(list)
     for choice in choices(panel, metric):
         if choice.worst.strength:
             by_line[choice.defense, choice.site].append(choice)
@@ -525,7 +529,7 @@ def comparisons(panel: Panel, metric: str, loss: float) -> list[Comparison]:
     return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
 
 
-def headline(panel: Panel, metric: str = "ssim", loss: float = 0.02) -> str:
+def headline(panel: SplitResults, metric: str = "ssim", loss: float = 0.02) -> str:
     """What a panel shows, in a sentence."""
     found = choices(panel, metric)
     defended = [choice for choice in found if choice.worst.strength]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from privbench.report import tables
 from privbench.report.selection import Selection
-from privbench.report.tradeoffs import METRICS, NAMES, Panel, Point, panels
+from privbench.report.tradeoffs import METRICS, NAMES, Point, SplitResults, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from privbench.report.figures import Pictures
-    from privbench.tracking import Told
+    from privbench.tracking.base import SweepSummary
 
 Drawing = tuple[str, str, "Figure"]
 """Section, stem of its files, figure."""
@@ -44,7 +44,7 @@ def write(selection: Selection, folder: Path) -> Path:
         sections.setdefault(section, []).append((stem, html))
     told = {
         "The least leakage at a price": tables.leakages(found),
-        "Defenses compared at the same price": tables.duels(found),
+        "Defenses compared at the same price": tables.pairwise_comparisons(found),
         "Settings that no other one beats (worst case)": tables.pareto_sets(found),
         "Every attack: published, measured, blind": tables.attacks(found),
     }
@@ -81,7 +81,7 @@ def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
 IMAGES = "What is recovered"
 
 
-def drawings(found: list[Panel], read: "Pictures") -> Iterator[Drawing]:
+def drawings(found: list[SplitResults], read: "Pictures") -> Iterator[Drawing]:
     """Every figure that the records have something for."""
     from privbench.report import figures as drawing
     from privbench.report.page import MOST_FIGURES
@@ -109,9 +109,9 @@ def drawings(found: list[Panel], read: "Pictures") -> Iterator[Drawing]:
                     at += 1
 
 
-def told(selection: Selection, folder: Path) -> "Told":
+def told(selection: Selection, folder: Path) -> "SweepSummary":
     """What a tracker is told of a sweep whose report lies in a folder."""
-    from privbench.tracking import Told
+    from privbench.tracking.base import SweepSummary
 
     found = panels(selection.records, selection.gaps)
     curves = {}
@@ -126,7 +126,7 @@ def told(selection: Selection, folder: Path) -> "Told":
                 )
     pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
     numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
-    return Told(
+    return SweepSummary(
         tables.cells(selection.records),
         {k: v for k, v in curves.items() if v[0]},
         pictures,

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privbench.files import PART, write_atomically
-from privbench.keys import key_of
-from privbench.store import Store
+from privbench.runtime.files import PART, write_atomically
+from privbench.runtime.hashing import content_hash
+from privbench.store.artifacts import Store
 
 KINDS = ("victims", "judges")
 MANIFEST = "privbench.json"
@@ -203,7 +203,7 @@ def _checked(kind: str, key: str, sidecar: bytes, weights: bytes) -> Kept:
     try:
         fields = json.loads(sidecar)
         one = Kept(kind, key, str(fields["sha256"]), dict(fields["recipe"]), dict(fields["facts"]))
-        own = key_of(one.recipe)
+        own = content_hash(one.recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{kind}/{key}.json is damaged ({error!r})") from error
     if hashlib.sha256(weights).hexdigest() != one.sha256:

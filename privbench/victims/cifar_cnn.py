@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from privbench.victims.split_model import Dense, Normalise, SplitModel, require_pixels
+from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel, require_min_size
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)
@@ -30,11 +30,11 @@ class CifarCNN(SplitModel):
     aliases: ClassVar[Mapping[str, str]] = {"early": "conv11", "middle": "relu22", "late": "fc1"}
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
-        require_pixels("cifar_cnn", shape, 32)
+        require_min_size("cifar_cnn", shape, 32)
         channels, height, width = shape
         grey = channels == 1
         layers: dict[str, nn.Module] = {
-            "input": Normalise(GREY_MEAN if grey else MEAN, GREY_STD if grey else STD)
+            "input": Normalize(GREY_MEAN if grey else MEAN, GREY_STD if grey else STD)
         }
         for block, (inner, outer) in enumerate(pairwise((channels, 64, 128, 128)), start=1):
             layers |= {
@@ -45,9 +45,9 @@ class CifarCNN(SplitModel):
                 f"pool{block}": nn.MaxPool2d(2),
             }
         layers |= {
-            "fc1": Dense(128 * (height // 8) * (width // 8), 512),
+            "fc1": FlattenLinear(128 * (height // 8) * (width // 8), 512),
             "fc1act": nn.Sigmoid(),
-            "fc2": Dense(512, classes),
+            "fc2": FlattenLinear(512, classes),
         }
         super().__init__(layers)
         for layer in layers.values():

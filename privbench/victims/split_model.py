@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """The layer ``input``: images in [0, 1] to the network's own units, channel by channel."""
 
     mean: Tensor
@@ -23,7 +23,7 @@ class Normalise(nn.Module):
         return (x - self.mean) / self.std
 
 
-class Dense(nn.Linear):
+class FlattenLinear(nn.Linear):
     """A fully connected layer that flattens whatever it is fed, so that a cut keeps the shape."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class SplitModel(nn.Module):
         return self.layers[:cut], self.layers[cut:]
 
 
-def require_pixels(name: str, shape: tuple[int, int, int], least: int) -> None:
+def require_min_size(name: str, shape: tuple[int, int, int], least: int) -> None:
     """Refuse images that the convolutions would shrink to nothing.
 
     Raises:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privbench import checks
-from privbench.draws import seeded
-from privbench.keys import seed_of
-from privbench.training import PRECISIONS, Batches, Hardware, batch_for, fit, one_cycle
+from privbench.runtime import checks
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.hashing import derive_seed
+from privbench.runtime.random import torch_seed
+from privbench.training.loop import PRECISIONS, Batches, batch_for, fit, one_cycle
 from privbench.victims.split_model import SplitModel
 
 Build = Callable[[tuple[int, int, int], int], SplitModel]
@@ -24,14 +25,14 @@ MANY = 16 * LARGEST
 
 
 @dataclass(frozen=True)
-class Victim:
+class VictimConfig:
     """A classifier and the recipe that trains it, by Adam under a one-cycle schedule.
 
     Attributes:
         name: As in ``conf/victim/``.
         model: Builds the untrained classifier from image shape and number of classes.
         epochs: Passes over the training images.
-        least_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
+        min_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
         batch: Images a step; null follows their number: 16 for a few hundred, 128 from 2,048 up.
         lr: Highest learning rate of the cycle; where the batch follows the data and is smaller than
             128, the rate is less by the root of the same factor.
@@ -46,7 +47,7 @@ class Victim:
     name: str
     model: Build
     epochs: int
-    least_steps: int
+    min_steps: int
     batch: int | None
     lr: float
     weight_decay: float
@@ -58,7 +59,7 @@ class Victim:
         if not callable(self.model):
             raise ValueError(f"victim.model={self.model} builds nothing")  # noqa: TRY004 - as all
         checks.whole("victim.epochs", self.epochs, 1)
-        checks.whole("victim.least_steps", self.least_steps, 0)
+        checks.whole("victim.min_steps", self.min_steps, 0)
         checks.whole_or_null("victim.batch", self.batch, 1)
         checks.number("victim.lr", self.lr, 0, above=True)
         checks.number("victim.weight_decay", self.weight_decay, 0)
@@ -72,7 +73,7 @@ class Victim:
         Raises:
             ValueError: for images that are too small.
         """
-        with seeded(seed_of(seed, "initialisation")):
+        with torch_seed(derive_seed(seed, "initialisation")):
             return self.model(shape, classes)
 
     def train(
@@ -82,7 +83,7 @@ class Victim:
         labels: Tensor,
         *,
         seed: int,
-        hardware: Hardware,
+        device_config: DeviceConfig,
         report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
     ) -> dict[str, Any]:
         """Train ``model`` in place on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
@@ -92,18 +93,18 @@ class Victim:
         Returns:
             ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
-        order = torch.Generator().manual_seed(seed_of(seed, "training"))
-        device = hardware.device
+        order = torch.Generator().manual_seed(derive_seed(seed, "training"))
+        device = device_config.device
         used = self.suited(len(labels))
         batches = Batches(images.to(device), labels.to(device), size=used.batch, order=order)
-        epochs = max(self.epochs, -(-self.least_steps // len(batches)))
+        epochs = max(self.epochs, -(-self.min_steps // len(batches)))
         module = Classifier(model.train(), self, used, steps=epochs * len(batches), generator=order)
-        precision = hardware.precision(self.precision)
+        precision = device_config.precision(self.precision)
         fit(
             module,
             batches,
             epochs=epochs,
-            hardware=hardware,
+            device_config=device_config,
             precision=precision,
             report=report,
             name=self.name,
@@ -141,7 +142,7 @@ class Classifier(lightning.LightningModule):
     def __init__(
         self,
         model: SplitModel,
-        recipe: Victim,
+        recipe: VictimConfig,
         used: Suited,
         steps: int,
         generator: torch.Generator,

@@ -1,0 +1,266 @@
+"""Inverse networks: from one transmission's features to an image, built from the shapes alone.
+
+An adversary who may only query knows no more than these. What it can tell from them is the stride:
+the largest power of two by which the features' sides still fit the image's. Features of layers
+without padding are smaller than the image over the stride, and lie in its middle.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from privbench.runtime.code_identity import described
+
+Shape = tuple[int, ...]
+Build = Callable[[Shape, tuple[int, int, int]], nn.Module]
+"""Feature shape and image shape to a network; a decoder from elsewhere is one of these."""
+
+LEAK = 0.01
+"""Slope of the output beyond [0, 1]: what is darker than black costs next to nothing."""
+
+
+def stride(feature_shape: Shape, image_shape: Shape) -> int:
+    """The power of two between the grids of features ``(C, h, w)`` and image ``(C, H, W)``.
+
+    Vectors ``(n,)`` have no grid; what their decoders begin with is a quarter of the image's.
+
+    >>> [stride(features, (1, 28, 28)) for features in ((16, 8, 8), (8, 24, 24), (120,))]
+    [2, 1, 4]
+    """
+    if len(feature_shape) != 3:
+        return 4
+    ratio = min(image_shape[1] / feature_shape[1], image_shape[2] / feature_shape[2])
+    return 1 << max(0, math.floor(math.log2(ratio)))
+
+
+def _grid(feature_shape: Shape, image_shape: Shape) -> tuple[int, int]:
+    """Sides of the features' grid once it spans the whole image."""
+    step = stride(feature_shape, image_shape)
+    height, width = (-(-side // step) for side in image_shape[1:])
+    if len(feature_shape) == 3:
+        return max(height, feature_shape[1]), max(width, feature_shape[2])
+    return height, width
+
+
+def _centred(t: Tensor, height: int, width: int) -> Tensor:
+    """Pad with zeros or crop ``(N, C, h, w)`` to a height and width, keeping the middle."""
+    down, right = height - t.shape[2], width - t.shape[3]
+    return F.pad(t, (right // 2, right - right // 2, down // 2, down - down // 2))
+
+
+class PaperDecoder(nn.Module):
+    """The published inverse networks where they fit, elsewhere ones of the same make.
+
+    A transposed convolution spreads the features over the image's grid, another for each doubling,
+    ReLU between: at conv1 of LeNet-5 this *is* the published 5x5 convolution with padding 4. Fully
+    connected features are first spread by a linear layer.
+
+    Args:
+        feature_shape: ``(C, h, w)`` or ``(n,)``.
+        image_shape: ``(C, H, W)``.
+    """
+
+    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        published = PUBLISHED.get((feature_shape, image_shape))
+        self.layers = published() if published else self._like_them(feature_shape)
+
+    def _like_them(self, feature_shape: Shape) -> nn.Sequential:
+        grid = _grid(feature_shape, self.image_shape)
+        doublings = stride(feature_shape, self.image_shape).bit_length() - 1
+        layers: list[nn.Module] = []
+        if len(feature_shape) == 3:
+            width = feature_shape[0]
+            down, right = feature_shape[1:]
+            spread = (max(3, grid[0] - down + 1), max(3, grid[1] - right + 1))
+        else:
+            width, spread = 16, (3, 3)
+            layers += [
+                nn.Flatten(),
+                nn.Linear(math.prod(feature_shape), width * math.prod(grid)),
+                nn.ReLU(),
+                nn.Unflatten(1, (width, *grid)),
+            ]
+        for doubling in range(doublings + 1):
+            last = doubling == doublings
+            out = self.image_shape[0] if last else max(8, width // 2)
+            if doubling == 0:
+                layers.append(nn.ConvTranspose2d(width, out, spread))
+            else:
+                layers.append(nn.ConvTranspose2d(width, out, 4, stride=2, padding=1))
+            if not last:
+                layers.append(nn.ReLU())
+            width = out
+        return nn.Sequential(*layers)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, not clamped."""
+        # its own units are those of the published input, [-1, 1]
+        return (1 + _centred(self.layers(v), *self.image_shape[1:])) / 2
+
+
+PUBLISHED: dict[tuple[Shape, Shape], Callable[[], nn.Sequential]] = {
+    ((16, 8, 8), (1, 28, 28)): lambda: nn.Sequential(
+        nn.ConvTranspose2d(16, 8, 5),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 1, 5, stride=2, output_padding=1),
+    ),
+    ((128, 16, 16), (3, 32, 32)): lambda: nn.Sequential(
+        nn.ConvTranspose2d(128, 64, 3, stride=2, padding=1, output_padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, 3, 3, padding=1),
+    ),
+}
+"""He et al. 2019, section 5.2; conv1's single convolution is what the rule makes."""
+
+
+class ResidualDecoder(nn.Module):
+    """Residual blocks at the features' stride, then up to the image by sub-pixel convolutions.
+
+    Features are standardised by what the adversary has seen of them, and go in beside the mask of
+    their zeros: behind dropout a zero says "dropped", not "dark". The output is clamped to the
+    range of pixels, with a leak for the gradient.
+
+    Args:
+        feature_shape: ``(C, h, w)`` or ``(n,)``.
+        image_shape: ``(C, H, W)``.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.image_shape, self.grid = image_shape, _grid(feature_shape, image_shape)
+        doublings = stride(feature_shape, image_shape).bit_length() - 1
+        # as many operations a block at each grid: 64 channels at 14x14
+        width = 16 * min(8, max(2, round(56 / max(self.grid))))
+        self.register_buffer("mean", torch.zeros(feature_shape))
+        self.register_buffer("scale", torch.ones(feature_shape))
+        self.begin: nn.Module
+        if len(feature_shape) == 3:
+            self.begin = nn.Conv2d(2 * feature_shape[0], width, 3, padding=1)
+        else:
+            self.begin = nn.Sequential(
+                nn.Flatten(),
+                nn.Linear(2 * math.prod(feature_shape), width * math.prod(self.grid)),
+                nn.Unflatten(1, (width, *self.grid)),
+            )
+        layers: list[nn.Module] = [Residual(width), Residual(width)]
+        for doubling in range(doublings):
+            last = doubling == doublings - 1
+            out = 16 if last else width // 2
+            layers += [*_convolution(width, 4 * out), nn.PixelShuffle(2)]
+            if not last:
+                layers.append(Residual(out))
+            width = out
+        self.layers = nn.Sequential(*layers, *_convolution(width, image_shape[0]))
+
+    def see(self, v: Tensor) -> None:
+        """Take mean and spread of what is fed in from features ``(M, *feature_shape)``.
+
+        A channel has one of each; its places share them.
+        """
+        over = (0, 2, 3) if v.dim() == 4 else (0,)
+        spread, mean = torch.std_mean(v, over, keepdim=True, correction=int(len(v) > 1))
+        self.mean.copy_(mean[0].expand_as(self.mean))
+        # what never moves must not blow up the first time it does
+        self.scale.copy_(
+            spread[0].clamp_min(1e-6 + 1e-3 * float(v.std(correction=0))).expand_as(self.scale)
+        )
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, next to [0, 1]."""
+        return self.decode(v, (v == 0).to(v))
+
+    def decode(self, v: Tensor, zeros: Tensor) -> Tensor:
+        """Features and the share of zeros in each of their entries to images."""
+        seen = torch.cat([(v - self.mean) / self.scale, zeros], 1)
+        if seen.dim() == 4:
+            seen = _centred(seen, *self.grid).contiguous(memory_format=torch.channels_last)
+        x: Tensor = _centred(self.layers(self.begin(seen)).float(), *self.image_shape[1:])
+        clamped: Tensor = x.clamp(0, 1)
+        return clamped + LEAK * (x - clamped)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut, normalised before each."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_convolution(width, width), *_convolution(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """``(N, width, h, w)`` to the same shape."""
+        added: Tensor = self.layers(t)
+        return t + added
+
+
+def _convolution(width: int, out: int) -> tuple[nn.Module, ...]:
+    return nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, out, 3, padding=1)
+
+
+class MultiTransmissionDecoder(nn.Module):
+    """A large decoder of an image's K transmissions together, ``(N, K, *feature_shape)``.
+
+    What is pooled is what the likelihoods need: the mean of the entries that are not zero, and the
+    share of zeros.
+
+    Args:
+        feature_shape: ``(C, h, w)`` or ``(n,)``.
+        image_shape: ``(C, H, W)``.
+    """
+
+    def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.large = ResidualDecoder(feature_shape, image_shape)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """To images ``(N, C, H, W)``, next to [0, 1]."""
+        there = (v != 0).to(v)
+        mean = v.sum(1) / there.sum(1).clamp_min(1)
+        image: Tensor = self.large.decode(mean, 1 - there.mean(1))
+        return image
+
+
+DECODERS: dict[str, Build] = {"large": ResidualDecoder, "paper": PaperDecoder}
+
+
+def named(decoder: Any) -> Any:
+    """Return what a key holds of a decoder: its name, or the source of its function and arguments.
+
+    Raises:
+        ValueError: in one line, where the function has no source.
+    """
+    return described(decoder)
+
+
+def build(decoder: Any, feature_shape: Shape, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A decoder by name, or one from elsewhere, held to its shape.
+
+    Raises:
+        ValueError: where it does not make such images of such features.
+    """
+    network = (DECODERS[decoder] if isinstance(decoder, str) else decoder)(
+        feature_shape, image_shape
+    )
+    try:
+        with torch.no_grad():
+            made = tuple(network.eval()(torch.zeros(2, *feature_shape)).shape[1:])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"attack.decoder={decoder} takes no features of shape {feature_shape} ({reason}): "
+            f"choose from {', '.join(DECODERS)}, or another split"
+        ) from error
+    if made != tuple(image_shape):
+        raise ValueError(
+            f"attack.decoder={decoder} makes images of shape {made} where {tuple(image_shape)} "
+            f"are due: choose from {', '.join(DECODERS)}"
+        )
+    return network.train().to(memory_format=torch.channels_last)

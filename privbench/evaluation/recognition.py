@@ -1,0 +1,62 @@
+"""The independent judge: a classifier that reads labels off reconstructions.
+
+It has another architecture than any victim, a seed that no cell can have, and is trained apart.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import nn
+
+from privbench.runtime.hashing import derive_seed
+from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel
+from privbench.victims.training import VictimConfig
+
+SEED = derive_seed(0, "judge")
+"""Beyond the seeds of cells, which have 32 bits."""
+
+
+class EvaluationClassifier(SplitModel):
+    """Three strided convolutions, each normalised within its image, and the mean over places.
+
+    Batch statistics would be those of clean images: such a judge reads three in ten class means,
+    this one all, and a judge that only clean images convince is no witness.
+
+    Args:
+        shape: Image shape ``(C, H, W)``.
+        classes: How many.
+    """
+
+    version: ClassVar[str] = "judge-1"
+
+    aliases: ClassVar[Mapping[str, str]] = {"early": "conv1", "middle": "relu2", "late": "pool"}
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        channels = shape[0]
+        layers: dict[str, nn.Module] = {
+            "input": Normalize((0.5,) * channels, (0.5,) * channels),
+        }
+        for block, width in enumerate((16, 32, 64), start=1):
+            layers |= {
+                f"conv{block}": nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
+                f"norm{block}": nn.GroupNorm(8, width),
+                f"relu{block}": nn.ReLU(),
+            }
+            channels = width
+        super().__init__(
+            {**layers, "pool": nn.AdaptiveAvgPool2d(1), "fc": FlattenLinear(channels, classes)}
+        )
+
+
+EVALUATION_CLASSIFIER = VictimConfig(
+    name="judge",
+    model=EvaluationClassifier,
+    epochs=3,
+    min_steps=200,
+    batch=128,
+    lr=4e-3,
+    weight_decay=1e-2,
+    augment=False,
+    precision="32-true",
+)
+"""How it is trained, on the victim's training images."""

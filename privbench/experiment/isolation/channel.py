@@ -1,0 +1,114 @@
+"""Messages by value between the harness and the process of an attack."""
+
+import io
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from privbench.threat.view import QueryCounter
+
+Message = dict[str, Any]
+"""``kind``, and what belongs to it: numbers, strings, lists, mappings and tensors."""
+PRIMITIVE = (str, int, float, bool, type(None))
+
+
+@dataclass
+class Channel:
+    """One end of the pipe. Both ends agree on how many answers of the edge were given.
+
+    Attributes:
+        connection: Of this end.
+        tally: Count of this process; the larger one of both holds.
+    """
+
+    connection: Connection
+    tally: QueryCounter
+
+    def send(self, kind: str, **values: Any) -> None:
+        """Send a message as bytes, tensors included; no memory is shared."""
+        buffer = io.BytesIO()
+        torch.save(by_value({"kind": kind, "asked": self.tally.queries, **values}), buffer)
+        self.connection.send_bytes(buffer.getbuffer())
+
+    def receive(self) -> Message:
+        """Wait for a message; only tensors and plain containers are read, never a pickled object.
+
+        Raises:
+            EOFError: where the other end is closed.
+        """
+        data = io.BytesIO(self.connection.recv_bytes())
+        message: Message = torch.load(data, weights_only=True)
+        self.tally.queries = max(self.tally.queries, message["asked"])
+        return message
+
+
+def by_value(value: Any) -> Any:
+    """Copy what a message may hold, each tensor alone and on the CPU, with its strides.
+
+    A slice of a tensor would otherwise be sent with all of its storage, so with other images.
+
+    Raises:
+        TypeError: for what is neither a number, a string, a container nor a tensor.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().as_subclass(Tensor).cpu().clone()
+    if isinstance(value, Mapping):
+        return {by_value(name): by_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [by_value(part) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    for kind in (bool, int, float, str):  # what is sent is no subclass, such as numpy's float64
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
+    raise TypeError(f"{type(value).__name__} cannot leave the process of an attack")
+
+
+def described(error: BaseException) -> Message:
+    """Describe an error for the other end, which may lack its class."""
+    arguments = list(error.args)
+    return {
+        "module": type(error).__module__,
+        "name": type(error).__qualname__,
+        "text": str(error),
+        "arguments": arguments if all(type(a) in PRIMITIVE for a in arguments) else [str(error)],
+        "trace": "".join(traceback.format_exception(error)),
+    }
+
+
+def rebuilt(message: Message) -> BaseException:
+    """Return an error of the described type and text, with the other end's trace as a note."""
+    error = _of_its_class(message) or _of_its_name(message)
+    error.add_note(f"In the other process:\n{message['trace']}")
+    return error
+
+
+def _of_its_class(message: Message) -> BaseException | None:
+    """The error by its own class, where that is imported here and makes the same text."""
+    kind: Any = sys.modules.get(message["module"])
+    for name in message["name"].split("."):
+        kind = getattr(kind, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        return None
+    for arguments in (message["arguments"], [message["text"]]):
+        try:
+            error = kind(*arguments)
+            if str(error) == message["text"]:
+                return error
+        except Exception:  # a constructor of its own
+            continue
+    return None
+
+
+def _of_its_name(message: Message) -> BaseException:
+    """An error of another class whose line on the terminal is the same."""
+    kind = type(message["name"].rpartition(".")[2], (RuntimeError,), {})
+    error: BaseException = kind(message["text"])
+    return error

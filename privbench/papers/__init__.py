@@ -1,0 +1,1 @@
+"""Results of single papers, and what compares records with them."""

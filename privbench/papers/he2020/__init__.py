@@ -1,0 +1,1 @@
+"""He, Zhang and Lee (IoT-J 2020)."""

@@ -1,0 +1,1 @@
+"""Devices, random streams, files, errors: what every other room stands on."""

@@ -1,0 +1,129 @@
+"""Content-addressed artefacts: made once, loaded ever after, by however many processes."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from privbench.runtime.files import PART, write_atomically
+from privbench.runtime.hashing import content_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Tensors, and the facts about them that a later hit replays.
+
+    Attributes:
+        tensors: By name.
+        facts: What json can hold.
+        sha256: Of the file that holds the tensors, as ``sha256sum`` prints it; empty before the
+            store holds them.
+    """
+
+    tensors: "Mapping[str, Tensor]"
+    facts: Mapping[str, Any]
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of artefacts.
+
+    A pair of files an artefact, ``<kind>/<key>.safetensors`` and ``.json``; the json is written
+    last, holds the other's SHA-256, and so commits it: what a killed process leaves is no artefact.
+
+    Attributes:
+        root: Made when the first artefact is kept.
+    """
+
+    root: Path
+
+    def keep(self, kind: str, recipe: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
+        """The artefact of this recipe, made by ``make`` unless it is there.
+
+        Of many processes that want it at once one makes it and the others wait; when that one is
+        killed the next one makes it.
+
+        Args:
+            kind: The folder within the store.
+            recipe: Everything that the artefact depends on.
+            make: Its maker.
+        """
+        path = self.root / kind / f"{content_hash(recipe)}.safetensors"
+        if (found := _read(path)) is not None:
+            return found
+        with self.claim(kind, path.stem):
+            if (found := _read(path)) is not None:
+                return found
+            from safetensors.torch import save
+
+            made = make()
+            data = save({name: tensor.contiguous() for name, tensor in made.tensors.items()})
+            made = replace(made, sha256=hashlib.sha256(data).hexdigest())
+            sidecar = {"sha256": made.sha256, "recipe": recipe, "facts": made.facts}
+            write_atomically(path, data)
+            write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+            return made
+
+    @contextmanager
+    def claim(self, kind: str, key: str) -> Iterator[None]:
+        """Nobody else's while this block runs; a dead process's claim ends with it.
+
+        What a killed owner left half written goes.
+        """
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            LOG.info("another process makes %s/%s: waiting for it", kind, key)
+            lock.acquire()
+        try:
+            for place in (folder, folder / key):
+                for part in place.glob(f".*{PART}"):
+                    if place != folder or part.name.startswith(f".{key}."):
+                        part.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+
+def _read(path: Path) -> Artifact | None:
+    """The artefact if it is whole; a damaged one is named in a warning."""
+    try:
+        stamps = [file.stat() for file in (path, path.with_suffix(".json"))]
+        return _load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        LOG.warning("%s is damaged (%s): it is made again", path, error)
+        return None
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artifact:
+    """Kept in memory from one cell to the next, as long as its files are the same ones.
+
+    Raises:
+        ValueError: where they are damaged.
+    """
+    from safetensors.torch import load
+
+    sidecar = json.loads(path.with_suffix(".json").read_bytes())
+    data = path.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != sidecar["sha256"]:
+        raise ValueError("its SHA-256 is not the one it was written with")
+    return Artifact(load(data), sidecar["facts"], found)

@@ -1,0 +1,190 @@
+"""What stored results depend on, as pure functions of a configuration and its sources (no torch).
+
+*Sources* are identities of code by their place in the configuration, those of the evaluation, and
+fingerprints of the data: what a configuration does not say of the numbers that it gives.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from privbench.runtime.code_identity import HASHED, identified, identities, identity
+from privbench.runtime.hashing import content_hash
+
+SCHEMA = 3
+"""Raised whenever the harness gives other numbers, or a record has other fields."""
+GROUPS = ("dataset", "victim", "defense", "attack")
+EVALUATION = {
+    "evaluation.metrics": "privbench.evaluation.metrics",
+    "evaluation.classifier": "privbench.evaluation.recognition.EvaluationClassifier",
+    "evaluation.baselines": "privbench.attacks.blind.Blind",
+}
+"""Code that every record's scores come from."""
+FILES = "data.files"
+VICTIMS = "victims"
+
+Config = Mapping[str, Any]
+Sources = Mapping[str, str]
+
+
+def code_of(config: Config) -> dict[str, str]:
+    """Return the identities of the code that a cell's numbers come from, by place.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    named = identities({group: config[group] for group in GROUPS})
+    return named | {place: identity(target) for place, target in EVALUATION.items()}
+
+
+def sources_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """Return a cell's sources.
+
+    Args:
+        config: The cell's.
+        fingerprints: Of ``train``, ``aux`` and ``test`` images.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    data = {f"data.{part}": fingerprint for part, fingerprint in fingerprints.items()}
+    files = files_stamp(config["dataset"].get("root"))
+    return code_of(config) | data | ({FILES: files} if files else {})
+
+
+def threads(config: Config) -> dict[str, int]:
+    """Return ``{"threads": N}`` where a number was typed: workers assign theirs elsewhere."""
+    typed = config.get("device", {}).get("threads")
+    return {} if typed is None else {"threads": typed}
+
+
+def victim_recipe(config: Config, sources: Sources) -> dict[str, Any]:
+    """Return what a victim's training depends on."""
+    victim = identified(config["victim"], sources, "victim")
+    return {
+        "victim": {name: value for name, value in victim.items() if name != "name"},
+        "images": sources["data.train"],
+        "seed": config["seed"],
+        **threads(config),
+    }
+
+
+def defense_recipe(config: Config, sources: Sources, strength: float) -> Any:
+    """Return what a defense does: at strength 0 nothing, wherever it stands."""
+    return identified(config["defense"], sources, "defense") if strength > 0 else None
+
+
+def cell_key(
+    config: Config, sources: Sources, *, split: str, targets: Sequence[int], strength: float
+) -> str:
+    """Return the key of a cell's record: a hash of all that its numbers depend on.
+
+    Args:
+        config: The cell's, as plain containers.
+        sources: Its ``sources_of``.
+        split: Layer behind which the victim is cut, its alias resolved.
+        targets: Indices of the attacked images within the test images.
+        strength: Of the defense.
+    """
+    return content_hash(
+        {
+            "schema": SCHEMA,
+            "victim": victim_recipe(config, sources),
+            "split": split,
+            "defense": defense_recipe(config, sources, strength),
+            "attack": identified(config["attack"], sources, "attack"),
+            "dataset": sources["dataset"],
+            "aux": sources["data.aux"],
+            "test": sources["data.test"],
+            "targets": targets,
+            "transmissions": config["transmissions"],
+            "accuracy_draws": config["accuracy_draws"] if strength else 1,
+            "evaluation": {place: sources[place] for place in EVALUATION},
+        }
+    )
+
+
+def outdated(record: Mapping[str, Any], store: Path) -> list[str]:
+    """Return why a record would be computed again; nothing where it would not.
+
+    Args:
+        record: Its fields, as read from json.
+        store: The store that holds it, with the victims of now.
+
+    Raises:
+        ValueError: where it has no such fields.
+    """
+    if record.get("schema") != SCHEMA:
+        return [f"schema {record.get('schema')} is now {SCHEMA}"]
+    try:
+        config, sources = record["config"], record["sources"]
+        if not sources:
+            return []
+        found = [*_changed_code(config, sources), *_changed_files(config, sources)]
+        replaced = victim_replaced(config, sources, record["victim_sha256"], store)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no whole record: {error!r}") from error
+    return [*found, *([replaced] if replaced else [])]
+
+
+def victim_replaced(config: Config, sources: Sources, sha256: str, store: Path) -> str:
+    """Return a line where the store's victim of this recipe has other weights than a record's.
+
+    A store without that victim contradicts nothing: the line is empty.
+    """
+    if not sources:
+        return ""
+    path = store / VICTIMS / f"{content_hash(victim_recipe(config, sources))}.json"
+    try:
+        now = str(json.loads(path.read_bytes())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if now == sha256 or not path.with_suffix(".safetensors").is_file():
+        return ""
+    return f"victim: replaced (sha256 {sha256[:12]} is now {now[:12]})"
+
+
+def _changed_code(config: Config, sources: Sources) -> list[str]:
+    found = []
+    try:
+        now = code_of(config)
+    except ValueError as error:
+        return [str(error)]
+    for place in sorted(now.keys() | {p for p in sources if not p.startswith("data.")}):
+        before, after = sources.get(place, "nothing"), now.get(place, "nothing")
+        if before == after:
+            continue
+        if before.startswith(HASHED) and after.startswith(HASHED):
+            found.append(f"{place}: its source has changed ({before} is now {after})")
+        else:
+            found.append(f"{place}: {before} is now {after}")
+    return found
+
+
+def _changed_files(config: Config, sources: Sources) -> list[str]:
+    before, root = sources.get(FILES), config["dataset"].get("root")
+    if before is None or before == files_stamp(root):
+        return []
+    return [f"dataset: names or sizes of the pictures in {root} have changed"]
+
+
+def files_stamp(root: Any) -> str:
+    """Return a hash of the names and sizes of the pictures in a folder of ``train`` and ``test``.
+
+    Cheap enough to tell without decoding that pictures came, went or changed; empty for any other
+    kind of data set.
+    """
+    folder = Path(root).expanduser() if isinstance(root, str) and root else None
+    if folder is None or not all((folder / half).is_dir() for half in ("train", "test")):
+        return ""
+    digest = hashlib.sha256()
+    for half in ("train", "test"):
+        for label in sorted(e.name for e in os.scandir(folder / half) if e.is_dir()):
+            for entry in sorted(os.scandir(folder / half / label), key=lambda entry: entry.name):
+                if entry.is_file() and not entry.name.startswith("."):
+                    size = entry.stat().st_size
+                    digest.update(f"{half}/{label}/{entry.name} {size}\n".encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,322 @@
+"""The record of a cell: what it holds, how it is written, read and checked (no torch)."""
+
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import save
+
+from privbench.evaluation.statistics import Interval, interval_label
+from privbench.store.recipes import SCHEMA
+
+Images = NDArray[np.uint8]
+COLUMNS = 16
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attack on one defended deployment.
+
+    Attributes:
+        schema: Version of these names and of the numbers behind them.
+        key: Hash of everything that the numbers depend on.
+        config: The cell's whole configuration.
+        sources: Identities of the code that the numbers come from, by place in the configuration
+            (``attack``: ``rmle-1``), and fingerprints of the data (``data.train``).
+        overrides: What was typed to make it.
+        dataset: Name of the data.
+        victim: Name of the classifier.
+        victim_sha256: Of the file with its weights, ``store/victims/<key>.safetensors``: records
+            compare where it is the same.
+        split: Layer behind which it is cut.
+        attack: Name of the attack.
+        access: The rights it was granted.
+        adaptive: Whether it saw the defense, by DEFENSE or by queries through it.
+        defense: Name of the defense.
+        site: Where it stands, ``features`` or ``input``.
+        strength: How strong it is; 0 is none.
+        transmissions: How often each target was sent, K.
+        seed: Of every draw.
+        targets: How many images were attacked.
+        accuracy_undefended: Share of the test set classified rightly without the defense.
+        accuracy: The same with it. Rule: the cloud averages the logits of the K transmissions of an
+            image, and answers with the largest mean.
+        accuracy_single: The same of a single transmission, whatever K; equal where K is 1.
+        accuracy_ci95: Wilson's interval.
+        psnr_db: Mean over images of each one's PSNR, at most 100 dB each.
+        psnr_db_ci95: ``intervals.mean_interval`` over images: BCa from 20 of them on, Student's t
+            under 20; null for one image.
+        ssim: Mean structural similarity, 7x7 uniform window.
+        ssim_ci95: The same of ``ssim``.
+        ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
+        identification: Share of targets whose true image is the nearest one to the reconstruction
+            among the whole test set, as it is or over shifts and sign (``metrics.identified``);
+            ties share a hit.
+        identification_ci95: Wilson's interval.
+        identification_class: The same among the test images of its class.
+        chance: What guessing gives for either.
+        semantic_accuracy: Share of targets whose label an independent classifier reads off it.
+        semantic_accuracy_ci95: Wilson's interval.
+        judge_accuracy: That classifier's accuracy on the clean test set.
+        above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
+            ``attack`` and for each blind answer.
+        floor: ``psnr_db``, ``ssim``, ``identification`` and ``semantic_accuracy`` of each blind
+            answer: ``black``, ``grey``, ``mean``, ``class_mean``, ``class_ssim`` (the image of the
+            predicted class with the highest mean SSIM to the auxiliary ones) and ``logits`` (the
+            mean of the 10 auxiliary images nearest by the cloud's logits). ``best`` is the best one
+            by metric of those that use nothing of a target but its predicted label: of all but
+            ``logits``.
+        lift: Score less that of the ``best`` blind answer, by metric.
+        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``... and
+            ``floor_psnr_db`` and ``floor_ssim``, of the answer that is ``best`` by that metric.
+        failed: Reconstructions that were not finite, scored as the worst constant answer.
+        converged: Share of images whose steps sufficed; null where there are none. Such an image
+            moved from its start, the second half of the steps brought at most a tenth of its
+            objective's fall (or of the objective) and under half of its way, and a run of twice the
+            steps, tried on a few images, ends less than 5 % lower and less than 15 % of the way
+            apart: the share that it confirms is an upper limit. It does not say that the minimum
+            is the best one. Notes ``never_moved`` (share) and ``longer_run`` belong to it.
+        notes: What the attack told of itself.
+        queries: Answers of the edge that the attack asked for.
+        seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``.
+        device: Type of the device.
+        threads: Of the CPU.
+        versions: Of the libraries that compute.
+        finished: When, in UTC.
+    """
+
+    schema: int
+    key: str
+    config: Mapping[str, Any]
+    sources: Mapping[str, str]
+    overrides: list[str]
+    dataset: str
+    victim: str
+    victim_sha256: str
+    split: str
+    attack: str
+    access: list[str]
+    adaptive: bool
+    defense: str
+    site: str
+    strength: float
+    transmissions: int
+    seed: int
+    targets: int
+    accuracy_undefended: float
+    accuracy: float
+    accuracy_single: float
+    accuracy_ci95: Interval
+    psnr_db: float
+    psnr_db_ci95: Interval | None
+    ssim: float
+    ssim_ci95: Interval | None
+    ssim_gaussian: float
+    identification: float
+    identification_ci95: Interval
+    identification_class: float
+    chance: Mapping[str, float]
+    semantic_accuracy: float
+    semantic_accuracy_ci95: Interval
+    judge_accuracy: float
+    above: Mapping[str, Mapping[str, float]]
+    floor: Mapping[str, Mapping[str, float]]
+    lift: Mapping[str, float]
+    per_image: Mapping[str, list[Any]]
+    failed: int
+    converged: float | None
+    notes: Mapping[str, Any]
+    queries: int
+    seconds: Mapping[str, float]
+    device: str
+    threads: int
+    versions: Mapping[str, str]
+    finished: str
+
+    def validate(self) -> None:
+        """Refuse a record that contradicts itself.
+
+        Raises:
+            ValueError: naming the field and its value.
+        """
+        shares = (
+            "accuracy_undefended", "accuracy", "accuracy_single", "identification",
+            "semantic_accuracy", "judge_accuracy",
+        )  # fmt: skip
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
+        for name in ("psnr_db", "ssim"):
+            score = getattr(self, name)
+            low, high = getattr(self, f"{name}_ci95") or (score, score)
+            if not (math.isfinite(score) and low - 1e-6 <= score <= high + 1e-6):
+                raise ValueError(f"{name}={score} of a record is not in its interval {low}..{high}")
+            if abs(float(np.mean(self.per_image[name])) - score) > 1e-6:
+                raise ValueError(f"{name}={score} of a record is not the mean of its images")
+        for name, values in self.per_image.items():
+            if len(values) != self.targets:
+                raise ValueError(
+                    f"per_image.{name} of a record has {len(values)} of {self.targets}"
+                )
+
+    def to_json(self) -> bytes:
+        """The record as a file holds it; NaN and infinities are refused."""
+        fields = dataclasses.asdict(self)
+        return json.dumps(fields, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def read(path: Path) -> Record:
+    """The record in a file, or in a folder's ``record.json``.
+
+    Raises:
+        ValueError: naming the file, where it is no whole record of this schema.
+        OSError: where it cannot be read.
+    """
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        fields = json.loads(path.read_bytes())
+        if fields.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
+        for name in (name for name in fields if name.endswith("_ci95")):
+            fields[name] = tuple(fields[name]) if fields[name] is not None else None
+        record = Record(**fields)
+        record.validate()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is no record: {error}") from error
+    return record
+
+
+def picture(originals: Images, recovered: Images) -> bytes:
+    """A PNG of the first images, originals above and what was recovered below.
+
+    Args:
+        originals: ``(N, C, H, W)``.
+        recovered: The same shape.
+    """
+    rows = [np.concatenate(list(images[:COLUMNS]), axis=2) for images in (originals, recovered)]
+    line = np.full((*rows[0].shape[:1], 1, rows[0].shape[2]), 128, np.uint8)
+    sheet = np.concatenate([rows[0], line, rows[1]], axis=1).transpose(1, 2, 0)
+    image = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
+    zoom = max(1, 64 // originals.shape[-1])
+    buffer = io.BytesIO()
+    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(
+        buffer, format="PNG"
+    )
+    return buffer.getvalue()
+
+
+def images_file(originals: Images, recovered: Images) -> bytes:
+    """Safetensors of ``targets`` and ``reconstructions``, ``(N, C, H, W)``, 8-bit."""
+    return save({"targets": originals, "reconstructions": recovered})
+
+
+AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def ago(finished: str, now: datetime | None = None) -> str:
+    """Return how long ago something was finished.
+
+    Args:
+        finished: When, as ``Record.finished`` has it.
+        now: The time; null for the clock's.
+
+    >>> ago("2026-11-20T12:00:00+00:00", datetime.fromisoformat("2026-11-23T14:00:00+00:00"))
+    '3 days ago'
+    """
+    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(finished)).total_seconds()
+    for name, length in AGES:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'' if count == 1 else 's'} ago"
+    return "less than a minute ago"
+
+
+def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -> str:
+    """The last lines a run prints: what was attacked, what it cost, what was recovered.
+
+    Args:
+        record: Of the run.
+        places: Files that it left, by name.
+        cached: Whether an earlier run left them.
+    """
+    floor = record.floor["best"]
+
+    def interval(ends: Interval | None, digits: int, label: str) -> str:
+        if ends is None:
+            return "(one image: no interval)"
+        return f"{label} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+    label = interval_label(record.targets)
+    wilson = "95 %"  # of the test images, and good at any number of them
+
+    defense = f"{record.defense} {record.strength:g} on {record.site}"
+    if record.strength == 0:
+        defense = "no defense"
+    if record.transmissions > 1:
+        defense += f", sent {record.transmissions} times"
+    rights = ", ".join(record.access).lower() or "no right at all"
+    rows = [
+        ("attacked", f"{record.dataset}, {record.victim} cut at {record.split}, {defense}"),
+        ("adversary", f"{record.attack} ({rights}), {record.targets} targets, seed {record.seed}"),
+        (
+            "usability",
+            f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4, wilson)}, "
+            f"{_single(record)}undefended {record.accuracy_undefended:.4f}",
+        ),
+        (
+            "PSNR",
+            f"{record.psnr_db:6.2f} dB {interval(record.psnr_db_ci95, 2, label)}, "
+            f"blind floor {floor['psnr_db']:.2f} dB",
+        ),
+        (
+            "SSIM",
+            f"{record.ssim:6.3f}    {interval(record.ssim_ci95, 3, label)}, "
+            f"blind floor {floor['ssim']:.3f}",
+        ),
+    ]
+    rows.append(
+        (
+            "seen",
+            f"{record.identification:.1%} identified among all test images (chance "
+            f"{record.chance['identification']:.2%}), {record.semantic_accuracy:.1%} labels read "
+            f"(blind floor {floor['semantic_accuracy']:.1%})",
+        )
+    )
+    logits = record.floor["logits"]
+    rows.append(
+        (
+            "logits",
+            f"cloud's logits alone: {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}",
+        )
+    )
+    troubles = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
+    if record.converged is not None and record.converged < 0.95:
+        troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
+    if troubles:
+        rows.append(("beware", "; ".join(troubles)))
+    if cached:
+        age = ago(record.finished)
+        rows.append(("cached", f"finished {record.finished}, {age}; force=true runs it again"))
+    here = Path.cwd()
+    for name, path in places.items():
+        rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))
+    return "\n".join(f"  {name:<10}{text}" for name, text in rows)
+
+
+def _single(record: Record) -> str:
+    """What to print of one transmission, where the accuracy is of several."""
+    if record.transmissions == 1:
+        return ""
+    return (
+        f"by the mean logits of {record.transmissions} transmissions "
+        f"({record.accuracy_single:.4f} by one), "
+    )

@@ -1,0 +1,1 @@
+"""Sweeps: planned, launched, resumed, and their workers."""

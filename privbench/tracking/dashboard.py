@@ -1,0 +1,94 @@
+"""A W&B workspace: ``python -m privbench.tracking.dashboard --entity me --project privbench``."""
+
+import argparse
+import sys
+from typing import Any
+
+from privbench.tracking.base import PATIENCE
+
+NAME = "privbench: usability against privacy"
+
+
+def workspace(entity: str, project: str) -> Any:
+    """The workspace, not yet saved: curves, coordinates, images and a comparer, grouped by sweep.
+
+    Args:
+        entity: User or team.
+        project: Of theirs.
+
+    Raises:
+        ValueError: where wandb-workspaces is not installed.
+    """
+    try:
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+    except ImportError:
+        raise ValueError(
+            "the dashboard needs wandb-workspaces: pip install 'privbench[dashboard]'"
+        ) from None
+
+    def scatter(metric: str, title: str) -> Any:
+        axes = {"x": wr.SummaryMetric(metric), "y": wr.SummaryMetric("accuracy")}
+        return wr.ScatterPlot(title=title, **axes)
+
+    columns = ["defense", "site", "strength", "split", "attack", "accuracy", "ssim", "psnr_db"]
+    curves = [
+        scatter("ssim", "Accuracy against SSIM: the upper left is better"),
+        scatter("psnr_db", "Accuracy against PSNR: the upper left is better"),
+        scatter("identification", "Accuracy against identified images"),
+        wr.ParallelCoordinatesPlot(
+            title="Everything at once",
+            columns=[wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(c)) for c in columns],
+        ),
+    ]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[
+            ws.Section(name="Usability against privacy", panels=curves, is_open=True),
+            ws.Section(
+                name="What is recovered",
+                panels=[wr.MediaBrowser(title="originals above", media_keys=["reconstructions"])],
+                is_open=True,
+            ),
+            ws.Section(
+                name="How the attacks went",
+                panels=[
+                    wr.LinePlot(title="SSIM", x="attack/step", y=["attack/ssim"]),
+                    wr.LinePlot(title="objective", x="attack/step", y=["attack/objective"]),
+                ],
+            ),
+            ws.Section(name="Runs side by side", panels=[wr.RunComparer(diff_only=True)]),
+        ],
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Metric("Group"), ws.Summary("defense")],
+            filters=[ws.Metric("JobType") == "attack"],
+        ),
+    )
+
+
+def main() -> None:
+    """Create or update the workspace and print its address."""
+    parser = argparse.ArgumentParser(
+        prog="python -m privbench.tracking.dashboard",
+        description="Creates or updates the W&B workspace of a project.",
+    )
+    parser.add_argument("--entity", required=True, help="user or team")
+    parser.add_argument("--project", default="privbench", help="of theirs")
+    asked = parser.parse_args()
+    try:
+        import wandb
+
+        wandb.setup(wandb.Settings(**PATIENCE))
+        made = workspace(asked.entity, asked.project)
+        made._internal_name = "nw-privbench-v"  # a name of its own: saved again, it is the same one
+        made.save()
+    except Exception as error:  # whatever W&B, its server or the network may throw
+        print(f"privbench: no dashboard: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    print(made.url)
+
+
+if __name__ == "__main__":
+    main()
