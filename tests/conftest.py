@@ -1,6 +1,5 @@
 """What the tests share: composed cells, trained victims, the command line as a user types it."""
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -17,25 +16,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from privbench import __main__ as command
-from privbench.attacks.base import Attack
 from privbench.experiment.config import CellConfig, build
 from privbench.experiment.setup import Stage
-from privbench.runtime.device import DeviceConfig
 from privbench.runtime.paths import register_hydra_plugins
-from privbench.threat.view import AdversaryView, grant
 from privbench.tracking.base import NullRun
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # A thread a process, of which there is one a core (pytest -n auto): threads that share busy cores
 # wait for each other, and a test's numbers must not depend on what else the machine does.
 os.environ.setdefault("PRIVBENCH_THREADS", "1")
 torch.set_num_threads(int(os.environ["PRIVBENCH_THREADS"]))
-MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
-needs_mnist = pytest.mark.skipif(
-    not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -128,44 +120,6 @@ def warm(tmp_path: Path, outputs: Path, stage: Callable[..., Stage]) -> Path:
     for kind in ("victims", "judges"):
         shutil.copytree(outputs / "store" / kind, tmp_path / "warm" / "store" / kind)
     return tmp_path / "warm"
-
-
-class RecordingLogger:
-    """Hears an attack out and keeps its facts."""
-
-    def __init__(self) -> None:
-        self.facts: dict[str, object] = {}
-        self.steps: list[int] = []
-
-    def step(self, n, x_hat=None, **scalars) -> None:
-        self.steps.append(n)
-
-    def note(self, **facts) -> None:
-        self.facts |= facts
-
-
-CPU = DeviceConfig("cpu")
-
-
-def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
-    """A view of a deployment under these rights; its journal is silent where none is handed in."""
-    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-    usual = {
-        "split": "x",
-        "seed": 0,
-        "secret": "",
-        "device_config": CPU,
-        "logger": RecordingLogger(),
-    }
-    return grant(deployment, images, labels, access, **{**usual, **others})
-
-
-def hasty(attack):
-    """The same attack and every attack within it, of few steps."""
-    changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
-    if "steps" in vars(attack):
-        changes["steps"] = 5
-    return dataclasses.replace(attack, **changes)
 
 
 @pytest.fixture

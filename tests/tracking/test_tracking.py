@@ -1,7 +1,6 @@
 """What W&B is told, read back from its offline file; and that its troubles cost no result."""
 
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,30 +9,8 @@ import pytest
 
 from privbench.store import record as results
 from privbench.tracking.base import WandbTracker
+from tests.support import read_wandb
 from tests.wandb_server import KEY, Server
-
-BLOCK = 32768
-
-
-def read_wandb(path: Path) -> list:
-    """The records of an offline file: a LevelDB log behind a header of seven bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data, at, whole, records = path.read_bytes(), 7, b"", []
-    while at + 7 <= len(data):
-        left = BLOCK - at % BLOCK
-        if left < 7:
-            at += left
-            continue
-        _, size, kind = struct.unpack("<IHB", data[at : at + 7])
-        whole += data[at + 7 : at + 7 + size]
-        at += 7 + size
-        if kind in (1, 4):  # whole, or its last part
-            record = Record()
-            record.ParseFromString(whole)
-            records.append(record)
-            whole = b""
-    return records
 
 
 def _history(records: list, name: str) -> list[dict]:

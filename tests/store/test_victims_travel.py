@@ -21,7 +21,7 @@ from privbench.store.__main__ import main as store_command
 from privbench.tracking.base import NullRun
 from privbench.victims.split_model import SplitModel
 from privbench.victims.training import VictimConfig
-from tests.test_cli import ATTACK
+from tests.support import ATTACK, ROOT
 
 QUICK = ["targets=5", "victim.epochs=1", "victim.min_steps=20", "device.threads=1"]
 RMLE = ["attack=rmle", "attack.steps=12", *QUICK]
@@ -59,7 +59,7 @@ def _status(folder: Path) -> str:
 def own(tmp_path, monkeypatch):
     """Modules and yamls of a user's own; a module that is written again is imported again."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parent.parent}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def write(group: str, name: str, text: str, yaml: str) -> list[str]:

@@ -20,13 +20,7 @@ from privbench.experiment.setup import Stage
 from privbench.runtime.random import RandomStreams
 from privbench.store import record as results
 from privbench.threat.view import Access
-from tests.conftest import ROOT, RecordingLogger, granted, hasty
-from tests.test_attacks import _lenet_edge, _scenes
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-
+from tests.support import ROOT, RecordingLogger, granted, hasty, lenet_edge, options, scenes
 
 GROUPS = ["attack", "dataset", "defense", "tracker", "device", "victim"]
 EVERY = [(group, name) for group in GROUPS for name in options(group)]
@@ -111,11 +105,11 @@ def _more_often(name, site, attack, images):
     config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "defense" / f"{name}.yaml"))
     module, _, kind = config.pop("_target_").rpartition(".")
     defense = getattr(importlib.import_module(module), kind)(**config | {"site": site})
-    x, edge = _scenes(images), _lenet_edge("relu2")
+    x, edge = scenes(images), lenet_edge("relu2")
     deployment = Deployment(edge, defense, nn.Sequential(nn.Flatten()))
     for copies in (1, 4, 16):
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(images)), copies)
-        view = granted(deployment, _scenes(2), attack.access, transmissions=copies)
+        view = granted(deployment, scenes(2), attack.access, transmissions=copies)
         yield metrics.psnr_db(attack.fit(view.muted())(v), x)
 
 

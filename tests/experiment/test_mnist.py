@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 
 from privbench.experiment.run import run
-from tests.conftest import needs_mnist
+from tests.support import needs_mnist
 
 TEN = "target_indices=[3,2,1,18,4,8,11,0,61,7]"
 """The images behind every published number, He et al. figures 3 to 8."""

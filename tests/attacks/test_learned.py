@@ -15,7 +15,7 @@ from privbench.experiment.run import run
 from privbench.training.loop import HELD_OUT, Batches, fit
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import CPU, RecordingLogger, granted, hasty
+from tests.support import CPU, RecordingLogger, granted, hasty
 
 VICTIMS = {"lenet5": LeNet5((1, 28, 28), 10), "cifar_cnn": CifarCNN((3, 32, 32), 10)}
 SPLITS = [(name, split) for name, victim in VICTIMS.items() for split in victim.split_points]

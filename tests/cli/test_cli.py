@@ -12,8 +12,7 @@ from safetensors.numpy import load_file
 
 from privbench.store import record as results
 from privbench.store.sweep_log import SweepLog
-from tests.conftest import ROOT
-from tests.test_tracking import read_wandb
+from tests.support import ATTACK, ROOT, read_wandb
 
 
 def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -217,35 +216,6 @@ def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
     assert (".safetensors" in kept) == (amid == "attack")
     (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     assert any(record.HasField("exit") for record in read_wandb(run))
-
-
-ATTACK = """
-from dataclasses import dataclass
-import torch
-from privbench.threat.view import Access
-
-
-@dataclass(frozen=True)
-class Level:
-    level: float
-    fail: str = ""
-
-    @property
-    def access(self):
-        return Access.NONE
-
-    def check(self, view):
-        if self.fail == "check":
-            raise ValueError(f"attack=mine cannot be fed features of shape {view.feature_shape}")
-
-    def fit(self, view):
-        if self.fail == "odd note":
-            view.journal.note(loss=torch.nan, curve=torch.ones(2), thing=object())
-        if self.fail == "global":
-            return lambda v: torch.rand(len(v), *view.image_shape)
-        value = {"burst": torch.nan, "infinite": torch.inf}.get(self.fail, self.level)
-        return lambda v: torch.full((len(v), *view.image_shape), value)
-"""
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
 from privbench.data.mnist import Mnist
 from privbench.store.artifacts import Store
-from tests.conftest import needs_mnist
+from tests.support import needs_mnist
 
 
 def _folder(root: Path, classes=("cat", "dog"), train=6, test=3, kind="png") -> Path:

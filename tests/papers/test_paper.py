@@ -10,8 +10,8 @@ from privbench.papers.he2020.published import everything, is_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
+from tests.paper_records import PAPER, figure9, table
 from tests.records import kept, record, sweep
-from tests.test_claims import PAPER, figure9, table
 
 
 def test_every_statement_has_three_verdicts_and_every_published_number_a_row():

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from privbench.evaluation import statistics as intervals
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
-from privbench.report import books, figures, tables, tradeoffs
+from privbench.papers.he2020 import sources as books
+from privbench.report import figures, tables, tradeoffs
 from privbench.report import worst_case as summary
 from privbench.report.figures import pictures_in
 from privbench.report.page import page
@@ -20,9 +21,9 @@ from privbench.runtime.paths import ROOT
 from privbench.store import record as results
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep import grids
+from tests.paper_records import table as claims_table
+from tests.paper_records import verdict
 from tests.records import kept, record, sweep
-from tests.test_claims import table as claims_table
-from tests.test_claims import verdict
 
 
 def imaged(one, scores: dict[int, float]):

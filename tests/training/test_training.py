@@ -19,8 +19,8 @@ from privbench.runtime.device import DeviceConfig
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.progress import PlannedCell, Progress
 from privbench.training.loop import Batches, fit
-from tests.conftest import CPU
 from tests.records import record as made_up
+from tests.support import CPU
 
 # precision ---------------------------------------------------------------------------------------
 

@@ -23,8 +23,7 @@ from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import isolated_rng
 from privbench.store import record as results
 from privbench.threat.view import AccessDeniedError
-from tests.conftest import RecordingLogger, hasty
-from tests.test_contracts import options
+from tests.support import RecordingLogger, hasty, options
 
 ATTACKS = '''
 import gc, os, signal, sys, time
@@ -57,7 +56,7 @@ class Mine:
         view.query(view.images[:3])
         if self.way == "refused query":
             view.query(view.images[:3, :, :5])
-        view.journal.note(argv=sys.argv[1:], odd=object, share=torch.tensor(0.5), nan=float("nan"))
+        view.logger.note(argv=sys.argv[1:], odd=object, share=torch.tensor(0.5), nan=float("nan"))
         def reconstruct(v):
             images = (len(v), *view.image_shape)
             if self.way == "sleeps":

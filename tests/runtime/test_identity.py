@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from privbench.runtime.code_identity import described, identified, identities, identity
 from tests import source_versions
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 OUTSIDE = """
 class Level:

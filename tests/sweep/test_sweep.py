@@ -21,8 +21,7 @@ from privbench.runtime.paths import register_hydra_plugins
 from privbench.store import record as results
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.grids import cell_names, expand_grids, parse_axes, sweep_name
-from tests.conftest import ROOT
-from tests.test_cli import ATTACK
+from tests.support import ATTACK, ROOT
 
 register_hydra_plugins()  # before Hydra looks for plugins, which it does once
 PARSER = OverridesParser.create(
@@ -231,7 +230,7 @@ OUT_OF_MEMORY = """
             def reconstruct(v):
                 if len(v) > most:
                     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. Hm")
-                view.journal.note(converged=float(len(v) == most))
+                view.logger.note(converged=float(len(v) == most))
                 return v.flatten(1)[:, :784].reshape(len(v), *view.image_shape).sigmoid()
             return reconstruct
 """
@@ -488,7 +487,7 @@ class Seer:
 
     def fit(self, view):
         time.sleep(1)
-        view.journal.note(gpu=os.environ["CUDA_VISIBLE_DEVICES"], process=os.getpid())
+        view.logger.note(gpu=os.environ["CUDA_VISIBLE_DEVICES"], process=os.getpid())
         return lambda v: torch.full((len(v), *view.image_shape), self.level / 10)
 """
 

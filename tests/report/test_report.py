@@ -27,6 +27,7 @@ from privbench.report.worst_case import of_sweep
 from privbench.report.writing import told, write
 from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
+from tests.support import read_wandb
 
 CURVE = [(0.0, 0.8, 0.99), (0.2, 0.6, 0.985), (0.4, 0.4, 0.975), (0.8, 0.2, 0.9)]
 
@@ -446,7 +447,6 @@ def test_the_page_sorts_filters_and_leads_from_a_point_to_its_images(browser, tm
 
 def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
     """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
-    from tests.test_tracking import read_wandb
 
     words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
     code, out, err = privbench(*words, f"output_dir={warm}", "tracker=wandb", "sweep.report=true")

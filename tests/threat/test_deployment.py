@@ -17,7 +17,7 @@ from privbench.runtime.random import RandomStreams
 from privbench.threat.view import RIGHTS, Access, AccessDeniedError
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
-from tests.conftest import RecordingLogger, granted
+from tests.support import RecordingLogger, granted
 
 VICTIMS = [
     (LeNet5, (1, 28, 28)),

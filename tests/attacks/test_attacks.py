@@ -18,19 +18,9 @@ from privbench.evaluation import metrics
 from privbench.report.worst_case import RELIABLE
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
-from privbench.victims.lenet5 import LeNet5
-from tests.conftest import RecordingLogger, granted
+from tests.support import RecordingLogger, granted, lenet_edge, scenes
 
 SHAPE = (1, 28, 28)
-
-
-def _scenes(count: int) -> torch.Tensor:
-    """Smooth shapes on a dark ground: natural enough for a prior of edges."""
-    rows = torch.arange(28.0).view(28, 1)
-    columns = torch.arange(28.0).view(1, 28)
-    centres = 9 + 10 * torch.rand(count, 2, generator=torch.Generator().manual_seed(1))
-    distances = ((rows - c[0]) ** 2 + (columns - c[1]) ** 2 for c in centres)
-    return torch.stack([torch.sigmoid(8 - d / 4) for d in distances])[:, None]
 
 
 class Orthogonal(nn.Module):
@@ -51,19 +41,14 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     deployment = Deployment(edge, defense or NoDefense(), cloud)
     v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
     deployment.answer(v)
-    logger, aux = RecordingLogger(), _scenes(40)
+    logger, aux = RecordingLogger(), scenes(40)
     view = granted(deployment, aux, attack.access, torch.arange(40) % 10, logger=logger)
     return attack.fit(view)(v), logger, aux
 
 
-def _lenet_edge(split: str) -> nn.Sequential:
-    torch.manual_seed(3)
-    return LeNet5(SHAPE, 10).eval().split(split)[0]
-
-
 def test_an_orthogonal_edge_is_inverted_above_60_db():
     """Nothing is lost on the way, so nothing is private."""
-    x = _scenes(5)
+    x = scenes(5)
     x_hat, logger, _ = _attacked(RMLE(), nn.Sequential(nn.Identity(), Orthogonal()), x)
     assert float(metrics.psnr_db(x_hat, x).min()) > 60
     assert logger.facts["converged"] == 1
@@ -73,9 +58,9 @@ def test_an_orthogonal_edge_is_inverted_above_60_db():
 
 def test_an_attack_that_hardly_moves_has_not_converged():
     """A rate of 1e-4 leaves every image at its start, 10 dB, however many steps it is given."""
-    x = _scenes(4)
+    x = scenes(4)
     for steps in (20, 500):
-        _, logger, _ = _attacked(RMLE(lr=1e-4, steps=steps), _lenet_edge("relu2"), x)
+        _, logger, _ = _attacked(RMLE(lr=1e-4, steps=steps), lenet_edge("relu2"), x)
         assert logger.facts["never_moved"] == 1
         assert logger.facts["converged"] == 0
 
@@ -84,7 +69,7 @@ def test_an_image_without_a_gradient_never_moved():
     """Where all features of the start are dead; where the start is the answer, it converged."""
     edge = nn.Sequential(nn.Identity(), Dying())
     attack = RMLE(steps=20, start="black", tv_weight=0.0)
-    _, logger, _ = _attacked(attack, edge, 0.5 + _scenes(3))
+    _, logger, _ = _attacked(attack, edge, 0.5 + scenes(3))
     assert logger.facts["never_moved"] == 1
     assert logger.facts["converged"] == 0
     met, there, _ = _attacked(attack, nn.Sequential(nn.Identity()), torch.zeros(3, *SHAPE))
@@ -106,10 +91,10 @@ def test_a_run_cut_short_has_not_converged():
     On any instruction set twice the steps lower the objective of the six images by .11 to .17 after
     40 steps and by at most .005 after 500, where the tolerance is .05.
     """
-    x = _scenes(6)
+    x = scenes(6)
     facts = {}
     for steps in (40, 500):
-        _, logger, _ = _attacked(RMLE(steps=steps), _lenet_edge("relu2"), x)
+        _, logger, _ = _attacked(RMLE(steps=steps), lenet_edge("relu2"), x)
         facts[steps] = logger.facts
     assert facts[40]["longer_run"] == {"images": 1, "steps": 80, "confirmed": 0}
     assert facts[40]["converged"] == 0
@@ -120,7 +105,7 @@ def test_a_run_cut_short_has_not_converged():
 @pytest.mark.parametrize("defense", [NoDefense(), Gaussian(sigma=0.4, site="input")], ids=str)
 def test_the_longer_run_changes_no_number_of_the_attack(defense):
     """Bit for bit; it leaves the global generator alone, and the journal gets none of its steps."""
-    x, attack = _scenes(4), RMLE(steps=30, adaptive=True)
+    x, attack = scenes(4), RMLE(steps=30, adaptive=True)
     deployment = Deployment(
         nn.Sequential(nn.Identity(), AdaptiveDecoderTask()), defense, nn.Sequential(nn.Flatten())
     )
@@ -159,8 +144,8 @@ def test_the_longer_run_is_of_a_few_settled_images(count, images):
 @pytest.mark.parametrize("attack", [RMLE(), *map(Blind, ANSWERS)], ids=str)
 def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
     """Dropout of everything: what is left is what was known before."""
-    x = _scenes(8)
-    x_hat, _, _ = _attacked(attack, _lenet_edge("relu2"), x, Dropout(rate=1.0))
+    x = scenes(8)
+    x_hat, _, _ = _attacked(attack, lenet_edge("relu2"), x, Dropout(rate=1.0))
     best = float(metrics.psnr_db(x.mean(0, keepdim=True).expand_as(x), x).mean())
     assert float(metrics.psnr_db(x_hat, x).mean()) <= best + 1e-4
     assert x_hat.isfinite().all()
@@ -168,17 +153,17 @@ def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
 
 def test_an_images_result_does_not_depend_on_the_others_in_the_batch():
     """Alone and among 64: the same to the rounding of a matrix product."""
-    x, attack = _scenes(64), RMLE(steps=60)
-    together, _, _ = _attacked(attack, _lenet_edge("conv1"), x)
-    alone, _, _ = _attacked(attack, _lenet_edge("conv1"), x[:1])
+    x, attack = scenes(64), RMLE(steps=60)
+    together, _, _ = _attacked(attack, lenet_edge("conv1"), x)
+    alone, _, _ = _attacked(attack, lenet_edge("conv1"), x[:1])
     torch.testing.assert_close(together[:1], alone, atol=2e-3, rtol=0)
 
 
 def test_more_steps_lower_the_objective_and_ten_are_flagged():
     """Ten steps have not converged, a thousand have."""
-    x = _scenes(6)
-    few, short, _ = _attacked(RMLE(steps=10), _lenet_edge("relu2"), x)
-    many, long, _ = _attacked(RMLE(steps=1000), _lenet_edge("relu2"), x)
+    x = scenes(6)
+    few, short, _ = _attacked(RMLE(steps=10), lenet_edge("relu2"), x)
+    many, long, _ = _attacked(RMLE(steps=1000), lenet_edge("relu2"), x)
     assert short.facts["converged"] < RELIABLE  # three of six settle, on each instruction set
     assert long.facts["converged"] == 1
     assert metrics.psnr_db(many, x).mean() > metrics.psnr_db(few, x).mean()
@@ -198,15 +183,15 @@ def test_the_published_settings_share_the_class_and_invert_a_convolution():
         clamp=False,
         objective="squared",
     )
-    x = _scenes(5)
-    x_hat, _, _ = _attacked(attack, _lenet_edge("conv1"), x)
+    x = scenes(5)
+    x_hat, _, _ = _attacked(attack, lenet_edge("conv1"), x)
     assert float(metrics.psnr_db(x_hat, x).mean()) > 25
 
 
 def test_a_descent_that_diverges_answers_not_a_number():
     """So the harness counts it, instead of scoring the start."""
     edge = nn.Sequential(nn.Identity(), Exploding())
-    x_hat, logger, _ = _attacked(RMLE(steps=5), edge, _scenes(3))
+    x_hat, logger, _ = _attacked(RMLE(steps=5), edge, scenes(3))
     assert x_hat.isnan().all()
     assert logger.facts["converged"] == 0
 
@@ -225,9 +210,9 @@ class Exploding(nn.Module):
 
 def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
     """Sixteen noisy copies tell more than one."""
-    x, attack = _scenes(6), RMLE(steps=200)
+    x, attack = scenes(6), RMLE(steps=200)
     one, sixteen = (
-        _attacked(attack, _lenet_edge("conv1"), x, Gaussian(sigma=0.5), copies)[0]
+        _attacked(attack, lenet_edge("conv1"), x, Gaussian(sigma=0.5), copies)[0]
         for copies in (1, 16)
     )
     assert metrics.psnr_db(sixteen, x).mean() > metrics.psnr_db(one, x).mean() + 1
@@ -291,7 +276,7 @@ def test_the_class_mean_follows_the_clouds_prediction():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
     """Within 0.1 dB on average, the project's tolerance between devices."""
-    x, edge = _scenes(16), _lenet_edge("relu2")
+    x, edge = scenes(16), lenet_edge("relu2")
     scores = []
     for device in ("cpu", "cuda"):
         on = x.to(device)
@@ -337,12 +322,12 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     from privbench.threat.view import Access
     from privbench.tracking.base import NullRun
 
-    x = _scenes(3)
-    edge = _lenet_edge("relu2")
+    x = scenes(3)
+    edge = lenet_edge("relu2")
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     access = Access.EDGE_QUERIES | Access.CLEAN_QUERIES | Access.AUX_IMAGES
     logger = AttackLogger(x, NullRun())
-    view = granted(deployment, _scenes(2), access, seed=7, logger=logger)
+    view = granted(deployment, scenes(2), access, seed=7, logger=logger)
     view.query(x[:1])
     view.logger.step(1, x)
     secrets = [x, edge, deployment, deployment.defense, logger, *edge.parameters()]
@@ -366,13 +351,13 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
         module.load_state_dict(kept[key][0])
         return kept[key][1]
 
-    edge = _lenet_edge("conv1")
+    edge = lenet_edge("conv1")
     deployment = Deployment(edge, Dropout(rate=0.5), nn.Sequential(nn.Identity()))
     answers = []
     for _ in range(2):
         logger = RecordingLogger()
         access = Access.EDGE_QUERIES | Access.AUX_IMAGES
-        view = granted(deployment, _scenes(5), access, logger=logger, keep=keep)
+        view = granted(deployment, scenes(5), access, logger=logger, keep=keep)
         module = nn.Linear(2, 2)
 
         def train(view=view, module=module):
@@ -401,6 +386,6 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
 def test_a_large_objective_is_no_divergence():
     """Its exponential overflows, itself does not."""
     attack = RMLE(steps=2, tv_weight=2000.0, start="random")
-    x_hat, logger, _ = _attacked(attack, _lenet_edge("relu2"), _scenes(3))
+    x_hat, logger, _ = _attacked(attack, lenet_edge("relu2"), scenes(3))
     assert x_hat.isfinite().all()
     assert logger.facts["converged"] < 1

@@ -23,8 +23,7 @@ from privbench.experiment.run import run
 from privbench.report import worst_case as summary
 from privbench.runtime.random import RandomStreams
 from privbench.threat.view import Access
-from tests.conftest import granted, needs_mnist
-from tests.test_attacks import _lenet_edge, _scenes
+from tests.support import granted, lenet_edge, needs_mnist, scenes
 
 DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
 
@@ -107,7 +106,7 @@ def _attacked(attack, edge, x, defense, copies=1, v=None):
     deployment = Deployment(edge, defense, cloud)
     if v is None:
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
-    view = granted(deployment, _scenes(3), attack.access).muted()  # no facts: no longer run
+    view = granted(deployment, scenes(3), attack.access).muted()  # no facts: no longer run
     return attack.fit(view)(v)
 
 
@@ -120,7 +119,7 @@ def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
 
     By .4 dB on any instruction set after 60 steps; after 200 the last bits decide on 2.3 dB.
     """
-    x, edge = _scenes(4), _lenet_edge("relu2")
+    x, edge = scenes(4), lenet_edge("relu2")
     naive = _attacked(RMLE(steps=60), edge, x, defense)
     adaptive = dataclasses.replace(ADAPTIVE, steps=60)
     assert torch.equal(_attacked(adaptive, edge, x, defense), naive)
@@ -132,7 +131,7 @@ def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
 @pytest.mark.parametrize("split", ["conv1", "relu2"])
 def test_who_knows_of_dropout_sees_through_it(split):
     """By 3 dB at least at a rate of one half."""
-    x, edge = _scenes(6), _lenet_edge(split)
+    x, edge = scenes(6), lenet_edge(split)
     naive, adaptive = (
         metrics.psnr_db(_attacked(attack, edge, x, Dropout(rate=0.5)), x).mean()
         for attack in (RMLE(steps=200), ADAPTIVE)
@@ -146,7 +145,7 @@ def test_more_transmissions_are_never_worse(defense):
     from privbench.evaluation.statistics import bca
 
     attack = dataclasses.replace(ADAPTIVE, steps=60)
-    x, edge = _scenes(5), _lenet_edge("conv1")
+    x, edge = scenes(5), lenet_edge("conv1")
     once, often = (
         metrics.psnr_db(_attacked(attack, edge, x, defense, copies), x) for copies in (1, 16)
     )
@@ -163,7 +162,7 @@ class FixedMask(Dropout):
 
 def test_a_mask_that_never_changes_says_no_more_the_sixteenth_time():
     """A defense that declares its transmissions repeats loses and gains nothing, bit for bit."""
-    x, edge, defense = _scenes(3), _lenet_edge("relu2"), FixedMask(rate=0.5)
+    x, edge, defense = scenes(3), lenet_edge("relu2"), FixedMask(rate=0.5)
     v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "device", range(3)))
     attack = dataclasses.replace(ADAPTIVE, steps=20)
     once = _attacked(attack, edge, x, defense, v=v)
@@ -234,8 +233,8 @@ def test_what_does_nothing_is_observed_once(defense):
 @pytest.mark.parametrize("defense", [Dropout(rate=0.3), Laplace(scale=0.3)], ids=str)
 def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     """Undivided for dropout on features; by K for noise, and for disturbed images by the end."""
-    x, defense = _scenes(2), dataclasses.replace(defense, site=site)
-    edge = _lenet_edge("conv1")
+    x, defense = scenes(2), dataclasses.replace(defense, site=site)
+    edge = lenet_edge("conv1")
     v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 16)
     attack = RMLE(adaptive=True)
     observed, known = _observations(v, defense)
@@ -261,8 +260,8 @@ def test_sixteen_transmissions_reveal_what_they_hold(words, psnr_db, composed):
 
 def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
     """One transmission, no prior, conv1, which loses nothing: the likeliest image is the noisy one."""
-    x = 0.25 + 0.5 * _scenes(4)
-    edge = _lenet_edge("conv1")
+    x = 0.25 + 0.5 * scenes(4)
+    edge = lenet_edge("conv1")
     defense = Gaussian(sigma=0.1, site="input")
     draws = RandomStreams(0, "transmission", range(4))
     noisy = (1 + defense.perturb(edge[0](x), draws)) / 2  # back from the units of the network
@@ -289,12 +288,12 @@ def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
     from privbench.threat.view import AccessDeniedError
 
     attack = RMLE(adaptive=True)
-    deployment = Deployment(_lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
+    deployment = Deployment(lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
 
     with pytest.raises(ValueError, match="Silent states no likelihood"):
-        attack.check(granted(deployment, _scenes(2), attack.access))
+        attack.check(granted(deployment, scenes(2), attack.access))
     with pytest.raises(AccessDeniedError, match="DEFENSE"):
-        attack.fit(granted(deployment, _scenes(2), Access.EDGE_WEIGHTS))
+        attack.fit(granted(deployment, scenes(2), Access.EDGE_WEIGHTS))
 
 
 BAD = {

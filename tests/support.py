@@ -1,0 +1,128 @@
+"""Helpers that tests of several rooms share."""
+
+import dataclasses
+import os
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from privbench.attacks.base import Attack
+from privbench.runtime.device import DeviceConfig
+from privbench.threat.view import AdversaryView, grant
+from privbench.victims.lenet5 import LeNet5
+
+ROOT = Path(__file__).parent.parent
+MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
+)
+ATTACK = """
+from dataclasses import dataclass
+import torch
+from privbench.threat.view import Access
+
+
+@dataclass(frozen=True)
+class Level:
+    level: float
+    fail: str = ""
+
+    @property
+    def access(self):
+        return Access.NONE
+
+    def check(self, view):
+        if self.fail == "check":
+            raise ValueError(f"attack=mine cannot be fed features of shape {view.feature_shape}")
+
+    def fit(self, view):
+        if self.fail == "odd note":
+            view.logger.note(loss=torch.nan, curve=torch.ones(2), thing=object())
+        if self.fail == "global":
+            return lambda v: torch.rand(len(v), *view.image_shape)
+        value = {"burst": torch.nan, "infinite": torch.inf}.get(self.fail, self.level)
+        return lambda v: torch.full((len(v), *view.image_shape), value)
+"""
+
+
+class RecordingLogger:
+    """Hears an attack out and keeps its facts."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, object] = {}
+        self.steps: list[int] = []
+
+    def step(self, n, x_hat=None, **scalars) -> None:
+        self.steps.append(n)
+
+    def note(self, **facts) -> None:
+        self.facts |= facts
+
+
+CPU = DeviceConfig("cpu")
+
+
+def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
+    """A view of a deployment under these rights; its journal is silent where none is handed in."""
+    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    usual = {
+        "split": "x",
+        "seed": 0,
+        "secret": "",
+        "device_config": CPU,
+        "logger": RecordingLogger(),
+    }
+    return grant(deployment, images, labels, access, **{**usual, **others})
+
+
+def hasty(attack):
+    """The same attack and every attack within it, of few steps."""
+    changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
+    if "steps" in vars(attack):
+        changes["steps"] = 5
+    return dataclasses.replace(attack, **changes)
+
+
+def scenes(count: int) -> torch.Tensor:
+    """Smooth shapes on a dark ground: natural enough for a prior of edges."""
+    rows = torch.arange(28.0).view(28, 1)
+    columns = torch.arange(28.0).view(1, 28)
+    centres = 9 + 10 * torch.rand(count, 2, generator=torch.Generator().manual_seed(1))
+    distances = ((rows - c[0]) ** 2 + (columns - c[1]) ** 2 for c in centres)
+    return torch.stack([torch.sigmoid(8 - d / 4) for d in distances])[:, None]
+
+
+def lenet_edge(split: str) -> nn.Sequential:
+    torch.manual_seed(3)
+    return LeNet5((1, 28, 28), 10).eval().split(split)[0]
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+BLOCK = 32768
+
+
+def read_wandb(path: Path) -> list:
+    """The records of an offline file: a LevelDB log behind a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole, records = path.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        left = BLOCK - at % BLOCK
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", data[at : at + 7])
+        whole += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # whole, or its last part
+            record = Record()
+            record.ParseFromString(whole)
+            records.append(record)
+            whole = b""
+    return records
