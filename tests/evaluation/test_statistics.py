@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from privbench.evaluation import statistics as intervals
-from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
 from privbench.papers.he2020 import sources as books
+from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
 from privbench.report import figures, tables, tradeoffs
 from privbench.report import worst_case as summary
 from privbench.report.figures import pictures_in

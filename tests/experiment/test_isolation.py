@@ -30,7 +30,7 @@ import gc, os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from privbench.runtime.hashing import seed_of
+from privbench.runtime.hashing import derive_seed
 from privbench.threat.view import Access
 
 CALLS = []  # state of the module: of its own process

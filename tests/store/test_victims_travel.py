@@ -124,7 +124,7 @@ def test_an_edited_defense_is_another_defense(privbench, own, warm):
 
 NET = """
 from torch import nn
-from privbench.victims.split_model import Dense, Normalise, SplitModel
+from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel
 
 
 class Net(SplitModel):
@@ -132,10 +132,10 @@ class Net(SplitModel):
 
     def __init__(self, shape, classes):
         super().__init__({
-            "input": Normalise((0.5,), (0.5,)),
+            "input": Normalize((0.5,), (0.5,)),
             "conv": nn.Conv2d(1, 4, 5),
             "pool": nn.MaxPool2d(4),
-            "fc": Dense(4 * 36, classes),
+            "fc": FlattenLinear(4 * 36, classes),
         })
 """
 NET_YAML = """
