@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from privbench.runtime.errors import SweepIncompleteError, tell
+from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
-from privbench.sweep.grids import RUNTIME_OPTIONS
 
 FAILED: list[Exception] = []
 """What a single run ended in."""
@@ -23,9 +23,10 @@ FAILED: list[Exception] = []
 def run_job(cfg: DictConfig) -> None:
     """One cell; torch and the rest are imported here, so that --help answers at once."""
     from privbench.experiment.run import run
+    from privbench.sweep.compose import single_run
 
     try:
-        run(cfg)
+        run(single_run(cfg))
     except Exception as error:  # Hydra would tell it in its own words
         FAILED.append(error)
         tell(error)

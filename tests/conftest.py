@@ -12,14 +12,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
 
 from privbench import __main__ as command
 from privbench.experiment.config import CellConfig, build
-from privbench.experiment.setup import Stage
+from privbench.experiment.spec import CellSpec
 from privbench.runtime.paths import register_hydra_plugins
-from privbench.tracking.base import NullRun
+from privbench.sweep.compose import cell_spec
+from tests.stage import Stage
 from tests.support import ROOT
 
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
@@ -48,26 +47,23 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def composed(outputs: Path) -> Callable[..., DictConfig]:
-    """A composed configuration, as a job gets it."""
+def composed(outputs: Path) -> Callable[..., CellSpec]:
+    """The specification of a cell, as a job gets it."""
 
-    def make(*overrides: str) -> DictConfig:
+    def make(*overrides: str) -> CellSpec:
         register_hydra_plugins()
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             fixed = [f"output_dir={outputs}", "tracker=none", "device=cpu"]
             job = ["hydra.job.num=0", f"hydra.runtime.output_dir={outputs}", "hydra.mode=RUN"]
             cfg = compose("config", [*fixed, *overrides, *job], return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return cfg
+        return cell_spec(cfg, cfg.hydra, str(outputs))
 
     return make
 
 
 @pytest.fixture
-def cell(composed: Callable[..., DictConfig]) -> Callable[..., CellConfig]:
+def cell(composed: Callable[..., CellSpec]) -> Callable[..., CellConfig]:
     """A cell within its ranges."""
     return lambda *overrides: build(composed(*overrides))
 
@@ -78,7 +74,7 @@ def stage(cell: Callable[..., CellConfig]) -> Callable[..., Stage]:
 
     def make(*overrides: str) -> Stage:
         made = Stage.of(cell(*overrides))
-        made.prepare_victim(NullRun())
+        made.prepare_victim()
         return made
 
     return make

@@ -29,13 +29,14 @@ INFRASTRUCTURE = {
     "privbench.runtime.code_identity",
     "privbench.evaluation.statistics",
     "privbench.store.sweep_log",
+    "privbench.runtime.options",
     "privbench.runtime.paths",
     "privbench.store.recipes",
     "privbench.store.record",
     "privbench.store.artifacts",
     "privbench.tracking.base",
 }
-HARNESS = ("privbench.experiment.setup", "privbench.experiment.run", "privbench.deployment")
+HARNESS = ("privbench.experiment.run", "privbench.deployment")
 """What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record."""
 
 

@@ -1,4 +1,4 @@
-"""From yaml to objects: the one place that instantiates."""
+"""From a specification to objects: the one place that instantiates."""
 
 import json
 import re
@@ -7,52 +7,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from privbench.attacks.base import Attack
 from privbench.data.image_data import Source
 from privbench.defenses.base import Defense
+from privbench.experiment.spec import CellSpec
 from privbench.runtime import checks
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.options import KNOWN_OPTIONS
 from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
 
 
 @dataclass(frozen=True)
 class CellConfig:
-    """One point of the benchmark, every value within its range; nothing is read or computed yet.
+    """One cell of the benchmark, every value within its range; nothing is read or computed yet.
 
     Attributes:
-        source: Reads the data.
+        spec: The specification that it was built from.
+        dataset: Reads the data.
         victim: Builds and trains the classifier.
         split: Layer or alias.
-        defense: Perturbs.
+        defense: Perturbs what is transmitted.
         attack: Reconstructs.
-        device_config: Where.
-        tracker: Watches.
-        targets: How many images are attacked.
-        target_indices: Which ones, instead.
-        include: Which ones are among them.
-        transmissions: How often each is sent.
+        device_config: Device and threads.
+        tracker: Experiment tracking.
+        targets: Number of attacked images.
+        target_indices: Their indices within the test images, instead of a number.
+        include: Indices that are among the targets.
+        transmissions: How often each target is sent.
         accuracy_draws: Draws of the defense over the test set.
-        seed: Of every draw.
-        outputs: Folder of records, store and W&B's files.
-        names: Chosen option of each config group.
-        overrides: What was typed.
-        folder: Hydra's, of this run or sweep.
-        swept: Whether it is one cell of several.
-        name: What tells it from the others of its sweep.
-        force: Whether it is run although its record is there.
-        isolate: Whether the attack runs in a process that holds its view and nothing else.
-        config: Everything, as plain containers.
+        seed: Of every random draw.
+        outputs: Directory of records, store and W&B's files.
+        force: Run the cell although its record is there.
+        isolate: Run the attack in a process that holds its view and nothing else.
     """
 
-    source: Source
+    spec: CellSpec
+    dataset: Source
     victim: VictimConfig
     split: str
     defense: Defense
@@ -66,17 +60,11 @@ class CellConfig:
     accuracy_draws: int
     seed: int
     outputs: Path
-    names: Mapping[str, str]
-    overrides: list[str]
-    folder: Path
-    swept: bool
-    name: str
     force: bool
     isolate: bool
-    config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
+        """Refuse values that are out of range."""
         checks.whole("targets", self.targets, 1)
         checks.whole("transmissions", self.transmissions, 1)
         checks.whole("accuracy_draws", self.accuracy_draws, 1)
@@ -84,39 +72,28 @@ class CellConfig:
         checks.flag("force", self.force)
         checks.flag("isolate", self.isolate)
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The whole configuration as plain containers."""
+        return self.spec.config
 
-GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
-OPTIONS = {
-    *GROUPS, "split", "targets", "target_indices", "include", "transmissions", "accuracy_draws",
-    "seed", "output_dir", "workers", "force", "isolate", "sweep",
-}  # fmt: skip
-
-
-def run_folder() -> Path:
-    """The folder that Hydra made for this run, or for the sweep that it belongs to."""
-    return Path(HydraConfig.get().runtime.output_dir)
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """Chosen option of each config group."""
+        return self.spec.choices
 
 
-def build(cfg: DictConfig) -> CellConfig:
-    """The cell that a composed configuration describes.
+def build(spec: CellSpec) -> CellConfig:
+    """Return the cell of a specification.
 
     Raises:
-        ValueError: for a value that is out of range, in one line.
+        ValueError: in one line, for a value that is out of range or an unknown option.
     """
-    try:
-        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    if unknown := set(config) - OPTIONS:
-        raise ValueError(f"{', '.join(sorted(unknown))} is no option: see --help")
-    for name in ("fail_fast", "report"):
-        checks.flag(f"sweep.{name}", config["sweep"][name])
-    hydra = HydraConfig.get()
-    for name in ("target_indices", "include"):
-        if config[name] is not None and not isinstance(config[name], list):
-            raise ValueError(f"{name}={config[name]} is no list: type {name}=[3,2,1]")
-    cell = CellConfig(
-        source=_make(config, "dataset"),
+    config = spec.config
+    _require_plain(config)
+    return CellConfig(
+        spec=spec,
+        dataset=_make(config, "dataset"),
         victim=_make(config, "victim"),
         defense=_make(config, "defense"),
         attack=_make(config, "attack"),
@@ -130,32 +107,35 @@ def build(cfg: DictConfig) -> CellConfig:
         accuracy_draws=config["accuracy_draws"],
         seed=config["seed"],
         outputs=Path(config["output_dir"]),
-        names={group: str(name) for group, name in hydra.runtime.choices.items()},
-        overrides=list(hydra.overrides.task),
-        folder=run_folder(),
-        swept=hydra.mode == RunMode.MULTIRUN,
-        name=str(hydra.job.name),
         force=config["force"],
         isolate=config["isolate"],
-        config=config,
     )
+
+
+def _require_plain(config: Mapping[str, Any]) -> None:
+    if unknown := set(config) - KNOWN_OPTIONS:
+        raise ValueError(f"unknown option {', '.join(sorted(unknown))}: see --help")
+    for name in ("fail_fast", "report"):
+        checks.flag(f"sweep.{name}", config["sweep"][name])
+    for name in ("target_indices", "include"):
+        if config[name] is not None and not isinstance(config[name], list):
+            raise ValueError(f"{name} must be a list such as {name}=[3,2,1], got {config[name]}")
     try:
         json.dumps(config, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise ValueError(f"a record cannot hold this configuration: {error}") from error
-    return cell
 
 
 def _make(config: Mapping[str, Any], group: str) -> Any:
     node = config.get(group)
     if not isinstance(node, dict) or "_target_" not in node:
-        raise ValueError(f"{group}={node} is no option of conf/{group}: type {group}=NAME")
+        raise ValueError(f"{group}={node} is not an option of conf/{group}: type {group}=NAME")
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
-            # a part within a part names its fields as if it stood alone
+            # a nested part names its fields without the path to it
             within = re.search(r"full_key: (\S+)", str(error))
             place = f"{group}.{within.group(1)}." if within else f"{group}."
             line = str(cause).replace(f"{group}.", place, 1)

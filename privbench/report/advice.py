@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from privbench.runtime.code_identity import source_file
+from privbench.runtime.options import LAUNCH_OPTIONS
 from privbench.runtime.paths import ROOT
 from privbench.store.record import Record
 
@@ -20,7 +21,6 @@ LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Attacks that know a defense: by its likelihood, and by queries through it, which all answer."""
 STATES_LIKELIHOOD = ("log_density", "log_likelihood")
 """Methods by which a class of defenses states its likelihood."""
-RUNTIME = ("tracker", "workers", "force", "sweep", "hydra")
 """Options that change no number, and of which a sweep takes one value."""
 MOST_COMMANDS = 3
 """Commands that a selection of a store is given: its records may have been typed in many ways."""
@@ -155,7 +155,8 @@ def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
         options = {
             name: value
             for name, _, value in (word.partition("=") for word in record.overrides)
-            if not name.startswith("attack") and name.lstrip("+~").split(".")[0] not in RUNTIME
+            if not name.startswith("attack")
+            and name.lstrip("+~").split(".")[0] not in LAUNCH_OPTIONS
         }
         shapes[tuple(options)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]

@@ -90,7 +90,9 @@ def _of_sweep(folder: Path) -> Selection:
     unreadable = [why for entry, why in missing if ledger.done(entry)]
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
-    return Selection(name, ledger.store, records, gaps, unreadable, commands, ledger.made())
+    return Selection(
+        name, ledger.store, records, gaps, unreadable, commands, ledger.producing_commands()
+    )
 
 
 def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -119,5 +121,5 @@ def _of_store(store: Path) -> Selection:
     records.sort(key=lambda record: (record.dataset, record.split, record.attack, record.finished))
     makers: dict[str, str] = {}
     for path in sorted((store.parent / "sweeps").glob("*/cells.jsonl")):
-        makers |= SweepLog(path.parent).made()
+        makers |= SweepLog(path.parent).producing_commands()
     return Selection("store", store.resolve(), records, {}, unreadable, makers=makers)

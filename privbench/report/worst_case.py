@@ -611,7 +611,7 @@ def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str
     records, missing = [], []
     for entry in ledger.entries().values():
         path = ledger.record(entry) if ledger.done(entry) else None
-        why = entry.why
+        why = entry.reason
         if path:
             try:
                 records.append(read(path))

@@ -1,4 +1,4 @@
-"""Content addresses: the same contents, however spelt, have the same key."""
+"""Content addresses: equal contents have the same key, in any spelling."""
 
 import hashlib
 import json
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def canonical(value: Any) -> Any:
-    """Strip a value of its spelling: ``1``, ``1.0`` and ``1e0`` are one number, order is none.
+    """Normalise a value's spelling: ``1``, ``1.0`` and ``1e0`` are equal, mappings are sorted.
 
     Numbers are rounded to 12 significant digits, so that ``range(0.1, 0.6, 0.2)`` meets ``0.3``.
 
     Raises:
-        TypeError: for a value that json does not know.
+        TypeError: for a value that JSON does not have.
 
     >>> canonical({"b": 0.30000000000000004, "a": (1, True)}) == {"a": ["1", True], "b": "0.3"}
     True
@@ -31,12 +31,12 @@ def canonical(value: Any) -> Any:
 
 
 def content_hash(parts: Mapping[str, Any]) -> str:
-    """The key of what a result depends on: 20 hexadecimal digits of a SHA-256."""
+    """Return the key of everything that a result depends on: 20 hexadecimal digits of a SHA-256."""
     text = json.dumps(canonical(parts), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def derive_seed(*parts: Any) -> int:
-    """A 63-bit seed for the stream that the parts name, e.g. ``seed_of(0, "initialisation")``."""
+    """Return a 63-bit seed for the stream that the parts name, e.g. ``(0, "initialisation")``."""
     text = json.dumps(canonical(parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,6 +1,9 @@
-"""Where the program's own files lie, and what its yaml files may ask of it."""
+"""Paths of the program's files, and the resolvers that its yaml files use."""
 
+import importlib.util
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -9,21 +12,38 @@ PACKAGE = Path(__file__).parent.parent
 # a wheel carries conf/ and sweeps/ inside the package, a checkout has them beside it
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
 ARGV: list[str] = []
-"""The command line as it was typed, for what is said of it."""
+"""The command line as it was typed, for messages and logs."""
 
 
 def register_hydra_plugins() -> None:
-    """What Hydra asks of the program: its sweeper, where it lies, and whether a folder is one."""
-    if (
-        plugins := str(PACKAGE / "sweep" / "plugins")
-    ) not in sys.path:  # Hydra looks for nothing elsewhere
+    """Let Hydra find the sweeper, and register the resolvers of ``conf/config.yaml``."""
+    plugins = str(PACKAGE / "sweep" / "plugins")
+    if plugins not in sys.path:  # Hydra looks for plugins nowhere else
         sys.path.append(plugins)
     OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
-    OmegaConf.register_new_resolver("privbench_folder", _folder, replace=True)
+    OmegaConf.register_new_resolver("privbench_folder", _require_directory_name, replace=True)
 
 
-def _folder(name: object) -> str:
-    """Refused before Hydra makes it."""
+def _require_directory_name(name: object) -> str:
+    """Refuse an output directory before Hydra makes it."""
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"output_dir={name} is no folder: type output_dir=FOLDER")
+        raise ValueError(f"output_dir must be a directory name, got {name}")
     return name
+
+
+def python_path_of(targets: Iterable[str]) -> str:
+    """Return PYTHONPATH where classes were found through it, else an empty string.
+
+    Args:
+        targets: Dotted names of classes.
+    """
+    value = os.environ.get("PYTHONPATH", "")
+    entries = {Path(entry).resolve() for entry in value.split(os.pathsep) if entry} - {ROOT}
+    modules = {target.partition(".")[0] for target in targets} - {"privbench"}
+    return value if any(_lies_in(module, entries) for module in modules) else ""
+
+
+def _lies_in(module: str, folders: Iterable[Path]) -> bool:
+    found = importlib.util.find_spec(module)
+    origin = Path(found.origin).resolve() if found and found.origin else None
+    return origin is not None and any(origin.is_relative_to(folder) for folder in folders)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from PIL import Image
 from safetensors.numpy import save
 
 from privbench.evaluation.statistics import Interval, interval_label
-from privbench.store.recipes import SCHEMA
+from privbench.store.recipes import SCHEMA, victim_replaced
 
+LOG = logging.getLogger(__name__)
 Images = NDArray[np.uint8]
 COLUMNS = 16
 
@@ -195,7 +197,28 @@ def read(path: Path) -> Record:
     return record
 
 
-def picture(originals: Images, recovered: Images) -> bytes:
+def valid_record(path: Path, store: Path) -> Record | None:
+    """Return the record in a file, if it is there and whole, and of the store's victim.
+
+    Args:
+        path: Of the file.
+        store: The store that holds it.
+    """
+    try:
+        record = read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        LOG.warning("%s: the cell is run again", error)
+        return None
+    replaced = victim_replaced(record.config, record.sources, record.victim_sha256, store)
+    if replaced:
+        LOG.warning("%s: %s: the cell is run again", path, replaced)
+        return None
+    return record
+
+
+def image_sheet(originals: Images, recovered: Images) -> bytes:
     """A PNG of the first images, originals above and what was recovered below.
 
     Args:

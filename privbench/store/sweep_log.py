@@ -1,10 +1,10 @@
-"""A sweep's ledger: every cell and what happened to it, a line an event (no torch, no Hydra).
+"""A sweep's log: every cell and its events, one line each (no torch, no Hydra).
 
 ``cells.jsonl`` is appended to by the launcher and by every worker. Three kinds of lines:
 ``{"launch": COMMAND, "id", "cells": KEYS, ...}``, ``{"key", "overrides", "name", "group"}`` for a
-cell that was planned, ``{"key", "state", "launch": ID, ...}`` for what became of it. Whether a cell
-is done is the store's to say: its record is there or it is not. The last launch says which cells
-the sweep has: a file of ``sweeps/``, a data set or a device may have changed since an earlier one.
+cell that was planned, ``{"key", "state", "launch": ID, ...}`` for an event of it. A cell is done
+where the store has its record. The last launch lists the cells of the sweep: a file of ``sweeps/``,
+a data set or a device may have changed since an earlier one.
 """
 
 import json
@@ -30,14 +30,14 @@ class CellStatus:
 
     Attributes:
         key: Of its record, as planned.
-        overrides: What makes it, in words of the command line.
-        name: What tells it from the other cells.
-        group: Cells that differ in nothing but the seed share it.
+        overrides: Overrides of the command line that make it.
+        name: Overrides that distinguish it from the other cells.
+        group: Cells that differ in the seed alone share it.
         state: ``planned``, or its last event: ``running``, ``done``, ``cached``, ``failed``,
             ``stopped``.
-        facts: Of the last event.
+        metadata: Of the last event.
         record: Key of its record: another one where a source changed before it was run.
-        tracked: Whether a tracker holds it in this sweep.
+        tracked: Whether a tracker received it in this sweep.
     """
 
     key: str
@@ -45,44 +45,50 @@ class CellStatus:
     name: str
     group: str
     state: str = "planned"
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     record: str = ""
     tracked: bool = False
 
     @property
-    def why(self) -> str:
-        """Why it has no record."""
-        return str(self.facts.get("cause") or ("still running" if self.runs else "not finished"))
+    def title(self) -> str:
+        """Its name as a line shows it."""
+        return self.name or "the cell"
 
     @property
-    def runs(self) -> bool:
-        """Whether a process works on it now, as far as this machine can tell."""
+    def reason(self) -> str:
+        """The reason why it has no record."""
+        state = "still running" if self.is_running else "not finished"
+        return str(self.metadata.get("cause") or state)
+
+    @property
+    def is_running(self) -> bool:
+        """True while a process runs it, as far as this machine can see."""
         if self.state != "running":
             return False
-        if self.facts.get("host") != socket.gethostname():
+        if self.metadata.get("host") != socket.gethostname():
             return True
         try:
-            os.kill(int(self.facts["pid"]), 0)
+            os.kill(int(self.metadata["pid"]), 0)
         except ProcessLookupError:
             return False
-        except PermissionError:  # it is somebody else's
+        except PermissionError:  # of another user
             return True
         return True
 
 
 @dataclass(frozen=True)
 class SweepLog:
-    """The ledger in a sweep's folder.
+    """The log in a sweep's directory.
 
     Attributes:
-        folder: The sweep's; its name is the sweep's name.
+        folder: The directory; its name is the sweep's name.
     """
 
     folder: Path
 
     @property
     def path(self) -> Path:
-        """Where the lines are."""
+        """The file of the lines."""
         return self.folder / NAME
 
     @property
@@ -91,22 +97,22 @@ class SweepLog:
         return self.folder.resolve().parent.parent / "store"
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Add whole lines, whoever else does so, and whoever was killed while doing so."""
+        """Add whole lines, safe against other writers and against those killed in a write."""
         text = "".join(json.dumps(line) + "\n" for line in lines).encode()
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f".{NAME}.lock"), self.path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
             if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                text = b"\n" + text  # behind half a line
+                text = b"\n" + text  # after half a line
             file.write(text)
 
-    def note(self, key: str, state: str, **facts: Any) -> None:
-        """What became of a cell."""
+    def append_event(self, key: str, state: str, **metadata: Any) -> None:
+        """Add the event of a cell."""
         here = {"host": socket.gethostname(), "pid": os.getpid()} if state == "running" else {}
-        self.append([{"key": key, "state": state, "at": now(), **here, **facts}])
+        self.append([{"key": key, "state": state, "at": now(), **here, **metadata}])
 
     def lines(self, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Whole lines from a place in the file on, and the place behind them."""
+        """Return whole lines from a place in the file on, and the place after them."""
         try:
             with self.path.open("rb") as file:
                 file.seek(start)
@@ -123,13 +129,13 @@ class SweepLog:
         return [line for line in found if isinstance(line, dict)], start + len(data)
 
     def entries(self) -> dict[str, CellStatus]:
-        """Every cell of the last launch by its key, as its last event left it.
+        """Return every cell of the last launch by its key, as its last event left it.
 
         Raises:
-            ValueError: where there is no ledger.
+            ValueError: where there is no log.
         """
         if not self.path.is_file():
-            raise ValueError(f"{self.folder} is no sweep: it holds no {NAME}")
+            raise ValueError(f"{self.folder} is not a sweep: it holds no {NAME}")
         found: dict[str, CellStatus] = {}
         cells: list[str] = []
         for line in self.lines()[0]:
@@ -140,17 +146,17 @@ class SweepLog:
                 found.setdefault(line["key"], entry)
             elif line.get("key") in found:
                 entry = found[line["key"]]
-                entry.state, entry.facts = line["state"], line
+                entry.state, entry.metadata = line["state"], line
                 entry.record = line.get("record", entry.record)
                 entry.tracked = entry.tracked or bool(line.get("tracked"))
         return {key: found[key] for key in cells if key in found}
 
     def launches(self) -> list[dict[str, Any]]:
-        """Every command that worked on this sweep, and when."""
+        """Return every command that worked on this sweep, and its time."""
         return [line for line in self.lines()[0] if "cells" in line]
 
-    def made(self) -> dict[str, str]:
-        """The command that made each record, by its key; what another sweep made is not there."""
+    def producing_commands(self) -> dict[str, str]:
+        """Return the command that produced each record, by its key; only those of this sweep."""
         lines = self.lines()[0]
         commands = {line["id"]: str(line["launch"]) for line in lines if "cells" in line}
         return {
@@ -160,14 +166,14 @@ class SweepLog:
         }
 
     def failed(self, launch: str) -> bool:
-        """Whether a cell of a launch failed."""
+        """Return whether a cell of a launch failed."""
         return any(
             line.get("state") == "failed" and line.get("launch") == launch
             for line in self.lines()[0]
         )
 
     def record(self, entry: CellStatus) -> Path | None:
-        """The record of a cell, if it is there."""
+        """Return the file of a cell's record, if it is there."""
         path = self.store / "records" / (entry.record or entry.key) / "record.json"
         if not path.is_file() and entry.state in ("done", "cached"):
             with suppress(OSError):  # a network's file system may remember that it was not there
@@ -176,15 +182,15 @@ class SweepLog:
         return path if path.is_file() else None
 
     def done(self, entry: CellStatus) -> bool:
-        """Whether its record is there, and is no older one than its failure."""
+        """Return whether its record is there, and is newer than any failure."""
         path = self.record(entry)
         if path and entry.state == "failed":
-            failed = datetime.fromisoformat(entry.facts["at"]).timestamp()
+            failed = datetime.fromisoformat(entry.metadata["at"]).timestamp()
             return path.stat().st_mtime > failed + 1
         return path is not None
 
     def states(self) -> dict[str, list[CellStatus]]:
-        """Cells by what they are now: ``done``, ``running``, ``failed``, ``missing``."""
+        """Return the cells by state: ``done``, ``running``, ``failed``, ``missing``."""
         found: dict[str, list[CellStatus]] = {
             "done": [],
             "running": [],
@@ -194,19 +200,21 @@ class SweepLog:
         for entry in self.entries().values():
             if self.done(entry):
                 found["done"].append(entry)
-            elif entry.runs:
+            elif entry.is_running:
                 found["running"].append(entry)
             else:
                 found["failed" if entry.state == "failed" else "missing"].append(entry)
         return found
 
     def rerun_command(self, entry: CellStatus) -> str:
-        """What to type for one cell."""
-        launches = self.launches()
-        words = [*(launches[-1]["flags"] if launches else []), *entry.overrides]
-        return f"python -m privbench {shlex.join(words)}"
+        """Return the command that runs one cell, with the PYTHONPATH that it needs."""
+        launch = (self.launches() or [{}])[-1]
+        path = launch.get("pythonpath")
+        before = f"PYTHONPATH={shlex.quote(path)} " if path else ""
+        arguments = [*launch.get("flags", []), *entry.overrides]
+        return f"{before}python -m privbench {shlex.join(arguments)}"
 
 
 def now() -> str:
-    """The time, as every line tells it."""
+    """Return the time in UTC, as every line has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,30 +1,16 @@
 """Which cells a sweep has: grids of axes, composed (no torch)."""
 
 import itertools
-import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, read_write
 
 from privbench.runtime.errors import UserError
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.options import RUNTIME_OPTIONS
 
-RUNTIME_OPTIONS = (
-    "output_dir",
-    "tracker",
-    "workers",
-    "device",
-    "force",
-    "isolate",
-    "sweep",
-    "hydra",
-)
-"""Options that change where and how cells are run, and not which."""
 Axes = dict[str, list[str]]
 """Words of the command line by option: a grid is their product."""
 
@@ -113,56 +99,6 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
     if file and not chosen:
         return file
     return f"{file or short}-{content_hash({'typed': chosen, 'file': file})[:8]}"
-
-
-class Composer:
-    """Composes cells; those that differ in values alone are composed once (60 ms) and copied (2).
-
-    Args:
-        loader: Hydra's.
-        master: The sweep's own configuration.
-    """
-
-    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        self.loader, self.master = loader, master
-        self.parser = OverridesParser.create(config_loader=loader)
-        self.known: dict[tuple[str, ...], bytes] = {}
-        self.groups: dict[str, bool] = {}
-
-    def is_group(self, name: str) -> bool:
-        """Whether an option is a config group; Hydra takes 10 ms for each answer."""
-        group = name.partition("@")[0]
-        if group not in self.groups:
-            self.groups[group] = bool(self.loader.get_group_options(group))
-        return self.groups[group]
-
-    def __call__(self, words: Sequence[str]) -> DictConfig:
-        """The configuration of a cell.
-
-        Raises:
-            HydraException: where it does not compose.
-        """
-        parsed = self.parser.parse_overrides(list(words))
-        values = [
-            override
-            for override in parsed
-            if not (override.is_add() or override.is_force_add() or override.is_delete())
-            and not self.is_group(override.key_or_group)
-        ]
-        kind = tuple(
-            override.key_or_group if override in values else str(override.input_line)
-            for override in parsed
-        )
-        if kind not in self.known:
-            first: DictConfig = self.loader.load_sweep_config(self.master, list(words))
-            self.known[kind] = pickle.dumps(first)
-            return first
-        composed: DictConfig = pickle.loads(self.known[kind])
-        for override in values:
-            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
-        with read_write(composed.hydra):
-            composed.hydra.overrides.task = list(words)
-        return composed
 
 
 def to_overrides(params: Mapping[str, Any]) -> list[str]:

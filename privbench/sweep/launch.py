@@ -1,104 +1,30 @@
-"""A launch of a sweep: what has no record is run, and every cell is accounted for."""
+"""A launch of a sweep: cells without a record are run, and every cell is accounted for."""
 
 import logging
-import os
-import pickle
 import shlex
 import sys
-import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import run_job, setup_globals
-from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
-from privbench.runtime.cores import THREADS
-from privbench.runtime.errors import SweepIncompleteError, UserError, cause, tell
+from privbench.runtime.errors import SweepIncompleteError, UserError, cause
 from privbench.runtime.files import PART, write_atomically
-from privbench.runtime.paths import ARGV, register_hydra_plugins
-from privbench.store.record import Record
+from privbench.runtime.paths import ARGV, python_path_of
+from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, now
+from privbench.sweep.job import Job
 from privbench.sweep.progress import PlannedCell, Progress, watching
 
 if TYPE_CHECKING:
+    from privbench.experiment.spec import CellSpec
     from privbench.sweep.workers.base import Workers
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Works on one cell, in whatever process; the ledger hears of it.
-
-    Attributes:
-        config: Composed, pickled.
-        id: Keys of the cell and of the launch.
-        callbacks: Hydra's.
-        threads: That its workers give it; null for every core that it may use.
-    """
-
-    config: bytes
-    id: str
-    callbacks: Any
-    threads: int | None = None
-
-    def __call__(self) -> None:
-        """Run the cell and note what became of it; a failing cell raises nothing."""
-        if self.threads:  # no part of the configuration: the key is the same for all workers
-            os.environ[THREADS] = str(self.threads)
-        register_hydra_plugins()
-        setup_globals()
-        config = pickle.loads(self.config)
-        with read_write(config.hydra):
-            config.hydra.job.id = self.id
-        ended = run_job(
-            task_function=work,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key=None,
-            hydra_context=HydraContext(cast(Any, None), self.callbacks),
-        )
-        _ = ended.return_value  # raises what kept the ledger from hearing
-
-
-def work(cfg: DictConfig) -> None:
-    """One cell of a sweep, and its lines in the ledger."""
-    job = HydraConfig.get()
-    ledger = SweepLog(Path(job.runtime.output_dir))
-    key, _, launch = str(job.job.id).partition(".")
-    if cfg.sweep.fail_fast and ledger.failed(launch):
-        return
-    began = time.perf_counter()
-    ledger.note(key, "running", launch=launch)
-    try:
-        from privbench.experiment.run import run_or_load
-
-        outcome = run_or_load(cfg, told=ledger.entries()[key].tracked)
-    except KeyboardInterrupt:
-        ledger.note(key, "stopped", launch=launch)
-        raise
-    except Exception as error:  # the other cells go on
-        if type(error).__name__ == "UncompletedJobError":  # submitit's word for a job out of time
-            ledger.note(key, "stopped", launch=launch)
-            raise
-        ledger.note(key, "failed", launch=launch, cause=cause(error))
-        if not isinstance(error, UserError):
-            tell(error)
-    else:
-        ledger.note(
-            key,
-            "cached" if outcome.cached else "done",
-            launch=launch,
-            record=outcome.record.key,
-            seconds=round(time.perf_counter() - began, 3),
-            tracked=outcome.tracked,
-        )
 
 
 @dataclass(frozen=True)
@@ -106,229 +32,257 @@ class Launch:
     """One command's work on a sweep.
 
     Attributes:
-        cfg: The launcher's own configuration.
-        callbacks: Hydra's.
-        workers: Who works on the cells.
-        ledger: Of the sweep.
-        id: Tells its lines in the ledger from those of other launches.
+        cfg: The sweep's own configuration.
+        workers: Processes that run the cells.
+        log: Of the sweep.
+        id: Distinguishes its lines in the log from those of other launches.
     """
 
     cfg: DictConfig
-    callbacks: Any
     workers: "Workers"
-    ledger: SweepLog
+    log: SweepLog
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]
     ) -> None:
-        """Work on every cell that has no record, and say at the end what became of all.
+        """Run every cell that has no record, and print at the end how each cell ended.
 
         Args:
             planned: Cells that can be run, by key.
             refused: Others, with what is wrong with them.
 
         Raises:
-            Incomplete: where a cell has no record at the end; it was told which, and why.
+            SweepIncompleteError: where a cell has no record at the end, after printing why.
         """
-        start = self._open(planned, refused)
+        start = self._write_header(planned, refused)
         try:
-            with watching(self.ledger, planned, start) as progress:
-                self._work(planned, progress)
+            with watching(self.log, planned, start) as progress:
+                self._run_pending(planned, progress)
         finally:
-            self._account()
+            self._print_summary()
 
     @property
     def _command(self) -> str:
         return " ".join(["python -m privbench", *map(shlex.quote, ARGV)])
 
-    def _open(
+    def _write_header(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]
     ) -> int:
-        """Lines of this launch and of cells that are new to the ledger; its place before them."""
-        everyone = {cell.key: cell for cell in [*planned.values(), *(cell for cell, _ in refused)]}
-        listed = {line["key"] for line in self.ledger.lines()[0] if "overrides" in line}
+        """Log this launch and the cells that are new to the log.
+
+        Returns:
+            The place in the log's file before these lines.
+        """
+        all_cells = {cell.key: cell for cell in [*planned.values(), *(cell for cell, _ in refused)]}
+        listed = {line["key"] for line in self.log.lines()[0] if "overrides" in line}
+        targets = [target for cell in planned.values() for target in cell.targets]
         lines: list[dict[str, Any]] = [
             {
                 "launch": self._command,
                 "id": self.id,
                 "at": now(),
                 "flags": _flags(ARGV, remote=self.workers.gpu_is_remote),
-                "cells": list(everyone),
+                "pythonpath": python_path_of(targets),
+                "cells": list(all_cells),
             }
         ]
-        for key, cell in everyone.items():
+        for key, cell in all_cells.items():
             if key not in listed:
-                told = {"overrides": cell.words, "name": cell.name, "group": cell.group}
-                lines.append({"key": key, **told})
-        for cell, why in refused:
-            failed = {"state": "failed", "launch": self.id, "at": now(), "cause": why}
+                fields = {"overrides": cell.overrides, "name": cell.name, "group": cell.group}
+                lines.append({"key": key, **fields})
+        for cell, reason in refused:
+            failed = {"state": "failed", "launch": self.id, "at": now(), "cause": reason}
             lines.append({"key": cell.key, **failed})
-        start = self.ledger.path.stat().st_size if self.ledger.path.is_file() else 0
-        self.ledger.append(lines)
-        _write(self.ledger.folder / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
+        start = self.log.path.stat().st_size if self.log.path.is_file() else 0
+        self.log.append(lines)
+        _write(self.log.folder / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
         return start
 
-    def _work(self, planned: Mapping[str, PlannedCell], progress: Progress) -> None:
-        """Launch what has no record; what dies with its worker is launched once more."""
-        todo = []
-        telling = self.cfg.tracker._target_ != "privbench.tracking.base.NullTracker"
-        for key, entry in self.ledger.entries().items():
+    def _run_pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> None:
+        """Launch the cells that have no record; one whose worker dies runs once more."""
+        pending = self._pending(planned, progress)
+        stalled_rounds = 0
+        while pending and not self._stopped:
+            died, rest = self._launch(pending)
+            for cell in died:
+                self._try_again(cell)
+            stalled_rounds = stalled_rounds + 1 if len(rest) == len(pending) else 0
+            if stalled_rounds > 1:
+                raise UserError(f"{len(rest)} cells were never started: see the workers' logs")
+            pending = rest
+
+    @property
+    def _stopped(self) -> bool:
+        """A cell of this launch has failed, and the sweep stops at the first failure."""
+        return bool(self.cfg.sweep.fail_fast) and self.log.failed(self.id)
+
+    def _pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> list[PlannedCell]:
+        """Return the cells that have no record, those of the fewest steps first.
+
+        A sweep of short and long cells so shows a first result soon; the order is the grid's among
+        cells of as many steps.
+        """
+        pending = []
+        track = self.cfg.tracker._target_ != "privbench.tracking.base.NullTracker"
+        for key, entry in self.log.entries().items():
             if key not in planned:
                 continue
-            record = None if self.cfg.force else _found(self.ledger, entry)
+            record = None if self.cfg.force else self._record(entry)
             if record:
-                telling = self._replay(planned[key], entry, record, telling)
-                progress.tell({"key": key, "state": "cached"}, record)
+                track = self._log_cached(planned[key], entry, record, track=track)
+                progress.end({"key": key, "state": "cached"}, record)
             else:
-                todo.append(planned[key])
-        fruitless = 0
-        while todo and not (self.cfg.sweep.fail_fast and self.ledger.failed(self.id)):
-            begun, rest = self._run(todo)
-            for cell in begun:
-                # a worker's death may take others with it: alone, a cell dies of itself
-                LOG.warning("a worker was killed in %s: again, alone", cell.name or "its cell")
-                if any(self._run([cell])):
-                    told = "its worker was killed, twice"
-                    self.ledger.note(cell.key, "failed", launch=self.id, cause=told)
-            fruitless = fruitless + 1 if len(rest) == len(todo) else 0
-            if fruitless > 1:
-                raise UserError(f"{len(rest)} cells were never begun: see the workers' own logs")
-            todo = rest
+                pending.append(planned[key])
+        return sorted(pending, key=lambda cell: cell.steps)
 
-    def _run(self, cells: list[PlannedCell]) -> tuple[list[PlannedCell], list[PlannedCell]]:
-        """Cells that were begun and did not end, and those that were not begun."""
-        start = self.ledger.path.stat().st_size
+    def _record(self, entry: CellStatus) -> Record | None:
+        """Return a cell's record, if it is there, whole, and of the store's victim."""
+        path = self.log.record(entry)
+        return valid_record(path, self.log.store) if path else None
+
+    def _try_again(self, cell: PlannedCell) -> None:
+        """Run a cell whose worker died with no other: another cell may have been the cause."""
+        LOG.warning("a worker was killed in %s: it is tried once more", cell.title)
+        if any(self._launch([cell])):
+            reason = "worker process died twice while running this cell"
+            self.log.append_event(cell.key, "failed", launch=self.id, cause=reason)
+
+    def _launch(self, cells: list[PlannedCell]) -> tuple[list[PlannedCell], list[PlannedCell]]:
+        """Run cells, and return those that started without an end, and those not started."""
+        start = self.log.path.stat().st_size
+        logging_config = _logging_config(self.cfg.hydra)
         self.workers.launch(
             [
-                Job(cell.config, f"{cell.key}.{self.id}", self.callbacks, self.workers.threads)
+                Job(self._spec(cell).to_json(), logging_config, self.workers.threads)
                 for cell in cells
             ]
         )
-        seen = {
+        states = {
             line["key"]: line["state"]
-            for line in self.ledger.lines(start)[0]
+            for line in self.log.lines(start)[0]
             if line.get("launch") == self.id and "state" in line
         }
-        if self.cfg.sweep.fail_fast and self.ledger.failed(self.id):
+        if self._stopped:
             return [], []
-        begun = [cell for cell in cells if seen.get(cell.key) == "running"]
-        return begun, [cell for cell in cells if seen.get(cell.key, "stopped") == "stopped"]
+        started = [cell for cell in cells if states.get(cell.key) == "running"]
+        return started, [cell for cell in cells if states.get(cell.key, "stopped") == "stopped"]
 
-    def _replay(self, cell: PlannedCell, entry: CellStatus, record: Record, telling: bool) -> bool:
-        """The tracker hears of a cell that is there, where this sweep did not tell it yet.
+    def _spec(self, cell: PlannedCell) -> "CellSpec":
+        assert cell.spec is not None  # only refused cells have none
+        return replace(cell.spec, launch=self.id)
+
+    def _log_cached(
+        self, cell: PlannedCell, entry: CellStatus, record: Record, *, track: bool
+    ) -> bool:
+        """Log a cell's record to the tracker, unless this sweep did so before.
 
         Returns:
-            Whether it is worth telling it of another one.
+            Whether the tracker is worth trying for another record.
         """
         tracked = False
-        if telling and not entry.tracked:
+        if track and not entry.tracked:
+            from privbench.experiment.config import build
+            from privbench.experiment.plan import plan
             from privbench.experiment.run import log_cached
 
-            stage = stage_of(cell.config, self.workers)
-            tracked = log_cached(record, stage)
-            telling = tracked
+            track = tracked = log_cached(record, plan(build(self._spec(cell))))
         if tracked or entry.state not in ("done", "cached"):
-            self.ledger.note(cell.key, "cached", record=record.key, tracked=tracked, launch=self.id)
-        return telling
+            self.log.append_event(
+                cell.key, "cached", record=record.key, tracked=tracked, launch=self.id
+            )
+        return track
 
-    def _account(self) -> None:
-        """The worst cases; what is not there, why, and what to type.
+    def _print_summary(self) -> None:
+        """Print the worst cases; then each cell without a record, the reason and its command.
 
         Raises:
-            Incomplete: where a cell has no record, and nothing else was raised.
+            SweepIncompleteError: where a cell has no record, and nothing else was raised.
         """
         from privbench.report.worst_case import of_sweep
 
-        entries = self.ledger.entries()
-        gaps = [entry for entry in entries.values() if not self.ledger.done(entry)]
-        if self.cfg.force:  # an older record is not what was asked for
-            made = {
-                line["key"]
-                for line in self.ledger.lines()[0]
-                if line.get("launch") == self.id and line.get("state") == "done"
-            }
-            gaps = [entry for key, entry in entries.items() if key not in made]
-        told = of_sweep(self.ledger)
-        if told:
-            print(told, flush=True)
-        if gaps:
-            count = f"{len(gaps)} of {len(entries)} cells have no record"
-            print(
-                f"privbench: {count}{' of this launch' if self.cfg.force else ''}; what they need:",
-                file=sys.stderr,
-            )
-        for entry in gaps:
-            print(f"  {entry.name or 'the cell'}: {entry.why}", file=sys.stderr)
-            print(f"    {self.ledger.rerun_command(entry)}", file=sys.stderr)
-        if gaps:
-            print(f"all of them: {self._command}", file=sys.stderr)
+        summary, missing = of_sweep(self.log), self._missing()
+        if summary:
+            print(summary, flush=True)
+        self._print_missing(missing)
         try:
-            _write(self.ledger.folder / "summary.txt", told + "\n")
+            _write(self.log.folder / "summary.txt", summary + "\n")
             if self.cfg.sweep.report:
                 self._report()
-        except Exception as error:  # records are whole, and what stopped the sweep is to be told
+        except Exception as error:  # records are whole, and the reason of an abort is shown
             LOG.warning("the sweep's report is not written: %s", cause(error))
-        if gaps and sys.exc_info()[0] is None:
+        if missing and sys.exc_info()[0] is None:
             raise SweepIncompleteError
 
+    def _missing(self) -> list[CellStatus]:
+        """Return the cells without a record; under force=true, without one of this launch."""
+        entries = self.log.entries()
+        if not self.cfg.force:
+            return [entry for entry in entries.values() if not self.log.done(entry)]
+        done = {
+            line["key"]
+            for line in self.log.lines()[0]
+            if line.get("launch") == self.id and line.get("state") == "done"
+        }
+        return [entry for key, entry in entries.items() if key not in done]
+
+    def _print_missing(self, missing: Sequence[CellStatus]) -> None:
+        if not missing:
+            return
+        count = f"{len(missing)} of {len(self.log.entries())} cells have no record"
+        lines = [f"privbench: {count}{' of this launch' if self.cfg.force else ''}; they need:"]
+        for entry in missing:
+            lines += [f"  {entry.title}: {entry.reason}", f"    {self.log.rerun_command(entry)}"]
+        lines.append(f"all of them: {self._command}")
+        print("\n".join(lines), file=sys.stderr)
+
     def _report(self) -> None:
-        """The page and its figures; the tracker hears of them when this launch made anything."""
+        """Write the page and its figures; log them where this launch has tracked a cell."""
         from hydra.utils import instantiate
 
         from privbench.report.selection import select
         from privbench.report.writing import told, write
 
-        with FileLock(self.ledger.folder / ".report.lock"):
-            selection = select(self.ledger.folder, {})
-            print(write(selection, self.ledger.folder / "report"), flush=True)
-            news = [
-                line
-                for line in self.ledger.lines()[0]
-                if line.get("launch") == self.id and line.get("tracked")
-            ]
-            if news:
+        with FileLock(self.log.folder / ".report.lock"):
+            selection = select(self.log.folder, {})
+            print(write(selection, self.log.folder / "report"), flush=True)
+            tracked = any(
+                line.get("launch") == self.id and line.get("tracked")
+                for line in self.log.lines()[0]
+            )
+            if tracked:
                 instantiate(self.cfg.tracker).sweep(
-                    self.ledger.folder.name, told(selection, self.ledger.folder / "report")
+                    self.log.folder.name, told(selection, self.log.folder / "report")
                 )
 
 
-def stage_of(config: bytes, workers: "Workers") -> Any:
-    """The cell of a configuration, composed and pickled, as a worker will see it."""
-    from privbench.experiment.config import build
-    from privbench.experiment.setup import Stage
+def _logging_config(hydra: DictConfig) -> dict[str, Any]:
+    """Return the configuration of logging in jobs; ``hydra.verbose`` sets levels to DEBUG."""
+    config: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
+    verbose = hydra.verbose
+    if verbose is True:
+        config["root"]["level"] = "DEBUG"
+    elif verbose:
+        for name in [verbose] if isinstance(verbose, str) else verbose:
+            config.setdefault("loggers", {})[name] = {"level": "DEBUG"}
+    return config  # type: ignore[no-any-return]
 
-    cfg = pickle.loads(config)
-    HydraConfig.instance().set_config(cfg)
-    with read_write(cfg), open_dict(cfg):
-        del cfg["hydra"]
-        elsewhere = workers.gpu_is_remote and cfg.device.accelerator != "cpu"
-    return Stage.of(build(cfg), elsewhere=elsewhere)
 
-
-def _flags(typed: Sequence[str], *, remote: bool) -> list[str]:
-    """What of a command a cell of it needs, typed alone: where to look for options, and workers."""
+def _flags(argv: Sequence[str], *, remote: bool) -> list[str]:
+    """Return what a cell's command takes from the sweep's: config directories, and workers."""
     found: list[str] = []
-    for at, word in enumerate(typed):
+    for at, word in enumerate(argv):
         if word.startswith(("--config-dir=", "-cd=")):
             found.append(word)
         elif word in ("--config-dir", "-cd"):
-            found += typed[at : at + 2]
+            found += argv[at : at + 2]
         elif remote and word.startswith("workers"):
             found += ["-m", word]
     return found
 
 
-def _found(ledger: SweepLog, entry: CellStatus) -> Record | None:
-    """The record of a cell, if it is there, whole, and of the victim that the store holds."""
-    from privbench.experiment.setup import valid_record
-
-    path = ledger.record(entry)
-    return valid_record(path, ledger.store) if path else None
-
-
 def _write(path: Path, text: str) -> None:
-    """A file of the sweep's, whole, whoever else writes it."""
+    """Write a file of the sweep, which another launcher may write at the same time."""
     with FileLock(path.parent / f".{path.name}.lock"):
         for part in path.parent.glob(f".{path.name}.*{PART}"):
             part.unlink()  # of a killed process

@@ -1,4 +1,4 @@
-"""A sweep as it goes: a line for every cell that ends (no torch)."""
+"""Progress of a sweep: a line for every cell that ends (no torch)."""
 
 import threading
 import time
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from privbench.experiment.spec import CellSpec
 from privbench.runtime.countdown import duration
 from privbench.store.record import Record, ago, read
 from privbench.store.sweep_log import ENDED, SweepLog
 
 QUIET = 10.0
-"""Seconds that a cell may run before a line says that it still does."""
+"""Seconds that a cell runs before a line says that it is still running."""
 LATE = 1.25
 """A late cell is expected to take this much longer than it has run."""
 LONGEST = 120.0
@@ -26,52 +27,86 @@ class PlannedCell:
 
     Attributes:
         key: Of its record.
-        words: That make it.
-        name: What tells it from the others.
-        group: Shared by cells that differ in nothing but the seed.
-        config: Composed, pickled.
+        overrides: That make it.
+        name: Overrides that distinguish it from the others.
+        group: Shared by cells that differ in the seed alone.
+        spec: Its specification; null for a cell that is refused.
     """
 
     key: str
-    words: list[str]
+    overrides: list[str]
     name: str
     group: str
-    config: bytes
+    spec: CellSpec | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name as a line shows it."""
+        return self.name or "the cell"
 
     @property
     def attack(self) -> str:
-        """Which cells take about as long: those of the same attack."""
-        return next((word for word in self.words if word.startswith("attack=")), "")
+        """The attack's override: cells of the same attack take about as long."""
+        return next((word for word in self.overrides if word.startswith("attack=")), "")
+
+    @property
+    def steps(self) -> float:
+        """Steps of its attack times its targets, as far as the configuration says; else 0."""
+        if self.spec is None:
+            return 0
+        config = self.spec.config
+        targets = len(config["target_indices"] or ()) or config["targets"]
+        return float(_steps(config["attack"]) * targets)
+
+    @property
+    def targets(self) -> list[str]:
+        """Classes that its configuration instantiates, by their dotted names."""
+        return [] if self.spec is None else list(_targets(self.spec.config))
+
+
+def _steps(attack: Mapping[str, Any]) -> float:
+    """Return the steps of an attack and of the attacks within it."""
+    inner = sum(_steps(value) for value in attack.values() if isinstance(value, Mapping))
+    steps = attack.get("steps")
+    return inner + (steps if isinstance(steps, int | float) else 0)
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        for value in node.values():
+            yield from _targets(value)
 
 
 class Progress:
-    """A line for every cell that ends, whichever process worked on it, and for every late one.
+    """Prints a line for every cell that ends, in any process, and for every late one.
 
     Args:
-        ledger: Of the sweep.
+        log: Of the sweep.
         cells: Those of this launch.
-        start: Place in the ledger where this launch begins.
+        start: Place in the log where this launch begins.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        ledger: SweepLog,
+        log: SweepLog,
         cells: Mapping[str, PlannedCell],
         start: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ledger, self.cells, self.start, self.clock = ledger, cells, start, clock
+        self.log, self.cells, self.start, self.clock = log, cells, start, clock
         self.lock = threading.Lock()
         self.ended: set[str] = set()
         self.times = Times()
 
     def show(self) -> None:
         """Print what ended since the last time, and what is late."""
-        lines, self.start = self.ledger.lines(self.start)
+        lines, self.start = self.log.lines(self.start)
         for line in lines:
             if line.get("state") in ENDED:
-                self.tell(line)
+                self.end(line)
             elif line.get("state") == "running" and line["key"] in self.cells:
                 with self.lock:
                     self.times.begin(self.cells[line["key"]], self.clock())
@@ -80,11 +115,11 @@ class Progress:
             if late:
                 print(self._still(late), flush=True)
 
-    def tell(self, line: Mapping[str, Any], record: Record | None = None) -> None:
+    def end(self, line: Mapping[str, Any], record: Record | None = None) -> None:
         """Print the end of a cell, once.
 
         Args:
-            line: Of the ledger.
+            line: Of the log.
             record: Of the cell, where it was read already.
         """
         with self.lock:
@@ -97,19 +132,19 @@ class Progress:
     def _line(self, line: Mapping[str, Any], cell: PlannedCell, record: Record | None) -> str:
         total = len(self.cells)
         place = f"[{len(self.ended):>{len(str(total))}}/{total}]"
-        told = f"{place} {line['state']:<7} {cell.name or 'the cell'}"
+        text = f"{place} {line['state']:<7} {cell.title}"
         if line["state"] == "failed":
-            return f"{told}: {line['cause']}"
+            return f"{text}: {line['cause']}"
         if line["state"] == "stopped":
-            return told
-        told += f": {self._scores(line, record)}"
+            return text
+        text += f": {self._scores(line, record)}"
         if "seconds" in line and line["state"] != "cached":
-            told += f", {line['seconds']:.1f} s"
-        return told + self._left()
+            text += f", {line['seconds']:.1f} s"
+        return text + self._left()
 
     def _still(self, cell: PlannedCell) -> str:
-        ran = duration(self.clock() - self.times.began[cell.key])
-        return f"still running {cell.name or 'the cell'} for {ran}{self._left()}"
+        ran = duration(self.clock() - self.times.started[cell.key])
+        return f"still running {cell.title} for {ran}{self._left()}"
 
     def _left(self) -> str:
         left = [cell for key, cell in self.cells.items() if key not in self.ended]
@@ -118,7 +153,7 @@ class Progress:
 
     def _scores(self, line: Mapping[str, Any], record: Record | None) -> str:
         try:
-            record = record or read(self.ledger.store / "records" / line["record"])
+            record = record or read(self.log.store / "records" / line["record"])
         except (OSError, ValueError) as error:
             return str(error)
         age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
@@ -127,20 +162,20 @@ class Progress:
 
 
 class Times:
-    """How long cells of each attack took, and how long those at work have been at it."""
+    """Seconds that cells of each attack took, and that the running ones have run."""
 
     def __init__(self) -> None:
         self.took: dict[str, list[float]] = {}
         self.running: dict[str, PlannedCell] = {}
-        self.began: dict[str, float] = {}
+        self.started: dict[str, float] = {}
         self.due: dict[str, float] = {}
-        self.at_once = 1
+        self.most_running = 1
 
     def begin(self, cell: PlannedCell, now: float) -> None:
-        """Note that a worker has begun a cell."""
-        self.running[cell.key], self.began[cell.key] = cell, now
+        """Note that a worker has started a cell."""
+        self.running[cell.key], self.started[cell.key] = cell, now
         self.due[cell.key] = max(QUIET, self._usual(cell) or 0.0)
-        self.at_once = max(self.at_once, len(self.running))
+        self.most_running = max(self.most_running, len(self.running))
 
     def end(self, cell: PlannedCell, seconds: float | None) -> None:
         """Note that a cell has ended; ``None`` seconds where nothing was computed."""
@@ -149,45 +184,45 @@ class Times:
             self.took.setdefault(cell.attack, []).append(seconds)
 
     def late(self, now: float) -> PlannedCell | None:
-        """The cell that has run longest, if a line about it is due."""
+        """Return the cell that has run longest, if a line about it is due."""
         if not self.running:
             return None
-        key = min(self.running, key=self.began.__getitem__)
-        ran = now - self.began[key]
+        key = min(self.running, key=self.started.__getitem__)
+        ran = now - self.started[key]
         if ran < self.due[key]:
             return None
         self.due[key] = ran + min(ran, LONGEST)
         return self.running[key]
 
     def left(self, cells: list[PlannedCell], now: float) -> float | None:
-        """Seconds until these cells have ended; ``None`` where no cell was computed yet.
+        """Estimate the seconds until these cells end; ``None`` before any cell was computed.
 
-        A cell that takes longer than those before it says that others of its attack will too.
+        A cell that takes longer than those before it lets the others of its attack take longer too.
         """
         if not self.took or not cells:
             return None
-        ran = {key: now - self.began[key] for key in self.running}
+        ran = {key: now - self.started[key] for key in self.running}
         slowest: dict[str, float] = {}
         for key, cell in self.running.items():
             slowest[cell.attack] = max(slowest.get(cell.attack, 0.0), ran[key])
         rest = []
         for cell in cells:
             whole = max(self._usual(cell) or 0.0, slowest.get(cell.attack, 0.0))
-            been = ran.get(cell.key, 0.0)
-            rest.append(max(whole, LATE * been) - been)
-        return max(*rest, sum(rest) / self.at_once)
+            so_far = ran.get(cell.key, 0.0)
+            rest.append(max(whole, LATE * so_far) - so_far)
+        return max(*rest, sum(rest) / self.most_running)
 
     def _usual(self, cell: PlannedCell) -> float | None:
-        """What a cell of its attack takes, or where none has ended, of any."""
+        """Return the median seconds of its attack's cells, or of all where none has ended."""
         known = self.took.get(cell.attack)
-        every = [seconds for times in self.took.values() for seconds in times]
-        return median(known or every) if every else None
+        all_seconds = [seconds for times in self.took.values() for seconds in times]
+        return median(known or all_seconds) if all_seconds else None
 
 
 @contextmanager
-def watching(ledger: SweepLog, cells: Mapping[str, PlannedCell], start: int) -> Iterator[Progress]:
+def watching(log: SweepLog, cells: Mapping[str, PlannedCell], start: int) -> Iterator[Progress]:
     """Show a launch's progress while a block runs, and what is left of it at its end."""
-    progress, ended = Progress(ledger, cells, start), threading.Event()
+    progress, ended = Progress(log, cells, start), threading.Event()
 
     def follow() -> None:
         while not ended.wait(0.2):

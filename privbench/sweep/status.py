@@ -3,13 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from privbench.store.recipes import outdated
+from privbench.store.recipes import SCHEMA, outdated
+from privbench.store.record import read
 from privbench.store.sweep_log import CellStatus, SweepLog
 
 
 def main() -> None:
-    """Print it; the exit code is 1 for a folder that is no sweep."""
+    """Print the state of each sweep; the exit code is 1 for a directory that is not a sweep."""
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         print("usage: python -m privbench.sweep.status outputs/sweeps/NAME ...")
         sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
@@ -18,55 +20,77 @@ def main() -> None:
             print(report(Path(name)))
         except ValueError as error:
             others = sorted(path.parent.name for path in Path(name).parent.glob("*/cells.jsonl"))
-            there = f"; beside it: {', '.join(others)}" if others else ""
-            print(f"privbench: {error}{there}", file=sys.stderr)
+            choices = f"; sweeps next to it: {', '.join(others)}" if others else ""
+            print(f"privbench: {error}{choices}", file=sys.stderr)
             sys.exit(1)
 
 
 def report(folder: Path) -> str:
-    """A sweep's state in lines.
+    """Return a sweep's state in lines.
 
     Raises:
-        ValueError: where the folder is no sweep.
+        ValueError: where the directory is not a sweep.
     """
-    ledger = SweepLog(folder)
-    states = ledger.states()
+    log = SweepLog(folder)
+    states = log.states()
     total = sum(map(len, states.values()))
+    damaged = {entry.key: reason for entry in states["done"] if (reason := _damage(log, entry))}
+    states["damaged"] = [entry for entry in states["done"] if entry.key in damaged]
+    states["done"] = [entry for entry in states["done"] if entry.key not in damaged]
+    stale = [(entry, reason) for entry in states["done"] if (reason := _outdated(log, entry))]
     counts = ", ".join(f"{len(entries)} {state}" for state, entries in states.items() if entries)
-    stale = [(entry, why) for entry in states["done"] if (why := _outdated(ledger, entry))]
     if stale:
         counts += f"; {len(stale)} of those done would be computed again"
     lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
-    for entry, why in stale:
-        lines.append(f"  again   {_name(entry)}: {why}")
-    lines += [f"  running {_name(entry)}, {_where(entry)}" for entry in states["running"]]
+    lines += [f"  again   {entry.title}: {reason}" for entry, reason in stale]
+    lines += [f"  damaged {entry.title}: {damaged[entry.key]}" for entry in states["damaged"]]
+    lines += [f"  running {entry.title}, {_process(entry)}" for entry in states["running"]]
     for entry in states["failed"]:
-        lines.append(f"  failed  {_name(entry)}: {entry.facts['cause']}")
-        lines.append(f"          {ledger.rerun_command(entry)}")
-    lines += [f"  missing {_name(entry)}" for entry in states["missing"]]
-    launches = ledger.launches()
+        lines.append(f"  failed  {entry.title}: {entry.metadata['cause']}")
+        lines.append(f"          {log.rerun_command(entry)}")
+    lines += [f"  missing {entry.title}" for entry in states["missing"]]
+    launches = log.launches()
     if launches and len(states["done"]) - len(stale) < total:
         lines.append(f"complete it: {launches[-1]['launch']}")
     return "\n".join(lines)
 
 
-def _outdated(ledger: SweepLog, entry: CellStatus) -> str:
-    """Why a cell with a record would be computed again; empty where it would not."""
-    path = ledger.record(entry)
+def _fields(log: SweepLog, entry: CellStatus) -> dict[str, Any]:
+    """Return the record of a cell as JSON has it; empty where there is none.
+
+    Raises:
+        ValueError: where it is not whole.
+    """
+    path = log.record(entry)
     if path is None:
-        return ""
+        return {}
     try:
-        return "; ".join(outdated(json.loads(path.read_bytes()), ledger.store))
+        fields = json.loads(path.read_bytes())
+        if fields.get("schema") == SCHEMA:
+            read(path)
     except (OSError, ValueError, AttributeError) as error:
-        return f"{path} is no record ({' '.join(str(error).split())})"
+        raise ValueError(f"{path} is not a record ({' '.join(str(error).split())})") from error
+    return dict(fields)
 
 
-def _name(entry: CellStatus) -> str:
-    return entry.name or "the cell"
+def _damage(log: SweepLog, entry: CellStatus) -> str:
+    """Return what is wrong with the record of a cell; empty where it is whole."""
+    try:
+        _fields(log, entry)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
-def _where(entry: CellStatus) -> str:
-    return f"since {entry.facts['at']} on {entry.facts['host']}, process {entry.facts['pid']}"
+def _outdated(log: SweepLog, entry: CellStatus) -> str:
+    """Return why a cell with a record would be computed again; empty where it would not."""
+    fields = _fields(log, entry)
+    return "; ".join(outdated(fields, log.store)) if fields else ""
+
+
+def _process(entry: CellStatus) -> str:
+    event = entry.metadata
+    return f"since {event['at']} on {event['host']}, process {event['pid']}"
 
 
 if __name__ == "__main__":

@@ -318,7 +318,7 @@ def _reachable(view) -> list:
 
 def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     """Not through the journal, not through the query channel, not through a wrapped function."""
-    from privbench.experiment.run import AttackLogger
+    from privbench.experiment.services import AttackLogger
     from privbench.threat.view import Access
     from privbench.tracking.base import NullRun
 

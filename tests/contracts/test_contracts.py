@@ -16,10 +16,10 @@ from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.evaluation.statistics import bca
 from privbench.experiment.run import run
-from privbench.experiment.setup import Stage
 from privbench.runtime.random import RandomStreams
 from privbench.store import record as results
 from privbench.threat.view import Access
+from tests.stage import Stage
 from tests.support import ROOT, RecordingLogger, granted, hasty, lenet_edge, options, scenes
 
 GROUPS = ["attack", "dataset", "defense", "tracker", "device", "victim"]
@@ -207,6 +207,6 @@ def test_a_sweep_composes_and_says_what_it_draws(name, composed):
     assert lines[0] == "# @package _global_"
     assert lines[1].startswith("# ")
     own = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
-    cfg = composed(f"sweeps={name}")
+    cfg = composed(f"sweeps={name}").config
     for option in set(own) & {"targets", "seed", "split", "transmissions"}:
         assert cfg[option] == own[option]

@@ -9,11 +9,12 @@ from privbench.attacks.blind import LABEL_ONLY, Blind
 from privbench.attacks.components.class_images import ClassImages, LocalSsim, most_similar
 from privbench.data.digits import Digits
 from privbench.evaluation import metrics
-from privbench.experiment.run import SCORES, run
-from privbench.experiment.setup import Stage
+from privbench.experiment.evaluate import SCORES
+from privbench.experiment.run import run
 from privbench.runtime.random import RandomStreams
 from privbench.store.artifacts import Store
 from privbench.store.record import table
+from tests.stage import Stage
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 40)])
@@ -97,7 +98,6 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
     given = []
     for words in (["defense=none"], ["split=conv1", "seed=3", "victim.epochs=1"]):
         made = Stage.of(cell(*words, "targets=3", f"output_dir={tmp_path}"))
-        object.__setattr__(made, "victim_sha256", "untrained")
         given.append(made.blind(made.send(made.deploy(made.cell.defense))))
     kept = (tmp_path / "store" / "baselines").glob("*.json")
     recipes = [json.loads(path.read_text())["recipe"]["recipe"] for path in kept]

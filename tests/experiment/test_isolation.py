@@ -17,12 +17,12 @@ import torch
 from privbench.evaluation import metrics
 from privbench.experiment.isolation import Isolated, require_picklable
 from privbench.experiment.isolation.channel import by_value, described, rebuilt
-from privbench.experiment.setup import Stage
 from privbench.runtime.errors import cause
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import isolated_rng
 from privbench.store import record as results
 from privbench.threat.view import AccessDeniedError
+from tests.stage import Stage
 from tests.support import RecordingLogger, hasty, options
 
 ATTACKS = '''

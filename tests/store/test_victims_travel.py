@@ -14,13 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from privbench.experiment.setup import Stage
 from privbench.runtime.code_identity import identity
 from privbench.store import record as results
 from privbench.store.__main__ import main as store_command
-from privbench.tracking.base import NullRun
 from privbench.victims.split_model import SplitModel
 from privbench.victims.training import VictimConfig
+from tests.stage import Stage
 from tests.support import ATTACK, ROOT
 
 QUICK = ["targets=5", "victim.epochs=1", "victim.min_steps=20", "device.threads=1"]
@@ -320,13 +319,16 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, tmp_path):
     assert privbench(*words)[1].count("] cached") == 2
 
 
-def test_what_is_derived_from_a_victim_waits_for_it(cell, outputs):
-    """Without weights there is no checksum that a key could hold."""
+def test_a_trained_victim_is_identified_by_the_checksum_of_its_weights(cell, outputs):
+    """Keys of whatever is derived from it hold the checksum of the file in the store."""
     stage = Stage.of(cell())
-    with pytest.raises(RuntimeError, match="prepare_victim comes first"):
-        stage.usability(defended=True)
-    stage.prepare_victim(NullRun())
-    assert len(stage.victim_sha256) == 64
+    stage.prepare_victim()
+    (sidecar,) = [
+        json.loads(path.read_text())
+        for path in (outputs / "store" / "victims").glob("*.json")
+        if json.loads(path.read_text())["recipe"] == json.loads(json.dumps(stage.victim_recipe))
+    ]
+    assert stage.victim.identity["sha256"] == sidecar["sha256"]
 
 
 def test_a_cached_result_says_how_old_it_is(privbench, warm):

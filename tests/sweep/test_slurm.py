@@ -112,7 +112,7 @@ def test_an_array_runs_with_one_cell_failing_and_one_killed(slurm, warm):
             for entry in SweepLog(folder).entries().values():
                 if entry.state == "running" and not killed:
                     time.sleep(1)  # amid its work
-                    os.kill(entry.facts["pid"], signal.SIGKILL)
+                    os.kill(entry.metadata["pid"], signal.SIGKILL)
                     killed = True
     out, err = sweep.communicate(timeout=300)
     assert killed, err

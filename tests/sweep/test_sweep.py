@@ -369,7 +369,7 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     assert f"{folder.name}: 3 cells: 1 done, 1 failed, 1 missing" in told.stdout
     assert "attack.fail=boom: ArithmeticError: boom" in told.stdout
     assert "complete it: python -m privbench --config-dir" in told.stdout
-    SweepLog(folder).note("of an earlier launch", "running")
+    SweepLog(folder).append_event("of an earlier launch", "running")
     assert SweepLog(folder).lines()[0][-1]["key"] == "of an earlier launch", "behind half a line"
     assert _status(folder).stdout == told.stdout
     wrong = _status(folder.parent)

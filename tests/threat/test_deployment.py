@@ -11,12 +11,12 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.experiment.setup import Stage
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams
 from privbench.threat.view import RIGHTS, Access, AccessDeniedError
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
+from tests.stage import Stage
 from tests.support import RecordingLogger, granted
 
 VICTIMS = [

@@ -1,0 +1,285 @@
+"""The evaluation of a cell: its reconstructions scored, its accuracy measured, its record built."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from privbench import __version__
+from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
+from privbench.defenses.base import Defense
+from privbench.defenses.none import NoDefense
+from privbench.evaluation import metrics
+from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
+from privbench.evaluation.recognition import SEED as EVALUATION_SEED
+from privbench.evaluation.statistics import mean_interval, wilson
+from privbench.experiment.adversary import adversary_view
+from privbench.experiment.plan import CellPlan
+from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.victim import TrainedVictim
+from privbench.store.artifacts import Artifact
+from privbench.store.recipes import SCHEMA
+from privbench.store.record import Record
+from privbench.threat.view import ADAPTIVE, Facts, NullLogger
+
+LOG = logging.getLogger(__name__)
+SCORES = ("psnr_db", "ssim", "identification", "semantic_accuracy")
+"""Scores that have a blind baseline, and that an attack's gain over it is given for."""
+LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
+
+
+def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Reference:
+    """Return the reference of all scores; its classifier is trained once for each data set.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        x: The targets ``(N, C, H, W)``, on the device.
+    """
+    train, test, device = plan.data.train, plan.data.test, services.device
+    model = EVALUATION_CLASSIFIER.build(plan.data.shape, len(plan.data.classes), EVALUATION_SEED)
+
+    def fit() -> Facts:
+        name = plan.cell.choices["dataset"]
+        LOG.info("training the evaluation classifier on %s, once: the store keeps it", name)
+        EVALUATION_CLASSIFIER.train(
+            model,
+            train.images,
+            train.labels,
+            seed=EVALUATION_SEED,
+            device_config=plan.cell.device_config,
+        )
+        model.to(device)
+        correct = metrics.correct(
+            lambda images, rows: model(images.to(device)).cpu()[:, None], test.images, test.labels
+        )
+        return {"accuracy": float(correct.mean())}
+
+    recipe = {
+        "judge": plan.sources["evaluation.classifier"],
+        "images": train.fingerprint,
+        "test": test.fingerprint,
+    }
+    artifact = services.fit_or_load("judges", recipe, model, fit)
+    services.freeze(model)
+    return metrics.Reference(
+        x,
+        plan.indices,
+        test.images.to(device),
+        test.labels.to(device),
+        model,
+        float(artifact.facts["accuracy"]),
+    )
+
+
+def per_image_accuracy(
+    plan: CellPlan,
+    services: Services,
+    victim: TrainedVictim,
+    defense: Defense,
+    transmissions: int = 1,
+) -> Tensor:
+    """Share of right answers for each test image ``(M,)``; all attacks on a defense share it.
+
+    Rule: of K transmissions of an image the cloud averages the logits, and answers with the
+    largest mean. The share is over ``accuracy_draws`` independent groups of K transmissions,
+    group g with the draws numbered g K to g K + K - 1.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        victim: The classifier.
+        defense: The cell's, or none.
+        transmissions: K. Without a defense all transmissions are equal, so one is sent.
+    """
+    test, random = plan.data.test, defense.strength > 0
+    groups, each = (plan.cell.accuracy_draws, transmissions) if random else (1, 1)
+    deployment = victim.deploy(plan.split, defense)
+
+    def classify(images: Tensor, rows: range) -> Tensor:
+        streams = plan.seeds.streams("accuracy", rows)
+        v = deployment.transmit(images.to(services.device), streams, groups * each)
+        logits: Tensor = deployment.answer(v).unflatten(1, (groups, each))
+        return logits.mean(2).cpu()
+
+    def make() -> Artifact:
+        shares = metrics.correct(classify, test.images, test.labels, groups * each)
+        return Artifact({"correct": shares}, {})
+
+    recipe = {
+        "victim": victim.identity,
+        "metrics": plan.sources["evaluation.metrics"],
+        "split": plan.split if random else None,
+        "defense": plan.defense_recipe if random else None,
+        "draws": groups,
+        "transmissions": each,
+        "seed": plan.seeds.of("defense") if random else None,
+        "test": test.fingerprint,
+    }
+    return services.store.keep("accuracies", recipe, make).tensors["correct"]
+
+
+def baseline_reconstructions(
+    plan: CellPlan, services: Services, victim: TrainedVictim, v: Tensor
+) -> dict[str, Tensor]:
+    """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
+    deployment = victim.deploy(plan.split, NoDefense())
+    images = {}
+    for blind in map(Blind, ANSWERS):
+        view = adversary_view(plan, services, victim, deployment, blind.access, NullLogger())
+        images[blind.answer] = blind.fit(view)(v)
+    return images
+
+
+def evaluate(
+    plan: CellPlan,
+    services: Services,
+    victim: TrainedVictim,
+    reference: metrics.Reference,
+    v: Tensor,
+    x_hat: Tensor,
+    logger: AttackLogger,
+    clock: Clock,
+) -> Record:
+    """Score reconstructions against the targets and the blind baselines.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        victim: That was attacked.
+        reference: Targets and evaluation classifier.
+        v: Received features ``(N, K, *feature_shape)``.
+        x_hat: Reconstructions ``(N, C, H, W)``.
+        logger: Holds the attack's notes.
+        clock: Holds the seconds of the cell's phases.
+    """
+    baselines = baseline_reconstructions(plan, services, victim, v)
+    constants = [baselines[answer] for answer in CONSTANT]
+    with clock.timing("score"):
+        scores = metrics.score(x_hat, reference, constants)
+    blind = {name: metrics.score(x, reference, constants) for name, x in baselines.items()}
+    scored = _score_fields(scores, blind, reference, plan.indices)
+    accuracies = _accuracy_fields(plan, services, victim)
+    facts = dict(logger.facts)
+    clock.seconds["total"] = clock.total()
+    return Record(
+        **_setting_fields(plan, victim),
+        **scored,
+        **accuracies,
+        converged=facts.pop("converged", None),
+        queries=facts.pop("queries", 0),
+        notes={**facts, **plan.data.notes},
+        seconds={"victim": victim.seconds, **clock.seconds},
+        device=services.device.type,
+        threads=services.threads,
+        versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _setting_fields(plan: CellPlan, victim: TrainedVictim) -> dict[str, Any]:
+    """Return the record's fields that say what was attacked, and by whom."""
+    cell, names, access = plan.cell, plan.cell.choices, plan.cell.attack.access
+    return {
+        "schema": SCHEMA,
+        "key": plan.key,
+        "config": cell.config,
+        "sources": plan.sources,
+        "overrides": cell.spec.overrides,
+        "dataset": names["dataset"],
+        "victim": names["victim"],
+        "victim_sha256": victim.sha256,
+        "split": plan.split,
+        "attack": names["attack"],
+        "access": access.names,
+        "adaptive": bool(access & ADAPTIVE),
+        "defense": names["defense"],
+        "site": cell.defense.site,
+        "strength": cell.defense.strength,
+        "transmissions": cell.transmissions,
+        "seed": cell.seed,
+        "targets": len(plan.indices),
+    }
+
+
+def _accuracy_fields(plan: CellPlan, services: Services, victim: TrainedVictim) -> dict[str, Any]:
+    """Return the record's fields on the accuracy with the defense and without."""
+    defense, transmissions = plan.cell.defense, plan.cell.transmissions
+    correct = per_image_accuracy(plan, services, victim, defense, transmissions)
+    accuracy = float(correct.mean())
+    single = correct
+    if transmissions > 1:
+        single = per_image_accuracy(plan, services, victim, defense)
+    undefended = accuracy
+    if defense.strength > 0:
+        undefended = float(per_image_accuracy(plan, services, victim, NoDefense()).mean())
+    return {
+        "accuracy_undefended": undefended,
+        "accuracy": accuracy,
+        "accuracy_single": float(single.mean()),
+        "accuracy_ci95": wilson(accuracy, len(correct)),
+    }
+
+
+def _score_fields(
+    scores: metrics.Scores,
+    blind: Mapping[str, metrics.Scores],
+    reference: metrics.Reference,
+    indices: list[int],
+) -> dict[str, Any]:
+    """Return the record's fields on the reconstructions and on the blind baselines."""
+    baseline, best = _baseline(blind)
+    means, count = scores.means(), len(indices)
+    return {
+        "psnr_db": means["psnr_db"],
+        "psnr_db_ci95": mean_interval(scores.psnr_db),
+        "ssim": means["ssim"],
+        "ssim_ci95": mean_interval(scores.ssim),
+        "ssim_gaussian": float(np.mean(scores.ssim_gaussian)),
+        "identification": means["identification"],
+        "identification_ci95": wilson(means["identification"], count),
+        "identification_class": means["identification_class"],
+        "chance": _chance(reference, indices),
+        "semantic_accuracy": means["semantic_accuracy"],
+        "semantic_accuracy_ci95": wilson(means["semantic_accuracy"], count),
+        "judge_accuracy": reference.judge_accuracy,
+        "above": {"attack": scores.above(), **{n: s.above() for n, s in blind.items()}},
+        "floor": baseline,
+        "lift": {metric: means[metric] - baseline["best"][metric] for metric in SCORES},
+        "per_image": {"index": indices, **asdict(scores), **best},
+        "failed": sum(scores.failed),
+    }
+
+
+def _chance(reference: metrics.Reference, indices: list[int]) -> dict[str, float]:
+    """Return the identification that guessing gives, among all images and within the class."""
+    labels = reference.labels.cpu()
+    sizes = labels.bincount()[labels[indices]]
+    return {
+        "identification": 1 / len(labels),
+        "identification_class": float((1 / sizes).mean()),
+    }
+
+
+def _baseline(
+    scores: Mapping[str, metrics.Scores],
+) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
+    """Score each blind answer, and the best of those that use the predicted label alone.
+
+    The best one is chosen for each score by its mean over the images.
+
+    Returns:
+        The means by answer and score, with the answer ``best``; and ``floor_psnr_db`` and
+        ``floor_ssim``, the scores of the best answer for each image.
+    """
+    means = {answer: scored.means() for answer, scored in scores.items()}
+    baseline = {answer: {m: found[m] for m in SCORES} for answer, found in means.items()}
+    leading = {m: max(LABEL_ONLY, key=lambda answer: baseline[answer][m]) for m in SCORES}
+    baseline["best"] = {m: baseline[leading[m]][m] for m in SCORES}
+    best = {f"floor_{m}": getattr(scores[leading[m]], m) for m in ("psnr_db", "ssim")}
+    return baseline, best

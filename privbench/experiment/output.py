@@ -1,0 +1,82 @@
+"""Output of a cell: its files in the store, and its description for trackers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from privbench.experiment.evaluate import SCORES
+from privbench.experiment.plan import CellPlan, store_of
+from privbench.runtime.files import write_atomically
+from privbench.runtime.hashing import content_hash
+from privbench.store import record as results
+from privbench.store.record import Record
+
+IMAGES = "reconstructions.png"
+
+
+def record_folder(plan: CellPlan) -> Path:
+    """Return the directory of a cell's record and images."""
+    return store_of(plan.cell).root / "records" / plan.key
+
+
+def output_paths(plan: CellPlan) -> dict[str, Path]:
+    """Return the files of a cell that a user opens, by name."""
+    folder = record_folder(plan)
+    return {"images": folder / IMAGES, "record": folder / "record.json"}
+
+
+def write_record(record: Record, plan: CellPlan, x: Tensor, x_hat: Tensor) -> None:
+    """Write a record and its images; the record last, as it commits them.
+
+    Args:
+        record: Of the cell.
+        plan: Of the cell.
+        x: Targets ``(N, C, H, W)``.
+        x_hat: Reconstructions ``(N, C, H, W)``.
+    """
+    record.validate()
+    text, folder, paths = record.to_json(), record_folder(plan), output_paths(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    originals, recovered = (
+        (images.nan_to_num(0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        for images in (x, x_hat)
+    )
+    images = results.images_file(originals, recovered)
+    write_atomically(folder / "images.safetensors", images)
+    write_atomically(paths["images"], results.image_sheet(originals, recovered))
+    write_atomically(paths["record"], text)
+
+
+def tracker_metadata(plan: CellPlan) -> dict[str, Any]:
+    """Return the name, group and tags of a tracker's run."""
+    cell, spec, names = plan.cell, plan.cell.spec, plan.cell.choices
+    strength = f"{names['defense']} {cell.defense.strength:g} {cell.defense.site}"
+    full = f"{names['dataset']} {plan.split} {strength} {names['attack']} s{cell.seed}"
+    sweep = Path(spec.output_dir).name
+    return {
+        "name": (spec.name or "privbench") if spec.in_sweep else full,
+        "group": sweep if spec.in_sweep else None,
+        "number": content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
+        "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
+        + [plan.split],
+        "config": cell.config,
+    }
+
+
+def tracker_summary(record: Record) -> Mapping[str, Any]:
+    """Return the record's scalars, as a dashboard sorts by them."""
+    plain = {k: v for k, v in asdict(record).items() if isinstance(v, str | int | float)}
+    ends = {
+        f"{metric}_{end}": value
+        for metric in (*SCORES, "accuracy")
+        if (interval := getattr(record, f"{metric}_ci95")) is not None  # one image has none
+        for end, value in zip(("low", "high"), interval, strict=True)
+    }
+    baseline = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
+    logits = {f"floor_logits_{metric}": value for metric, value in record.floor["logits"].items()}
+    gain = {f"lift_{metric}": value for metric, value in record.lift.items()}
+    seconds = {f"{name}_seconds": value for name, value in record.seconds.items()}
+    return {**plain, **ends, **baseline, **logits, **gain, **seconds}

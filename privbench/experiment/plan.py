@@ -1,0 +1,240 @@
+"""The plan of a cell: its data, targets, split and key, known before any model has weights."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+
+from privbench.data.image_data import ImageData, Source
+from privbench.deployment import Deployment
+from privbench.experiment.config import CellConfig
+from privbench.experiment.services import Seeds
+from privbench.runtime.code_identity import identified
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.hashing import content_hash
+from privbench.store import recipes
+from privbench.store.artifacts import Store
+from privbench.threat.view import (
+    Access,
+    AdversaryView,
+    AttackLogger,
+    Keep,
+    NullLogger,
+    grant,
+)
+from privbench.victims.split_model import SplitModel
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CellPlan:
+    """A cell whose parts suit each other.
+
+    Attributes:
+        cell: Its configuration.
+        data: In memory.
+        sources: Identities of the code, and fingerprints of the data, that the numbers come from.
+        indices: Of the targets within the test images.
+        split: Name of the layer behind which the victim is cut.
+    """
+
+    cell: CellConfig
+    data: ImageData
+    sources: Mapping[str, str]
+    indices: list[int]
+    split: str
+
+    @property
+    def seeds(self) -> Seeds:
+        """Random streams of the cell."""
+        return Seeds(self.cell.seed, self.data.test.fingerprint)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that the cell's numbers depend on, and of nothing else."""
+        return recipes.cell_key(
+            self.cell.config,
+            self.sources,
+            split=self.split,
+            targets=self.indices,
+            strength=self.cell.defense.strength,
+        )
+
+    @property
+    def victim_recipe(self) -> dict[str, Any]:
+        """Everything that the victim's training depends on."""
+        return recipes.victim_recipe(self.cell.config, self.sources)
+
+    @property
+    def defense_recipe(self) -> Any:
+        """Everything that the defense's effect depends on; null at strength 0."""
+        return recipes.defense_recipe(self.cell.config, self.sources, self.cell.defense.strength)
+
+
+def store_of(cell: CellConfig) -> Store:
+    """Return the store in a cell's output directory."""
+    return Store(cell.outputs.resolve() / "store")
+
+
+def plan(cell: CellConfig) -> CellPlan:
+    """Read the data and refuse parts that do not suit each other; no model gets weights.
+
+    Raises:
+        ValueError: naming the value and the choices.
+        OSError: where the output directory cannot be written.
+    """
+    _require_writable(cell)
+    cell.tracker.check()
+    data = _load(cell.dataset, store_of(cell), cell.device_config.watched)
+    parts = {"train": data.train, "aux": data.aux, "test": data.test}
+    fingerprints = {name: part.fingerprint for name, part in parts.items()}
+    sources = recipes.sources_of(cell.config, fingerprints)
+    indices = data.choose(cell.targets, cell.target_indices, cell.seed, cell.include)
+    split = _outline(cell, data, sources).resolve(cell.split)
+    planned = CellPlan(cell, data, sources, indices, split)
+    _require_suitable_attack(planned)
+    return planned
+
+
+def require_device(config: DeviceConfig) -> None:
+    """Refuse a device that this machine lacks, without any setting of this process.
+
+    Raises:
+        ValueError: naming the choices.
+    """
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ValueError("device=gpu: no CUDA device is available: choose from auto, cpu")
+
+
+def view_of(
+    plan: CellPlan,
+    deployment: Deployment,
+    access: Access,
+    logger: AttackLogger,
+    device: torch.device,
+    fit_or_load: Keep | None = None,
+) -> AdversaryView:
+    """Return an adversary's view of a deployment, by default without a store for its artefacts."""
+    aux, cell = plan.data.aux, plan.cell
+    kept = {} if fit_or_load is None else {"keep": fit_or_load}
+    return grant(
+        deployment,
+        aux.images.to(device),
+        aux.labels.to(device),
+        access,
+        split=plan.split,
+        seed=plan.seeds.seed,
+        secret=plan.seeds.secret,
+        device_config=cell.device_config,
+        logger=logger,
+        transmissions=cell.transmissions,
+        **kept,
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(source: Source, store: Store, watched: bool) -> ImageData:
+    """Read a data set; a few stay in memory from one cell of a sweep to the next."""
+    return source.load(store, watched=watched)
+
+
+_OUTLINES: dict[str, SplitModel] = {}
+"""Layers of victims without weights, by ``_outline_key``."""
+_REFUSALS: dict[str, str] = {}
+"""Messages of attacks that refuse cells, by everything that the check depends on."""
+
+
+def _outline_key(cell: CellConfig, data: ImageData, sources: Mapping[str, str]) -> str:
+    victim = identified(cell.config["victim"], sources, "victim")
+    return content_hash({"victim": victim, "shape": data.shape, "classes": data.classes})
+
+
+def _outline(cell: CellConfig, data: ImageData, sources: Mapping[str, str]) -> SplitModel:
+    """Return a victim's layers without weights, made once for all cells that share them.
+
+    Raises:
+        ValueError: for images that are too small.
+    """
+    key = _outline_key(cell, data, sources)
+    if key not in _OUTLINES:
+        try:
+            with torch.device("meta"):
+                outline = cell.victim.model(data.shape, len(data.classes)).eval()
+        except Exception as error:  # a constructor that computes with its weights needs them
+            LOG.debug("built with weights: %s", error)
+            outline = _untrained(cell, data)
+        _OUTLINES[key] = outline
+    return _OUTLINES[key]
+
+
+def _untrained(cell: CellConfig, data: ImageData) -> SplitModel:
+    return cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
+
+
+def _require_suitable_attack(plan: CellPlan) -> None:
+    """Let the attack refuse a cell, once for all cells that are alike to it.
+
+    Raises:
+        ValueError: naming the value and the choices.
+    """
+    cell = plan.cell
+    check = getattr(cell.attack, "check", None)
+    if check is None:
+        return
+    key = content_hash(
+        {
+            "outline": _outline_key(cell, plan.data, plan.sources),
+            "split": plan.split,
+            "aux": plan.data.aux.fingerprint,
+            "defense": [plan.sources["defense"], cell.config["defense"].get("site")],
+            "defended": cell.defense.strength > 0,
+            "attack": identified(cell.config["attack"], plan.sources, "attack"),
+            "transmissions": cell.transmissions,
+        }
+    )
+    if key not in _REFUSALS:
+        _REFUSALS[key] = _refusal(plan, check)
+    if _REFUSALS[key]:
+        raise ValueError(_REFUSALS[key])
+
+
+def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
+    """Return the message of an attack that refuses a cell; empty where it does not."""
+
+    def checked(model: SplitModel, device: torch.device) -> None:
+        edge, cloud = model.split(plan.split)
+        deployment = Deployment(edge, plan.cell.defense, cloud)
+        check(view_of(plan, deployment, plan.cell.attack.access, NullLogger(), device))
+
+    try:
+        with (meta := torch.device("meta")):
+            checked(_outline(plan.cell, plan.data, plan.sources), meta)
+    except Exception as error:  # it may need values: only real tensors decide then
+        LOG.debug("checked again with weights: %s", error)
+    else:
+        return ""
+    try:
+        checked(_untrained(plan.cell, plan.data), torch.device("cpu"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _require_writable(cell: CellConfig) -> None:
+    """Refuse an output directory before hours are spent on results that it cannot take."""
+    try:
+        folder = cell.outputs / "store" / "records"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"privbench")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(
+            f"output_dir={cell.outputs} cannot be written ({reason}): type output_dir=FOLDER"
+        ) from error

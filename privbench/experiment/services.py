@@ -1,0 +1,145 @@
+"""Services of a cell: the store, the device, its random streams, the tracker and the logger."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privbench.evaluation import metrics
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.random import RandomStreams, secret_seed
+from privbench.store.artifacts import Artifact, Store
+from privbench.threat.view import Facts, jsonable
+from privbench.tracking.base import Run
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds of a cell by their user, none of which an adversary can derive.
+
+    Attributes:
+        seed: The cell's.
+        secret: Fingerprint of the private test set, mixed into every seed. It is the same on every
+            machine, and a process that holds the test set holds the targets anyway.
+    """
+
+    seed: int
+    secret: str
+
+    def of(self, user: str) -> int:
+        """Return the seed of all streams of a user such as ``"adversary"``."""
+        return secret_seed(self.seed, self.secret, user)
+
+    def streams(self, purpose: str, indices: Sequence[int]) -> RandomStreams:
+        """Return the deployed defense's streams, one for each image.
+
+        Args:
+            purpose: Such as ``"transmission"``.
+            indices: Of the images within the test set.
+        """
+        return RandomStreams(self.of("defense"), purpose, indices)
+
+
+@dataclass(frozen=True, eq=False)
+class Services:
+    """Everything that a cell uses and that is not part of the experiment.
+
+    Attributes:
+        store: Keeps artefacts and records.
+        device: Where the victim runs.
+        device_config: Device and precision of trainings.
+        threads: Threads on the CPU.
+        seeds: Random streams.
+        tracked: The tracker's run of this cell.
+    """
+
+    store: Store
+    device: torch.device
+    device_config: DeviceConfig
+    threads: int
+    seeds: Seeds
+    tracked: Run
+
+    def fit_or_load(
+        self, kind: str, recipe: Mapping[str, Any], module: nn.Module, train: Callable[[], Facts]
+    ) -> Artifact:
+        """Train a module in place, or load what an earlier training made of it.
+
+        Args:
+            kind: Directory within the store, e.g. ``victims``.
+            recipe: Everything that the trained weights depend on.
+            module: Its weights are replaced by those of the artefact.
+            train: Trains the module and returns facts that JSON can hold.
+
+        Returns:
+            The artefact, with the facts of its training.
+        """
+
+        def make() -> Artifact:
+            facts = train()
+            return Artifact(module.state_dict(), facts)
+
+        artifact = self.store.keep(kind, recipe, make)
+        module.load_state_dict(dict(artifact.tensors))
+        return artifact
+
+    def freeze(self, module: nn.Module) -> None:
+        """Move a trained module to the device, for evaluation only."""
+        module.eval().requires_grad_(False).to(self.device)
+
+
+class Clock:
+    """Measures seconds, unfinished work of the GPU included."""
+
+    def __init__(self) -> None:
+        self.start = self.now()
+        self.seconds: dict[str, float] = {}
+
+    @staticmethod
+    def now() -> float:
+        """Return the time in seconds, once all work that was started has ended."""
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Record the seconds that a block takes."""
+        start = self.now()
+        yield
+        self.seconds[name] = self.now() - start
+
+    def total(self) -> float:
+        """Return the seconds since the clock was made."""
+        return self.now() - self.start
+
+
+@dataclass
+class AttackLogger:
+    """Scores the images that an attack shows of its progress, and returns nothing to it.
+
+    Attributes:
+        truth: The targets ``(N, C, H, W)``, which an attack never sees.
+        tracked: Receives the progress.
+        facts: Notes of the attack for the record.
+    """
+
+    truth: Tensor
+    tracked: Run
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
+        """Log the progress after step ``n``."""
+        if x_hat is not None and x_hat.shape == self.truth.shape:
+            shown = x_hat.detach().nan_to_num(0).clamp(0, 1)
+            scalars["psnr_db"] = float(metrics.psnr_db(shown, self.truth).mean())
+            scalars["ssim"] = float(metrics.ssim(shown, self.truth).mean())
+        self.tracked.log("attack", n, **scalars)
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts for the record, in a form that it can hold."""
+        self.facts.update({name: jsonable(fact) for name, fact in facts.items()})

@@ -1,0 +1,47 @@
+"""The specification of a cell: plain data that every process can read (no torch, no Hydra)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """A cell as the command line or a sweep composed it.
+
+    Attributes:
+        config: The whole configuration as plain containers, interpolations resolved.
+        choices: Chosen option of each config group.
+        overrides: Overrides of the command line that make the cell.
+        output_dir: Directory of the run, or of the sweep that the cell belongs to.
+        name: Overrides that distinguish it from the other cells of its sweep.
+        key: Of its record, as planned; empty before planning and in a single run.
+        launch: Id of the sweep's launch; empty in a single run.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    overrides: list[str]
+    output_dir: str
+    name: str = ""
+    key: str = ""
+    launch: str = ""
+
+    @property
+    def in_sweep(self) -> bool:
+        """Return true for a cell of a sweep, false for a single run."""
+        return bool(self.launch)
+
+    def to_json(self) -> str:
+        """Return the specification in JSON.
+
+        Raises:
+            ValueError: for NaN or an infinity, which JSON does not have.
+        """
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "CellSpec":
+        """Return the specification that ``to_json`` wrote."""
+        return cls(**json.loads(text))

@@ -1,0 +1,78 @@
+"""The victim of a cell: trained or loaded, and deployed behind a defense."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from privbench.defenses.base import Defense
+from privbench.deployment import Deployment
+from privbench.experiment.plan import CellPlan
+from privbench.experiment.services import Services
+from privbench.store import recipes
+from privbench.threat.view import Facts
+from privbench.victims.split_model import SplitModel
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedVictim:
+    """A classifier with trained weights, on the device.
+
+    Attributes:
+        model: In evaluation mode.
+        sha256: Of its weight file in the store.
+        code: Identities of the code that built and trained it.
+        seconds: That its training took, here or in an earlier run.
+    """
+
+    model: SplitModel
+    sha256: str
+    code: Mapping[str, str]
+    seconds: float
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The victim as keys of derived artefacts name it."""
+        return {"sha256": self.sha256, "code": self.code}
+
+    def deploy(self, split: str, defense: Defense) -> Deployment:
+        """Cut the victim behind a layer and put a defense in front of the cloud."""
+        edge, cloud = self.model.split(split)
+        return Deployment(edge, defense, cloud)
+
+
+def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
+    """Train the victim or load it, and log the history of its training either way."""
+    cell, data, tracked = plan.cell, plan.data, services.tracked
+    model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
+    history: list[dict[str, float]] = []
+
+    def report(epoch: int, losses: dict[str, float]) -> None:
+        history.append(losses)
+        tracked.log("victim", epoch, **losses)
+
+    def train() -> Facts:
+        start, names = time.perf_counter(), cell.choices
+        LOG.info("training %s on %s, once: the store keeps it", names["victim"], names["dataset"])
+        facts = cell.victim.train(
+            model,
+            data.train.images,
+            data.train.labels,
+            seed=cell.seed,
+            device_config=cell.device_config,
+            report=report,
+        )
+        named = {name: names[name] for name in ("victim", "dataset")}
+        seconds = time.perf_counter() - start
+        return {**named, **facts, "history": history, "seconds": seconds}
+
+    artifact = services.fit_or_load(recipes.VICTIMS, plan.victim_recipe, model, train)
+    if not history:
+        for epoch, losses in enumerate(artifact.facts["history"]):
+            tracked.log("victim", epoch, **losses)
+    services.freeze(model)
+    code = {name: known for name, known in plan.sources.items() if name.startswith("victim")}
+    return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]))

@@ -1,0 +1,68 @@
+"""A job: one cell of a sweep, run in any process, and its events in the sweep log."""
+
+import logging.config
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privbench.experiment.spec import CellSpec
+from privbench.runtime.cores import THREADS
+from privbench.runtime.errors import UserError, cause, tell
+from privbench.store.sweep_log import SweepLog
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs one cell.
+
+    Attributes:
+        spec: JSON of its specification.
+        logging: Configuration of Python's logging, as ``dictConfig`` takes it.
+        threads: Given by its workers; null for every core that the process may use.
+    """
+
+    spec: str
+    logging: Mapping[str, Any]
+    threads: int | None = None
+
+    def __call__(self) -> None:
+        """Run the cell and log its events; a failing cell raises nothing."""
+        if self.threads:  # not part of the configuration: the key is the same for all workers
+            os.environ[THREADS] = str(self.threads)
+        logging.config.dictConfig(dict(self.logging))
+        run_cell(CellSpec.from_json(self.spec))
+
+
+def run_cell(spec: CellSpec) -> None:
+    """Run one cell of a sweep, and append its events to the sweep log."""
+    log, key, launch = SweepLog(Path(spec.output_dir)), spec.key, spec.launch
+    if spec.config["sweep"]["fail_fast"] and log.failed(launch):
+        return
+    start = time.perf_counter()
+    log.append_event(key, "running", launch=launch)
+    try:
+        from privbench.experiment.run import run_or_load
+
+        result = run_or_load(spec, already_tracked=log.entries()[key].tracked)
+    except KeyboardInterrupt:
+        log.append_event(key, "stopped", launch=launch)
+        raise
+    except Exception as error:  # the other cells go on
+        if type(error).__name__ == "UncompletedJobError":  # submitit's, for a job out of time
+            log.append_event(key, "stopped", launch=launch)
+            raise
+        log.append_event(key, "failed", launch=launch, cause=cause(error))
+        if not isinstance(error, UserError):
+            tell(error)
+    else:
+        log.append_event(
+            key,
+            "cached" if result.cached else "done",
+            launch=launch,
+            record=result.record.key,
+            seconds=round(time.perf_counter() - start, 3),
+            tracked=result.tracked,
+        )
