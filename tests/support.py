@@ -43,8 +43,13 @@ class Level:
             view.logger.note(loss=torch.nan, curve=torch.ones(2), thing=object())
         if self.fail == "global":
             return lambda v: torch.rand(len(v), *view.image_shape)
-        value = {"burst": torch.nan, "infinite": torch.inf}.get(self.fail, self.level)
-        return lambda v: torch.full((len(v), *view.image_shape), value)
+        value = {"burst": torch.nan, "infinite": torch.inf}
+        value = value.get(self.fail.removeprefix("some "), self.level)
+        def reconstruct(v):
+            images = torch.full((len(v), *view.image_shape), value)
+            images[0] = self.level if self.fail.startswith("some ") else value
+            return images
+        return reconstruct
 """
 
 

@@ -30,7 +30,8 @@ from privbench.experiment.victim import fit_victim
 from privbench.runtime.errors import UserError
 from privbench.runtime.files import write_atomically
 from privbench.runtime.random import isolated_rng
-from privbench.store.record import Record, table, valid_record
+from privbench.store.record import Record, valid_record
+from privbench.store.result_table import table
 
 LOG = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The record of a cell: what it holds, how it is written, read and checked (no torch)."""
+"""The record of a cell: its fields, written, read and checked (no torch)."""
 
 import dataclasses
 import io
@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from privbench.evaluation.statistics import Interval, interval_label
+from privbench.evaluation.statistics import Interval
 from privbench.store.recipes import SCHEMA, victim_replaced
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class Record:
         config: The cell's whole configuration.
         sources: Identities of the code that the numbers come from, by place in the configuration
             (``attack``: ``rmle-1``), and fingerprints of the data (``data.train``).
-        overrides: What was typed to make it.
+        overrides: Overrides of the command line that make it.
         dataset: Name of the data.
         victim: Name of the classifier.
         victim_sha256: Of the file with its weights, ``store/victims/<key>.safetensors``: records
@@ -42,14 +41,14 @@ class Record:
         split: Layer behind which it is cut.
         attack: Name of the attack.
         access: The rights it was granted.
-        adaptive: Whether it saw the defense, by DEFENSE or by queries through it.
+        adaptive: True where it saw the defense, by DEFENSE or by queries through it.
         defense: Name of the defense.
-        site: Where it stands, ``features`` or ``input``.
-        strength: How strong it is; 0 is none.
-        transmissions: How often each target was sent, K.
+        site: Where it is applied, ``features`` or ``input``.
+        strength: Grows with protection; 0 is no defense.
+        transmissions: Number of times each target was sent, K.
         seed: Of every draw.
-        targets: How many images were attacked.
-        accuracy_undefended: Share of the test set classified rightly without the defense.
+        targets: Number of attacked images.
+        accuracy_undefended: Share of the test set classified correctly without the defense.
         accuracy: The same with it. Rule: the cloud averages the logits of the K transmissions of an
             image, and answers with the largest mean.
         accuracy_single: The same of a single transmission, whatever K; equal where K is 1.
@@ -65,19 +64,19 @@ class Record:
             ties share a hit.
         identification_ci95: Wilson's interval.
         identification_class: The same among the test images of its class.
-        chance: What guessing gives for either.
+        chance: Expected result of guessing for either.
         semantic_accuracy: Share of targets whose label an independent classifier reads off it.
         semantic_accuracy_ci95: Wilson's interval.
         judge_accuracy: That classifier's accuracy on the clean test set.
         above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
             ``attack`` and for each blind answer.
-        floor: ``psnr_db``, ``ssim``, ``identification`` and ``semantic_accuracy`` of each blind
-            answer: ``black``, ``grey``, ``mean``, ``class_mean``, ``class_ssim`` (the image of the
+        floor: Blind baselines: ``psnr_db``, ``ssim``, ``identification`` and
+            ``semantic_accuracy`` of each blind answer: ``black``, ``grey``, ``mean``, ``class_mean``, ``class_ssim`` (the image of the
             predicted class with the highest mean SSIM to the auxiliary ones) and ``logits`` (the
             mean of the 10 auxiliary images nearest by the cloud's logits). ``best`` is the best one
             by metric of those that use nothing of a target but its predicted label: of all but
             ``logits``.
-        lift: Score less that of the ``best`` blind answer, by metric.
+        lift: Gain: score less that of the ``best`` blind answer, by metric.
         per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``... and
             ``floor_psnr_db`` and ``floor_ssim``, of the answer that is ``best`` by that metric.
         failed: Reconstructions that were not finite, scored as the worst constant answer.
@@ -87,13 +86,13 @@ class Record:
             steps, tried on a few images, ends less than 5 % lower and less than 15 % of the way
             apart: the share that it confirms is an upper limit. It does not say that the minimum
             is the best one. Notes ``never_moved`` (share) and ``longer_run`` belong to it.
-        notes: What the attack told of itself.
+        notes: The attack's own facts.
         queries: Answers of the edge that the attack asked for.
         seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``.
         device: Type of the device.
         threads: Of the CPU.
         versions: Of the libraries that compute.
-        finished: When, in UTC.
+        finished: Time in UTC.
     """
 
     schema: int
@@ -171,16 +170,16 @@ class Record:
                 )
 
     def to_json(self) -> bytes:
-        """The record as a file holds it; NaN and infinities are refused."""
+        """Return the record as a file holds it; NaN and infinities are refused."""
         fields = dataclasses.asdict(self)
         return json.dumps(fields, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def read(path: Path) -> Record:
-    """The record in a file, or in a folder's ``record.json``.
+    """Read the record in a file, or in a folder's ``record.json``.
 
     Raises:
-        ValueError: naming the file, where it is no whole record of this schema.
+        ValueError: naming the file, where it is not a whole record of this schema.
         OSError: where it cannot be read.
     """
     path = path / "record.json" if path.is_dir() else path
@@ -193,7 +192,7 @@ def read(path: Path) -> Record:
         record = Record(**fields)
         record.validate()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no record: {error}") from error
+        raise ValueError(f"{path} is not a valid record: {error}") from error
     return record
 
 
@@ -219,7 +218,7 @@ def valid_record(path: Path, store: Path) -> Record | None:
 
 
 def image_sheet(originals: Images, recovered: Images) -> bytes:
-    """A PNG of the first images, originals above and what was recovered below.
+    """Return a PNG of the first images, originals above and reconstructions below.
 
     Args:
         originals: ``(N, C, H, W)``.
@@ -238,108 +237,5 @@ def image_sheet(originals: Images, recovered: Images) -> bytes:
 
 
 def images_file(originals: Images, recovered: Images) -> bytes:
-    """Safetensors of ``targets`` and ``reconstructions``, ``(N, C, H, W)``, 8-bit."""
+    """Return safetensors of ``targets`` and ``reconstructions``, ``(N, C, H, W)``, 8-bit."""
     return save({"targets": originals, "reconstructions": recovered})
-
-
-AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
-
-
-def ago(finished: str, now: datetime | None = None) -> str:
-    """Return how long ago something was finished.
-
-    Args:
-        finished: When, as ``Record.finished`` has it.
-        now: The time; null for the clock's.
-
-    >>> ago("2026-11-20T12:00:00+00:00", datetime.fromisoformat("2026-11-23T14:00:00+00:00"))
-    '3 days ago'
-    """
-    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(finished)).total_seconds()
-    for name, length in AGES:
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {name}{'' if count == 1 else 's'} ago"
-    return "less than a minute ago"
-
-
-def table(record: Record, places: Mapping[str, Path], *, cached: bool = False) -> str:
-    """The last lines a run prints: what was attacked, what it cost, what was recovered.
-
-    Args:
-        record: Of the run.
-        places: Files that it left, by name.
-        cached: Whether an earlier run left them.
-    """
-    floor = record.floor["best"]
-
-    def interval(ends: Interval | None, digits: int, label: str) -> str:
-        if ends is None:
-            return "(one image: no interval)"
-        return f"{label} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
-
-    label = interval_label(record.targets)
-    wilson = "95 %"  # of the test images, and good at any number of them
-
-    defense = f"{record.defense} {record.strength:g} on {record.site}"
-    if record.strength == 0:
-        defense = "no defense"
-    if record.transmissions > 1:
-        defense += f", sent {record.transmissions} times"
-    rights = ", ".join(record.access).lower() or "no right at all"
-    rows = [
-        ("attacked", f"{record.dataset}, {record.victim} cut at {record.split}, {defense}"),
-        ("adversary", f"{record.attack} ({rights}), {record.targets} targets, seed {record.seed}"),
-        (
-            "usability",
-            f"accuracy {record.accuracy:.4f} {interval(record.accuracy_ci95, 4, wilson)}, "
-            f"{_single(record)}undefended {record.accuracy_undefended:.4f}",
-        ),
-        (
-            "PSNR",
-            f"{record.psnr_db:6.2f} dB {interval(record.psnr_db_ci95, 2, label)}, "
-            f"blind floor {floor['psnr_db']:.2f} dB",
-        ),
-        (
-            "SSIM",
-            f"{record.ssim:6.3f}    {interval(record.ssim_ci95, 3, label)}, "
-            f"blind floor {floor['ssim']:.3f}",
-        ),
-    ]
-    rows.append(
-        (
-            "seen",
-            f"{record.identification:.1%} identified among all test images (chance "
-            f"{record.chance['identification']:.2%}), {record.semantic_accuracy:.1%} labels read "
-            f"(blind floor {floor['semantic_accuracy']:.1%})",
-        )
-    )
-    logits = record.floor["logits"]
-    rows.append(
-        (
-            "logits",
-            f"cloud's logits alone: {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}",
-        )
-    )
-    troubles = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
-    if record.converged is not None and record.converged < 0.95:
-        troubles.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
-    if troubles:
-        rows.append(("beware", "; ".join(troubles)))
-    if cached:
-        age = ago(record.finished)
-        rows.append(("cached", f"finished {record.finished}, {age}; force=true runs it again"))
-    here = Path.cwd()
-    for name, path in places.items():
-        rows.append((name, str(path.relative_to(here) if path.is_relative_to(here) else path)))
-    return "\n".join(f"  {name:<10}{text}" for name, text in rows)
-
-
-def _single(record: Record) -> str:
-    """What to print of one transmission, where the accuracy is of several."""
-    if record.transmissions == 1:
-        return ""
-    return (
-        f"by the mean logits of {record.transmissions} transmissions "
-        f"({record.accuracy_single:.4f} by one), "
-    )

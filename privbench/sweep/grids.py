@@ -1,4 +1,4 @@
-"""Which cells a sweep has: grids of axes, composed (no torch)."""
+"""The cells of a sweep: products of axes (no torch)."""
 
 import itertools
 from collections import Counter
@@ -12,42 +12,44 @@ from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS
 
 Axes = dict[str, list[str]]
-"""Words of the command line by option: a grid is their product."""
+"""Overrides of the command line by option: a grid is their product."""
 
 
 def parse_axes(overrides: Iterable[Override]) -> Axes:
-    """Every option with the words that give it its values, in the order they were typed.
+    """Return each option's overrides, one for each of its values, in the order they were typed.
 
     Raises:
-        Refused: for an axis without a value, one that is given twice, or one without an end.
+        UserError: for an axis without a value, one given twice, or a continuous one.
     """
     found: Axes = {}
     for override in overrides:
         key = override.get_key_element()
         name = key.lstrip("+~")
         if override.is_delete():
-            words = [override.input_line or ""]
+            values = [override.input_line or ""]
         elif override.is_sweep_override():
             if not override.is_discrete_sweep():
-                raise UserError(f"{override.input_line} has no end: type {name}=VALUE,VALUE")
-            words = [f"{key}={value}" for value in override.sweep_string_iterator()]
+                raise UserError(
+                    f"continuous sweeps are not supported: list the values, {name}=0.1,0.2"
+                )
+            values = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
-            words = [f"{key}={override.get_value_element_as_str()}"]
-        if not words or (override.input_line or "").endswith("="):
+            values = [f"{key}={override.get_value_element_as_str()}"]
+        if not values or (override.input_line or "").endswith("="):
             raise UserError(f"{override.input_line} is an empty axis: type {name}=VALUE,VALUE")
         if name in found:
             raise UserError(f"{name} is given twice: type {name}=VALUE,VALUE once")
-        found[name] = words
+        found[name] = values
     return found
 
 
 def expand_grids(
     grids: Sequence[Axes], typed: Axes, is_group: Callable[[str], bool]
 ) -> list[list[str]]:
-    """The cells of all grids, each a list of words, none twice.
+    """Return the cells of all grids, each a list of overrides, none twice.
 
-    What is typed replaces the axis of that name; grids without it fall away where others have it.
-    A config group that tells grids apart only picks among them.
+    A typed axis replaces the one of that name; grids without it are left out where others have it.
+    A config group that distinguishes grids only picks among them.
 
     Args:
         grids: At least one, which may be empty.
@@ -55,35 +57,35 @@ def expand_grids(
         is_group: Whether an option is a config group.
 
     Raises:
-        Refused: for a choice that no grid has.
+        UserError: for a choice that no grid has.
     """
-    for name, words in typed.items():
+    for name, overrides in typed.items():
         holders = [grid for grid in grids if name in grid]
-        told_apart = is_group(name) and len({tuple(grid[name]) for grid in holders}) > 1
-        if told_apart:
-            choices = dict.fromkeys(word for grid in holders for word in grid[name])
-            if strange := [word for word in words if word not in choices]:
-                there = ", ".join(word.partition("=")[2] for word in choices)
-                raise UserError(f"{strange[0]} is in no grid of this sweep: choose from {there}")
+        distinguishes = is_group(name) and len({tuple(grid[name]) for grid in holders}) > 1
+        if distinguishes:
+            choices = dict.fromkeys(override for grid in holders for override in grid[name])
+            if strange := [override for override in overrides if override not in choices]:
+                listed = ", ".join(override.partition("=")[2] for override in choices)
+                raise UserError(f"{strange[0]} is in no grid of this sweep: choose from {listed}")
             grids = [
                 {**grid, name: kept}
                 for grid in holders
-                if (kept := [word for word in words if word in grid[name]])
+                if (kept := [override for override in overrides if override in grid[name]])
             ]
         else:
-            grids = [{**grid, name: words} for grid in holders or grids]
+            grids = [{**grid, name: overrides} for grid in holders or grids]
     cells = [list(cell) for grid in grids for cell in itertools.product(*grid.values())]
-    return [list(words) for words in dict.fromkeys(tuple(cell) for cell in cells)]
+    return [list(overrides) for overrides in dict.fromkeys(tuple(cell) for cell in cells)]
 
 
 def cell_names(cells: Sequence[Sequence[str]]) -> list[str]:
-    """A name for every cell: its words that not all cells share."""
-    count = Counter(word for cell in cells for word in set(cell))
-    return [" ".join(word for word in cell if count[word] < len(cells)) for cell in cells]
+    """Return a name for every cell: its overrides that not all cells share."""
+    count = Counter(override for cell in cells for override in set(cell))
+    return [" ".join(part for part in cell if count[part] < len(cells)) for cell in cells]
 
 
 def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
-    """The name of a sweep: the same for the same cells, so that the same command goes on.
+    """Return the name of a sweep: the same for the same cells, so that a command can resume it.
 
     Args:
         file: Of ``sweeps/``.
@@ -91,8 +93,8 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
         swept: Options with more than one value.
     """
     chosen = {
-        name: sorted(words)
-        for name, words in typed.items()
+        name: sorted(overrides)
+        for name, overrides in typed.items()
         if name.split(".")[0] not in RUNTIME_OPTIONS
     }
     short = "-".join(name.rpartition(".")[2].rpartition("@")[2] for name in swept) or "cells"
@@ -102,13 +104,13 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
 
 
 def to_overrides(params: Mapping[str, Any]) -> list[str]:
-    """Axes of a yaml in words of the command line; a list is an axis."""
+    """Return the axes of a yaml as overrides of the command line; a list is an axis."""
 
-    def word(value: Any) -> str:
+    def literal(value: Any) -> str:
         plain = {None: "null", True: "true", False: "false"}
         return plain[value] if value is None or isinstance(value, bool) else str(value)
 
     return [
-        f"{name}={','.join(map(word, value)) if isinstance(value, list) else word(value)}"
+        f"{name}={','.join(map(literal, value)) if isinstance(value, list) else literal(value)}"
         for name, value in params.items()
     ]

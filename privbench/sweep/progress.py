@@ -10,7 +10,8 @@ from typing import Any
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.countdown import duration
-from privbench.store.record import Record, ago, read
+from privbench.store.record import Record, read
+from privbench.store.result_table import ago
 from privbench.store.sweep_log import ENDED, SweepLog
 
 QUIET = 10.0

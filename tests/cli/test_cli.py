@@ -38,7 +38,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     assert (record.dataset, record.victim, record.split) == ("digits", "lenet5", "relu2")
     assert record.access == ["EDGE_WEIGHTS"]
     assert record.accuracy_undefended > 0.96
-    for shown in ("digits, lenet5 cut at relu2, dropout 0.1", "blind floor", str(path)):
+    for shown in ("digits, lenet5 cut at relu2, dropout 0.1", "blind baseline", str(path)):
         assert shown in first.stdout
     images = load_file(path.with_name("images.safetensors"))
     assert images["targets"].shape == images["reconstructions"].shape == (64, 1, 28, 28)
@@ -233,21 +233,32 @@ def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, war
     """Two files, nothing registered."""
     code, out, err = privbench(*mine, f"output_dir={warm}")
     assert code == 0, err
-    assert "adversary mine (no right at all)" in out
+    assert "mine (access: none)" in out
 
 
 @pytest.mark.parametrize("fail", ["burst", "infinite"])
+def test_an_attack_without_a_finite_image_fails(privbench, mine, warm, fail):
+    """In one line, without a record: there is nothing to score."""
+    code, out, err = privbench(*mine, f"attack.fail={fail}", f"output_dir={warm}")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].endswith("returned NaN or infinity in each of its 5 images")
+    assert "Traceback" not in err
+    assert not _records(warm)
+
+
+@pytest.mark.parametrize("fail", ["some burst", "some infinite"])
 def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, mine, warm, fail):
     """And scored as the worst constant answer; the record is whole."""
     code, out, err = privbench(*mine, f"attack.fail={fail}", f"output_dir={warm}")
     assert code == 0, err
     (path,) = _records(warm)
     record = results.read(path)
-    assert record.failed == 5
-    assert (
-        record.psnr_db <= min(record.floor[n]["psnr_db"] for n in ("black", "grey", "mean")) + 1e-6
-    )
-    assert "5 of 5 not finite" in out
+    assert record.failed == 4
+    psnr, failed = record.per_image["psnr_db"], record.per_image["failed"]
+    assert failed == [False, *[True] * 4]
+    worst = min(record.floor[name]["psnr_db"] for name in ("black", "grey", "mean"))
+    assert sum(psnr[1:]) <= 5 * worst + 1e-6
+    assert "4 of 5 not finite" in out
 
 
 def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(

@@ -13,7 +13,7 @@ from privbench.experiment.evaluate import SCORES
 from privbench.experiment.run import run
 from privbench.runtime.random import RandomStreams
 from privbench.store.artifacts import Store
-from privbench.store.record import table
+from privbench.store.result_table import table
 from tests.stage import Stage
 
 

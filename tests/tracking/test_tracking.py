@@ -102,7 +102,7 @@ def test_without_wandb_installed_the_run_goes_on(privbench, warm, monkeypatch):
     code, out, err = privbench("targets=4", "attack=blind", f"output_dir={warm}", "tracker=wandb")
     assert code == 0, err
     assert "the run goes on" in err
-    assert "blind floor" in out
+    assert "blind baseline" in out
 
 
 def test_settings_out_of_range_are_refused():
