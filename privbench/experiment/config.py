@@ -90,8 +90,8 @@ def build(spec: CellSpec) -> CellConfig:
         ValueError: in one line, for a value that is out of range or an unknown option.
     """
     config = spec.config
-    _require_plain(config)
-    return CellConfig(
+    _require_known(config)
+    cell = CellConfig(
         spec=spec,
         dataset=_make(config, "dataset"),
         victim=_make(config, "victim"),
@@ -110,9 +110,14 @@ def build(spec: CellSpec) -> CellConfig:
         force=config["force"],
         isolate=config["isolate"],
     )
+    try:
+        json.dumps(config, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"a record cannot hold this configuration: {error}") from error
+    return cell
 
 
-def _require_plain(config: Mapping[str, Any]) -> None:
+def _require_known(config: Mapping[str, Any]) -> None:
     if unknown := set(config) - KNOWN_OPTIONS:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: see --help")
     for name in ("fail_fast", "report"):
@@ -120,10 +125,6 @@ def _require_plain(config: Mapping[str, Any]) -> None:
     for name in ("target_indices", "include"):
         if config[name] is not None and not isinstance(config[name], list):
             raise ValueError(f"{name} must be a list such as {name}=[3,2,1], got {config[name]}")
-    try:
-        json.dumps(config, allow_nan=False)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"a record cannot hold this configuration: {error}") from error
 
 
 def _make(config: Mapping[str, Any], group: str) -> Any:

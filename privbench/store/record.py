@@ -71,7 +71,8 @@ class Record:
         above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
             ``attack`` and for each blind answer.
         floor: Blind baselines: ``psnr_db``, ``ssim``, ``identification`` and
-            ``semantic_accuracy`` of each blind answer: ``black``, ``grey``, ``mean``, ``class_mean``, ``class_ssim`` (the image of the
+            ``semantic_accuracy`` of each blind answer: ``black``, ``grey``, ``mean``,
+            ``class_mean``, ``class_ssim`` (the image of the
             predicted class with the highest mean SSIM to the auxiliary ones) and ``logits`` (the
             mean of the 10 auxiliary images nearest by the cloud's logits). ``best`` is the best one
             by metric of those that use nothing of a target but its predicted label: of all but

@@ -2,6 +2,8 @@
 
 import pickle
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -23,9 +25,12 @@ def single_run(cfg: DictConfig) -> CellSpec:
         UserError: for a value that is missing or cannot be resolved.
     """
     hydra = HydraConfig.get()
+    folder = str(hydra.runtime.output_dir)
     try:
-        return cell_spec(cfg, hydra, str(hydra.runtime.output_dir))
+        return cell_spec(cfg, hydra, folder)
     except ValueError as error:
+        with suppress(OSError):
+            Path(folder).rmdir()  # made by Hydra, and empty
         raise UserError(str(error)) from error
 
 

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from privbench.store.recipes import SCHEMA, outdated
-from privbench.store.record import read
+from privbench.store.recipes import outdated
 from privbench.store.sweep_log import CellStatus, SweepLog
+
+SCORES = ("psnr_db", "ssim")
+"""Scores of every record; a record without them is damaged."""
 
 
 def main() -> None:
@@ -66,9 +68,9 @@ def _fields(log: SweepLog, entry: CellStatus) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(path.read_bytes())
-        if fields.get("schema") == SCHEMA:
-            read(path)
-    except (OSError, ValueError, AttributeError) as error:
+        if short := [name for name in SCORES if len(fields["per_image"][name]) < fields["targets"]]:
+            raise ValueError(f"per_image.{short[0]} is incomplete")
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not a record ({' '.join(str(error).split())})") from error
     return dict(fields)
 

@@ -205,7 +205,9 @@ def test_a_failing_cell_is_named_with_its_cause_and_its_command(privbench, warm,
     assert "worst case over 2 cells, 2 more have no record" in out
     assert out.count("gap, so it may be worse: attack.fail=boom") == 2
     assert _states(warm) == {"done": 2, "running": 0, "failed": 2, "missing": 0}
-    (retry,) = re.findall(r"^    python -m privbench (.*boom.*rate=0.1.*)$", err, re.M)
+    (retry,) = re.findall(
+        r"^    PYTHONPATH=\S+ python -m privbench (.*boom.*rate=0.1.*)$", err, re.M
+    )
     code, _, err = privbench(*shlex.split(retry))
     assert code == 1
     assert "boom" in err
@@ -334,7 +336,7 @@ def test_a_sweep_file_that_sets_more_than_axes_is_refused(privbench, tmp_path):
     (tmp_path / "sweeps" / "odd.yaml").write_text(text)
     code, _, err = privbench("--config-dir", str(tmp_path), "sweeps=odd", f"output_dir={tmp_path}")
     assert code == 1
-    assert "sweeps/odd.yaml sets targets beside hydra.sweeper: put it among its params" in err
+    assert "sweeps/odd.yaml sets targets outside of hydra.sweeper: put it among its params" in err
 
 
 def test_force_that_fails_is_a_failure_whatever_lies_in_the_store(privbench, warm, monkeypatch):
@@ -374,7 +376,7 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     assert _status(folder).stdout == told.stdout
     wrong = _status(folder.parent)
     assert wrong.returncode == 1
-    assert "is no sweep" in wrong.stderr
+    assert "is not a sweep" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 
 

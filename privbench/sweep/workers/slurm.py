@@ -32,7 +32,7 @@ class Slurm:
         timeout_min: Minutes that a task may take before it is requeued.
         requeues: How often a task that ran out of time is queued again; it goes on with the cells
             that have no record yet.
-        at_once: Tasks that may run at the same time.
+        max_parallel: Tasks that may run at the same time.
         cells_per_job: Cells of a task, one after the other; null for as many as keep the array
             within ``max_parallel`` tasks.
         setup: Lines of shell before a task, e.g. ``["module load cuda"]``.
@@ -58,7 +58,7 @@ class Slurm:
         checks.whole("workers.gpus_per_job", self.gpus_per_job, 0)
         checks.whole("workers.timeout_min", self.timeout_min, 1)
         checks.whole("workers.requeues", self.requeues, 0)
-        checks.whole("workers.at_once", self.max_parallel, 1)
+        checks.whole("workers.max_parallel", self.max_parallel, 1)
         checks.whole_or_null("workers.cells_per_job", self.cells_per_job, 1)
 
     @property
