@@ -1,4 +1,4 @@
-"""Content-addressed artefacts: made once, loaded ever after, by however many processes."""
+"""Content-addressed artefacts: made once and loaded afterwards, by any number of processes."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Artifact:
-    """Tensors, and the facts about them that a later hit replays.
+    """Tensors, and facts about them that are loaded with them.
 
     Attributes:
         tensors: By name.
-        facts: What json can hold.
+        facts: Anything that JSON can hold.
         sha256: Of the file that holds the tensors, as ``sha256sum`` prints it; empty before the
             store holds them.
     """
@@ -41,8 +41,8 @@ class Artifact:
 class Store:
     """A folder of artefacts.
 
-    A pair of files an artefact, ``<kind>/<key>.safetensors`` and ``.json``; the json is written
-    last, holds the other's SHA-256, and so commits it: what a killed process leaves is no artefact.
+    A pair of files for each artefact, ``<kind>/<key>.safetensors`` and ``.json``; the json is
+    written last, holds the other's SHA-256, and so commits it: a killed process leaves none.
 
     Attributes:
         root: Made when the first artefact is kept.
@@ -51,10 +51,10 @@ class Store:
     root: Path
 
     def keep(self, kind: str, recipe: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
-        """The artefact of this recipe, made by ``make`` unless it is there.
+        """Return the artefact of a recipe, made by ``make`` unless it is there.
 
-        Of many processes that want it at once one makes it and the others wait; when that one is
-        killed the next one makes it.
+        Of many processes that need it at once, one makes it and the others wait; if that one is
+        killed, the next one makes it.
 
         Args:
             kind: The folder within the store.
@@ -79,9 +79,9 @@ class Store:
 
     @contextmanager
     def claim(self, kind: str, key: str) -> Iterator[None]:
-        """Nobody else's while this block runs; a dead process's claim ends with it.
+        """Hold a key exclusively while the block runs; a dead process's claim ends with it.
 
-        What a killed owner left half written goes.
+        Half-written files of a killed owner are removed.
         """
         folder = self.root / kind
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Store:
 
 
 def _read(path: Path) -> Artifact | None:
-    """The artefact if it is whole; a damaged one is named in a warning."""
+    """Read an artefact if it is whole; name a damaged one in a warning."""
     try:
         stamps = [file.stat() for file in (path, path.with_suffix(".json"))]
         return _load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
@@ -115,7 +115,7 @@ def _read(path: Path) -> Artifact | None:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artifact:
-    """Kept in memory from one cell to the next, as long as its files are the same ones.
+    """Load an artefact; a few stay in memory from cell to cell while their files are the same.
 
     Raises:
         ValueError: where they are damaged.

@@ -1,7 +1,7 @@
-"""What stored results depend on, as pure functions of a configuration and its sources (no torch).
+"""Keys of stored results: pure functions of a configuration and its sources (no torch).
 
 *Sources* are identities of code by their place in the configuration, those of the evaluation, and
-fingerprints of the data: what a configuration does not say of the numbers that it gives.
+fingerprints of the data: everything that numbers depend on and no configuration holds.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ def threads(config: Config) -> dict[str, int]:
 
 
 def victim_recipe(config: Config, sources: Sources) -> dict[str, Any]:
-    """Return what a victim's training depends on."""
+    """Return everything that a victim's training depends on."""
     victim = identified(config["victim"], sources, "victim")
     return {
         "victim": {name: value for name, value in victim.items() if name != "name"},
@@ -73,7 +73,7 @@ def victim_recipe(config: Config, sources: Sources) -> dict[str, Any]:
 
 
 def defense_recipe(config: Config, sources: Sources, strength: float) -> Any:
-    """Return what a defense does: at strength 0 nothing, wherever it stands."""
+    """Return everything that a defense's effect depends on: null at strength 0, at either site."""
     return identified(config["defense"], sources, "defense") if strength > 0 else None
 
 
@@ -126,7 +126,7 @@ def outdated(record: Mapping[str, Any], store: Path) -> list[str]:
         found = [*_changed_code(config, sources), *_changed_files(config, sources)]
         replaced = victim_replaced(config, sources, record["victim_sha256"], store)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no whole record: {error!r}") from error
+        raise ValueError(f"not a whole record: {error!r}") from error
     return [*found, *([replaced] if replaced else [])]
 
 

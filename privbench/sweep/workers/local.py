@@ -1,4 +1,4 @@
-"""One cell after the other, in this process: victims and data stay in memory."""
+"""This process, one cell after the other: victims and data stay in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Local:
 
     @property
     def gpu_is_remote(self) -> bool:
-        """Jobs run here."""
+        """False: jobs run in this process."""
         return False
 
     def check(self) -> None:
-        """There is nothing to refuse."""
+        """Accept every setting."""
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """In order."""
+        """Run the jobs in order."""
         for job in jobs:
             job()

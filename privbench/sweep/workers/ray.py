@@ -63,7 +63,7 @@ class Ray:
                 ray.shutdown()
                 raise ValueError(
                     f"workers.{name.lower()}s_per_job={wanted:g}: no node of the Ray cluster has "
-                    f"more than {there:g} {name}s, a job would wait for ever"
+                    f"more than {there:g} {name}s, a job would wait forever"
                 )
 
     def _start(self) -> None:
@@ -87,7 +87,7 @@ class Ray:
         return 1.0 if held.get("GPU") else 0.0
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """As many at a time as the cluster's resources allow."""
+        """Run as many jobs at a time as the cluster's resources allow."""
         import ray
 
         self._start()
@@ -103,7 +103,7 @@ class Ray:
                 try:
                     ray.get(ended)
                 except ray.exceptions.RayError:
-                    continue  # the ledger tells
+                    continue  # the sweep log shows whose cell
         finally:
             ray.shutdown()
 

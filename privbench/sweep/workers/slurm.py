@@ -30,7 +30,7 @@ class Slurm:
         gpus_per_job: GPUs of a task.
         mem_gb: Its memory; null for the cluster's own choice.
         timeout_min: Minutes that a task may take before it is requeued.
-        requeues: How often a task that ran out of time is queued again; it goes on with the cells
+        requeues: Number of times a task out of time is queued again; it continues with the cells
             that have no record yet.
         max_parallel: Tasks that may run at the same time.
         cells_per_job: Cells of a task, one after the other; null for as many as keep the array
@@ -86,18 +86,18 @@ class Slurm:
                 "choose workers=local or workers=joblib"
             )
         try:
-            told = _ask("sinfo", "--noheader", "--format=%R")
+            listed = _ask("sinfo", "--noheader", "--format=%R")
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", "") or str(error)
             raise ValueError(
                 f"workers=slurm: the cluster does not answer ({' '.join(said.split())})"
             ) from None
-        partitions = sorted(set(told.split()))
+        partitions = sorted(set(listed.split()))
         if self.partition is not None:
             checks.choice("workers.partition", self.partition, partitions)
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """As one array; wait until the queue holds none of it."""
+        """Submit the jobs as one array; wait until the queue holds none of it."""
         import submitit
 
         folder = Path(self.folder).resolve()
