@@ -30,6 +30,8 @@ INFRASTRUCTURE = {
     "privbench.evaluation.statistics",
     "privbench.store.sweep_log",
     "privbench.runtime.paths",
+    "privbench.runtime.options",
+    "privbench.runtime.validation",
     "privbench.store.recipes",
     "privbench.store.record",
     "privbench.store.artifacts",

@@ -11,7 +11,7 @@ from torch import nn
 
 from privbench.attacks.base import Attack
 from privbench.runtime.device import DeviceConfig
-from privbench.threat.view import AdversaryView, grant
+from privbench.threat import AdversaryView, grant
 from privbench.victims.lenet5 import LeNet5
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ needs_mnist = pytest.mark.skipif(
 ATTACK = """
 from dataclasses import dataclass
 import torch
-from privbench.threat.view import Access
+from privbench.threat import Access
 
 
 @dataclass(frozen=True)

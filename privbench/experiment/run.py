@@ -30,7 +30,8 @@ from privbench.runtime.random import isolated_rng, secret_seed
 from privbench.store import record as results
 from privbench.store.recipes import SCHEMA
 from privbench.store.record import Record
-from privbench.threat.view import ADAPTIVE, jsonable
+from privbench.threat.access import ADAPTIVE
+from privbench.threat.view import jsonable
 from privbench.tracking.base import Run
 
 LOG = logging.getLogger(__name__)

@@ -28,15 +28,9 @@ from privbench.runtime.random import RandomStreams, secret_seed
 from privbench.store import recipes
 from privbench.store.artifacts import Artifact, Store
 from privbench.store.record import Record, read
-from privbench.threat.view import (
-    ADAPTIVE,
-    Access,
-    AdversaryView,
-    AttackLogger,
-    Facts,
-    NullLogger,
-    grant,
-)
+from privbench.threat import Access, AdversaryView, grant
+from privbench.threat.access import ADAPTIVE
+from privbench.threat.view import AttackLogger, Facts, NullLogger
 from privbench.tracking.base import Run
 from privbench.victims.split_model import SplitModel
 
@@ -339,7 +333,7 @@ class Stage:
             device_config=self.cell.device_config,
             logger=logger,
             transmissions=self.cell.transmissions,
-            keep=keep,
+            fit_or_load=keep,
         )
 
     def send(self, deployment: Deployment) -> Tensor:
@@ -366,7 +360,7 @@ class Stage:
         def classify(images: Tensor, rows: range) -> Tensor:
             streams = RandomStreams(self.defense_seed, "accuracy", rows)
             v = deployment.transmit(images.to(self.device), streams, groups * each)
-            logits: Tensor = deployment.answer(v).unflatten(1, (groups, each))
+            logits: Tensor = deployment.predict(v).unflatten(1, (groups, each))
             return logits.mean(2).cpu()
 
         def make() -> Artifact:

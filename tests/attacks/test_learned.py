@@ -8,7 +8,7 @@ from torch import nn
 
 from privbench.attacks.components.decoders import DECODERS, build
 from privbench.attacks.components.learning import count
-from privbench.attacks.components.surrogates import stand_in
+from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
 from privbench.experiment.run import run
@@ -149,7 +149,7 @@ def test_a_stand_in_gives_features_like_the_edges(victim, split):
     edge, cloud = VICTIMS[victim].split(split)
     x = torch.rand(2, *shape)
     v = edge(x)
-    stand = stand_in(shape, tuple(v.shape[1:]), cloud)
+    stand = surrogate_edge(shape, tuple(v.shape[1:]), cloud)
     answer = stand(x)
     assert answer.shape == v.shape
     if bool((answer < 0).any()):
@@ -165,7 +165,7 @@ def test_the_stand_ins_are_the_published_ones():
         shape = tuple(edge(torch.zeros(1, 1, 28, 28)).shape[1:])
         return [
             (type(layer).__name__, getattr(layer, "out_channels", None))
-            for layer in stand_in((1, 28, 28), shape, cloud)
+            for layer in surrogate_edge((1, 28, 28), shape, cloud)
         ][1:]
 
     eight, sixteen = ("Conv2d", 8), ("Conv2d", 16)
@@ -207,7 +207,7 @@ def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
         Batches(x, size=4),
         epochs=100,
         device_config=CPU,
-        report=lambda epoch, figures: delivered.append(figures[HELD_OUT]),
+        report=lambda epoch, losses: delivered.append(losses[HELD_OUT]),
         held_out=Batches(x, size=4),
         patience=5,
     )
