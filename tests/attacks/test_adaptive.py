@@ -50,8 +50,8 @@ def test_the_expected_log_likelihood_is_greatest_at_the_truth(defense, s):
     receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     v = defense.perturb(clean, RandomStreams(0, "test", range(200))) + s * receiver
     tried = torch.linspace(0.4, 1.2, 17)
-    told = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
-    assert float(tried[max(range(17), key=told.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
+    scores = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
+    assert float(tried[max(range(17), key=scores.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
 
 
 @pytest.mark.parametrize("defense", DEFENSES, ids=str)
@@ -79,9 +79,9 @@ def test_the_laplace_density_is_as_exact_in_32_bits(b, s):
     found = []
     for kind in (torch.float32, torch.float64):
         variance = torch.tensor(s * s, dtype=kind, requires_grad=True)
-        told = Laplace(scale=b).log_likelihood(v.to(kind), torch.zeros((), dtype=kind), variance)
-        (slope,) = torch.autograd.grad(told.mean(), variance)
-        found.append((told.detach().double(), slope.double()))
+        density = Laplace(scale=b).log_likelihood(v.to(kind), torch.zeros((), dtype=kind), variance)
+        (slope,) = torch.autograd.grad(density.mean(), variance)
+        found.append((density.detach().double(), slope.double()))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3 / s**2)
 
@@ -398,8 +398,8 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     groups = summary.grouped(records)
     weak = next(g for g in groups if g.one.attack == "rmle_adaptive" and g.one.strength == 0.3)
     assert any("0.5 gives more" in doubt for doubt in summary.doubts(weak, groups, "psnr_db"))
-    told = summary.table(records)
-    assert "accuracy" in told and "edge_weights" in told
+    table = summary.table(records)
+    assert "accuracy" in table and "edge_weights" in table
 
 
 def test_more_steps_that_give_more_are_a_doubt(composed):

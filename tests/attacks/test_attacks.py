@@ -109,7 +109,7 @@ def test_the_longer_run_changes_no_number_of_the_attack(defense):
     """Bit for bit; it leaves the global generator alone, and the journal gets none of its steps."""
     x, attack = scenes(4), RMLE(steps=30, adaptive=True)
     deployment = Deployment(
-        nn.Sequential(nn.Identity(), AdaptiveDecoderTask()), defense, nn.Sequential(nn.Flatten())
+        nn.Sequential(nn.Identity(), DrawingEdge()), defense, nn.Sequential(nn.Flatten())
     )
     v = deployment.transmit(x, RandomStreams(0, "transmission", range(4)), 2)
     answers, states, logger = [], [], RecordingLogger()
@@ -128,7 +128,7 @@ def test_the_longer_run_changes_no_number_of_the_attack(defense):
     assert torch.equal(*states)
 
 
-class AdaptiveDecoderTask(nn.Module):
+class DrawingEdge(nn.Module):
     """An edge that draws from the global generator each time that it is asked."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from privbench.attacks.components.decoders import DECODERS, build
-from privbench.attacks.components.learning import count
+from privbench.attacks.components.learning import query_edge
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
@@ -103,7 +103,7 @@ def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
         asked.append(len(x))
         return x.flatten(1)[:, :3] + len(asked)
 
-    (v, rows), (v_last, last), *_ = count(query, torch.rand(30, 1, 4, 4), 100)
+    (v, rows), (v_last, last), *_ = query_edge(query, torch.rand(30, 1, 4, 4), 100)
     assert sum(asked) == 100
     assert last.tolist() == [27, 28, 29] and len(v_last) == 3
     counts = rows.bincount()
