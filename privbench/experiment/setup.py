@@ -383,7 +383,7 @@ class Stage:
     def blind(self, v: Tensor) -> dict[str, Tensor]:
         """What each blind answer gives for received features, ``(N, C, H, W)`` by name."""
         deployment = self.deploy(NoDefense())
-        given = {}
+        given: dict[str, Tensor] = {}
         for blind in map(Blind, ANSWERS):
             view = self.view(deployment, blind.access, NullLogger())
             given[blind.answer] = blind.fit(view)(v)
