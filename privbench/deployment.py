@@ -1,4 +1,4 @@
-"""The deployed system: an edge, a defense and a cloud, and what passes between them."""
+"""The deployed system: edge, defense and cloud, and the features sent between them."""
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +8,19 @@ from privbench.runtime.random import RandomStreams
 
 
 def max_batch_size(x: Tensor) -> int:
-    """How many of these images ``(N, C, H, W)`` go through a network together.
+    """Return how many of these images ``(N, C, H, W)`` go through a network together.
 
-    A thousand of CIFAR's size, fewer of larger ones: their features must fit the memory.
+    A thousand of CIFAR-10's size, fewer of larger ones, so that features fit the memory.
     """
     return max(1, 3_072_000 // max(3072, x.shape[1:].numel()))
 
 
 class Deployment:
-    """A classifier cut in two, with a defense on its way.
+    """A classifier cut into edge and cloud, with a defense between them.
 
     Args:
         edge: First half; its first layer is the normalisation ``input``.
-        defense: At ``site="input"`` it stands right behind that layer, else behind the edge.
+        defense: Acts behind that layer at ``site="input"``, else behind the edge.
         cloud: Second half.
     """
 
@@ -28,24 +28,24 @@ class Deployment:
         self.edge, self.defense, self.cloud = edge, defense, cloud
 
     @torch.no_grad()
-    def transmit(self, x: Tensor, draws: RandomStreams, copies: int = 1) -> Tensor:
-        """What the edge sends: the same ``v`` reaches cloud and adversary.
+    def transmit(self, x: Tensor, draws: RandomStreams, transmissions: int = 1) -> Tensor:
+        """Return what the edge sends: the same ``v`` reaches cloud and adversary.
 
         Args:
             x: Images ``(N, C, H, W)`` in [0, 1].
-            draws: One stream an image.
-            copies: How often each image is sent, K, with fresh draws.
+            draws: One random stream per image.
+            transmissions: How often each image is sent, K, with fresh draws.
 
         Returns:
             Features ``(N, K, *feature_shape)``.
         """
         at_input = self.defense.site == "input"
         entry = self.edge[0](x) if at_input else self.edge(x)
-        sent = [self.defense.perturb(entry, draws.for_draw(copy)) for copy in range(copies)]
+        sent = [self.defense.perturb(entry, draws.for_draw(copy)) for copy in range(transmissions)]
         return torch.stack([self.edge[1:](t) if at_input else t for t in sent], dim=1)
 
     @torch.no_grad()
-    def answer(self, v: Tensor) -> Tensor:
-        """The cloud's logits ``(N, K, classes)`` for features ``(N, K, *feature_shape)``."""
+    def predict(self, v: Tensor) -> Tensor:
+        """Return the cloud's logits ``(N, K, classes)`` for features ``(N, K, *feature_shape)``."""
         logits: Tensor = self.cloud(v.flatten(0, 1))
         return logits.view(*v.shape[:2], -1)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from privbench.evaluation.statistics import mean_interval
 from privbench.report.worst_case import group_key
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.paths import ROOT
+from privbench.runtime.conf_files import load_option
 from privbench.store.record import SCHEMA, Record, images_file
 from privbench.store.sweep_log import SweepLog, now
 
@@ -22,8 +21,7 @@ def settings(attack: str, steps: int) -> dict[str, Any]:
     """A published attack's by its yaml, with steps where it descends; a stand-in for others."""
     if attack not in PUBLISHED:
         return {"steps": steps}
-    told = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "attack" / f"{attack}.yaml"))
-    told.pop("defaults", None)
+    told = load_option("attack", attack)
     if attack == "rmle_paper":
         told["steps"] = steps
     elif attack != "inverse_paper":

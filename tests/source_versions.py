@@ -31,6 +31,8 @@ INFRASTRUCTURE = {
     "privbench.store.sweep_log",
     "privbench.runtime.options",
     "privbench.runtime.paths",
+    "privbench.runtime.options",
+    "privbench.runtime.validation",
     "privbench.store.recipes",
     "privbench.store.record",
     "privbench.store.artifacts",

@@ -2,16 +2,20 @@
 
 import dataclasses
 import os
+import re
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import nn
 
 from privbench.attacks.base import Attack
 from privbench.runtime.device import DeviceConfig
-from privbench.threat.view import AdversaryView, grant
+from privbench.threat import AdversaryView, grant
 from privbench.victims.lenet5 import LeNet5
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +26,7 @@ needs_mnist = pytest.mark.skipif(
 ATTACK = """
 from dataclasses import dataclass
 import torch
-from privbench.threat.view import Access
+from privbench.threat import Access
 
 
 @dataclass(frozen=True)
@@ -131,3 +135,17 @@ def read_wandb(path: Path) -> list:
             records.append(record)
             whole = b""
     return records
+
+
+def readme_example(readme: str, module: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The object that a README's Python and yaml blocks make, written to a folder as they stand."""
+    text = (ROOT / readme).read_text()
+    code, config = (
+        re.search(rf"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("python", "yaml")
+    )
+    (folder / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    made = instantiate(OmegaConf.create(config))
+    monkeypatch.delitem(sys.modules, module)
+    return made

@@ -1,1 +1,1 @@
-"""Attacks: adversaries under declared rights. One file each; what several share is in parts."""
+"""Attacks, one module each; ``components`` holds the parts that several of them share."""

@@ -1,28 +1,30 @@
-"""Answers that use nothing of the target but what the cloud predicts: the floor of every score."""
+"""Blind baselines: reconstructions that use at most the cloud's output for a target."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components import class_images
 from privbench.attacks.components.class_images import ClassImages
-from privbench.runtime import checks
-from privbench.threat.view import Access, AdversaryView
+from privbench.runtime.validation import VALIDATED
+from privbench.threat import Access, AdversaryView
 
 CONSTANT = ("black", "grey", "mean")
-"""Answers that use nothing of the target at all."""
+"""Answers that do not depend on the target."""
 LABEL_ONLY = (*CONSTANT, "class_mean", "class_ssim")
-"""Answers that use nothing of the target but the label that the cloud predicts."""
-ANSWERS = (*LABEL_ONLY, "logits")
+"""Answers that depend on the target by the predicted label only."""
+Answer = Literal["black", "grey", "mean", "class_mean", "class_ssim", "logits"]
+ANSWERS: tuple[Any, ...] = get_args(Answer)
 NEAREST = 10
-AT_ONCE = 256
+"""Auxiliary images of nearest logits that are averaged."""
+BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Blind:
     """The same image for every target, or for every class that the cloud predicts.
 
@@ -35,15 +37,11 @@ class Blind:
 
     version: ClassVar[str] = "blind-1"
 
-    answer: str = "class_mean"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown answer."""
-        checks.choice("attack.answer", self.answer, ANSWERS)
+    answer: Answer = "class_mean"
 
     @property
     def access(self) -> Access:
-        """Constants need no right, means the auxiliary images, nearest ones also their logits."""
+        """Rights: none for constants, auxiliary images for means, clean queries for logits."""
         return {
             "mean": Access.AUX_IMAGES,
             "class_mean": Access.AUX_IMAGES | Access.AUX_LABELS,
@@ -52,7 +50,7 @@ class Blind:
         }.get(self.answer, Access.NONE)
 
     def fit(self, view: AdversaryView) -> Reconstruct:
-        """Average what is to be averaged."""
+        """Compute the answers, and return the reconstructor."""
         if self.answer == "class_mean":
             return _class_means(view)
         if self.answer == "class_ssim":
@@ -74,11 +72,11 @@ FROM_IMAGES = {
     "lr": class_images.LR,
     "images": [class_images.LEAST, class_images.MOST, class_images.VALUES],
 }
-"""Recipe of what depends on the auxiliary images and on nothing else of the view."""
+"""Recipe of the answers that depend on nothing of the view but the auxiliary images."""
 
 
 def _logits(cloud: nn.Module, v: Tensor) -> Tensor:
-    """The cloud's logits ``(N, classes)``, averaged over what it received of each image."""
+    """Return the cloud's logits ``(N, classes)``, averaged over each image's transmissions."""
     logits: Tensor = cloud(v.flatten(0, 1)).unflatten(0, v.shape[:2]).mean(1)
     return logits
 
@@ -92,7 +90,7 @@ def _class_means(view: AdversaryView) -> Reconstruct:
     @torch.no_grad()
     def reconstruct(v: Tensor) -> Tensor:
         predicted = _logits(cloud, v).argmax(1)
-        # a class the adversary has no image of is answered with the mean of all
+        # the mean of all stands for a class without auxiliary images
         return torch.stack([means.get(label, mean) for label in predicted.tolist()])
 
     return reconstruct
@@ -105,7 +103,7 @@ def _class_ssim(view: AdversaryView) -> Reconstruct:
         answers.fill(view.images, view.labels)
         return {}
 
-    view.keep(FROM_IMAGES, answers, optimise)
+    view.fit_or_load(FROM_IMAGES, answers, optimise)
     cloud = view.cloud
 
     @torch.no_grad()
@@ -116,33 +114,33 @@ def _class_ssim(view: AdversaryView) -> Reconstruct:
     return reconstruct
 
 
-class _Known(nn.Module):
-    """The undefended logits of the auxiliary images ``(M, classes)``, as the store keeps them."""
+class _AuxLogits(nn.Module):
+    """Undefended logits of the auxiliary images ``(M, classes)``, as a module for the store."""
 
     logits: Tensor
 
     @torch.no_grad()
     def __init__(self, view: AdversaryView) -> None:
         super().__init__()
-        one = torch.zeros(1, *view.feature_shape, device=view.device)
-        shape = len(view.images), *view.cloud(one).shape[1:]
+        probe = torch.zeros(1, *view.feature_shape, device=view.device)
+        shape = len(view.images), *view.cloud(probe).shape[1:]
         self.register_buffer("logits", torch.zeros(shape, device=view.device))
 
     @torch.no_grad()
     def fill(self, images: Tensor, query: Callable[[Tensor], Tensor], cloud: nn.Module) -> None:
-        """Ask the edge about every image, and the cloud about its answers."""
-        for part, kept in zip(images.split(AT_ONCE), self.logits.split(AT_ONCE), strict=True):
+        """Compute the logits of every image from queries to the edge."""
+        for part, kept in zip(images.split(BATCH), self.logits.split(BATCH), strict=True):
             kept.copy_(cloud(query(part)))
 
 
 def _nearest(view: AdversaryView) -> Reconstruct:
-    known, query, images, cloud = _Known(view), view.clean_query, view.images, view.cloud
+    known, query, images, cloud = _AuxLogits(view), view.clean_query, view.images, view.cloud
 
-    def ask() -> dict[str, int]:
+    def compute() -> dict[str, int]:
         known.fill(images, query, cloud)
         return {}
 
-    view.keep({"baseline": "logits", "code": Blind.version}, known, ask)
+    view.fit_or_load({"baseline": "logits", "code": Blind.version}, known, compute)
     count = min(NEAREST, len(images))
 
     @torch.no_grad()

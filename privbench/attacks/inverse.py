@@ -1,53 +1,55 @@
 """The inverse network, black-box, He et al. section III-B."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components import decoders
-from privbench.attacks.components.learning import AttackModule, TrainingConfig, ask, decoded
+from privbench.attacks.components.learning import (
+    AttackModule,
+    TrainingConfig,
+    query_edge,
+    reconstruction_losses,
+)
 from privbench.runtime import checks
-from privbench.threat.view import Access, AdversaryView
+from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo
+from privbench.threat import Access, AdversaryView
 
-ANSWERS = ("defended", "clean")
-AT_ONCE = 256
+BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Inverse(TrainingConfig):
-    """Asks the edge about images of its own and learns the way back, He et al. Eq. (2).
+    """Query the edge with auxiliary images, and learn the inverse map, He et al. Eq. (2).
 
-    The answers of the edge as deployed make it adaptive: it learns to see through the defense that
-    it is shown, without a word said about it. ``clean`` answers were recorded before the defense
-    was switched on.
+    Queries to the edge as deployed make the attack adaptive: it learns from defended features, with
+    no description of the defense. ``clean`` answers were recorded before the defense was switched
+    on.
 
     Attributes, besides those of ``TrainingConfig``:
-        decoder: ``large``, ``paper``, or a function of feature and image shape that makes one.
+        decoder: ``large``, ``paper``, or a function of feature and image shape that builds one.
         answers: ``defended`` or ``clean``.
-        queries: Answers asked for in all; null for one an image. Images that are held out get one,
-            the others share the rest, each answer with a fresh draw of the defense.
+        queries: Total number of queries; null for one per image. Held-out images are sent once, the
+            others share the rest, each query with a fresh draw of the defense.
     """
 
     version: ClassVar[str] = "inverse-1"
 
     decoder: Any
-    answers: str
-    queries: int | None
+    answers: Literal["defended", "clean"]
+    queries: OptionalAtLeastTwo
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range, before any data is read."""
-        super().__post_init__()
+        """Refuse an unknown decoder."""
         if not callable(self.decoder):
             checks.choice("attack.decoder", self.decoder, decoders.DECODERS)
-        checks.choice("attack.answers", self.answers, ANSWERS)
-        checks.whole_or_null("attack.queries", self.queries, 2)
 
     @property
     def access(self) -> Access:
-        """Black-box: answers, and images to ask about."""
+        """Rights: queries, and images to send."""
         queries = Access.EDGE_QUERIES if self.answers == "defended" else Access.CLEAN_QUERIES
         return queries | Access.AUX_IMAGES
 
@@ -61,9 +63,9 @@ class Inverse(TrainingConfig):
         self._network(view)
 
     def fit(self, view: AdversaryView) -> Reconstruct:
-        """Ask, learn, and return the network."""
+        """Query, train, and return the network."""
         network = self._network(view)
-        self.learnt(
+        self.fit_or_load(
             "inverse",
             network,
             view,
@@ -75,9 +77,9 @@ class Inverse(TrainingConfig):
 
         @torch.no_grad()
         def reconstruct(v: Tensor) -> Tensor:
-            # what was learnt of undefended answers is best fed with what is nearest to them
+            # the mean of the transmissions is closest to the undefended features it was trained on
             v = v.mean(1, keepdim=True) if self.answers == "clean" else v
-            parts = v.flatten(0, 1).split(AT_ONCE)
+            parts = v.flatten(0, 1).split(BATCH)
             copies = torch.cat([network(part).clamp(0, 1) for part in parts])
             x_hat: Tensor = copies.unflatten(0, v.shape[:2]).mean(1)
             return x_hat
@@ -92,24 +94,24 @@ class Inverse(TrainingConfig):
     def _learn(self, network: nn.Module, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
         query = view.query if self.answers == "defended" else view.clean_query
-        queries = ask(query, images, self.queries)
+        data = query_edge(query, images, self.queries)
         if isinstance(network, decoders.ResidualDecoder):
-            network.see(queries.answers[0])
+            network.calibrate(data.training[0])
         learner = DecoderTask(network, images)
-        facts = self.train(learner, queries.answers, queries.held_out, view, epoch=queries.trained)
-        return {"aux_images": queries.images, **facts}
+        facts = self.train(learner, data.training, data.held_out, view, epoch=data.trained)
+        return {"aux_images": data.images, **facts}
 
 
 class DecoderTask(AttackModule):
-    """Eq. (2): the squared error of what a decoder makes of the features, as a mean over pixels."""
+    """Eq. (2): the squared error of a decoder's images, as a mean over pixels."""
 
     name = "the inverse network"
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         super().__init__(network)
-        self.images = (images,)  # in a tuple, or Lightning would take it for its own
+        self.images = (images,)  # in a tuple, so that Lightning does not register it
 
-    def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Features ``(B, *feature_shape)`` and the numbers of their images ``(B,)``."""
+    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the losses of features ``(B, *feature_shape)`` and image indices ``(B,)``."""
         v, rows = batch
-        return decoded(self.network(v), self.images[0][rows])
+        return reconstruction_losses(self.network(v), self.images[0][rows])

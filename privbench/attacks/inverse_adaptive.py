@@ -1,35 +1,41 @@
 """The inverse network of an adversary who knows edge and defense, and draws the latter itself."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components.decoders import MultiTransmissionDecoder
-from privbench.attacks.components.learning import AttackModule, TrainingConfig, decoded, held_out
+from privbench.attacks.components.learning import (
+    AttackModule,
+    TrainingConfig,
+    held_out,
+    reconstruction_losses,
+)
 from privbench.deployment import Deployment
-from privbench.threat.view import Access, AdversaryView
+from privbench.runtime.validation import VALIDATED
+from privbench.threat import Access, AdversaryView
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class InverseAdaptive(TrainingConfig):
-    """Trains Eq. (2) through the defense it knows: a fresh draw for every image at every step."""
+    """Train Eq. (2) through the known defense: a fresh draw for every image at every step."""
 
     version: ClassVar[str] = "inverse_adaptive-1"
 
     @property
     def access(self) -> Access:
-        """White-box, adaptive, and images to learn from."""
+        """Rights: edge weights, the defense, and images to train on."""
         return Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES
 
     def fit(self, view: AdversaryView) -> Reconstruct:
-        """Draw, learn, and return the network."""
+        """Train and return the network."""
         with view.torch_seed("decoder"):
             network = MultiTransmissionDecoder(view.feature_shape, view.image_shape)
         network = network.to(view.device).to(memory_format=torch.channels_last)
-        self.learnt(
+        self.fit_or_load(
             "inverse_adaptive",
             network,
             view,
@@ -47,7 +53,7 @@ class InverseAdaptive(TrainingConfig):
         images = view.images[: self.images]
         last = len(images) - held_out(len(images))
         with torch.no_grad():
-            network.large.see(view.edge(images[: min(last, 1000)]))
+            network.decoder.calibrate(view.edge(images[: min(last, 1000)]))
         rows = torch.arange(len(images), device=view.device)
         learner = AdaptiveDecoderTask(network, view, images)
         facts = self.train(learner, (rows[:last],), (rows[last:],), view)
@@ -62,19 +68,19 @@ class AdaptiveDecoderTask(AttackModule):
     def __init__(self, network: nn.Module, view: AdversaryView, images: Tensor) -> None:
         super().__init__(network)
         self.streams = view.streams
-        self.held = (Deployment(view.edge, view.defense, nn.Sequential()), images)
-        self.copies = view.transmissions
+        self.data = (Deployment(view.edge, view.defense, nn.Sequential()), images)
+        self.transmissions = view.transmissions
         self.drawn = 0
 
-    def figures(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Numbers of the images ``(B,)``."""
-        deployment, images = self.held
+    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the losses of images by their indices ``(B,)``."""
+        deployment, images = self.data
         (rows,) = batch
         if self.network.training:
             self.drawn += 1
         step = self.drawn if self.network.training else 0
         draws = self.streams(f"draws {step}", rows.tolist())
-        with torch.autocast(rows.device.type, enabled=False):  # as exact as what is received
-            v = deployment.transmit(images[rows], draws, self.copies)
+        with torch.autocast(rows.device.type, enabled=False):  # as exact as the received features
+            v = deployment.transmit(images[rows], draws, self.transmissions)
         x_hat = self.network(v)
-        return decoded(x_hat, images[rows])
+        return reconstruction_losses(x_hat, images[rows])

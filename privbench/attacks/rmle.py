@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.attacks.base import Reconstruct
@@ -15,117 +15,114 @@ from privbench.attacks.components.data_terms import (
     InputLikelihood,
     SquaredError,
 )
-from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows
+from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows, Schedule
 from privbench.attacks.components.objectives import Profile, Squared
 from privbench.attacks.components.priors import total_variation
 from privbench.defenses.base import Defense
-from privbench.runtime import checks
-from privbench.threat.view import Access, AdversaryView
+from privbench.runtime.validation import (
+    VALIDATED,
+    NonNegativeFloat,
+    NonNegativeFloatByName,
+    PositiveFloat,
+    PositiveInt,
+)
+from privbench.threat import Access, AdversaryView
 
 Prior = Callable[[Tensor], Tensor | float]
-"""A resolution to the weight of the total variation."""
-STARTS = ("black", "grey", "random", "dark")
+"""Noise variance s² to the weight lambda of the total variation."""
 OBJECTIVES: Mapping[str, type[Profile] | type[Squared]] = {"profile": Profile, "squared": Squared}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class RMLE:
-    """Finds the image whose features match, He et al. Eq. (1).
+    """Search for the image whose features match the received ones, He et al. Eq. (1).
 
     ``squared`` is Eq. (1c) itself, ED + lambda TV. ``profile`` is log(ED + s²) + lambda TV, the
-    same likelihood with a noise variance that nobody told the adversary; ED is then in units of
-    the features' own mean square, so that one lambda serves every split of every victim, and s²
-    falls geometrically over the first nine tenths of the steps: coarse first, then fine.
+    same likelihood with an unknown noise variance; ED is then in units of the features' mean
+    square, so that one lambda serves every split of every victim, and s² falls geometrically over
+    the first nine tenths of the steps, from coarse to fine.
     ED is the mean over features of the squared difference.
 
     Attributes:
         steps: Updates of every image.
-        lr: Adam's rate, in units of the pixel range [0, 1].
-        eps: Adam's epsilon.
-        amsgrad: Adam's variant of that name.
-        schedule: Of the rate: ``constant``, or ``cosine`` down to 0.
+        lr: Adam's learning rate, in units of the pixel range [0, 1].
+        adam_eps: Adam's epsilon.
+        amsgrad: Use the AMSGrad variant of Adam.
+        schedule: Learning rate over the steps: ``constant``, or ``cosine`` down to 0.
         objective: ``profile`` or ``squared``.
-        resolution: s² at the start, as a share of the features' mean square; for ``profile``.
-        resolution_last: s² at the end.
+        noise_variance: s² at the first step, as a share of the features' mean square; used by
+            ``profile``.
+        noise_variance_last: s² at the last step.
         tv_weight: Lambda: one number, or a number for each split by its name, and one named
-            ``default`` for the others. At 0 there is no prior at all.
+            ``default`` for the others. 0 switches the prior off.
         tv_beta: Beta of Eq. (1b), > 0.
-        start: ``black``, ``grey``, ``random`` (uniform), ``dark`` (uniform up to 0.05: black, but
-            where all features of black are dead, nothing would ever move).
+        init: Initial image: ``black``, ``grey``, ``random`` (uniform in [0, 1]) or ``dark``
+            (uniform in [0, 0.05], since where no unit responds to black its gradient is zero).
         clamp: Keep pixels in [0, 1] after each step.
-        adaptive: Whether the adversary knows the defense: ED is then that of the defense's own
-            likelihood, summed over the observations that ``Defense.pool`` makes of the
-            transmissions, or on the input over all of them; else it takes their mean for
-            undefended.
+        adaptive: Use the likelihood of the defense in place of ED, summed over the observations
+            that ``Defense.pool`` makes of the transmissions (for a defense on the input: over all
+            transmissions). A naive attack treats their mean as undefended features.
     """
 
     version: ClassVar[str] = "rmle-1"
 
-    steps: int = 500
-    lr: float = 0.4
-    eps: float = 1e-8
+    steps: PositiveInt = 500
+    lr: PositiveFloat = 0.4
+    adam_eps: NonNegativeFloat = 1e-8
     amsgrad: bool = False
-    schedule: str = "cosine"
-    objective: str = "profile"
-    resolution: float = 1.0
-    resolution_last: float = 3e-4
-    tv_weight: float | Mapping[str, float] = 4.0
-    tv_beta: float = 1.0
-    start: str = "dark"
+    schedule: Schedule = "cosine"
+    objective: Literal["profile", "squared"] = "profile"
+    noise_variance: NonNegativeFloat = 1.0
+    noise_variance_last: PositiveFloat = 3e-4
+    tv_weight: NonNegativeFloatByName = 4.0
+    tv_beta: PositiveFloat = 1.0
+    init: Literal["black", "grey", "random", "dark"] = "dark"
     clamp: bool = True
     adaptive: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range, before any data is read."""
-        _ = self._descent
-        if isinstance(self.tv_weight, Mapping):
-            for name, value in self.tv_weight.items():
-                checks.number(f"attack.tv_weight.{name}", value, 0)
-            if "default" not in self.tv_weight:
-                raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
-        else:
-            checks.number("attack.tv_weight", self.tv_weight, 0)
-        checks.number("attack.resolution_last", self.resolution_last, 0, above=True)
-        checks.number("attack.resolution", self.resolution, self.resolution_last)
-        checks.number("attack.tv_beta", self.tv_beta, 0, above=True)
-        checks.choice("attack.start", self.start, STARTS)
-        checks.choice("attack.objective", self.objective, OBJECTIVES)
-        checks.flag("attack.adaptive", self.adaptive)
+        """Refuse options that do not fit together."""
+        if isinstance(self.tv_weight, Mapping) and "default" not in self.tv_weight:
+            raise ValueError("attack.tv_weight names splits but no default: add default=NUMBER")
+        if self.noise_variance < self.noise_variance_last:
+            raise ValueError(
+                f"attack.noise_variance={self.noise_variance} is out of range: choose a number of "
+                f"at least {self.noise_variance_last:g} (attack.noise_variance_last)"
+            )
         if self.adaptive and self.objective != "profile":
             raise ValueError(
-                f"attack.objective={self.objective} knows no likelihood: with attack.adaptive=true "
+                f"attack.objective={self.objective} has no likelihood: with attack.adaptive=true "
                 "choose profile"
             )
 
     @property
     def access(self) -> Access:
-        """White-box: the edge's weights, and where it is adaptive the defense."""
-        known = Access.DEFENSE if self.adaptive else Access.NONE
-        return Access.EDGE_WEIGHTS | known
+        """Rights: the edge's weights, and the defense if the attack is adaptive."""
+        return Access.EDGE_WEIGHTS | (Access.DEFENSE if self.adaptive else Access.NONE)
 
     def check(self, view: AdversaryView) -> None:
-        """Refuse a defense of which nothing is known that could be adapted to.
+        """Refuse a defense without a likelihood if the attack is adaptive.
 
         Raises:
-            ValueError: naming it.
+            ValueError: naming the defense.
         """
         if self.adaptive and view.defense.strength and not view.defense.has_likelihood:
             raise ValueError(
-                f"defense {type(view.defense).__name__} states no likelihood (log_density), which "
+                f"defense {type(view.defense).__name__} has no likelihood (_log_likelihood), which "
                 "an adaptive rMLE maximises: choose attack=rmle, or an inverse network"
             )
 
     @property
-    def _descent(self) -> ImageOptimizer:
+    def _optimizer(self) -> ImageOptimizer:
         return ImageOptimizer(
-            self.steps, self.lr, self.eps, self.amsgrad, self.schedule, self.clamp
+            self.steps, self.lr, self.adam_eps, self.amsgrad, self.schedule, self.clamp
         )
 
     def fit(self, view: AdversaryView) -> Reconstruct:
-        """Nothing is learnt beforehand; each batch of features is inverted by descent."""
-        # pixel by pixel in memory: convolutions and pooling take half the time
+        """Return the reconstructor; nothing is trained."""
+        # channels last halves the time of convolutions and pooling
         edge = view.edge.to(memory_format=torch.channels_last)
-        start, weight = self._start(view), self._weight(view.split)
+        start, weight = self._initial_image(view), self._weight(view.split)
         defense = view.defense if self.adaptive else None
 
         def reconstruct(v: Tensor) -> Tensor:
@@ -134,52 +131,52 @@ class RMLE:
             def pose(rows: Rows) -> Problem:
                 part = observed[rows]
                 batch = start.expand(len(part), *start.shape).contiguous()
-                mismatch = self._mismatch(edge, part, known, batch)
-                prior = self._prior(weight, observed.shape[1] if known else 1, mismatch)
-                return self._problem(mismatch, prior, batch)
+                data_term = self._data_term(edge, part, known, batch)
+                prior = self._prior(weight, observed.shape[1] if known else 1, data_term)
+                return self._problem(data_term, prior, batch)
 
-            return self._descent.minimise(
-                pose, OBJECTIVES[self.objective](), self._resolution, view.logger
+            return self._optimizer.minimise(
+                pose, OBJECTIVES[self.objective](), self._noise_variance, view.logger
             )
 
         return reconstruct
 
-    def _prior(self, weight: float, count: int, mismatch: DataTerm) -> Prior:
-        """Lambda for a mismatch that is a mean over observations, where evidence is their sum.
+    def _prior(self, weight: float, count: int, data_term: DataTerm) -> Prior:
+        """Return lambda for a data term that is a mean over observations.
 
-        So lambda is divided by their number. Where each of them has a disturbed image of its own,
-        only by the time that the resolution is at its end: images that go apart while it is coarse
-        end in worse minima, 28 instead of 23 dB for 16 transmissions of Gaussian noise of 0.4 at
-        LeNet-5's relu2.
+        Evidence is their sum, so lambda is divided by their number. If every observation has a
+        perturbed image among the unknowns, lambda falls to that share only as the noise variance
+        reaches its end: divided from the start, 16 transmissions of Gaussian noise of 0.4 at
+        LeNet-5's relu2 give 23 dB instead of 28.
 
         Args:
             weight: Lambda for one observation.
-            count: Observations of each image.
-            mismatch: Of theirs.
+            count: Observations of each image, K'.
+            data_term: Data term of the observations.
         """
-        span = math.log(self.resolution_last / self.resolution)
-        if count == 1 or not mismatch.free or span == 0:
-            return lambda resolution: weight / count
+        span = math.log(self.noise_variance_last / self.noise_variance)
+        if count == 1 or not data_term.extra_parameters or span == 0:
+            return lambda noise_variance: weight / count
 
-        def gradual(resolution: Tensor) -> Tensor:
-            progress = torch.log(resolution / self.resolution) / span
+        def gradual(noise_variance: Tensor) -> Tensor:
+            progress = torch.log(noise_variance / self.noise_variance) / span
             return weight * torch.pow(1 / count, progress.clamp(0, 1))
 
         return gradual
 
-    def _problem(self, mismatch: DataTerm, prior: Prior, start: Tensor) -> Problem:
-        """Eq. (1c) for a batch of images."""
+    def _problem(self, data_term: DataTerm, prior: Prior, start: Tensor) -> Problem:
+        """Pose Eq. (1c) for a batch of images."""
 
-        def terms(x: Tensor, resolution: Tensor) -> tuple[Tensor, Tensor]:
-            error, penalty = mismatch(x, resolution)
-            weight = prior(resolution)
+        def terms(x: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
+            error, penalty = data_term(x, noise_variance)
+            weight = prior(noise_variance)
             if isinstance(weight, Tensor) or weight:
                 penalty = penalty + weight * total_variation(x, self.tv_beta)
             return error, penalty
 
-        return Problem(terms, start, mismatch.unit, mismatch.free)
+        return Problem(terms, start, data_term.unit, data_term.extra_parameters)
 
-    def _mismatch(
+    def _data_term(
         self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor
     ) -> DataTerm:
         if defense is None:
@@ -188,39 +185,40 @@ class RMLE:
             return InputLikelihood(edge, v, defense, start)
         return FeatureLikelihood(edge, v, defense)
 
-    def _start(self, view: AdversaryView) -> Tensor:
-        """One image ``(C, H, W)`` that all targets share, so that none depends on its place."""
-        if self.start in ("black", "grey"):
-            level = 0.0 if self.start == "black" else 0.5
+    def _initial_image(self, view: AdversaryView) -> Tensor:
+        """Return one image ``(C, H, W)`` for all targets, so that none depends on its place."""
+        if self.init in ("black", "grey"):
+            level = 0.0 if self.init == "black" else 0.5
             return torch.full(view.image_shape, level, device=view.device)
         draw = torch.rand(view.image_shape, generator=view.generator("start")).to(view.device)
-        return draw if self.start == "random" else 0.05 * draw
+        return draw if self.init == "random" else 0.05 * draw
 
     def _weight(self, split: str) -> float:
-        """Lambda at a split."""
+        """Return lambda at a split."""
         if isinstance(self.tv_weight, Mapping):
             return self.tv_weight.get(split, self.tv_weight["default"])
         return self.tv_weight
 
-    def _resolution(self, progress: float) -> float:
-        """The resolution at a progress between 0 and 1."""
+    def _noise_variance(self, progress: float) -> float:
+        """Return s² at a progress between 0 and 1."""
         return float(
-            self.resolution * (self.resolution_last / self.resolution) ** min(1, progress / 0.9)
+            self.noise_variance
+            * (self.noise_variance_last / self.noise_variance) ** min(1, progress / 0.9)
         )
 
 
 def _observations(v: Tensor, defense: Defense | None) -> tuple[Tensor, Defense | None]:
     """Reduce transmissions to independent observations, where the defense is known.
 
-    On the input each transmission is of an image disturbed anew, so none repeats another.
+    A defense on the input perturbs the image anew for each transmission, so none repeats another.
 
     Args:
         v: ``(N, K, *feature_shape)``.
-        defense: None for an adversary who does not know it.
+        defense: None for a naive adversary.
 
     Returns:
-        Observations ``(N, K', *feature_shape)``, and the defense of each; None where nothing is
-        left of it.
+        Observations ``(N, K', *feature_shape)``, and the defense under which each has its
+        likelihood; None where the observations are undefended.
     """
     if defense is None or (defense.strength and defense.site == "input"):
         return v, defense

@@ -1,1 +1,1 @@
-"""Defenses: what the edge does to a tensor before the cloud sees it."""
+"""Defenses: random perturbations of the features, or of the normalised input."""

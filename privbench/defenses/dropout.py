@@ -1,22 +1,23 @@
 """Dropout of entries, He et al. Eq. (6)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from privbench.defenses.base import Defense, log_normal
-from privbench.runtime import checks
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import VALIDATED, Fraction
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
 class Dropout(Defense):
-    """Each entry is set to zero with probability ``rate``, the rest are sent as they are.
+    """Set each entry to zero with probability ``rate``, and keep the others unchanged.
 
-    Eq. (6) does not rescale what is kept, unlike ``torch.nn.functional.dropout``.
+    Eq. (6) does not rescale the kept entries, unlike ``torch.nn.functional.dropout``.
 
     Attributes:
         rate: The paper's r, in [0, 1].
@@ -24,37 +25,32 @@ class Dropout(Defense):
 
     version: ClassVar[str] = "dropout-1"
 
-    rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse a rate that is no probability."""
-        super().__post_init__()
-        checks.number("defense.rate", self.rate, 0, 1)
+    rate: Fraction = 0.1
 
     @property
     def strength(self) -> float:
-        """The rate."""
+        """Dropout rate."""
         return float(self.rate)
 
-    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """Zeros where the draw falls under the rate."""
+    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Return zeros where the draw falls under the rate."""
         # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
         return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)
 
     def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
-        """Every entry that was kept at least once; it is zero in all K with probability rate**K.
+        """Return every entry that was kept at least once; all K drop it with probability rate**K.
 
-        What is kept is the same in each transmission, so repeating it adds nothing.
+        A kept entry is the same in each transmission, so its repetition adds nothing.
         """
         kept = received.abs().argmax(1, keepdim=True)
-        # rate**K may be 0 in floating point: then nothing was hidden, which strength 0 says
+        # rate**K may be 0 in floating point: then no entry is hidden, as at strength 0
         return received.gather(1, kept), replace(self, rate=self.rate ** received.shape[1])
 
-    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
-        """The mixture r N(observed; 0, s²) + (1 - r) N(observed; clean, s²).
+    def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Return the log of the mixture r N(observed; 0, s²) + (1 - r) N(observed; clean, s²).
 
-        What is not zero is exact; a zero says little where zeros are common, behind a ReLU, and
-        "dropped" in front of one.
+        Non-zero entries are exact; a zero is ambiguous behind a ReLU, where zeros are common, and
+        means "dropped" in front of one.
         """
         kept = log_normal(observed - clean, variance) + math.log1p(-min(self.rate, 1 - 1e-12))
         return torch.logaddexp(log_normal(observed, variance) + math.log(self.rate), kept)

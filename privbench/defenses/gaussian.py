@@ -1,19 +1,20 @@
 """Additive Gaussian noise, He et al. section IV-A."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from privbench.defenses.base import Defense, log_normal
-from privbench.runtime import checks
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
 class Gaussian(Defense):
-    """Adds N(0, sigma²) to every entry.
+    """Add N(0, sigma²) to every entry.
 
     Attributes:
         sigma: Standard deviation, in the units of the perturbed tensor, >= 0.
@@ -21,27 +22,22 @@ class Gaussian(Defense):
 
     version: ClassVar[str] = "gaussian-1"
 
-    sigma: float = 0.4
-
-    def __post_init__(self) -> None:
-        """Refuse a deviation that is none."""
-        super().__post_init__()
-        checks.number("defense.sigma", self.sigma, 0)
+    sigma: NonNegativeFloat = 0.4
 
     @property
     def strength(self) -> float:
-        """The standard deviation."""
+        """Standard deviation."""
         return float(self.sigma)
 
-    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """The tensor plus noise."""
+    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the tensor plus noise."""
         return t + self.sigma * draws.normal(t)
 
     def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
-        """The mean, a sufficient statistic, whose noise has deviation sigma / sqrt(K)."""
+        """Return the mean, a sufficient statistic, whose noise has deviation sigma / sqrt(K)."""
         mean = received.mean(1, keepdim=True)
         return mean, replace(self, sigma=self.sigma / math.sqrt(received.shape[1]))
 
-    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
-        """N(observed; clean, sigma² + s²)."""
+    def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Return log N(observed; clean, sigma² + s²)."""
         return log_normal(observed - clean, variance + self.sigma**2)

@@ -1,23 +1,23 @@
 """Additive Laplacian noise, He et al. section IV-A."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from privbench.defenses.base import Defense
-from privbench.runtime import checks
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
 ASYMPTOTIC = 8.0
-"""From where three terms of the series of erfcx are exact to seven digits."""
+"""Argument above which three terms of the series of erfcx are exact to seven digits."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
 class Laplace(Defense):
-    """Adds Laplace(0, b) to every entry; its standard deviation is sqrt(2) b.
+    """Add Laplace(0, b) to every entry; its standard deviation is sqrt(2) b.
 
     K draws have no sufficient statistic smaller than themselves, so none of them are pooled.
 
@@ -27,37 +27,32 @@ class Laplace(Defense):
 
     version: ClassVar[str] = "laplace-1"
 
-    scale: float = 0.3
-
-    def __post_init__(self) -> None:
-        """Refuse a scale that is none."""
-        super().__post_init__()
-        checks.number("defense.scale", self.scale, 0)
+    scale: NonNegativeFloat = 0.3
 
     @property
     def strength(self) -> float:
-        """The Laplace scale b."""
+        """Laplace scale b."""
         return float(self.scale)
 
-    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """The tensor plus noise, by the inverse of its distribution function."""
+    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the tensor plus noise, by the inverse of its distribution function."""
         # half a step off both ends of the 24-bit grid, where the inverse is infinite
         u = draws.uniform(t).double() - 0.5 + 2.0**-25
         noise = -torch.sign(u) * torch.log1p(-2 * u.abs())
         return t + self.scale * noise.to(t.dtype)
 
-    def log_density(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
-        """Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
+    def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Return log Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
         deviation, s = observed - clean, variance.sqrt()
         sides = (self._side(side * deviation / s, s / self.scale) for side in (1, -1))
         return torch.logaddexp(*sides) - math.log(2 * self.scale)
 
     @staticmethod
     def _side(z: Tensor, ratio: Tensor) -> Tensor:
-        """Logarithm of exp(z r + r²/2) Phi(-z - r), one half of the convolution.
+        """Return the logarithm of exp(z r + r²/2) Phi(-z - r), one half of the convolution.
 
-        As exp(-z²/2) erfcx((z + r)/sqrt(2)) / 2 where z + r > 0: there the first form takes two
-        large numbers from each other, elsewhere the second one overflows.
+        It is exp(-z²/2) erfcx((z + r)/sqrt(2)) / 2 where z + r > 0: there the first form subtracts
+        two large numbers, elsewhere the second one overflows.
         """
         end = z + ratio
         far = _log_erfcx(end.clamp_min(0) / math.sqrt(2)) - math.log(2)
@@ -66,9 +61,9 @@ class Laplace(Defense):
 
 
 def _log_erfcx(x: Tensor) -> Tensor:
-    """Logarithm of exp(x²) erfc(x) for x >= 0.
+    """Return the logarithm of exp(x²) erfc(x) for x >= 0.
 
-    Far out by its series: the derivative of torch's own takes two equal numbers from each other.
+    Large x use the series: the derivative of torch's erfcx subtracts two equal numbers there.
     """
     inverse = x.clamp_min(ASYMPTOTIC).square().reciprocal()
     series = torch.log1p(inverse * (-0.5 + inverse * (0.75 - inverse * 1.875)))

@@ -1,15 +1,16 @@
-"""No defense: the point that every curve starts from."""
+"""No defense: the undefended reference."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from privbench.defenses.base import Defense
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import VALIDATED
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
 class NoDefense(Defense):
     """The identity."""
 
@@ -17,9 +18,9 @@ class NoDefense(Defense):
 
     @property
     def strength(self) -> float:
-        """Always 0."""
+        """Strength 0."""
         return 0.0
 
-    def disturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """Never reached: the strength is 0."""
+    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the tensor; not reached, since the strength is 0."""
         return t

@@ -17,7 +17,8 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
-from privbench.threat.view import NullLogger, grant
+from privbench.threat import grant
+from privbench.threat.view import NullLogger
 from privbench.victims.lenet5 import LeNet5
 
 BATCH, STEPS, SIDE = 64, 100, 2048

@@ -7,19 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from privbench.runtime.code_identity import source_file
+from privbench.runtime.conf_files import load_option
 from privbench.runtime.options import LAUNCH_OPTIONS
-from privbench.runtime.paths import ROOT
 from privbench.store.record import Record
 
 PROGRAM = "python -m privbench"
 LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Attacks that know a defense: by its likelihood, and by queries through it, which all answer."""
-STATES_LIKELIHOOD = ("log_density", "log_likelihood")
+STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods by which a class of defenses states its likelihood."""
 """Options that change no number, and of which a sweep takes one value."""
 MOST_COMMANDS = 3
@@ -144,8 +141,7 @@ def _added(command: str, records: Iterable[Record], attack: str) -> str:
 
 
 def _class(attack: str) -> str:
-    settings: Any = OmegaConf.load(ROOT / "conf" / "attack" / f"{attack}.yaml")
-    return str(settings["_target_"])
+    return str(load_option("attack", attack)["_target_"])
 
 
 def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:

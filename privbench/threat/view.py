@@ -1,8 +1,4 @@
-"""The threat model: what an adversary may touch, by declared right.
-
-White-box is EDGE_WEIGHTS; black-box EDGE_QUERIES | AUX_IMAGES; query-free AUX_IMAGES | AUX_LABELS
-(He et al. section II-B). Every adversary owns the cloud half: it *is* the cloud.
-"""
+"""The adversary's view: all that an attack can reach, and the loggers that it writes to."""
 
 import copy
 import hashlib
@@ -10,8 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Flag, auto
-from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -19,72 +13,34 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import Defense
-from privbench.deployment import Deployment, max_batch_size
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
-from privbench.runtime.random import (
-    RandomStreams,
-    generator_without_seed,
-    secret_seed,
-    torch_seed_hidden,
-)
-
-
-class Access(Flag):
-    """The rights an adversary can declare; a view holds what they name and nothing else."""
-
-    NONE = 0
-    EDGE_WEIGHTS = auto()
-    """The edge's layers and weights."""
-    EDGE_STRUCTURE = auto()
-    """The edge's layers, newly initialised."""
-    EDGE_QUERIES = auto()
-    """Answers of the edge as deployed, defense included, to images of the adversary's choice."""
-    CLEAN_QUERIES = auto()
-    """Answers of the edge recorded before the defense was switched on."""
-    AUX_IMAGES = auto()
-    """Images of the same kind, none of them a target."""
-    AUX_LABELS = auto()
-    """Their labels."""
-    DEFENSE = auto()
-    """Which defense runs, where and how strong; never a draw (Kerckhoffs)."""
-
-    @property
-    def names(self) -> list[str]:
-        """The rights by name, as a record lists them."""
-        return [right.name for right in Access if right in self and right.name]
-
-
-ADAPTIVE = Access.DEFENSE | Access.EDGE_QUERIES
-"""An adversary with one of these has seen what the defense does."""
-
-
-class AccessDeniedError(RuntimeError):
-    """An attack reached for what its declared rights do not grant."""
+from privbench.runtime.random import RandomStreams, generator_without_seed, torch_seed_hidden
+from privbench.threat.access import ALWAYS, RIGHTS, Access, AccessDeniedError
 
 
 class AttackLogger(Protocol):
-    """Where an attack's progress leaves it: write-only, nothing ever comes back."""
+    """Receiver of an attack's progress; it returns nothing."""
 
     def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
-        """Progress after step ``n``; the harness scores ``x_hat`` ``(N, C, H, W)``."""
+        """Log progress after step ``n``; the harness scores ``x_hat`` ``(N, C, H, W)``."""
 
     def note(self, **facts: Any) -> None:
-        """Facts for the record, e.g. ``converged=0.97``."""
+        """Log facts for the record, e.g. ``converged=0.97``."""
 
 
 class NullLogger:
-    """A journal that keeps nothing."""
+    """A logger that discards everything."""
 
     def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
-        """Nothing."""
+        """Discard progress."""
 
     def note(self, **facts: Any) -> None:
-        """Nothing."""
+        """Discard facts."""
 
 
 def jsonable(fact: Any) -> Any:
-    """A fact as json holds it: an attack's odd note must not cost the record."""
+    """Convert a fact to what json holds; one that json cannot hold becomes its text."""
     if isinstance(fact, Tensor | np.ndarray | np.generic):
         fact = fact.tolist()
     try:
@@ -96,19 +52,15 @@ def jsonable(fact: Any) -> Any:
 Facts = Mapping[str, Any]
 
 
-class Keep(Protocol):
-    """Backs ``AdversaryView.keep``."""
+class FitOrLoad(Protocol):
+    """The function behind ``AdversaryView.fit_or_load``."""
 
     def __call__(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
-        """Train the module in place, or load what an earlier training made of it; its facts."""
+        """Train the module in place, or load the weights of an earlier training; return facts."""
 
 
-def _train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
-    return train()
-
-
-class _WriteOnlyLogger:
-    """A journal with no way back: the harness's holds the truth, and hides behind closures."""
+class WriteOnlyLogger:
+    """A logger without a way back: the harness's holds the true images, and closures hide it."""
 
     __slots__ = ("note", "step")
 
@@ -124,12 +76,16 @@ class _WriteOnlyLogger:
 
 @dataclass
 class QueryCounter:
-    """How many answers of the edge an adversary has had."""
+    """Number of queries that an adversary has made.
+
+    Attributes:
+        queries: Images sent to the edge so far.
+    """
 
     queries: int = 0
 
-    def count(self, count: int, logger: _WriteOnlyLogger) -> int:
-        """Count further answers; the number of the first one."""
+    def count(self, count: int, logger: WriteOnlyLogger) -> int:
+        """Count further queries, and return the number of the first of them."""
         first = self.queries
         self.queries += count
         logger.note(queries=self.queries)
@@ -137,19 +93,19 @@ class QueryCounter:
 
 
 class AdversaryView:
-    """The adversary's only window. What is not granted is absent, not hidden.
+    """The adversary's only access to a deployment; what is not granted is absent, not hidden.
 
     Attributes:
-        cloud: The cloud half, frozen; a copy, so that nobody can bend the deployment's.
+        cloud: The cloud half, frozen; a copy, so that an attack cannot change the deployment's.
         image_shape: ``(C, H, W)``.
         feature_shape: Shape of one image's features.
-        split: Name of the layer behind which the network is cut: the cloud knows where it starts.
-        transmissions: How often each target is sent, K: the cloud counts what it receives.
-        device_config: Where networks are trained.
-        device: Where tensors are.
-        logger: Where progress goes.
+        split: Name of the layer behind which the network is cut, which the cloud knows.
+        transmissions: How often each target is sent, K, which the cloud can count.
+        device_config: Device on which networks are trained.
+        device: Device of all tensors.
+        logger: Receives the progress.
         edge: EDGE_WEIGHTS. The edge without its defense, frozen; a copy.
-        fresh_edge: EDGE_STRUCTURE. Called, gives the edge's layers newly initialised.
+        fresh_edge: EDGE_STRUCTURE. Returns the edge's layers newly initialised.
         query: EDGE_QUERIES. Images ``(N, C, H, W)`` to defended features, no gradient, counted.
         clean_query: CLEAN_QUERIES. The same without the defense, counted too.
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
@@ -174,250 +130,119 @@ class AdversaryView:
     defense: Defense
 
     def __init__(
-        self, access: Access, seed: int, keep: Keep, tally: QueryCounter, **granted: Any
+        self,
+        access: Access,
+        seed: int,
+        fit_or_load: FitOrLoad,
+        counter: QueryCounter,
+        **granted: Any,
     ) -> None:
-        self.access, self._seed, self._keep, self._tally = access, seed, keep, tally
+        self.access, self._seed = access, seed
+        self._fit_or_load, self._counter = fit_or_load, counter
         self.__dict__.update(granted)
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Only reached for what is absent."""
+        """Raise AccessDeniedError for attributes that were not granted."""
         right = RIGHTS.get(name)
         if right is None:
             raise AttributeError(f"a view has no {name!r}")
-        held = ", ".join(self.access.names) or "none"
-        raise AccessDeniedError(f"view.{name} needs the right {right.name}; declared: {held}")
+        declared = ", ".join(self.access.names) or "none"
+        raise AccessDeniedError(f"view.{name} needs the right {right.name}; declared: {declared}")
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A CPU generator of the adversary's own, the same for the same seed and purpose.
+        """Return a CPU generator, the same for the same adversary's seed and purpose.
 
-        Its ``initial_seed()`` is one constant for all: it says nothing of any seed.
+        Its ``initial_seed()`` is the same constant for all, which reveals no seed.
         """
         return generator_without_seed(derive_seed(self._seed, purpose))
 
     def streams(self, purpose: str, indices: Sequence[int]) -> RandomStreams:
-        """Streams of the adversary's own, one an image, to draw a defense that it knows.
+        """Return the adversary's random streams, to draw a defense that it knows.
 
         They are the same for the same seed and purpose, and never those of the deployed defense.
+
+        Args:
+            purpose: Names the streams.
+            indices: One stream for each.
         """
         return RandomStreams(derive_seed(self._seed, "streams"), purpose, indices)
 
     @contextmanager
     def torch_seed(self, purpose: str) -> Iterator[None]:
-        """Within, torch's global generator is such a one: layers draw their weights from it.
+        """Seed torch's global generator within the block: layers draw their weights from it.
 
-        ``torch.initial_seed()`` within says as little as that of ``generator``.
+        ``torch.initial_seed()`` reveals as little there as that of ``generator``.
         """
         with torch_seed_hidden(derive_seed(self._seed, purpose)):
             yield
 
-    def keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
-        """Train a network of the adversary's once for this recipe and view, then load it.
+    def fit_or_load(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> None:
+        """Train a network of the adversary once for this recipe and view; load it afterwards.
 
         Args:
-            recipe: What the training depends on besides the view, as json can hold it.
+            recipe: All that the training depends on besides the view, as json can hold it.
             module: Untrained; trained or loaded in place.
-            train: Trains it, and returns facts for the record, which a later hit replays.
+            train: Trains it, and returns facts for the record, which are logged on loading too.
         """
-        depends = {"recipe": recipe, "access": self.access.names, "asked": self._tally.queries}
-        if "edge" in vars(self):  # also a stand-in's, which no other part of the key knows
+        depends = {
+            "recipe": recipe,
+            "access": self.access.names,
+            "queries": self._counter.queries,
+        }
+        if "edge" in vars(self):  # also a surrogate's, which no other part of the key describes
             depends["edge"] = _fingerprint(self.edge)
         facts = dict(
-            self._keep(depends, module, lambda: {**train(), "queries": self._tally.queries})
+            self._fit_or_load(
+                depends, module, lambda: {**train(), "queries": self._counter.queries}
+            )
         )
         # a loaded network has cost what its training cost, and later queries draw afresh
-        self._tally.queries = facts["queries"]
+        self._counter.queries = facts["queries"]
         self.logger.note(**facts)
 
     def with_edge(self, edge: nn.Sequential) -> "AdversaryView":
-        """A white-box view of a stand-in that the adversary built itself."""
-        return self._like(self.access | Access.EDGE_WEIGHTS, edge=frozen(edge))
+        """Return a white-box view of a surrogate edge that the adversary built itself."""
+        return self._derive(self.access | Access.EDGE_WEIGHTS, edge=frozen(edge))
 
-    def only(self, access: Access) -> "AdversaryView":
-        """What a part of an attack sees under rights of its own, none beyond this view's."""
-        return self._like(self.access & access)
+    def restricted_to(self, access: Access) -> "AdversaryView":
+        """Return this view with only those of its rights that ``access`` names."""
+        return self._derive(self.access & access)
 
-    def muted(self) -> "AdversaryView":
-        """The same view with a journal that keeps nothing, for trials on one's own images."""
-        return self._like(self.access, logger=NullLogger())
+    def without_logging(self) -> "AdversaryView":
+        """Return this view with a logger that discards everything, for trials."""
+        return self._derive(self.access, logger=NullLogger())
 
-    def _like(self, access: Access, **changes: Any) -> "AdversaryView":
+    def _derive(self, access: Access, **changes: Any) -> "AdversaryView":
         granted = {
             name: value
             for name, value in vars(self).items()
             if name in ALWAYS or (name in RIGHTS and RIGHTS[name] in access)
         }
-        return AdversaryView(access, self._seed, self._keep, self._tally, **{**granted, **changes})
+        return AdversaryView(
+            access, self._seed, self._fit_or_load, self._counter, **{**granted, **changes}
+        )
 
 
-def backing(view: AdversaryView) -> tuple[int, Keep, QueryCounter]:
-    """Return the adversary's seed, store and count, for a copy of its view in another process."""
-    return view._seed, view._keep, view._tally
-
-
-RIGHTS: Mapping[str, Access] = {
-    "edge": Access.EDGE_WEIGHTS,
-    "fresh_edge": Access.EDGE_STRUCTURE,
-    "query": Access.EDGE_QUERIES,
-    "clean_query": Access.CLEAN_QUERIES,
-    "images": Access.AUX_IMAGES,
-    "labels": Access.AUX_LABELS,
-    "defense": Access.DEFENSE,
-}
-ALWAYS = {
-    "cloud", "image_shape", "feature_shape", "split", "transmissions", "device_config", "device",
-    "logger",
-}  # fmt: skip
-
-
-def grant(
-    deployment: Deployment,
-    images: Tensor,
-    labels: Tensor,
-    access: Access,
-    *,
-    split: str,
-    seed: int,
-    secret: str,
-    device_config: DeviceConfig,
-    logger: AttackLogger,
-    transmissions: int = 1,
-    keep: Keep = _train_always,
-) -> AdversaryView:
-    """The view of a deployment that ``access`` allows.
-
-    Args:
-        deployment: The attacked system.
-        images: Auxiliary images ``(M, C, H, W)`` in [0, 1], on the deployment's device.
-        labels: Their labels ``(M,)``.
-        access: The attack's declared rights.
-        split: Name of the layer behind which the network is cut.
-        seed: The cell's seed.
-        secret: What the harness holds and no view does, mixed into every seed; ``Stage.secret``.
-        device_config: Where the adversary trains its networks.
-        logger: Where the attack's progress goes.
-        transmissions: How often each target will be sent.
-        keep: Trains once and loads ever after.
-
-    Returns:
-        A view that holds what is granted and nothing else.
-    """
-    with torch.no_grad():
-        features = deployment.edge(images[:1])
-    # from neither the cell's seed nor its own an adversary can derive the defense's draws
-    own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
-    tally, write_only = QueryCounter(), _WriteOnlyLogger(logger)
-    makers: dict[str, Callable[[], Any]] = {
-        "edge": partial(frozen, deployment.edge),
-        "fresh_edge": lambda: FreshEdge.like(deployment.edge, own_seed),
-        "query": lambda: _queries(deployment, defense_seed, write_only, tally),
-        "clean_query": lambda: _clean_queries(frozen(deployment.edge), write_only, tally),
-        "images": images.clone,
-        "labels": labels.clone,
-        "defense": lambda: deployment.defense,
-    }
-    granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
-    return AdversaryView(
-        access,
-        own_seed,
-        keep,
-        tally,
-        cloud=frozen(deployment.cloud),
-        image_shape=tuple(images.shape[1:]),
-        feature_shape=tuple(features.shape[1:]),
-        split=split,
-        transmissions=transmissions,
-        device_config=device_config,
-        device=images.device,
-        logger=write_only,
-        **granted,
-    )
+def backing(view: AdversaryView) -> tuple[int, FitOrLoad, QueryCounter]:
+    """Return the adversary's seed, store and counter, for a copy of its view in another process."""
+    return view._seed, view._fit_or_load, view._counter
 
 
 def frozen(module: nn.Sequential) -> nn.Sequential:
-    """A copy in evaluation mode whose weights take no gradient."""
+    """Return a copy in evaluation mode whose weights take no gradient."""
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
-@dataclass(frozen=True)
-class FreshEdge:
-    """Builds copies of the edge's layers that hold nothing of its weights, in any process.
-
-    Attributes:
-        blank: The layers, every weight 0.
-        seed: The adversary's own.
-    """
-
-    blank: nn.Sequential
-    seed: int
-
-    @classmethod
-    def like(cls, edge: nn.Sequential, seed: int) -> "FreshEdge":
-        """For the layers of an edge."""
-        blank = copy.deepcopy(edge)
-        # what a checkpoint holds is learnt; constants such as the normalisation's are structure
-        for learnt in blank.state_dict().values():
-            learnt.zero_()
-        return cls(blank, seed)
-
-    def __call__(self) -> nn.Sequential:
-        """The layers, newly initialised, the same every time."""
-        built = copy.deepcopy(self.blank).requires_grad_(True).train()
-        with torch_seed_hidden(derive_seed(self.seed, "fresh edge")):
-            for layer in built.modules():
-                if reset := getattr(layer, "reset_parameters", None):
-                    reset()
-        return built
-
-
-def _queries(
-    deployment: Deployment, seed: int, logger: _WriteOnlyLogger, tally: QueryCounter
-) -> Callable[[Tensor], Tensor]:
-    """The defended channel as a black box that counts what it is asked."""
-
-    def query(x: Tensor) -> Tensor:
-        """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``, each with a fresh draw."""
-        first = tally.count(len(x), logger)
-        answers = [
-            deployment.transmit(part, RandomStreams(seed, "queries", range(at, at + len(part))))[
-                :, 0
-            ]
-            for at, part in _parts(x, first)
-        ]
-        return torch.cat(answers)
-
-    return query
-
-
-def _clean_queries(
-    edge: nn.Sequential, logger: _WriteOnlyLogger, tally: QueryCounter
-) -> Callable[[Tensor], Tensor]:
-    """The channel before the defense was switched on."""
-
-    def clean_query(x: Tensor) -> Tensor:
-        """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``."""
-        tally.count(len(x), logger)
-        with torch.no_grad():
-            return torch.cat([edge(part) for _, part in _parts(x, 0)])
-
-    return clean_query
-
-
-def _parts(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
-    """Images in parts that fit the memory, each with the number of its first one."""
-    size = max_batch_size(x)
-    return [(first + at, x[at : at + size]) for at in range(0, max(len(x), 1), size)]
-
-
 def _fingerprint(module: nn.Module) -> str:
-    """Hash of a module's layers, weights and constants.
+    """Hash a module's layers, weights and constants.
 
     Constants that no checkpoint holds, such as a normalisation's, are part of it; names of the
-    package's own classes are not, for they may change while the numbers stay.
+    package's classes are not, for they may change while the numbers stay.
     """
     digest = hashlib.sha256()
     for name, layer in module.named_modules():
-        own = type(layer).__module__.startswith("privbench.")
-        digest.update(f"{name} {'' if own else type(layer)} {layer.extra_repr()}\n".encode())
+        ours = type(layer).__module__.startswith("privbench.")
+        digest.update(f"{name} {'' if ours else type(layer)} {layer.extra_repr()}\n".encode())
     for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

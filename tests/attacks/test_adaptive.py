@@ -22,7 +22,7 @@ from privbench.experiment.config import build
 from privbench.experiment.run import run
 from privbench.report import worst_case as summary
 from privbench.runtime.random import RandomStreams
-from privbench.threat.view import Access
+from privbench.threat import Access
 from tests.support import granted, lenet_edge, needs_mnist, scenes
 
 DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
@@ -50,8 +50,8 @@ def test_the_expected_log_likelihood_is_greatest_at_the_truth(defense, s):
     receiver = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     v = defense.perturb(clean, RandomStreams(0, "test", range(200))) + s * receiver
     tried = torch.linspace(0.4, 1.2, 17)
-    told = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
-    assert float(tried[max(range(17), key=told.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
+    scores = [float(defense.log_likelihood(v, c, torch.tensor(s * s)).mean()) for c in tried]
+    assert float(tried[max(range(17), key=scores.__getitem__)]) == pytest.approx(0.8, abs=1e-6)
 
 
 @pytest.mark.parametrize("defense", DEFENSES, ids=str)
@@ -79,9 +79,9 @@ def test_the_laplace_density_is_as_exact_in_32_bits(b, s):
     found = []
     for kind in (torch.float32, torch.float64):
         variance = torch.tensor(s * s, dtype=kind, requires_grad=True)
-        told = Laplace(scale=b).log_likelihood(v.to(kind), torch.zeros((), dtype=kind), variance)
-        (slope,) = torch.autograd.grad(told.mean(), variance)
-        found.append((told.detach().double(), slope.double()))
+        density = Laplace(scale=b).log_likelihood(v.to(kind), torch.zeros((), dtype=kind), variance)
+        (slope,) = torch.autograd.grad(density.mean(), variance)
+        found.append((density.detach().double(), slope.double()))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3 / s**2)
 
@@ -106,7 +106,9 @@ def _attacked(attack, edge, x, defense, copies=1, v=None):
     deployment = Deployment(edge, defense, cloud)
     if v is None:
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
-    view = granted(deployment, scenes(3), attack.access).muted()  # no facts: no longer run
+    view = granted(
+        deployment, scenes(3), attack.access
+    ).without_logging()  # no facts: no longer run
     return attack.fit(view)(v)
 
 
@@ -238,9 +240,9 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 16)
     attack = RMLE(adaptive=True)
     observed, known = _observations(v, defense)
-    mismatch = attack._mismatch(edge, observed, known, 0.1 * x)
-    prior = attack._prior(4.0, observed.shape[1], mismatch)
-    first, last = (float(prior(torch.tensor(r))) for r in (1.0, attack.resolution_last))
+    data_term = attack._data_term(edge, observed, known, 0.1 * x)
+    prior = attack._prior(4.0, observed.shape[1], data_term)
+    first, last = (float(prior(torch.tensor(r))) for r in (1.0, attack.noise_variance_last))
     alone = isinstance(defense, Dropout) and site == "features"
     assert last == pytest.approx(4.0 if alone else 4.0 / 16)
     assert first == pytest.approx(4.0 if alone or site == "input" else 4.0 / 16)
@@ -279,18 +281,18 @@ class Silent(Defense):
     def strength(self):
         return 1.0
 
-    def disturb(self, t, draws):
+    def _perturb(self, t, draws):
         return t.abs()
 
 
 def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
     """By name; and adaptivity is refused where the view does not hold the defense."""
-    from privbench.threat.view import AccessDeniedError
+    from privbench.threat import AccessDeniedError
 
     attack = RMLE(adaptive=True)
     deployment = Deployment(lenet_edge("conv1"), Silent(), nn.Sequential(nn.Flatten()))
 
-    with pytest.raises(ValueError, match="Silent states no likelihood"):
+    with pytest.raises(ValueError, match="Silent has no likelihood"):
         attack.check(granted(deployment, scenes(2), attack.access))
     with pytest.raises(AccessDeniedError, match="DEFENSE"):
         attack.fit(granted(deployment, scenes(2), Access.EDGE_WEIGHTS))
@@ -301,7 +303,7 @@ BAD = {
     "attack=rmle_adaptive attack.objective=squared": ["attack.objective=squared", "profile"],
     "attack=tuned attack.images=401": ["attack.images=401", "400"],
     "attack=tuned attack.images=1": ["attack.images=1"],
-    "attack=tuned attack.settings=0": ["attack.settings=0"],
+    "attack=tuned attack.trials=0": ["attack.trials=0"],
     "attack=tuned attack.inner.tv_weight=0": ["attack.inner.tv_weight=0"],
     "attack=tuned attack@attack.inner=blind": ["attack.inner", "rmle"],
 }
@@ -319,7 +321,7 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
     words = [
         "attack=tuned",
         f"attack@attack.inner={inner}",
-        "attack.settings=4",
+        "attack.trials=4",
         "attack.images=6",
         "attack.inner.steps=30",
         "targets=4",
@@ -332,7 +334,7 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
     assert first.adaptive == (inner == "rmle_adaptive")
     assert ("DEFENSE" in first.access) == first.adaptive
     tried = build(composed(*words)).attack
-    starts = [(a.start, a.tv_weight) for a in islice(tried._candidates(), 4)]
+    starts = [(a.init, a.tv_weight) for a in islice(tried._candidates(), 4)]
     own = 3.5 if first.adaptive else 4.0
     assert starts == [("dark", own), ("grey", own), ("dark", 4 * own), ("grey", 4 * own)]
 
@@ -396,8 +398,8 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     groups = summary.grouped(records)
     weak = next(g for g in groups if g.one.attack == "rmle_adaptive" and g.one.strength == 0.3)
     assert any("0.5 gives more" in doubt for doubt in summary.doubts(weak, groups, "psnr_db"))
-    told = summary.table(records)
-    assert "accuracy" in told and "edge_weights" in told
+    table = summary.table(records)
+    assert "accuracy" in table and "edge_weights" in table
 
 
 def test_more_steps_that_give_more_are_a_doubt(composed):

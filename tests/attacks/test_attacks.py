@@ -1,6 +1,7 @@
 """Attacks against deployments whose answer is known, and against each other's company."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from privbench.evaluation import metrics
 from privbench.report.worst_case import RELIABLE
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import describe
 from tests.support import RecordingLogger, granted, lenet_edge, scenes
 
 SHAPE = (1, 28, 28)
@@ -40,7 +42,7 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     cloud = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
     deployment = Deployment(edge, defense or NoDefense(), cloud)
     v = deployment.transmit(x, RandomStreams(0, "transmission", range(len(x))), copies)
-    deployment.answer(v)
+    deployment.predict(v)
     logger, aux = RecordingLogger(), scenes(40)
     view = granted(deployment, aux, attack.access, torch.arange(40) % 10, logger=logger)
     return attack.fit(view)(v), logger, aux
@@ -68,7 +70,7 @@ def test_an_attack_that_hardly_moves_has_not_converged():
 def test_an_image_without_a_gradient_never_moved():
     """Where all features of the start are dead; where the start is the answer, it converged."""
     edge = nn.Sequential(nn.Identity(), Dying())
-    attack = RMLE(steps=20, start="black", tv_weight=0.0)
+    attack = RMLE(steps=20, init="black", tv_weight=0.0)
     _, logger, _ = _attacked(attack, edge, 0.5 + scenes(3))
     assert logger.facts["never_moved"] == 1
     assert logger.facts["converged"] == 0
@@ -107,13 +109,15 @@ def test_the_longer_run_changes_no_number_of_the_attack(defense):
     """Bit for bit; it leaves the global generator alone, and the journal gets none of its steps."""
     x, attack = scenes(4), RMLE(steps=30, adaptive=True)
     deployment = Deployment(
-        nn.Sequential(nn.Identity(), AdaptiveDecoderTask()), defense, nn.Sequential(nn.Flatten())
+        nn.Sequential(nn.Identity(), DrawingEdge()), defense, nn.Sequential(nn.Flatten())
     )
     v = deployment.transmit(x, RandomStreams(0, "transmission", range(4)), 2)
     answers, states, logger = [], [], RecordingLogger()
     for view in (
         granted(deployment, x, attack.access, logger=logger),
-        granted(deployment, x, attack.access).muted(),  # without facts, without the longer run
+        granted(
+            deployment, x, attack.access
+        ).without_logging(),  # without facts, without the longer run
     ):
         torch.manual_seed(5)
         answers.append(attack.fit(view)(v))
@@ -124,7 +128,7 @@ def test_the_longer_run_changes_no_number_of_the_attack(defense):
     assert torch.equal(*states)
 
 
-class AdaptiveDecoderTask(nn.Module):
+class DrawingEdge(nn.Module):
     """An edge that draws from the global generator each time that it is asked."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -174,12 +178,12 @@ def test_the_published_settings_share_the_class_and_invert_a_convolution():
     attack = RMLE(
         steps=1500,
         lr=5e-3,
-        eps=2e-3,
+        adam_eps=2e-3,
         amsgrad=True,
         schedule="constant",
         tv_weight={"default": 4.0, "x": 0.04},
         tv_beta=2.0,
-        start="grey",
+        init="grey",
         clamp=False,
         objective="squared",
     )
@@ -227,15 +231,16 @@ def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
         ({"tv_beta": 0}, r"attack.tv_beta=0 is out of range: choose a number above 0"),
         ({"tv_weight": -1}, r"attack.tv_weight=-1 is out of range"),
         ({"tv_weight": {"conv1": 1.0}}, r"attack.tv_weight names splits but no default"),
-        ({"start": "white"}, r"attack.start=white is not known: choose from black, grey"),
+        ({"init": "white"}, r"attack.init=white is not known: choose from black, grey"),
         ({"schedule": "step"}, r"attack.schedule=step is not known: choose from constant, cosine"),
         ({"clamp": 1}, r"attack.clamp=1 is not known: choose from true, false"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(field, line):
     """Naming option, value and choices."""
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - its line is what is compared
         dataclasses.replace(RMLE(), **field)
+    assert re.match(line, describe(refused.value, "attack"))
 
 
 @pytest.mark.parametrize("beta", [1.0, 1.5, 2.0])
@@ -319,7 +324,7 @@ def _reachable(view) -> list:
 def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     """Not through the journal, not through the query channel, not through a wrapped function."""
     from privbench.experiment.services import AttackLogger
-    from privbench.threat.view import Access
+    from privbench.threat import Access
     from privbench.tracking.base import NullRun
 
     x = scenes(3)
@@ -339,7 +344,7 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
 
 def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     """A hit costs what its training cost; two stand-in edges never share a network."""
-    from privbench.threat.view import Access
+    from privbench.threat import Access
 
     kept: dict[str, tuple[dict, dict]] = {}
 
@@ -357,7 +362,7 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     for _ in range(2):
         logger = RecordingLogger()
         access = Access.EDGE_QUERIES | Access.AUX_IMAGES
-        view = granted(deployment, scenes(5), access, logger=logger, keep=keep)
+        view = granted(deployment, scenes(5), access, logger=logger, fit_or_load=keep)
         module = nn.Linear(2, 2)
 
         def train(view=view, module=module):
@@ -365,27 +370,27 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
             nn.init.constant_(module.weight, 3.0)
             return {"epochs": 4}
 
-        view.keep({"net": "linear"}, module, train)
+        view.fit_or_load({"net": "linear"}, module, train)
         assert float(module.weight.detach().mean()) == 3
         assert logger.facts == {"epochs": 4, "queries": 5}
         answers.append(view.query(view.images[:1]))
     assert len(kept) == 1
     assert torch.equal(*answers)
     for weight in (1.0, 2.0):
-        stand_in, module = nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2)
-        nn.init.constant_(stand_in[0].weight, weight)
+        surrogate_edge, module = nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2)
+        nn.init.constant_(surrogate_edge[0].weight, weight)
 
         def fill(module=module, weight=weight):
             nn.init.constant_(module.weight, weight)
             return {}
 
-        view.with_edge(stand_in).keep({"net": "other"}, module, fill)
+        view.with_edge(surrogate_edge).fit_or_load({"net": "other"}, module, fill)
         assert float(module.weight.detach().mean()) == weight
 
 
 def test_a_large_objective_is_no_divergence():
     """Its exponential overflows, itself does not."""
-    attack = RMLE(steps=2, tv_weight=2000.0, start="random")
+    attack = RMLE(steps=2, tv_weight=2000.0, init="random")
     x_hat, logger, _ = _attacked(attack, lenet_edge("relu2"), scenes(3))
     assert x_hat.isfinite().all()
     assert logger.facts["converged"] < 1

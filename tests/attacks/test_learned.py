@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.components.decoders import DECODERS, build
-from privbench.attacks.components.learning import count
-from privbench.attacks.components.surrogates import stand_in
+from privbench.attacks.components.learning import query_edge
+from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
 from privbench.experiment.run import run
@@ -104,7 +104,7 @@ def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
         asked.append(len(x))
         return x.flatten(1)[:, :3] + len(asked)
 
-    (v, rows), (v_last, last), *_ = count(query, torch.rand(30, 1, 4, 4), 100)
+    (v, rows), (v_last, last), *_ = query_edge(query, torch.rand(30, 1, 4, 4), 100)
     assert sum(asked) == 100
     assert last.tolist() == [27, 28, 29] and len(v_last) == 3
     counts = rows.bincount()
@@ -150,7 +150,7 @@ def test_a_stand_in_gives_features_like_the_edges(victim, split):
     edge, cloud = VICTIMS[victim].split(split)
     x = torch.rand(2, *shape)
     v = edge(x)
-    stand = stand_in(shape, tuple(v.shape[1:]), cloud)
+    stand = surrogate_edge(shape, tuple(v.shape[1:]), cloud)
     answer = stand(x)
     assert answer.shape == v.shape
     if bool((answer < 0).any()):
@@ -166,7 +166,7 @@ def test_the_stand_ins_are_the_published_ones():
         shape = tuple(edge(torch.zeros(1, 1, 28, 28)).shape[1:])
         return [
             (type(layer).__name__, getattr(layer, "out_channels", None))
-            for layer in stand_in((1, 28, 28), shape, cloud)
+            for layer in surrogate_edge((1, 28, 28), shape, cloud)
         ][1:]
 
     eight, sixteen = ("Conv2d", 8), ("Conv2d", 16)
@@ -208,7 +208,7 @@ def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
         Batches(x, size=4),
         epochs=100,
         device_config=CPU,
-        report=lambda epoch, figures: delivered.append(figures[HELD_OUT]),
+        report=lambda epoch, losses: delivered.append(losses[HELD_OUT]),
         held_out=Batches(x, size=4),
         patience=5,
     )

@@ -18,8 +18,9 @@ from privbench.evaluation.statistics import bca
 from privbench.experiment.run import run
 from privbench.runtime.random import RandomStreams
 from privbench.store import record as results
-from privbench.threat.view import Access
+from privbench.threat import Access
 from tests.stage import Stage
+from privbench.runtime.conf_files import load_option
 from tests.support import ROOT, RecordingLogger, granted, hasty, lenet_edge, options, scenes
 
 GROUPS = ["attack", "dataset", "defense", "tracker", "device", "victim"]
@@ -31,15 +32,12 @@ def test_a_yaml_says_what_it_is_and_names_every_field(group, name):
     """Its first line is a comment; its keys are its class's fields, so no default hides."""
     path = ROOT / "conf" / group / f"{name}.yaml"
     assert path.read_text().startswith("# "), "the first line says what it is"
-    config = OmegaConf.load(path)
+    config = load_option(group, name)
     module, _, kind = config["_target_"].rpartition(".")
     fields = {
         field.name for field in dataclasses.fields(getattr(importlib.import_module(module), kind))
     }
-    # what the defaults list composes into a place of its own: `/attack@inverter: rmle`
-    words = [key for entry in config.get("defaults", []) for key in entry]
-    composed = {word.partition("@")[2] for word in words if not word.startswith("override")}
-    assert (set(config) | composed) - {"_target_", "defaults"} == fields
+    assert set(config) - {"_target_"} == fields
 
 
 @pytest.mark.parametrize("name", options("attack"))
@@ -102,7 +100,7 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, comp
 
 def _more_often(name, site, attack, images):
     """PSNR of each image ``(N,)`` after 1, 4 and 16 transmissions of a defense by its yaml."""
-    config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "defense" / f"{name}.yaml"))
+    config = load_option("defense", name)
     module, _, kind = config.pop("_target_").rpartition(".")
     defense = getattr(importlib.import_module(module), kind)(**config | {"site": site})
     x, edge = scenes(images), lenet_edge("relu2")
@@ -110,7 +108,7 @@ def _more_often(name, site, attack, images):
     for copies in (1, 4, 16):
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(images)), copies)
         view = granted(deployment, scenes(2), attack.access, transmissions=copies)
-        yield metrics.psnr_db(attack.fit(view.muted())(v), x)
+        yield metrics.psnr_db(attack.fit(view.without_logging())(v), x)
 
 
 SCATTER = 0.5

@@ -128,7 +128,7 @@ def test_the_accuracy_of_k_transmissions_is_of_independent_groups_of_k(stage):
     v = deployment.transmit(
         test.images, RandomStreams(made.defense_seed, "accuracy", range(len(test))), 6
     )
-    logits = deployment.answer(v)
+    logits = deployment.predict(v)
     groups = [logits[:, :3].mean(1).argmax(1), logits[:, 3:].mean(1).argmax(1)]
     wanted = torch.stack([(group == test.labels).double() for group in groups]).mean(0)
     found = made.usability(defended=True, transmissions=3)

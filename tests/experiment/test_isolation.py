@@ -21,7 +21,7 @@ from privbench.runtime.errors import cause
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import isolated_rng
 from privbench.store import record as results
-from privbench.threat.view import AccessDeniedError
+from privbench.threat import AccessDeniedError
 from tests.stage import Stage
 from tests.support import RecordingLogger, hasty, options
 
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from privbench.runtime.hashing import derive_seed
-from privbench.threat.view import Access
+from privbench.threat import Access
 
 CALLS = []  # state of the module: of its own process
 

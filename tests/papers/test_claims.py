@@ -173,7 +173,7 @@ def test_noise_is_judged_on_both_sides_of_its_limit():
 def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
     """On CIFAR-10 the published attack may recover less than .25 of undefended features."""
     text = "less than 0.8 points lost"
-    rates = {"lr": 2.3e-3, "eps": 4.4e-3}
+    rates = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
 
     def cifar(clean: float, defended: float):
         found = [
@@ -248,7 +248,7 @@ def test_a_table_is_of_its_own_images_steps_and_auxiliary_set():
 def test_statements_of_cifar_look_at_cifar():
     """Records of one data set say nothing of the other."""
     text = "White-box: a deeper split"
-    rates = {"lr": 2.3e-3, "eps": 4.4e-3}
+    rates = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
     records = [
         table("rmle_paper", split, ssim, dataset="cifar10")
         for split, ssim in (("conv11", 0.9), ("relu22", 0.6), ("relu32", 0.2))
@@ -503,9 +503,15 @@ def test_a_weight_of_ours_decides_nothing():
 
 
 DEPARTURES = {
-    "rmle_paper": {"lr": 0.1, "amsgrad": False, "adaptive": True, "clamp": True, "eps": 1.0},
-    "inverse_paper": {"steps": 100, "batch": 1, "eps": 1.0, "amsgrad": False, "answers": "clean"},
-    "shadow": {"steps": 7000, "lr": 1.0, "batch": 1, "images": 100, "teacher": "answers"},
+    "rmle_paper": {"lr": 0.1, "amsgrad": False, "adaptive": True, "clamp": True, "adam_eps": 1.0},
+    "inverse_paper": {
+        "steps": 100,
+        "batch": 1,
+        "adam_eps": 1.0,
+        "amsgrad": False,
+        "answers": "clean",
+    },
+    "shadow": {"steps": 7000, "lr": 1.0, "batch": 1, "images": 100, "supervision": "queries"},
 }
 
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from privbench.runtime.code_identity import described, identified, identities, identity
+from privbench.runtime.conf_files import load_option
 from tests import source_versions
 from tests.support import ROOT
 
@@ -35,7 +35,7 @@ def targets() -> list[str]:
     }
     for group in ("attack", "defense", "victim", "dataset"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):
-            nodes = [OmegaConf.to_container(OmegaConf.load(path))]
+            nodes = [load_option(group, path.stem)]
             while nodes:
                 node = nodes.pop()
                 found |= {node["_target_"]} if "_target_" in node else set()

@@ -103,7 +103,7 @@ class Noise(Defense):
     def strength(self):
         return self.level
 
-    def disturb(self, t, draws):
+    def _perturb(self, t, draws):
         return t + self.level * draws.normal(t)
 """
 

@@ -476,7 +476,7 @@ SEER = """
 import os, time
 from dataclasses import dataclass
 import torch
-from privbench.threat.view import Access
+from privbench.threat import Access
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams
-from privbench.threat.view import RIGHTS, Access, AccessDeniedError
+from privbench.runtime.validation import describe
+from privbench.threat import Access, AccessDeniedError
+from privbench.threat.access import RIGHTS
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
 from tests.stage import Stage
@@ -74,7 +76,7 @@ def test_a_defense_acts_at_its_site_and_draws_afresh_for_every_copy(defense, sit
     edge, cloud = model.split("relu1")
     defense = type(defense)(**{**vars(defense), "site": site})
     draws = RandomStreams(0, "test", range(4))
-    v = Deployment(edge, defense, cloud).transmit(x, draws, copies=3)
+    v = Deployment(edge, defense, cloud).transmit(x, draws, transmissions=3)
     assert v.shape == (4, 3, 8, 24, 24)
     assert not torch.equal(v[:, 0], v[:, 1])
     entry = edge[0](x) if site == "input" else edge(x)
@@ -127,10 +129,12 @@ def test_draws_are_common_to_all_strengths():
 @pytest.mark.parametrize("field", [{"rate": 1.5}, {"rate": -0.1}, {"rate": float("nan")}])
 def test_a_rate_that_is_no_probability_is_refused(field):
     """The line names the value and the range."""
-    with pytest.raises(
-        ValueError, match=r"defense.rate=.* choose a number of at least 0 and at most 1"
-    ):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - its line is what is compared
         Dropout(**field)
+    line = "choose a number of at least 0 and at most 1"
+    assert describe(refused.value, "defense") == (
+        f"defense.rate={field['rate']} is out of range: {line}"
+    )
 
 
 def _deployment() -> Deployment:
@@ -297,8 +301,8 @@ def test_a_fresh_edge_has_the_structure_and_no_weight():
 def test_a_stand_in_edge_makes_a_white_box_of_what_was_none():
     """And brings no other right with it."""
     _, view = _granted(Access.AUX_IMAGES)
-    stand_in = nn.Sequential(nn.Identity())
-    white = view.with_edge(stand_in)
+    surrogate = nn.Sequential(nn.Identity())
+    white = view.with_edge(surrogate)
     assert len(white.edge) == 1
     assert "query" not in vars(white)
     with pytest.raises(AccessDeniedError, match="EDGE_WEIGHTS"):

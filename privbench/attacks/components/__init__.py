@@ -1,1 +1,1 @@
-"""What several attacks share: priors and the optimiser's loop."""
+"""Parts that several attacks share: data terms, priors, optimisation, training, networks."""

@@ -1,4 +1,4 @@
-"""The image of a class that is most like the class's images, by structural similarity."""
+"""The image most similar to the images of a class, by structural similarity."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 WINDOW = 7
 C1 = 0.01**2
 C2 = 0.03**2 * (WINDOW**2 - 1) / WINDOW**2
-"""Of a sample covariance: sums over the window are divided by its pixels less one."""
+"""For a sample covariance: sums over the window are divided by its pixels less one."""
 
 STEPS, LR = 60, 0.2
 MOST, LEAST = 400, 4
@@ -32,27 +32,27 @@ class LocalSsim:
         self.variance = self._pool(images**2) - self.mean**2
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Similarity of an image ``(C, H, W)`` to each of the fixed ones ``(M,)``."""
+        """Return the similarity of an image ``(C, H, W)`` to each of the fixed ones ``(M,)``."""
         mean = self._pool(image)
         variance = self._pool(image**2) - mean**2
         covariance = self._pool(image * self.images) - mean * self.mean
-        likeness = (2 * mean * self.mean + C1) * (2 * covariance + C2)
+        similarity = (2 * mean * self.mean + C1) * (2 * covariance + C2)
         scale = (mean**2 + self.mean**2 + C1) * (variance + self.variance + C2)
-        return (likeness / scale).flatten(1).mean(1)
+        return (similarity / scale).flatten(1).mean(1)
 
     def _pool(self, images: Tensor) -> Tensor:
         return self.rows @ (images @ self.columns.T)
 
 
 def _band(size: int, like: Tensor) -> Tensor:
-    """The matrix that averages over each window along one side ``(size - 6, size)``."""
+    """Return the matrix that averages over windows along one side ``(size - 6, size)``."""
     inside = torch.ones(size, size, device=like.device, dtype=like.dtype).triu()
     return inside.tril(WINDOW - 1)[: size - WINDOW + 1] / WINDOW
 
 
 @torch.enable_grad()
 def most_similar(images: Tensor) -> Tensor:
-    """The image whose mean SSIM to all of these is highest: gradient ascent from their mean.
+    """Find the image of highest mean SSIM to all of these, by gradient ascent from their mean.
 
     Adam takes ``STEPS`` steps, projected to [0, 1]; the best iterate is the answer.
 
@@ -110,7 +110,7 @@ class ClassImages(nn.Module):
             answer.copy_(most_similar(part))
 
     def forward(self, predicted: Tensor) -> Tensor:
-        """The images ``(N, C, H, W)`` of predicted classes ``(N,)``."""
+        """Return the images ``(N, C, H, W)`` of predicted classes ``(N,)``."""
         same = predicted[:, None] == self.labels
         place = torch.where(same.any(1), same.int().argmax(1), len(self.labels))
         return self.answers[place]

@@ -1,4 +1,4 @@
-"""Whether a descent has converged: by what it achieved, and by a longer run of the same."""
+"""Convergence of an image optimisation: by its own course, and by a longer run of the same."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from torch import Tensor
 
 SETTLED = 0.1
 """Largest share of the objective's whole fall, or of the objective itself, that the second half of
-the steps may have brought. A descent limited by its rate goes 18 % of its way there under a cosine
-schedule and 50 % under a constant one. A smaller share would reject runs that a longer one
-confirms: halfway the resolution is coarse, which under strong noise alone accounts for 6 %."""
+the steps may have brought. A run limited by its learning rate goes 18 % of its way there under a
+cosine schedule and 50 % under a constant one. A smaller share would reject runs that a longer one
+confirms: halfway the noise variance is coarse, which under strong noise accounts for 6 %."""
 STRAYED = 0.5
 """Largest share of an image's whole distance from its start that the second half may have moved it.
 """
@@ -21,7 +21,7 @@ of 256 grey levels, and the prior alone takes the noise of the start ``dark`` (R
 EXPLAINED = 1e-2
 """Share of the features' mean square below which the start itself may be the answer."""
 MET = 1e-8
-"""The same below which features are met to rounding, whose last bits no longer run can improve."""
+"""The same below which features are matched to rounding, which a longer run cannot improve."""
 GAINED = 0.05
 """Largest share by which the objective of a longer run may lie lower. By arithmetic alone, in
 batches of other sizes, runs of LeNet-5 at fc1 end up to 0.03 apart; cut to a tenth of their steps,
@@ -38,15 +38,16 @@ without it (``worst_case.RELIABLE``), and it costs a small run of twice the step
 
 @dataclass(frozen=True)
 class Path:
-    """What a batch of images passed through during a descent.
+    """Course of a batch of images during an optimisation.
 
     Attributes:
         start: Images ``(N, C, H, W)`` before the first step.
         halfway: Images after half of the steps.
         end: The best iterates.
-        values: The objective of these three ``(3, N)`` under the last resolution, not negative.
-        unexplained: Mismatch of the best iterates as a share of the features' mean square ``(N,)``.
-        finite: Whether the descent stayed finite ``(N,)``.
+        values: The objective of these three ``(3, N)`` under the last noise variance, not negative.
+        unexplained: Data term of the best iterates as a share of the features' mean square,
+            ``(N,)``.
+        finite: True where the optimisation stayed finite ``(N,)``.
     """
 
     start: Tensor
@@ -74,15 +75,15 @@ class Path:
 
     @property
     def met(self) -> Tensor:
-        """Images whose features are met to rounding ``(N,)``."""
+        """Images whose features are matched to rounding ``(N,)``."""
         return self.unexplained <= MET
 
     def confirmed(self, rows: Tensor, longer: Tensor, gained: Tensor) -> int:
-        """Count the images that a longer run leaves as they are.
+        """Count the images that a longer run leaves unchanged within tolerance.
 
         Args:
-            rows: Numbers of the images that were run on ``(n,)``.
-            longer: What they became ``(n, C, H, W)``.
+            rows: Indices of the images of the longer run ``(n,)``.
+            longer: Images after the longer run ``(n, C, H, W)``.
             gained: Share of the objective that the longer run took away ``(n,)``.
         """
         end = self.end[rows]
@@ -91,7 +92,7 @@ class Path:
 
 
 def sample(settled: Tensor) -> Tensor:
-    """Numbers of a few settled images, spread evenly over the batch: one in 16, at most four."""
+    """Return indices of a few settled images, evenly over the batch: one in 16, at most four."""
     rows = settled.nonzero().flatten()
     count = min(len(rows), 4, max(1, len(settled) // 16))
     return rows[torch.linspace(0, len(rows) - 1, count, device=rows.device).round().long()]
@@ -99,7 +100,7 @@ def sample(settled: Tensor) -> Tensor:
 
 @contextmanager
 def undrawn(device: torch.device) -> Iterator[None]:
-    """Leave torch's global generators as they were, whatever a network draws from them within."""
+    """Restore torch's global generators after the block, whatever a network draws within it."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 

@@ -1,7 +1,7 @@
-"""Inverse networks: from one transmission's features to an image, built from the shapes alone.
+"""Inverse networks: from one transmission's features to an image, built from the two shapes.
 
-An adversary who may only query knows no more than these. What it can tell from them is the stride:
-the largest power of two by which the features' sides still fit the image's. Features of layers
+A black-box adversary knows no more than these. From them follows the stride: the largest power of
+two by which the features' sides still fit the image's. Features of layers
 without padding are smaller than the image over the stride, and lie in its middle.
 """
 
@@ -17,16 +17,16 @@ from privbench.runtime.code_identity import described
 
 Shape = tuple[int, ...]
 Build = Callable[[Shape, tuple[int, int, int]], nn.Module]
-"""Feature shape and image shape to a network; a decoder from elsewhere is one of these."""
+"""Feature shape and image shape to a network: the signature of an out-of-tree decoder."""
 
 LEAK = 0.01
-"""Slope of the output beyond [0, 1]: what is darker than black costs next to nothing."""
+"""Slope of the output beyond [0, 1], so that out-of-range values keep a gradient."""
 
 
 def stride(feature_shape: Shape, image_shape: Shape) -> int:
-    """The power of two between the grids of features ``(C, h, w)`` and image ``(C, H, W)``.
+    """Return the power of two between the grids of features ``(C, h, w)`` and image ``(C, H, W)``.
 
-    Vectors ``(n,)`` have no grid; what their decoders begin with is a quarter of the image's.
+    Vectors ``(n,)`` have no grid; their decoders start from a quarter of the image's.
 
     >>> [stride(features, (1, 28, 28)) for features in ((16, 8, 8), (8, 24, 24), (120,))]
     [2, 1, 4]
@@ -38,7 +38,7 @@ def stride(feature_shape: Shape, image_shape: Shape) -> int:
 
 
 def _grid(feature_shape: Shape, image_shape: Shape) -> tuple[int, int]:
-    """Sides of the features' grid once it spans the whole image."""
+    """Return the sides of the features' grid once it spans the whole image."""
     step = stride(feature_shape, image_shape)
     height, width = (-(-side // step) for side in image_shape[1:])
     if len(feature_shape) == 3:
@@ -53,7 +53,7 @@ def _centred(t: Tensor, height: int, width: int) -> Tensor:
 
 
 class PaperDecoder(nn.Module):
-    """The published inverse networks where they fit, elsewhere ones of the same make.
+    """The published inverse networks where they fit, elsewhere networks of the same kind.
 
     A transposed convolution spreads the features over the image's grid, another for each doubling,
     ReLU between: at conv1 of LeNet-5 this *is* the published 5x5 convolution with padding 4. Fully
@@ -68,9 +68,9 @@ class PaperDecoder(nn.Module):
         super().__init__()
         self.image_shape = image_shape
         published = PUBLISHED.get((feature_shape, image_shape))
-        self.layers = published() if published else self._like_them(feature_shape)
+        self.layers = published() if published else self._same_kind(feature_shape)
 
-    def _like_them(self, feature_shape: Shape) -> nn.Sequential:
+    def _same_kind(self, feature_shape: Shape) -> nn.Sequential:
         grid = _grid(feature_shape, self.image_shape)
         doublings = stride(feature_shape, self.image_shape).bit_length() - 1
         layers: list[nn.Module] = []
@@ -100,7 +100,7 @@ class PaperDecoder(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, not clamped."""
-        # its own units are those of the published input, [-1, 1]
+        # the layers give the units of the published input, [-1, 1]
         return (1 + _centred(self.layers(v), *self.image_shape[1:])) / 2
 
 
@@ -116,15 +116,15 @@ PUBLISHED: dict[tuple[Shape, Shape], Callable[[], nn.Sequential]] = {
         nn.ConvTranspose2d(64, 3, 3, padding=1),
     ),
 }
-"""He et al. 2019, section 5.2; conv1's single convolution is what the rule makes."""
+"""He et al. 2019, section 5.2; conv1's single convolution follows from the general rule."""
 
 
 class ResidualDecoder(nn.Module):
     """Residual blocks at the features' stride, then up to the image by sub-pixel convolutions.
 
-    Features are standardised by what the adversary has seen of them, and go in beside the mask of
-    their zeros: behind dropout a zero says "dropped", not "dark". The output is clamped to the
-    range of pixels, with a leak for the gradient.
+    Features are standardised by statistics of those that the adversary has received, and are given
+    with the mask of their zeros: behind dropout a zero means "dropped", not "dark". The
+    output is clamped to the range of pixels, with a leak for the gradient.
 
     Args:
         feature_shape: ``(C, h, w)`` or ``(n,)``.
@@ -142,11 +142,11 @@ class ResidualDecoder(nn.Module):
         width = 16 * min(8, max(2, round(56 / max(self.grid))))
         self.register_buffer("mean", torch.zeros(feature_shape))
         self.register_buffer("scale", torch.ones(feature_shape))
-        self.begin: nn.Module
+        self.stem: nn.Module
         if len(feature_shape) == 3:
-            self.begin = nn.Conv2d(2 * feature_shape[0], width, 3, padding=1)
+            self.stem = nn.Conv2d(2 * feature_shape[0], width, 3, padding=1)
         else:
-            self.begin = nn.Sequential(
+            self.stem = nn.Sequential(
                 nn.Flatten(),
                 nn.Linear(2 * math.prod(feature_shape), width * math.prod(self.grid)),
                 nn.Unflatten(1, (width, *self.grid)),
@@ -161,35 +161,37 @@ class ResidualDecoder(nn.Module):
             width = out
         self.layers = nn.Sequential(*layers, *_convolution(width, image_shape[0]))
 
-    def see(self, v: Tensor) -> None:
-        """Take mean and spread of what is fed in from features ``(M, *feature_shape)``.
+    def calibrate(self, v: Tensor) -> None:
+        """Set the mean and scale of the input from features ``(M, *feature_shape)``.
 
-        A channel has one of each; its places share them.
+        A channel has one of each for all of its positions.
         """
         over = (0, 2, 3) if v.dim() == 4 else (0,)
         spread, mean = torch.std_mean(v, over, keepdim=True, correction=int(len(v) > 1))
         self.mean.copy_(mean[0].expand_as(self.mean))
-        # what never moves must not blow up the first time it does
+        # a constant entry must not become huge when it first varies
         self.scale.copy_(
             spread[0].clamp_min(1e-6 + 1e-3 * float(v.std(correction=0))).expand_as(self.scale)
         )
 
     def forward(self, v: Tensor) -> Tensor:
-        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, next to [0, 1]."""
+        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, about [0, 1]."""
         return self.decode(v, (v == 0).to(v))
 
     def decode(self, v: Tensor, zeros: Tensor) -> Tensor:
-        """Features and the share of zeros in each of their entries to images."""
-        seen = torch.cat([(v - self.mean) / self.scale, zeros], 1)
-        if seen.dim() == 4:
-            seen = _centred(seen, *self.grid).contiguous(memory_format=torch.channels_last)
-        x: Tensor = _centred(self.layers(self.begin(seen)).float(), *self.image_shape[1:])
+        """Features and the share of zeros in each of their entries to images ``(N, C, H, W)``."""
+        standardised = torch.cat([(v - self.mean) / self.scale, zeros], 1)
+        if standardised.dim() == 4:
+            standardised = _centred(standardised, *self.grid).contiguous(
+                memory_format=torch.channels_last
+            )
+        x: Tensor = _centred(self.layers(self.stem(standardised)).float(), *self.image_shape[1:])
         clamped: Tensor = x.clamp(0, 1)
         return clamped + LEAK * (x - clamped)
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut, normalised before each."""
+    """Two convolutions parallel to a shortcut, normalised before each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -206,10 +208,10 @@ def _convolution(width: int, out: int) -> tuple[nn.Module, ...]:
 
 
 class MultiTransmissionDecoder(nn.Module):
-    """A large decoder of an image's K transmissions together, ``(N, K, *feature_shape)``.
+    """A residual decoder of an image's K transmissions together, ``(N, K, *feature_shape)``.
 
-    What is pooled is what the likelihoods need: the mean of the entries that are not zero, and the
-    share of zeros.
+    Its input are the statistics that the likelihoods need: the mean of the non-zero entries, and
+    the share of zeros.
 
     Args:
         feature_shape: ``(C, h, w)`` or ``(n,)``.
@@ -218,13 +220,13 @@ class MultiTransmissionDecoder(nn.Module):
 
     def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.large = ResidualDecoder(feature_shape, image_shape)
+        self.decoder = ResidualDecoder(feature_shape, image_shape)
 
     def forward(self, v: Tensor) -> Tensor:
-        """To images ``(N, C, H, W)``, next to [0, 1]."""
-        there = (v != 0).to(v)
-        mean = v.sum(1) / there.sum(1).clamp_min(1)
-        image: Tensor = self.large.decode(mean, 1 - there.mean(1))
+        """Transmissions ``(N, K, *feature_shape)`` to images ``(N, C, H, W)``, about [0, 1]."""
+        nonzero = (v != 0).to(v)
+        mean = v.sum(1) / nonzero.sum(1).clamp_min(1)
+        image: Tensor = self.decoder.decode(mean, 1 - nonzero.mean(1))
         return image
 
 
@@ -232,7 +234,7 @@ DECODERS: dict[str, Build] = {"large": ResidualDecoder, "paper": PaperDecoder}
 
 
 def named(decoder: Any) -> Any:
-    """Return what a key holds of a decoder: its name, or the source of its function and arguments.
+    """Return a decoder as a key holds it: its name, or its function's source and arguments.
 
     Raises:
         ValueError: in one line, where the function has no source.
@@ -241,10 +243,10 @@ def named(decoder: Any) -> Any:
 
 
 def build(decoder: Any, feature_shape: Shape, image_shape: tuple[int, int, int]) -> nn.Module:
-    """A decoder by name, or one from elsewhere, held to its shape.
+    """Build a decoder by name, or an out-of-tree one, and check its shapes.
 
     Raises:
-        ValueError: where it does not make such images of such features.
+        ValueError: where it does not map such features to such images.
     """
     network = (DECODERS[decoder] if isinstance(decoder, str) else decoder)(
         feature_shape, image_shape
@@ -255,12 +257,12 @@ def build(decoder: Any, feature_shape: Shape, image_shape: tuple[int, int, int])
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"attack.decoder={decoder} takes no features of shape {feature_shape} ({reason}): "
+            f"attack.decoder={decoder} cannot take features of shape {feature_shape} ({reason}): "
             f"choose from {', '.join(DECODERS)}, or another split"
         ) from error
     if made != tuple(image_shape):
         raise ValueError(
-            f"attack.decoder={decoder} makes images of shape {made} where {tuple(image_shape)} "
-            f"are due: choose from {', '.join(DECODERS)}"
+            f"attack.decoder={decoder} returns images of shape {made}, expected "
+            f"{tuple(image_shape)}: choose from {', '.join(DECODERS)}"
         )
     return network.train().to(memory_format=torch.channels_last)

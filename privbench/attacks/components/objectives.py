@@ -1,4 +1,4 @@
-"""How a mismatch and what else speaks for an image become one objective, He et al. Eq. (1c)."""
+"""Objectives: combinations of data term and penalty, He et al. Eq. (1c)."""
 
 from typing import Protocol
 
@@ -7,51 +7,51 @@ from torch import Tensor
 
 
 class Objective(Protocol):
-    """Combines each image's mismatch and penalty; lower is better."""
+    """Combination of each image's data term and penalty; lower is better."""
 
-    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
-        """What is descended, ``(N,)``."""
+    def value(self, data_term: Tensor, penalty: Tensor, noise_variance: Tensor) -> Tensor:
+        """Return the values that are minimised ``(N,)``."""
 
-    def told(self, value: Tensor) -> Tensor:
-        """The same as a number that cannot be negative, for journals and convergence."""
+    def for_display(self, value: Tensor) -> Tensor:
+        """Convert values to non-negative numbers, for logs and convergence."""
 
     def reduction(self, before: Tensor, after: Tensor) -> Tensor:
-        """Share of an objective that is gone between two values ``(N,)``; negative if it grew."""
+        """Return the relative decrease between two values ``(N,)``; negative if they grew."""
 
 
 class Squared:
     """Eq. (1c): ED + lambda TV."""
 
-    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
-        """The sum; a resolution has no part in it."""
-        return mismatch + penalty
+    def value(self, data_term: Tensor, penalty: Tensor, noise_variance: Tensor) -> Tensor:
+        """Return the sum; it does not depend on the noise variance."""
+        return data_term + penalty
 
-    def told(self, value: Tensor) -> Tensor:
-        """As it is."""
+    def for_display(self, value: Tensor) -> Tensor:
+        """Return the value unchanged."""
         return value
 
     def reduction(self, before: Tensor, after: Tensor) -> Tensor:
-        """1 - after / before."""
+        """Return 1 - after / before."""
         return 1 - after / before.clamp_min(torch.finfo(before.dtype).tiny)
 
 
 class Profile:
-    """log(ED + s²) + lambda TV: Eq. (1c) where nobody says how exact the features are.
+    """log(ED + s²) + lambda TV: Eq. (1c) for an unknown noise variance of the features.
 
     A Gaussian likelihood of unknown variance, maximised over it, is the logarithm of the squared
-    error; s² is the least variance believed in. Where the features can be met the prior's pull
-    vanishes with the error; where they cannot (a defense disturbed them) it stays. And the
-    gradient does not fade with the error, so that Adam's memory of the first steps does no harm.
+    error; s² is the smallest variance assumed. Where the features can be matched, the influence of
+    the prior vanishes with the error; where a defense perturbed them, it stays. The gradient does
+    not vanish with the error, so that Adam's averages over the first steps do no harm.
     """
 
-    def value(self, mismatch: Tensor, penalty: Tensor, resolution: Tensor) -> Tensor:
-        """Log mismatch, never below the resolution's, plus the penalty."""
-        return torch.log(mismatch + resolution) + penalty
+    def value(self, data_term: Tensor, penalty: Tensor, noise_variance: Tensor) -> Tensor:
+        """Return the logarithm of data term plus noise variance, plus the penalty."""
+        return torch.log(data_term + noise_variance) + penalty
 
-    def told(self, value: Tensor) -> Tensor:
-        """Back in the units of the mismatch."""
+    def for_display(self, value: Tensor) -> Tensor:
+        """Convert to the units of the data term."""
         return value.exp()
 
     def reduction(self, before: Tensor, after: Tensor) -> Tensor:
-        """1 - after / before in the units of the mismatch, of which the objective is the log."""
+        """Return 1 - after / before in the units of the data term."""
         return -torch.expm1(after - before)

@@ -1,14 +1,14 @@
-"""What an adversary believes of images before it sees any features."""
+"""Image priors, which penalise unlikely images."""
 
 from torch import Tensor
 from torch.nn import functional as F
 
 FLAT = 1e-8
-"""Under the root of ``beta < 2``, whose gradient is not a number where an image is flat."""
+"""Offset under the root of ``beta < 2``, whose gradient is not a number where an image is flat."""
 
 
 def total_variation(x: Tensor, beta: float) -> Tensor:
-    """Total variation of each image, He et al. Eq. (1b), as a mean over pixels.
+    """Return the total variation of each image, He et al. Eq. (1b), as a mean over pixels.
 
     The paper sums over pixels; the mean keeps lambda's meaning when the image grows. At beta = 2
     this is the published code's mean of squared vertical plus horizontal differences.

@@ -1,6 +1,6 @@
-"""Stand-in edges: the shadow networks of an adversary who does not know the edge's layers.
+"""Surrogate edges: the shadow networks of an adversary who does not know the edge's layers.
 
-Built from image and feature shape alone, He et al. 2019 table 5: pairs of 3x3 convolutions without
+Built from image and feature shape, He et al. 2019 table 5: pairs of 3x3 convolutions without
 an activation in between, a pooling wherever the features' grid halves, one activation at the end.
 """
 
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 from privbench.attacks.components.decoders import Shape, stride
 
 TRUNK = 16
-"""Channels in front of the linear layer of a stand-in with fully connected features."""
+"""Channels in front of the linear layer of a surrogate with fully connected features."""
 PAIR = 4
 """Rows and columns that two 3x3 convolutions without padding take off an image."""
 
 
 class Centred(nn.Module):
-    """Images in [0, 1] to [-1, 1]; what the edge's own normalisation is, nobody knows."""
+    """Map from [0, 1] to [-1, 1], in place of the edge's normalisation, which is unknown."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same shape."""
         return 2 * x - 1
 
 
-def stand_in(
+def surrogate_edge(
     image_shape: tuple[int, int, int], feature_shape: Shape, cloud: nn.Sequential
 ) -> nn.Sequential:
-    """An untrained edge of another architecture.
+    """Build an untrained edge of another architecture.
 
     Args:
         image_shape: ``(C, H, W)``.
         feature_shape: ``(C, h, w)`` or ``(n,)``.
-        cloud: Tells by its first layer whether features come before an activation or behind it.
+        cloud: Its first layer shows whether the features come before or after an activation.
     """
     published = PUBLISHED.get((image_shape, feature_shape))
     if published:
@@ -56,11 +56,11 @@ def stand_in(
 def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
     """Linear pairs and poolings from ``(C, H, W)`` to ``(c, h, w)``."""
     channels, *sides = image_shape
-    out, *wanted = feature_shape
+    out, *target = feature_shape
     layers: list[nn.Module] = []
     step, narrow = stride(feature_shape, image_shape), max(8, out // 4)
-    # what convolutions without padding must take off, seen from the full image
-    excess = [side - step * aim for side, aim in zip(sides, wanted, strict=True)]
+    # pixels of the full image that convolutions without padding must remove
+    excess = [side - step * aim for side, aim in zip(sides, target, strict=True)]
     at = 1
     while True:
         shrinks = [rest >= PAIR * at for rest in excess]
@@ -77,12 +77,12 @@ def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
         layers.append(nn.MaxPool2d(2))
         at *= 2
     if any(excess):
-        layers.append(nn.AdaptiveMaxPool2d(tuple(wanted)))
+        layers.append(nn.AdaptiveMaxPool2d(tuple(target)))
     return layers
 
 
 def _before_activation(image_shape: Shape, feature_shape: Shape, cloud: nn.Sequential) -> bool:
-    """Whether features may be negative: an activation follows, or they are the image itself."""
+    """Return True where features may be negative: before an activation, or the image itself."""
     first = next(iter(cloud))
     return isinstance(first, nn.ReLU | nn.Sigmoid | nn.Tanh) or image_shape == feature_shape
 
@@ -95,4 +95,4 @@ PUBLISHED: dict[tuple[Shape, Shape], Callable[[], list[nn.Module]]] = {
         nn.Conv2d(64, 128, 5, padding=2),
     ]
 }
-"""CIFAR-10 at relu22; LeNet-5's are what the rule makes."""
+"""CIFAR-10 at relu22; LeNet-5's surrogates follow from the general rule."""

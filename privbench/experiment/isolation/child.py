@@ -20,7 +20,8 @@ from privbench.attacks.base import Attack, Reconstruct
 from privbench.experiment.isolation.channel import Channel, Message, described, rebuilt
 from privbench.runtime.hashing import canonical
 from privbench.runtime.random import isolated_rng
-from privbench.threat.view import Access, AdversaryView, Facts, QueryCounter, jsonable
+from privbench.threat import Access, AdversaryView
+from privbench.threat.view import Facts, QueryCounter, jsonable
 
 
 @dataclass(frozen=True)

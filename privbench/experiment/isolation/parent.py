@@ -20,7 +20,9 @@ from privbench.attacks.base import Attack, Reconstruct
 from privbench.defenses.base import Defense
 from privbench.experiment.isolation import child
 from privbench.experiment.isolation.channel import Channel, Message, described, rebuilt
-from privbench.threat.view import ALWAYS, RIGHTS, Access, AdversaryView, Facts, backing
+from privbench.threat import Access, AdversaryView
+from privbench.threat.access import ALWAYS, RIGHTS
+from privbench.threat.view import Facts, backing
 
 SERVED = ("query", "clean_query")
 """Rights that stay with the harness, which holds the edge, and are requested."""

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-
-from privbench.runtime.paths import ROOT
+from privbench.runtime.conf_files import load_option
 from privbench.store.record import Record
 
 NUMBERS = ("accuracy", "psnr_db", "ssim")
@@ -83,7 +81,7 @@ def _attacks() -> frozenset[str]:
 
 FIGURE_15 = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
 """Figures 14 and 15 have ten test images of their own."""
-CIFAR10 = {"lr": 2.3e-3, "eps": 4.4e-3}
+CIFAR10 = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
 """rMLE's units where images are not MNIST's: as in ``conf/attack/rmle_paper.yaml``."""
 OF_OURS = ("defaults", "inverter", "precision")
 """What makes no other attack: the arithmetic, and what is looked at by itself."""
@@ -92,8 +90,7 @@ OF_OURS = ("defaults", "inverter", "precision")
 @cache
 def _settings(attack: str) -> dict[str, Any]:
     """An attack's own, by its yaml."""
-    told = OmegaConf.load(ROOT / "conf" / "attack" / f"{attack}.yaml")
-    return cast(dict[str, Any], OmegaConf.to_container(told))
+    return load_option("attack", attack)
 
 
 def _rmle(record: Record) -> Mapping[str, Any]:

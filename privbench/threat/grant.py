@@ -1,0 +1,164 @@
+"""Granting: the view of a deployment that declared rights allow."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privbench.deployment import Deployment, max_batch_size
+from privbench.runtime.device import DeviceConfig
+from privbench.runtime.hashing import derive_seed
+from privbench.runtime.random import RandomStreams, secret_seed, torch_seed_hidden
+from privbench.threat.access import RIGHTS, Access
+from privbench.threat.view import (
+    AdversaryView,
+    AttackLogger,
+    Facts,
+    FitOrLoad,
+    QueryCounter,
+    WriteOnlyLogger,
+    frozen,
+)
+
+
+def train_always(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
+    """Train a network each time: the ``FitOrLoad`` of a view without a store."""
+    return train()
+
+
+def grant(
+    deployment: Deployment,
+    images: Tensor,
+    labels: Tensor,
+    access: Access,
+    *,
+    split: str,
+    seed: int,
+    secret: str,
+    device_config: DeviceConfig,
+    logger: AttackLogger,
+    transmissions: int = 1,
+    fit_or_load: FitOrLoad = train_always,
+) -> AdversaryView:
+    """Return the view of a deployment that ``access`` allows.
+
+    Args:
+        deployment: The attacked system.
+        images: Auxiliary images ``(M, C, H, W)`` in [0, 1], on the deployment's device.
+        labels: Labels of the auxiliary images ``(M,)``.
+        access: The attack's declared rights.
+        split: Name of the layer behind which the network is cut.
+        seed: The cell's seed.
+        secret: Text that the harness holds and no view does, mixed into every seed.
+        device_config: Device on which the adversary trains its networks.
+        logger: Receives the attack's progress.
+        transmissions: How often each target will be sent, K.
+        fit_or_load: Trains a network, or loads it where it was trained before.
+
+    Returns:
+        A view that holds what is granted and nothing else.
+    """
+    with torch.no_grad():
+        features = deployment.edge(images[:1])
+    # from neither the cell's seed nor its own an adversary can derive the defense's draws
+    own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
+    counter, write_only = QueryCounter(), WriteOnlyLogger(logger)
+    makers: dict[str, Callable[[], Any]] = {
+        "edge": partial(frozen, deployment.edge),
+        "fresh_edge": lambda: ReinitialisedEdge.of(deployment.edge, own_seed),
+        "query": lambda: _queries(deployment, defense_seed, write_only, counter),
+        "clean_query": lambda: _clean_queries(frozen(deployment.edge), write_only, counter),
+        "images": images.clone,
+        "labels": labels.clone,
+        "defense": lambda: deployment.defense,
+    }
+    granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
+    return AdversaryView(
+        access,
+        own_seed,
+        fit_or_load,
+        counter,
+        cloud=frozen(deployment.cloud),
+        image_shape=tuple(images.shape[1:]),
+        feature_shape=tuple(features.shape[1:]),
+        split=split,
+        transmissions=transmissions,
+        device_config=device_config,
+        device=images.device,
+        logger=write_only,
+        **granted,
+    )
+
+
+@dataclass(frozen=True)
+class ReinitialisedEdge:
+    """Builder of copies of the edge's layers that hold nothing of its weights, in any process.
+
+    Attributes:
+        blank: The layers, every weight 0.
+        seed: The adversary's seed.
+    """
+
+    blank: nn.Sequential
+    seed: int
+
+    @classmethod
+    def of(cls, edge: nn.Sequential, seed: int) -> "ReinitialisedEdge":
+        """Return the builder for the layers of an edge."""
+        blank = copy.deepcopy(edge)
+        # what a checkpoint holds is learnt; constants such as the normalisation's are structure
+        for weight in blank.state_dict().values():
+            weight.zero_()
+        return cls(blank, seed)
+
+    def __call__(self) -> nn.Sequential:
+        """Return the layers, newly initialised, the same every time."""
+        built = copy.deepcopy(self.blank).requires_grad_(True).train()
+        with torch_seed_hidden(derive_seed(self.seed, "fresh edge")):
+            for layer in built.modules():
+                if reset := getattr(layer, "reset_parameters", None):
+                    reset()
+        return built
+
+
+def _queries(
+    deployment: Deployment, seed: int, logger: WriteOnlyLogger, counter: QueryCounter
+) -> Callable[[Tensor], Tensor]:
+    """Return the defended edge as a black box that counts its queries."""
+
+    def query(x: Tensor) -> Tensor:
+        """Images ``(N, C, H, W)`` to features ``(N, *feature_shape)``, each with a fresh draw."""
+        first = counter.count(len(x), logger)
+        features = [
+            deployment.transmit(part, RandomStreams(seed, "queries", range(at, at + len(part))))[
+                :, 0
+            ]
+            for at, part in _batches(x, first)
+        ]
+        return torch.cat(features)
+
+    return query
+
+
+def _clean_queries(
+    edge: nn.Sequential, logger: WriteOnlyLogger, counter: QueryCounter
+) -> Callable[[Tensor], Tensor]:
+    """Return the edge before the defense was switched on as a black box that counts its queries."""
+
+    def clean_query(x: Tensor) -> Tensor:
+        """Images ``(N, C, H, W)`` to features ``(N, *feature_shape)``."""
+        counter.count(len(x), logger)
+        with torch.no_grad():
+            return torch.cat([edge(part) for _, part in _batches(x, 0)])
+
+    return clean_query
+
+
+def _batches(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
+    """Split images into batches that fit the memory, each with the number of its first image."""
+    size = max_batch_size(x)
+    return [(first + at, x[at : at + size]) for at in range(0, max(len(x), 1), size)]
