@@ -210,7 +210,7 @@ def test_comments_and_docstrings_may_change(copy):
     """They compute nothing."""
     old = "        # channels last halves the time of convolutions and pooling\n"
     assert not _changed(copy, "privbench.attacks.rmle", old, "        # other words\n")
-    old = '"""Adds N(0, sigma²) to every entry.'
+    old = '"""Add N(0, sigma²) to every entry.'
     assert not _changed(copy, "privbench.defenses.gaussian", old, '"""Noise.')
 
 
