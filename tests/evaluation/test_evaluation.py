@@ -76,7 +76,7 @@ def test_the_best_blind_answer_uses_the_label_at_most(composed):
         images = record.per_image[f"floor_{metric}"]
         assert sum(images) / len(images) == pytest.approx(floor["best"][metric])
     logits = floor["logits"]
-    told = f"cloud's logits alone: {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"
+    told = f"from the logits {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"
     assert told in table(record, {})
 
 

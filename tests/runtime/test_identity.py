@@ -208,9 +208,9 @@ def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
 
 def test_comments_and_docstrings_may_change(copy):
     """They compute nothing."""
-    old = "        # pixel by pixel in memory: convolutions and pooling take half the time\n"
+    old = "        # channels last halves the time of convolutions and pooling\n"
     assert not _changed(copy, "privbench.attacks.rmle", old, "        # other words\n")
-    old = '"""Adds N(0, sigma²) to every entry.'
+    old = '"""Add N(0, sigma²) to every entry.'
     assert not _changed(copy, "privbench.defenses.gaussian", old, '"""Noise.')
 
 

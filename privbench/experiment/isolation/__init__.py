@@ -4,7 +4,7 @@ A view in Python guards against mistakes, not against malice: in the process of 
 attack can walk ``gc.get_objects()``, the frames of its callers or the closures of its view up to
 the targets. Under ``isolate=true`` ``fit`` and ``reconstruct`` run in a spawned process. It gets
 the attack, what the view holds, and features, all by value; images come back. What must stay with
-the harness is requested over a pipe: queries, which the harness counts, the journal, the store.
+the harness is requested over a pipe: queries, which the harness counts, the logger, the store.
 Neither targets nor labels of targets, the cell's seed, the defense's draws nor the edge, unless
 granted, are in that process, and the harness unpickles nothing that comes from it.
 

@@ -177,7 +177,7 @@ class Harness:
 
 @dataclass(frozen=True)
 class RemoteJournal:
-    """The journal of the harness, which answers nothing.
+    """The logger of the harness, which returns nothing.
 
     Attributes:
         harness: Keeps it.
