@@ -104,7 +104,7 @@ def per_image_accuracy(
     def classify(images: Tensor, rows: range) -> Tensor:
         streams = plan.seeds.streams("accuracy", rows)
         v = deployment.transmit(images.to(services.device), streams, groups * each)
-        logits: Tensor = deployment.answer(v).unflatten(1, (groups, each))
+        logits: Tensor = deployment.predict(v).unflatten(1, (groups, each))
         return logits.mean(2).cpu()
 
     def make() -> Artifact:
