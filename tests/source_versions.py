@@ -36,7 +36,12 @@ INFRASTRUCTURE = {
     "privbench.store.artifacts",
     "privbench.tracking.base",
 }
-HARNESS = ("privbench.experiment.setup", "privbench.experiment.run", "privbench.deployment")
+HARNESS = (
+    "privbench.experiment.setup",
+    "privbench.experiment.run",
+    "privbench.deployment",
+    "privbench.evaluation.utility",
+)
 """What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record."""
 
 

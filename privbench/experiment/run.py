@@ -310,8 +310,11 @@ def _record(
         },
         semantic_accuracy=means["semantic_accuracy"],
         semantic_accuracy_ci95=wilson(means["semantic_accuracy"], count),
-        judge_accuracy=truth.judge_accuracy,
-        above={"attack": scores.above(), **{n: s.above() for n, s in blind_scores.items()}},
+        judge_accuracy=truth.evaluator_accuracy,
+        above={
+            "attack": scores.share_above(),
+            **{n: s.share_above() for n, s in blind_scores.items()},
+        },
         floor=floor,
         lift={metric: means[metric] - floor["best"][metric] for metric in SCORES},
         per_image={"index": stage.indices, **asdict(scores), **best},

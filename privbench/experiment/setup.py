@@ -18,7 +18,7 @@ from privbench.data.image_data import ImageData, Source
 from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.evaluation import metrics
+from privbench.evaluation import metrics, utility
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as JUDGES_SEED
 from privbench.experiment.config import CellConfig
@@ -280,7 +280,7 @@ class Stage:
                 judge, train.images, train.labels, seed=JUDGES_SEED, device_config=device_config
             )
             judge.to(self.device)
-            sure = metrics.correct(
+            sure = utility.per_image_accuracy(
                 lambda images, rows: judge(images.to(self.device)).cpu()[:, None],
                 test.images,
                 test.labels,
@@ -370,7 +370,7 @@ class Stage:
             return logits.mean(2).cpu()
 
         def make() -> Artifact:
-            shares = metrics.correct(classify, test.images, test.labels, groups * each)
+            shares = utility.per_image_accuracy(classify, test.images, test.labels, groups * each)
             return Artifact({"correct": shares}, {})
 
         deployment = self.deploy(defense)
