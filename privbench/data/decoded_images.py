@@ -78,7 +78,11 @@ def read_folders(
         for half, files in listings.items():
             pixels = _decode([path for _, path, _ in files], shape, show_progress, skip_unreadable)
             labels = [classes.index(label) for label, _, _ in files]
-            found = [pair for pair in zip(pixels, labels, strict=True) if pair[0] is not None]
+            found = [
+                (image, label)
+                for image, label in zip(pixels, labels, strict=True)
+                if image is not None
+            ]
             if not found:
                 raise ValueError(f"{root / half} holds no readable image")
             skipped += len(pixels) - len(found)

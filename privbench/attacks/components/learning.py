@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from privbench.runtime import checks
 from privbench.runtime.code_identity import identity_of
 from privbench.threat.view import AdversaryView
-from privbench.training.loop import HELD_OUT, PRECISIONS, Batches, batch_for, fit, one_cycle
+from privbench.training.config import PRECISIONS, batch_size, one_cycle
+from privbench.training.loop import HELD_OUT, Batches, fit
 
 SCHEDULES = ("constant", "one_cycle")
 PASSES = 22
@@ -288,6 +289,6 @@ class TrainingConfig:
         A few hundred images are learnt in fewer and smaller steps than ten thousand: more of them
         would only fit the decoder to the images that it has.
         """
-        size = self.batch or batch_for(rows, LARGEST)
+        size = self.batch or batch_size(rows, LARGEST)
         least, most = STEPS
         return size, self.steps or min(most, max(least, PASSES * -(-rows // size)))
