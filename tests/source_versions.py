@@ -35,6 +35,7 @@ INFRASTRUCTURE = {
     "privbench.store.record",
     "privbench.store.artifacts",
     "privbench.tracking.base",
+    "privbench.tracking.wandb",
 }
 HARNESS = (
     "privbench.experiment.setup",

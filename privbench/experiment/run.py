@@ -380,7 +380,7 @@ def _label(stage: Stage) -> dict[str, Any]:
     return {
         "name": cell.name if cell.swept else alone,
         "group": sweep if cell.swept else None,
-        "number": content_hash({"sweep": sweep, "key": stage.key}) if cell.swept else None,
+        "run_id": content_hash({"sweep": sweep, "key": stage.key}) if cell.swept else None,
         "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
         + [stage.split],
         "config": cell.config,

@@ -288,7 +288,7 @@ class Launch:
                 if line.get("launch") == self.id and line.get("tracked")
             ]
             if news:
-                instantiate(self.cfg.tracker).sweep(
+                instantiate(self.cfg.tracker).log_summary(
                     self.ledger.folder.name, told(selection, self.ledger.folder / "report")
                 )
 
