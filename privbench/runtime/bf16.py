@@ -59,7 +59,7 @@ def shortest_step(timer: Timer, bf16: bool) -> float:
 def step_timer() -> Timer:
     """Build a timer of a step of two convolutions of 64 channels on 16 images of 16x16."""
     width = 64
-    with torch.random.fork_rng(devices=[]):  # initial weights leave the caller's stream alone
+    with torch.random.fork_rng(devices=[]):  # initial weights must not move the caller's stream
         network = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1), nn.MaxPool2d(2),

@@ -1,8 +1,9 @@
-"""One's own images, CIFAR's two forms, MNIST's absence: read right or refused in one line."""
+"""Image folders, torchvision's files, and the errors of files that are absent or broken."""
 
 import os
 import time
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -146,13 +147,16 @@ def test_cifar10_reads_a_folder_of_pictures_where_one_is(tmp_path):
 
 
 def test_a_data_set_that_is_not_to_be_had_says_what_to_type(tmp_path, monkeypatch):
-    """Nothing is downloaded in a test: the network is cut."""
+    """With the reason of the failure; nothing is downloaded in a test."""
 
     def cut(*words, **settings):
-        raise OSError("no network")
+        raise URLError(OSError(-2, "Name or service not known"))
 
     monkeypatch.setattr("urllib.request.urlopen", cut)
-    with pytest.raises(ValueError, match=r"dataset=mnist is not in .* dataset.root=FOLDER"):
+    with pytest.raises(
+        ValueError,
+        match=r"dataset=mnist is not in .*Name or service not known.* dataset.root=FOLDER",
+    ):
         _load(Mnist("mnist", str(tmp_path), "disjoint", 100), tmp_path)
 
 
@@ -168,6 +172,7 @@ def test_mnist_is_read_in_its_published_order(tmp_path):
     assert data.select_targets(64, None, seed=0)[:20] == chosen
     assert data.select_targets(20, None, seed=1) != chosen
     assert torch.equal(data.test.images[0], (data.test.images[0] * 255).round() / 255)
+    assert data.train.pixels.dtype == data.aux.pixels.dtype == torch.uint8
 
 
 def _idx(values: np.ndarray) -> bytes:
