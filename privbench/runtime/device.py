@@ -1,16 +1,16 @@
 """The device of a job, its threads, and the form of its progress."""
 
 import sys
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 
-from privbench.runtime import bf16, checks, cores, countdown
+from privbench.runtime import bf16, cores, countdown
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt
 
-ACCELERATORS = ("auto", "cpu", "gpu")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class DeviceConfig:
     """Settings of the computation.
 
@@ -20,16 +20,9 @@ class DeviceConfig:
         progress: Progress bars, rather than lines; null for bars on a terminal.
     """
 
-    accelerator: str = "auto"
-    threads: int | None = None
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    threads: OptionalPositiveInt = None
     progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse values that are out of range; only ``configure`` looks for a device."""
-        checks.choice("device.accelerator", self.accelerator, ACCELERATORS)
-        checks.whole_or_null("device.threads", self.threads, 1)
-        if self.progress is not None:
-            checks.flag("device.progress", self.progress)
 
     @property
     def device(self) -> torch.device:
