@@ -9,8 +9,8 @@ import numpy as np
 
 from privbench.evaluation.statistics import mean_interval
 from privbench.report.worst_case import group_key
-from privbench.runtime.hashing import content_hash
 from privbench.runtime.conf_files import load_option
+from privbench.runtime.hashing import content_hash
 from privbench.store.record import SCHEMA, Record, images_file
 from privbench.store.sweep_log import SweepLog, now
 

@@ -25,20 +25,21 @@ SAME = "python tests/source_versions.py --same"
 INFRASTRUCTURE = {
     "privbench",
     "privbench.runtime.checks",
+    "privbench.runtime.downloads",
     "privbench.runtime.errors",
     "privbench.runtime.code_identity",
     "privbench.evaluation.statistics",
     "privbench.store.sweep_log",
     "privbench.runtime.options",
     "privbench.runtime.paths",
-    "privbench.runtime.options",
     "privbench.runtime.validation",
     "privbench.store.recipes",
     "privbench.store.record",
     "privbench.store.artifacts",
     "privbench.tracking.base",
+    "privbench.tracking.wandb",
 }
-HARNESS = ("privbench.experiment.run", "privbench.deployment")
+HARNESS = ("privbench.experiment.run", "privbench.deployment", "privbench.evaluation.utility")
 """What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record."""
 
 

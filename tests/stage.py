@@ -22,7 +22,7 @@ class Stage:
     """A cell's plan, services and victim; the victim is trained where it is first used."""
 
     def __init__(self, cell: CellConfig) -> None:
-        threads = cell.device_config.apply()
+        threads = cell.device_config.configure()
         self.cell, self.plan = cell, plan(cell)
         device = cell.device_config.device
         self.services = Services(

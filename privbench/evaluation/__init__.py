@@ -1,1 +1,1 @@
-"""Scores of reconstructions and deployments, and their intervals."""
+"""Evaluation of reconstructions and of deployments, with intervals."""

@@ -1,6 +1,7 @@
-"""The independent judge: a classifier that reads labels off reconstructions.
+"""Evaluation classifier: recognises labels in reconstructions, independently of the victim.
 
-It has another architecture than any victim, a seed that no cell can have, and is trained apart.
+Its architecture differs from every victim's, its seed from every cell's, and it is trained
+separately (Zhang et al., CVPR 2020: attack accuracy by an evaluation classifier).
 """
 
 from collections.abc import Mapping
@@ -13,18 +14,18 @@ from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel
 from privbench.victims.training import VictimConfig
 
 SEED = derive_seed(0, "judge")
-"""Beyond the seeds of cells, which have 32 bits."""
+"""Seed outside the range of cells' seeds, which have 32 bits."""
 
 
 class EvaluationClassifier(SplitModel):
-    """Three strided convolutions, each normalised within its image, and the mean over places.
+    """Three strided convolutions, each normalised within its image, and the mean over positions.
 
-    Batch statistics would be those of clean images: such a judge reads three in ten class means,
-    this one all, and a judge that only clean images convince is no witness.
+    Batch statistics would be those of clean images: a classifier with batch normalisation
+    recognises three in ten class means, this one all of them.
 
     Args:
         shape: Image shape ``(C, H, W)``.
-        classes: How many.
+        classes: Number of classes.
     """
 
     version: ClassVar[str] = "judge-1"
@@ -49,7 +50,7 @@ class EvaluationClassifier(SplitModel):
 
 
 EVALUATION_CLASSIFIER = VictimConfig(
-    name="judge",
+    name="evaluation classifier",
     model=EvaluationClassifier,
     epochs=3,
     min_steps=200,
@@ -59,4 +60,4 @@ EVALUATION_CLASSIFIER = VictimConfig(
     augment=False,
     precision="32-true",
 )
-"""How it is trained, on the victim's training images."""
+"""Recipe of its training, on the victim's training images."""

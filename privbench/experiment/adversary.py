@@ -19,8 +19,10 @@ from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.errors import UserError
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
+from privbench.threat import Access, AdversaryView
 from privbench.threat import view as threat
-from privbench.threat.view import ADAPTIVE, Access, AdversaryView, Facts
+from privbench.threat.access import ADAPTIVE
+from privbench.threat.view import Facts
 
 LOG = logging.getLogger(__name__)
 SHARES = ("converged", "never_moved")

@@ -14,7 +14,7 @@ from privbench import __version__
 from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
 from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
-from privbench.evaluation import metrics
+from privbench.evaluation import metrics, utility
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import mean_interval, wilson
@@ -25,7 +25,8 @@ from privbench.experiment.victim import TrainedVictim
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import SCHEMA
 from privbench.store.record import Record
-from privbench.threat.view import ADAPTIVE, Facts, NullLogger
+from privbench.threat.access import ADAPTIVE
+from privbench.threat.view import Facts, NullLogger
 
 LOG = logging.getLogger(__name__)
 SCORES = ("psnr_db", "ssim", "identification", "semantic_accuracy")
@@ -55,7 +56,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Refe
             device_config=plan.cell.device_config,
         )
         model.to(device)
-        correct = metrics.correct(
+        correct = utility.per_image_accuracy(
             lambda images, rows: model(images.to(device)).cpu()[:, None], test.images, test.labels
         )
         return {"accuracy": float(correct.mean())}
@@ -101,14 +102,16 @@ def per_image_accuracy(
     groups, each = (plan.cell.accuracy_draws, transmissions) if random else (1, 1)
     deployment = victim.deploy(plan.split, defense)
 
-    def classify(images: Tensor, rows: range) -> Tensor:
-        streams = plan.seeds.streams("accuracy", rows)
-        v = deployment.transmit(images.to(services.device), streams, groups * each)
-        logits: Tensor = deployment.predict(v).unflatten(1, (groups, each))
-        return logits.mean(2).cpu()
-
     def make() -> Artifact:
-        shares = metrics.correct(classify, test.images, test.labels, groups * each)
+        shares = utility.deployment_accuracy(
+            deployment,
+            test.images,
+            test.labels,
+            seed=plan.seeds.of("defense"),
+            device=services.device,
+            groups=groups,
+            transmissions=each,
+        )
         return Artifact({"correct": shares}, {})
 
     recipe = {
@@ -129,7 +132,7 @@ def baseline_reconstructions(
 ) -> dict[str, Tensor]:
     """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
     deployment = victim.deploy(plan.split, NoDefense())
-    images = {}
+    images: dict[str, Tensor] = {}
     for blind in map(Blind, ANSWERS):
         view = adversary_view(plan, services, victim, deployment, blind.access, NullLogger())
         images[blind.answer] = blind.fit(view)(v)
@@ -247,8 +250,8 @@ def _score_fields(
         "chance": _chance(reference, indices),
         "semantic_accuracy": means["semantic_accuracy"],
         "semantic_accuracy_ci95": wilson(means["semantic_accuracy"], count),
-        "judge_accuracy": reference.judge_accuracy,
-        "above": {"attack": scores.above(), **{n: s.above() for n, s in blind.items()}},
+        "judge_accuracy": reference.evaluator_accuracy,
+        "above": {"attack": scores.share_above(), **{n: s.share_above() for n, s in blind.items()}},
         "floor": baseline,
         "lift": {metric: means[metric] - baseline["best"][metric] for metric in SCORES},
         "per_image": {"index": indices, **asdict(scores), **best},

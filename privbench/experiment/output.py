@@ -59,7 +59,7 @@ def tracker_metadata(plan: CellPlan) -> dict[str, Any]:
     return {
         "name": (spec.name or "privbench") if spec.in_sweep else full,
         "group": sweep if spec.in_sweep else None,
-        "number": content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
+        "run_id": content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
         "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
         + [plan.split],
         "config": cell.config,

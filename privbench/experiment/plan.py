@@ -19,14 +19,8 @@ from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import content_hash
 from privbench.store import recipes
 from privbench.store.artifacts import Store
-from privbench.threat.view import (
-    Access,
-    AdversaryView,
-    AttackLogger,
-    Keep,
-    NullLogger,
-    grant,
-)
+from privbench.threat import Access, AdversaryView, grant
+from privbench.threat.view import AttackLogger, FitOrLoad, NullLogger
 from privbench.victims.split_model import SplitModel
 
 LOG = logging.getLogger(__name__)
@@ -91,11 +85,11 @@ def plan(cell: CellConfig) -> CellPlan:
     """
     _require_writable(cell)
     cell.tracker.check()
-    data = _load(cell.dataset, store_of(cell), cell.device_config.watched)
+    data = _load(cell.dataset, store_of(cell), cell.device_config.show_progress)
     parts = {"train": data.train, "aux": data.aux, "test": data.test}
     fingerprints = {name: part.fingerprint for name, part in parts.items()}
     sources = recipes.sources_of(cell.config, fingerprints)
-    indices = data.choose(cell.targets, cell.target_indices, cell.seed, cell.include)
+    indices = data.select_targets(cell.targets, cell.target_indices, cell.seed, cell.include)
     split = _outline(cell, data, sources).resolve(cell.split)
     planned = CellPlan(cell, data, sources, indices, split)
     _require_suitable_attack(planned)
@@ -118,11 +112,11 @@ def view_of(
     access: Access,
     logger: AttackLogger,
     device: torch.device,
-    fit_or_load: Keep | None = None,
+    fit_or_load: FitOrLoad | None = None,
 ) -> AdversaryView:
     """Return an adversary's view of a deployment, by default without a store for its artefacts."""
     aux, cell = plan.data.aux, plan.cell
-    kept = {} if fit_or_load is None else {"keep": fit_or_load}
+    kept = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
     return grant(
         deployment,
         aux.images.to(device),
@@ -139,9 +133,9 @@ def view_of(
 
 
 @lru_cache(maxsize=4)
-def _load(source: Source, store: Store, watched: bool) -> ImageData:
+def _load(source: Source, store: Store, show_progress: bool) -> ImageData:
     """Read a data set; a few stay in memory from one cell of a sweep to the next."""
-    return source.load(store, watched=watched)
+    return source.load(store, show_progress=show_progress)
 
 
 _OUTLINES: dict[str, SplitModel] = {}

@@ -76,7 +76,7 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
             cell = build(spec)
             if cell.isolate:
                 require_picklable(cell.attack, cell.defense)
-            threads = cell.device_config.apply()
+            threads = cell.device_config.configure()
             planned = plan(cell)
         store = store_of(cell)
         with store.claim("records", planned.key):

@@ -251,7 +251,7 @@ class Launch:
                 for line in self.log.lines()[0]
             )
             if tracked:
-                instantiate(self.cfg.tracker).sweep(
+                instantiate(self.cfg.tracker).log_summary(
                     self.log.folder.name, told(selection, self.log.folder / "report")
                 )
 

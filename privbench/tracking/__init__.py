@@ -1,1 +1,1 @@
-"""Experiment tracking."""
+"""Experiment tracking. Failures of a tracker are logged and never abort a run."""

@@ -4,17 +4,17 @@ import argparse
 import sys
 from typing import Any
 
-from privbench.tracking.base import PATIENCE
+from privbench.tracking.wandb import PATIENCE
 
-NAME = "privbench: usability against privacy"
+NAME = "privbench: accuracy against privacy"
 
 
 def workspace(entity: str, project: str) -> Any:
-    """The workspace, not yet saved: curves, coordinates, images and a comparer, grouped by sweep.
+    """Build a workspace of curves, coordinates, images and a comparison, grouped by sweep.
 
     Args:
         entity: User or team.
-        project: Of theirs.
+        project: Project of the user or team.
 
     Raises:
         ValueError: where wandb-workspaces is not installed.
@@ -37,7 +37,7 @@ def workspace(entity: str, project: str) -> Any:
         scatter("psnr_db", "Accuracy against PSNR: the upper left is better"),
         scatter("identification", "Accuracy against identified images"),
         wr.ParallelCoordinatesPlot(
-            title="Everything at once",
+            title="All settings and scores",
             columns=[wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(c)) for c in columns],
         ),
     ]
@@ -46,20 +46,20 @@ def workspace(entity: str, project: str) -> Any:
         project=project,
         name=NAME,
         sections=[
-            ws.Section(name="Usability against privacy", panels=curves, is_open=True),
+            ws.Section(name="Accuracy against privacy", panels=curves, is_open=True),
             ws.Section(
-                name="What is recovered",
+                name="Reconstructions",
                 panels=[wr.MediaBrowser(title="originals above", media_keys=["reconstructions"])],
                 is_open=True,
             ),
             ws.Section(
-                name="How the attacks went",
+                name="Progress of attacks",
                 panels=[
                     wr.LinePlot(title="SSIM", x="attack/step", y=["attack/ssim"]),
                     wr.LinePlot(title="objective", x="attack/step", y=["attack/objective"]),
                 ],
             ),
-            ws.Section(name="Runs side by side", panels=[wr.RunComparer(diff_only=True)]),
+            ws.Section(name="Comparison of runs", panels=[wr.RunComparer(diff_only=True)]),
         ],
         runset_settings=ws.RunsetSettings(
             groupby=[ws.Metric("Group"), ws.Summary("defense")],
@@ -75,19 +75,19 @@ def main() -> None:
         description="Creates or updates the W&B workspace of a project.",
     )
     parser.add_argument("--entity", required=True, help="user or team")
-    parser.add_argument("--project", default="privbench", help="of theirs")
-    asked = parser.parse_args()
+    parser.add_argument("--project", default="privbench", help="project of the user or team")
+    args = parser.parse_args()
     try:
         import wandb
 
         wandb.setup(wandb.Settings(**PATIENCE))
-        made = workspace(asked.entity, asked.project)
-        made._internal_name = "nw-privbench-v"  # a name of its own: saved again, it is the same one
-        made.save()
-    except Exception as error:  # whatever W&B, its server or the network may throw
+        dashboard = workspace(args.entity, args.project)
+        dashboard._internal_name = "nw-privbench-v"  # fixed: saving again updates it
+        dashboard.save()
+    except Exception as error:  # anything that W&B, its server or the network raises
         print(f"privbench: no dashboard: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
-    print(made.url)
+    print(dashboard.url)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The one facility that trains networks."""
+"""Training of networks: victims, the evaluation classifier, and the networks of adversaries."""

@@ -1,4 +1,4 @@
-"""The Lightning Trainer as privbench uses it: quiet, in-memory batches, one device."""
+"""Training loop: Lightning's Trainer, silent, with batches in memory, on one device."""
 
 import logging
 import math
@@ -19,17 +19,18 @@ from privbench.runtime.device import DeviceConfig
 for _name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-PRECISIONS = ("32-true", "bf16-mixed")
+EpochLogger = Callable[[int, dict[str, float]], None]
+"""Function that gets the number of an epoch and its metrics."""
 
 
 class Batches:
     """Mini-batches of tensors in memory, in a new order at every pass.
 
     Args:
-        tensors: Of equal length, on the device they are used on.
-        size: Rows a batch; a pass's last one may be smaller, or larger by a row left alone.
-        order: Where the permutations come from; ``None`` keeps the order of the tensors.
-        epoch: Batches an epoch sees, where the tensors are too many for one: the next epoch goes on
+        tensors: Tensors of equal length, on the device they are used on.
+        size: Rows in a batch; the last one of a pass may be smaller, or larger by a single row.
+        order: Generator of the permutations; ``None`` keeps the order of the tensors.
+        epoch: Batches in an epoch, if a whole pass is too long for one: the next epoch goes on
             where it ended. ``None`` for a whole pass.
     """
 
@@ -43,10 +44,10 @@ class Batches:
         self.tensors, self.order = tensors, order
         count = len(tensors[0])
         self.sizes = [size] * (count // size) + [count % size] * (count % size > 0)
-        if len(self.sizes) > 1 and self.sizes[-1] == 1:  # of one row there are no batch statistics
+        if len(self.sizes) > 1 and self.sizes[-1] == 1:  # a single row has no batch statistics
             self.sizes[-2:] = [size + 1]
         self.epoch = epoch or len(self.sizes)
-        self.rows = self._endlessly()
+        self.rows = self._row_batches()
 
     def __len__(self) -> int:
         return self.epoch
@@ -55,7 +56,8 @@ class Batches:
         for rows in islice(self.rows, self.epoch):
             yield tuple(tensor[rows] for tensor in self.tensors)
 
-    def _endlessly(self) -> Iterator[Tensor]:
+    def _row_batches(self) -> Iterator[Tensor]:
+        """Yield row indices of batches, pass after pass without end."""
         count, device = len(self.tensors[0]), self.tensors[0].device
         while True:
             order = (
@@ -66,79 +68,53 @@ class Batches:
             yield from order.to(device).split(self.sizes)
 
 
-def batch_for(count: int, most: int) -> int:
-    """Rows a batch for so many rows: about a sixteenth, a power of two from 16 to ``most``.
-
-    In small batches a small data set is learnt from in fewer passes.
-
-    >>> [batch_for(count, 128) for count in (40, 360, 1037, 40_000)]
-    [16, 16, 64, 128]
-    """
-    sixteenth = max(1, count // 16)
-    return min(most, max(16, 1 << (sixteenth.bit_length() - 1)))
-
-
 HELD_OUT = "held_out_loss"
-"""What a module's ``validation_step`` logs for the best weights to be known by."""
+"""Metric, logged by ``validation_step``, that the best weights are chosen by."""
 
 
-class _Best(Callback):
-    """Ends a training that no longer betters itself, and leaves the best weights behind.
+class _EarlyStopping(Callback):
+    """End a training whose held-out loss no longer falls, and restore the best weights.
 
-    Lightning's own pair for this writes every best state to a disk.
+    Lightning's callbacks for this write every best state to disk.
     """
 
     def __init__(self, patience: int) -> None:
-        self.patience, self.least, self.step = patience, math.inf, 0
+        self.patience, self.lowest, self.step = patience, math.inf, 0
         self.weights: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Compare this epoch with the best one."""
         loss = float(trainer.callback_metrics[HELD_OUT])
-        if loss < self.least:
-            self.least, self.step = loss, trainer.global_step
+        if loss < self.lowest:
+            self.lowest, self.step = loss, trainer.global_step
             self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
         elif trainer.global_step - self.step >= self.patience:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Go back to the best weights; there are none where no loss was a number."""
+        """Restore the best weights; there are none if every loss was NaN."""
         if self.weights:
             pl_module.load_state_dict(self.weights)
 
 
 class _Progress(Callback):
-    """Hands the metrics of every epoch to a function, and counts the steps for a person.
+    """Report the metrics of every epoch, and count the steps.
 
-    Lightning's own bar writes to standard output, which is the result's.
+    Lightning's progress bar writes to standard output, which is reserved for results.
     """
 
-    def __init__(self, report: Callable[[int, dict[str, float]], None], shown: Countdown) -> None:
-        self.report, self.shown = report, shown
+    def __init__(self, report: EpochLogger, countdown: Countdown) -> None:
+        self.report, self.countdown = report, countdown
 
-    def on_train_batch_end(self, *happened: Any) -> None:
+    def on_train_batch_end(self, *arguments: Any) -> None:
         """Count the step."""
-        self.shown.advance()
+        self.countdown.advance()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report what the module logged in this epoch."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.shown.note(**figures)
-        self.report(trainer.current_epoch, figures)
-
-
-def one_cycle(optimiser: torch.optim.Optimizer, steps: int, rising: float) -> dict[str, Any]:
-    """An optimiser whose rate rises to its own and falls to 0, in Lightning's words.
-
-    Args:
-        optimiser: Its rate is the highest one.
-        steps: Of the whole training.
-        rising: Their share in which it rises.
-    """
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, optimiser.param_groups[0]["lr"], total_steps=steps, pct_start=rising
-    )
-    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        """Report the metrics that the module logged in this epoch."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.countdown.set_metrics(**metrics)
+        self.report(trainer.current_epoch, metrics)
 
 
 def fit(
@@ -148,7 +124,7 @@ def fit(
     epochs: int,
     device_config: DeviceConfig,
     precision: str = "32-true",
-    report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
+    report: EpochLogger = lambda epoch, metrics: None,
     held_out: Batches | None = None,
     patience: int = 0,
     name: str = "a network",
@@ -157,43 +133,58 @@ def fit(
 
     Args:
         module: Its ``training_step`` gets the tuples that ``batches`` yields.
-        batches: In-memory mini-batches.
-        epochs: How often they are seen, at most.
-        device_config: Where.
-        precision: Lightning's name of it.
-        report: Called after each epoch with its number and what the module logged.
-        held_out: Given to ``validation_step`` after each epoch, which logs ``HELD_OUT``; the module
-            ends with the weights that did best on them.
-        patience: Steps without a better loss on ``held_out`` that end the training.
-        name: Of what is trained, for the line or bar that shows how far it is.
+        batches: Mini-batches in memory.
+        epochs: Largest number of epochs.
+        device_config: Device of the training.
+        precision: Lightning's ``precision``.
+        report: Called after each epoch with its number and the metrics that the module logged.
+        held_out: Batches for ``validation_step`` after each epoch, which logs ``HELD_OUT``; the
+            module ends with the weights of the lowest such loss.
+        patience: Steps without a lower loss on ``held_out`` that end the training.
+        name: Name of the network, for the progress.
 
     Returns:
-        Epochs that were run.
+        Number of epochs that were run.
     """
-    shown = Countdown(f"training {name}", epochs * len(batches))
-    with shown, warnings.catch_warnings():
-        # batches come from memory: there is nothing that worker processes could load
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        # Lightning 2.6 asks torch's pytrees in a way that torch 2.15 calls old
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        # a login node of a cluster has srun, and a job trains by itself there too
-        warnings.filterwarnings("ignore", message=".*srun.*")
-        trainer = lightning.Trainer(
-            accelerator=device_config.device.type,
-            devices=1,
-            max_epochs=epochs,
-            precision=precision,
-            callbacks=[_Progress(report, shown)] + ([_Best(patience)] if held_out else []),
-            plugins=[LightningEnvironment()],  # inside SLURM too: a job trains by itself
-            logger=False,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+    countdown = Countdown(f"training {name}", epochs * len(batches))
+    callbacks: list[Callback] = [_Progress(report, countdown)]
+    if held_out:
+        callbacks.append(_EarlyStopping(patience))
+    with countdown, warnings.catch_warnings():
+        _ignore_warnings_of_lightning()
+        trainer = _trainer(device_config, epochs, precision, callbacks)
         try:
             trainer.fit(module, train_dataloaders=batches, val_dataloaders=held_out)
-        except SystemExit:  # what Lightning makes of Ctrl-C
+        except SystemExit:  # Lightning turns Ctrl-C into it
             raise KeyboardInterrupt from None
     return int(trainer.current_epoch)
+
+
+def _ignore_warnings_of_lightning() -> None:
+    # batches come from memory: there is nothing that worker processes could load
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # a task that can validate may be trained without held-out data
+    warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
+    # Lightning 2.6 uses torch's pytrees in a way that torch 2.15 deprecates
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # a login node of a cluster has srun, and a job trains in one process there too
+    warnings.filterwarnings("ignore", message=".*srun.*")
+
+
+def _trainer(
+    device_config: DeviceConfig, epochs: int, precision: str, callbacks: list[Callback]
+) -> Any:
+    return lightning.Trainer(
+        accelerator=device_config.device.type,
+        devices=1,
+        max_epochs=epochs,
+        precision=precision,
+        callbacks=callbacks,
+        plugins=[LightningEnvironment()],  # inside SLURM too a job trains in one process
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )

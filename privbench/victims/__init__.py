@@ -1,1 +1,1 @@
-"""Victims: classifiers that split at any named layer, and how they are trained."""
+"""Victims: classifiers that split at any named layer, and their training."""

@@ -15,11 +15,11 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 class CifarCNN(SplitModel):
     """Three blocks of two 3x3 convolutions and a pooling, then two fully connected layers.
 
-    Convolutions start by He et al. (ICCV 2015, Eq. 10).
+    Convolutions are initialised by He et al. (ICCV 2015, Eq. 10).
 
     Args:
         shape: Image shape ``(C, H, W)``, from 32 pixels up.
-        classes: How many.
+        classes: Number of classes.
 
     Raises:
         ValueError: for images under 32 pixels.
@@ -52,6 +52,6 @@ class CifarCNN(SplitModel):
         super().__init__(layers)
         for layer in layers.values():
             if isinstance(layer, nn.Conv2d):
-                # torch's own start shrinks what passes a convolution to .4 of itself
+                # torch's default initialisation scales activations by .4 in each convolution
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel, 
 
 
 class LeNet5(SplitModel):
-    """Two 5x5 convolutions and three fully connected layers, 28 pixels up.
+    """Two 5x5 convolutions and three fully connected layers, for images from 28 pixels up.
 
     Args:
         shape: Image shape ``(C, H, W)``.
-        classes: How many.
+        classes: Number of classes.
 
     Raises:
         ValueError: for images under 28 pixels.

@@ -1,4 +1,4 @@
-"""A classifier as a chain of named layers, to be cut after any of them but the last."""
+"""Split models: chains of named layers, divided after any layer but the last."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """The layer ``input``: images in [0, 1] to the network's own units, channel by channel."""
+    """Layer ``input``: standardises images in [0, 1] channel by channel.
+
+    Args:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+    """
 
     mean: Tensor
     std: Tensor
@@ -19,28 +24,30 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` in [0, 1] to the same shape, centred and scaled."""
+        """Standardise images ``(N, C, H, W)``."""
         return (x - self.mean) / self.std
 
 
 class FlattenLinear(nn.Linear):
-    """A fully connected layer that flattens whatever it is fed, so that a cut keeps the shape."""
+    """Fully connected layer that flattens its input; features before it keep their shape."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(N, ...)`` to ``(N, out)``."""
+        """Map ``(N, ...)`` to ``(N, out)``."""
         return super().forward(input.flatten(1))
 
 
 class SplitModel(nn.Module):
-    """A chain of layers, the first named ``input``: ``split`` cuts it in two after any of them.
+    """A chain of layers, the first of which is named ``input``.
+
+    ``split`` divides it in two after any layer but the last.
 
     Args:
         layers: Every layer by its name, from the images to the logits. No layer works in place:
-            the adversary holds the features that the next layer is fed.
+            the adversary receives the features that are the next layer's input.
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}
-    """``early``, ``middle`` (the default) and ``late``, so that one sweep spans victims."""
+    """Split points for ``early``, ``middle`` (the default) and ``late``, shared by all victims."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -49,17 +56,17 @@ class SplitModel(nn.Module):
             self.layers.add_module(name, layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(N, C, H, W)`` in [0, 1] to logits ``(N, classes)``."""
+        """Map images ``(N, C, H, W)`` in [0, 1] to logits ``(N, classes)``."""
         logits: Tensor = self.layers(x)
         return logits
 
     @property
     def split_points(self) -> tuple[str, ...]:
-        """Every layer's name but the last; the first is ``input``: everything in the cloud."""
+        """Names of all layers but the last; at ``input`` the cloud computes the whole network."""
         return tuple(name for name, _ in self.layers.named_children())[:-1]
 
     def resolve(self, point: str) -> str:
-        """The layer that a name or an alias stands for.
+        """Return the layer of a name or an alias.
 
         Raises:
             ValueError: listing the split points.
@@ -71,7 +78,7 @@ class SplitModel(nn.Module):
         return name
 
     def split(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
-        """Edge (up to and with the layer) and cloud (the rest); they share the layers.
+        """Return edge (up to and including the layer) and cloud (the rest), which share the layers.
 
         Raises:
             ValueError: listing the split points.
@@ -80,15 +87,15 @@ class SplitModel(nn.Module):
         return self.layers[:cut], self.layers[cut:]
 
 
-def require_min_size(name: str, shape: tuple[int, int, int], least: int) -> None:
-    """Refuse images that the convolutions would shrink to nothing.
+def require_min_size(name: str, shape: tuple[int, int, int], smallest: int) -> None:
+    """Refuse images that are smaller than the convolutions allow.
 
     Raises:
-        ValueError: naming victim, shape and the least size.
+        ValueError: naming victim, shape and the smallest size.
     """
-    if min(shape[1:]) < least:
+    if min(shape[1:]) < smallest:
         raise ValueError(
-            f"victim={name} needs images of at least {least}x{least} pixels, these have "
+            f"victim={name} needs images of at least {smallest}x{smallest} pixels, these have "
             f"{shape[1]}x{shape[2]}: choose larger ones (dataset.shape, dataset.size) or "
             "another victim"
         )

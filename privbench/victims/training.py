@@ -1,80 +1,89 @@
-"""How a victim is trained: a LightningModule and the recipe of a yaml."""
+"""Training of victims: the recipe of a yaml, and the task that minimises cross-entropy."""
 
+import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from urllib.error import URLError
 
-import pytorch_lightning as lightning
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privbench.runtime import checks
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.downloads import describe_failure
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import torch_seed
-from privbench.training.loop import PRECISIONS, Batches, batch_for, fit, one_cycle
+from privbench.runtime.validation import (
+    VALIDATED,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OptionalPositiveInt,
+    PositiveFloat,
+    PositiveInt,
+    expecting,
+)
+from privbench.training.config import OptimizerConfig, batch_size
+from privbench.training.loop import Batches, EpochLogger, fit
+from privbench.training.task import TrainingTask
 from privbench.victims.split_model import SplitModel
 
-Build = Callable[[tuple[int, int, int], int], SplitModel]
+LOG = logging.getLogger(__name__)
+
 LARGEST = 128
-"""Images a step at most, where that follows the data set."""
+"""Largest batch, where it follows the data set."""
 MANY = 16 * LARGEST
-"""Images from which on batches are of that size, and images are augmented."""
+"""Number of images from which on batches have that size, and images are augmented."""
+
+Build = Callable[[tuple[int, int, int], int], SplitModel]
+"""Constructor of an untrained classifier from image shape and number of classes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class VictimConfig:
-    """A classifier and the recipe that trains it, by Adam under a one-cycle schedule.
+    """A classifier and the recipe that trains it, by AdamW under a one-cycle schedule.
 
     Attributes:
-        name: As in ``conf/victim/``.
+        name: Name as in ``conf/victim/``.
         model: Builds the untrained classifier from image shape and number of classes.
         epochs: Passes over the training images.
-        min_steps: Of a data set so small that its epochs would make fewer, more epochs are made.
-        batch: Images a step; null follows their number: 16 for a few hundred, 128 from 2,048 up.
+        min_steps: Smallest number of steps; small data sets get more epochs for it.
+        batch: Batch size; null follows the number of images: 16 for a few hundred, 128 from 2,048.
         lr: Highest learning rate of the cycle; where the batch follows the data and is smaller than
             128, the rate is less by the root of the same factor.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1; null
-            for data sets from 2,048 images up: of fewer, the same passes learn more without it.
+            for data sets from 2,048 images: on fewer, the same passes learn more without it.
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
     """
 
     version: ClassVar[str] = "victim-1"
 
     name: str
-    model: Build
-    epochs: int
-    min_steps: int
-    batch: int | None
-    lr: float
-    weight_decay: float
+    model: Annotated[Build, expecting("a class or function that builds a SplitModel")]
+    epochs: PositiveInt
+    min_steps: NonNegativeInt
+    batch: OptionalPositiveInt
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
     augment: bool | None
-    precision: str
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range, before any data is read."""
-        if not callable(self.model):
-            raise ValueError(f"victim.model={self.model} builds nothing")  # noqa: TRY004 - as all
-        checks.whole("victim.epochs", self.epochs, 1)
-        checks.whole("victim.min_steps", self.min_steps, 0)
-        checks.whole_or_null("victim.batch", self.batch, 1)
-        checks.number("victim.lr", self.lr, 0, above=True)
-        checks.number("victim.weight_decay", self.weight_decay, 0)
-        if self.augment is not None:
-            checks.flag("victim.augment", self.augment)
-        checks.choice("victim.precision", self.precision, PRECISIONS)
+    precision: Literal["32-true", "bf16-mixed"]
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
-        """The untrained classifier, initialised by its own stream.
+        """Build the untrained classifier, initialised by a random stream of its own.
 
         Raises:
-            ValueError: for images that are too small.
+            ValueError: for images that are too small, and for weights that cannot be downloaded.
         """
-        with torch_seed(derive_seed(seed, "initialisation")):
-            return self.model(shape, classes)
+        try:
+            with torch_seed(derive_seed(seed, "initialisation")):
+                return self.model(shape, classes)
+        except URLError as error:
+            raise ValueError(
+                f"victim={self.name} downloads weights, which failed ({describe_failure(error)}): "
+                "connect once, put the file where the download would, or choose another victim"
+            ) from error
 
     def train(
         self,
@@ -84,103 +93,115 @@ class VictimConfig:
         *,
         seed: int,
         device_config: DeviceConfig,
-        report: Callable[[int, dict[str, float]], None] = lambda epoch, figures: None,
+        report: EpochLogger = lambda epoch, metrics: None,
     ) -> dict[str, Any]:
-        """Train ``model`` in place on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
+        """Train a classifier in place.
 
-        ``report`` gets ``loss`` and ``accuracy`` over each epoch's training batches.
+        Args:
+            model: The classifier.
+            images: ``(N, C, H, W)`` in [0, 1].
+            labels: ``(N,)``.
+            seed: Seed of batches and augmentation.
+            device_config: Device of the training.
+            report: Gets ``loss`` and ``accuracy`` over the training batches of each epoch.
 
         Returns:
             ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
-        order = torch.Generator().manual_seed(derive_seed(seed, "training"))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "training"))
         device = device_config.device
         used = self.suited(len(labels))
-        batches = Batches(images.to(device), labels.to(device), size=used.batch, order=order)
+        batches = Batches(images.to(device), labels.to(device), size=used.batch, order=generator)
         epochs = max(self.epochs, -(-self.min_steps // len(batches)))
-        module = Classifier(model.train(), self, used, steps=epochs * len(batches), generator=order)
+        task = ClassificationTask(model.train(), augment=used.augment, generator=generator)
+        task.optimizer = OptimizerConfig(used.lr, self.weight_decay, rising=0.2)
+        task.steps = epochs * len(batches)
         precision = device_config.precision(self.precision)
+        accuracies: list[float] = []
+
+        def keep_accuracy(epoch: int, metrics: dict[str, float]) -> None:
+            accuracies.append(metrics["accuracy"])
+            report(epoch, metrics)
+
         fit(
-            module,
+            task,
             batches,
             epochs=epochs,
             device_config=device_config,
             precision=precision,
-            report=report,
+            report=keep_accuracy,
             name=self.name,
         )
         model.cpu().to(memory_format=torch.contiguous_format).eval()
+        if warning := chance_warning(self.name, accuracies[-1:], labels):
+            LOG.warning(warning)
         settings = {"batch": used.batch, "lr": used.lr, "augment": used.augment}
         return {"epochs": epochs, **settings, "precision": precision}
 
     def suited(self, count: int) -> "Suited":
-        """Batch, rate and augmentation for so many training images."""
-        size = self.batch or batch_for(count, LARGEST)
+        """Choose batch, rate and augmentation for a number of training images."""
+        size = self.batch or batch_size(count, LARGEST)
         lr = self.lr if self.batch else self.lr * math.sqrt(size / LARGEST)
         return Suited(size, lr, count >= MANY if self.augment is None else self.augment)
 
 
 class Suited(NamedTuple):
-    """What a recipe leaves to the data set: images a step, highest rate, augmentation."""
+    """Settings that follow the data set: batch size, highest rate, augmentation."""
 
     batch: int
     lr: float
     augment: bool
 
 
-class Classifier(lightning.LightningModule):
-    """Cross-entropy on a victim's logits.
+def chance_warning(name: str, accuracies: list[float], labels: Tensor) -> str:
+    """Describe a training that did not exceed the most frequent class; empty if it did.
 
     Args:
-        model: Trained in place.
-        recipe: What was typed.
-        used: What it is on this data set.
-        steps: Of the whole training.
-        generator: Draws the augmentation.
+        name: Name of the classifier.
+        accuracies: Training accuracy of the last epoch; empty where there was none.
+        labels: Training labels ``(N,)``.
+    """
+    chance = float(labels.bincount().max()) / len(labels)
+    if not accuracies or accuracies[-1] > chance + math.sqrt(chance * (1 - chance) / len(labels)):
+        return ""
+    return (
+        f"{name} classifies {accuracies[-1]:.1%} of its training images right, no more than the "
+        f"most frequent class holds ({chance:.1%}): raise victim.epochs or change victim.lr"
+    )
+
+
+class ClassificationTask(TrainingTask):
+    """Cross-entropy of a classifier's logits.
+
+    Args:
+        network: Trained in place.
+        augment: Augment the images.
+        generator: Generator of the augmentation.
     """
 
-    def __init__(
-        self,
-        model: SplitModel,
-        recipe: VictimConfig,
-        used: Suited,
-        steps: int,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
-        self.recipe, self.used = recipe, used
-        self.steps, self.generator = steps, generator
+    def __init__(self, network: SplitModel, *, augment: bool, generator: torch.Generator) -> None:
+        super().__init__(network.to(memory_format=torch.channels_last))
+        self.augment, self.generator = augment, generator
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """One batch: images ``(B, C, H, W)`` in [0, 1], labels ``(B,)``."""
+    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Compute ``loss`` and ``accuracy`` of images ``(B, C, H, W)`` with labels ``(B,)``."""
         images, labels = batch
-        if self.used.augment:
+        if self.augment:
             images = augmented(images, self.generator)
-        logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        logits = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, labels)
-        hits = (logits.detach().argmax(1) == labels).float().mean()
-        figures = {"loss": loss.detach(), "accuracy": hits}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW, its rate warmed up and annealed over the whole training."""
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=self.used.lr, weight_decay=self.recipe.weight_decay
-        )
-        return one_cycle(optimiser, self.steps, rising=0.2)
+        return {"loss": loss, "accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The paper's CIFAR augmentation: each image flipped, turned, shifted, scaled at random.
+    """Flip, rotate, shift and scale each image at random: the paper's augmentation for CIFAR.
 
     Args:
         images: ``(B, C, H, W)``.
         generator: On the CPU, so that every device sees the same draws.
 
     Returns:
-        Images of the same shape; what comes from beyond the border is black.
+        Images of the same shape; black where the original image ends.
     """
     count = len(images)
     flip, turn, scale, right, down = torch.rand(5, count, generator=generator)

@@ -354,7 +354,7 @@ def test_the_judge_is_nobodys_kin(composed, stage):
     judge = EVALUATION_CLASSIFIER.build(made.data.shape, 10, JUDGES_SEED)
     assert type(judge) is not type(made.model)
     mine = {id(p) for p in made.model.parameters()}
-    assert not mine & {id(p) for p in made.truth().judge.parameters()}
+    assert not mine & {id(p) for p in made.truth().evaluator.parameters()}
     record = run(composed("attack=rmle", "defense=none", "targets=20", "attack.steps=150"))
     assert record.judge_accuracy > 0.95
     assert record.semantic_accuracy > 0.9 and record.identification > 0.9

@@ -16,11 +16,11 @@ from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.evaluation.statistics import bca
 from privbench.experiment.run import run
+from privbench.runtime.conf_files import load_option
 from privbench.runtime.random import RandomStreams
 from privbench.store import record as results
 from privbench.threat import Access
 from tests.stage import Stage
-from privbench.runtime.conf_files import load_option
 from tests.support import ROOT, RecordingLogger, granted, hasty, lenet_edge, options, scenes
 
 GROUPS = ["attack", "dataset", "defense", "tracker", "device", "victim"]

@@ -9,7 +9,7 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
-from privbench.evaluation import metrics
+from privbench.evaluation import identification, metrics, utility
 from privbench.evaluation.statistics import (
     bca,
     interval_label,
@@ -63,7 +63,7 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
     assert scores.psnr_db[0] == 100
     assert scores.psnr_db[1] == pytest.approx(float(metrics.psnr_db(constants[0], x)[1]))
 
-    # a judge that reads 3 in both: right once; what failed is read by nobody, and is like anybody
+    # the classifier answers 3 for both: right once; a failed image counts as wrong, and ties with all
     assert scores.semantic_accuracy == [1, 0]
     assert scores.identification == [1, 0.5]
     assert scores.identification_class == [1, 1]
@@ -115,24 +115,28 @@ def _by_hand(x_hat, rows, gallery, reach):
             for left in range(2 * reach + 1):
                 part = one[:, top : top + side, left : left + side].ravel()
                 best = np.maximum(best, [abs(np.corrcoef(part, other)[0, 1]) for other in middle])
-        ties = np.sum(np.abs(best - best[row]) <= metrics.TIE)
-        found.append(0.0 if (best > best[row] + metrics.TIE).any() else 1 / ties)
+        ties = np.sum(np.abs(best - best[row]) <= identification.TIE)
+        found.append(0.0 if (best > best[row] + identification.TIE).any() else 1 / ties)
     return found
 
 
 @pytest.mark.parametrize("at_once", [8_000_000, 100])
 def test_identification_equals_a_search_by_hand(at_once, monkeypatch):
     """Of good, poor and equal reconstructions, with twins in the gallery, in one part or in many."""
-    monkeypatch.setattr(metrics, "AT_ONCE", at_once)
+    monkeypatch.setattr(identification, "MAX_SIMILARITIES", at_once)
     gallery = F.avg_pool2d(torch.rand(40, 1, 20, 20), 5, 1)
     gallery[11] = gallery[5]
     noise = torch.linspace(0, 0.4, 24).view(-1, 1, 1, 1) * torch.randn(24, 1, 16, 16)
     x_hat = (gallery[:24].roll(1, 2) + noise).clamp(0, 1)
     x_hat[20:24] = x_hat[3]
     wanted = _by_hand(x_hat, range(24), gallery, 2)
-    over_shifts = metrics._over_shifts(x_hat, torch.arange(24), metrics.middles(gallery))
+    over_shifts = identification.identified_over_shifts(
+        x_hat, torch.arange(24), identification.central_crops(gallery)
+    )
     assert over_shifts.tolist() == pytest.approx(wanted)
-    in_place = metrics._in_place(x_hat, torch.arange(24), metrics.centred(gallery)).tolist()
+    in_place = identification.identified_in_place(
+        x_hat, torch.arange(24), identification.standardise(gallery)
+    ).tolist()
     assert _identified(x_hat, range(24), gallery).tolist() == pytest.approx(
         [max(pair) for pair in zip(wanted, in_place, strict=True)]
     )
@@ -145,7 +149,9 @@ def test_another_images_negative_counts_against_identification():
     gallery = torch.rand(60, 1, 16, 16)
     for share, wanted in ((0.35, 0.0), (0.65, 1.0)):
         x_hat = share * gallery[:5] + (1 - share) * (1 - gallery[5:10])
-        found = metrics._over_shifts(x_hat, torch.arange(5), metrics.middles(gallery))
+        found = identification.identified_over_shifts(
+            x_hat, torch.arange(5), identification.central_crops(gallery)
+        )
         assert found.tolist() == [wanted] * 5
 
 
@@ -171,7 +177,7 @@ def test_an_accuracy_of_many_copies_takes_fewer_images_at_once():
         return torch.eye(10)[torch.zeros(len(images), 1, dtype=torch.int64)]
 
     images, labels = torch.zeros(1000, 1, 8, 8), torch.arange(1000) % 10
-    shares = metrics.correct(classify, images, labels, 48)
+    shares = utility.per_image_accuracy(classify, images, labels, 48)
     assert max(sizes) * 48 <= 1000 and sum(sizes) == 1000
     assert float(shares.mean()) == pytest.approx(0.1)
 

@@ -1,16 +1,29 @@
-"""What W&B is told, read back from its offline file; and that its troubles cost no result."""
+"""Metrics and summaries in W&B's offline files, and runs that go on when W&B fails."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from privbench.runtime.validation import describe
 from privbench.store import record as results
-from privbench.tracking.base import WandbTracker
+from privbench.tracking.wandb import WandbTracker
 from tests.support import read_wandb
 from tests.wandb_server import KEY, Server
+
+
+def _finished(path: Path) -> list:
+    """The records of a run's file, once W&B's process has written the last one."""
+    for _ in range(300):
+        records = read_wandb(path)
+        if any(record.HasField("exit") for record in records):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end")
 
 
 def _history(records: list, name: str) -> list[dict]:
@@ -31,7 +44,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     )
     assert code == 0, err
     (path,) = (warm / "wandb").glob("offline-run-*/*.wandb")
-    records = read_wandb(path)
+    records = _finished(path)
     attack = _history(records, "attack/psnr_db")
     steps = [row["attack/step"] for row in attack]
     assert steps == sorted(set(steps))
@@ -73,7 +86,7 @@ def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
     monkeypatch.setattr(owner, call, broken)
     code, _, err = privbench("targets=4", "attack=blind", f"output_dir={warm}", "tracker=wandb")
     assert code == 0, err
-    assert err.count("Weights & Biases stops here, the run goes on") == 1
+    assert err.count("W&B logging disabled for this run") == 1
     assert "No space left" in err
     (stored,) = (warm / "store" / "records").glob("*/record.json")
     results.read(stored)
@@ -92,7 +105,7 @@ def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(privbench, wa
         "tracker.init_timeout=3",
     )
     assert code == 0, err
-    assert "the run goes on" in err
+    assert "W&B logging disabled for this run" in err
     assert len(list((warm / "store" / "records").glob("*/record.json"))) == 1
 
 
@@ -101,21 +114,56 @@ def test_without_wandb_installed_the_run_goes_on(privbench, warm, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     code, out, err = privbench("targets=4", "attack=blind", f"output_dir={warm}", "tracker=wandb")
     assert code == 0, err
-    assert "the run goes on" in err
+    assert "W&B logging disabled for this run" in err
     assert "blind baseline" in out
 
 
 def test_settings_out_of_range_are_refused():
     """In one line."""
-    with pytest.raises(ValueError, match="tracker.mode=onlin is not known: choose from online"):
-        WandbTracker("p", None, "onlin", ".", 5)
+    with pytest.raises(ValueError, match="online") as caught:
+        WandbTracker(project="p", entity=None, mode="onlin", folder=".", init_timeout=5)
+    line = "tracker.mode=onlin is not known: choose from online, offline, disabled"
+    assert describe(caught.value, "tracker") == line
+
+
+def _tracked(tracker: WandbTracker, run_id: str | None, at: int, error: bool = False) -> None:
+    """A run that logs one step, and may fail after it."""
+    with tracker.run(name="cell", group="sweep", tags=[], config={}, run_id=run_id) as run:
+        run.log("attack", at, ssim=0.5)
+        if error:
+            raise KeyboardInterrupt
+
+
+def test_a_repeated_offline_run_replaces_its_earlier_attempts_once_it_ends(tmp_path):
+    """``wandb sync`` would merge attempts of one identity; runs without identity stay apart."""
+    tracker = WandbTracker("p", None, "offline", str(tmp_path), 20)
+    with pytest.raises(KeyboardInterrupt):
+        _tracked(tracker, "abc", 1, error=True)
+    (attempt,) = (tmp_path / "wandb").glob("offline-run-*")
+    with pytest.raises(KeyboardInterrupt):
+        _tracked(tracker, "abc", 2, error=True)
+    assert attempt.is_dir(), "a failed attempt replaces nothing"
+    _tracked(tracker, "abc", 3)
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert [row["attack/step"] for row in _history(_finished(path), "attack/ssim")] == [3]
+    for at in (4, 5):
+        _tracked(tracker, None, at)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_runs_without_identity_are_named_by_their_time(tmp_path):
+    """A forced run has the options, and so the name, of an earlier one."""
+    _tracked(WandbTracker("p", None, "offline", str(tmp_path), 20), None, 1)
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    run = next(r.run for r in _finished(path) if r.HasField("run"))
+    assert re.fullmatch(r"cell \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.display_name)
 
 
 def _runs(outputs: Path) -> list:
     """Every offline run: its header, its summary."""
     found = []
     for path in sorted((outputs / "wandb").glob("offline-run-*/*.wandb")):
-        records = read_wandb(path)
+        records = _finished(path)
         summary = {
             i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
         }
@@ -161,7 +209,7 @@ def test_a_server_that_goes_away_amid_a_sweep_costs_no_record(warm):
     rest, err = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, err
     assert (out + rest).count("] done") == 4
-    assert "the run goes on" in err
+    assert "W&B logging disabled for this run" in err
     assert len(list((warm / "store" / "records").glob("*/record.json"))) == 4
     for path in (warm / "store" / "records").glob("*/record.json"):
         results.read(path)

@@ -20,7 +20,8 @@ from privbench.runtime.validation import (
     PositiveInt,
 )
 from privbench.threat import AdversaryView
-from privbench.training.loop import HELD_OUT, Batches, batch_for, fit, one_cycle
+from privbench.training.config import batch_size, one_cycle
+from privbench.training.loop import HELD_OUT, Batches, fit
 
 PASSES = 22
 """Passes over the training data, where ``steps`` is null."""
@@ -285,6 +286,6 @@ class TrainingConfig:
         A few hundred images need fewer and smaller steps than ten thousand: more steps would
         overfit the network to them.
         """
-        size = self.batch or batch_for(rows, LARGEST)
+        size = self.batch or batch_size(rows, LARGEST)
         least, most = STEPS
         return size, self.steps or min(most, max(least, PASSES * -(-rows // size)))

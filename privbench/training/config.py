@@ -1,0 +1,82 @@
+"""Hyper-parameters that every training shares."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+PRECISIONS = ("32-true", "bf16-mixed")
+SCHEDULES = ("constant", "one_cycle")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (Loshchilov and Hutter, 2019) and the schedule of its rate.
+
+    Attributes:
+        lr: Learning rate, the highest one of a cycle.
+        weight_decay: Decoupled weight decay; 0 makes it Adam.
+        adam_eps: Term that keeps Adam's denominator above 0.
+        amsgrad: Divide by the largest second moment so far.
+        schedule: ``constant``, or ``one_cycle``: the rate rises to ``lr`` and falls to 0.
+        rising: Share of the steps in which a cycle rises.
+    """
+
+    lr: float
+    weight_decay: float = 0.0
+    adam_eps: float = 1e-8
+    amsgrad: bool = False
+    schedule: str = "one_cycle"
+    rising: float = 0.1
+
+    def build(self, parameters: Iterable[nn.Parameter], steps: int) -> Any:
+        """Build the optimizer, and the schedule if there is one.
+
+        Args:
+            parameters: Parameters to train.
+            steps: Number of steps of the whole training.
+
+        Returns:
+            A value for Lightning's ``configure_optimizers``.
+        """
+        optimizer = torch.optim.AdamW(
+            parameters,
+            lr=self.lr,
+            eps=self.adam_eps,
+            weight_decay=self.weight_decay,
+            amsgrad=self.amsgrad,
+        )
+        if self.schedule == "constant":
+            return optimizer
+        return one_cycle(optimizer, steps, self.rising)
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, steps: int, rising: float) -> dict[str, Any]:
+    """Attach a one-cycle schedule (Smith, 2018), stepped after every batch.
+
+    Args:
+        optimizer: Its rate is the highest one of the cycle.
+        steps: Number of steps of the whole training.
+        rising: Share of them in which the rate rises.
+
+    Returns:
+        A value for Lightning's ``configure_optimizers``.
+    """
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, optimizer.param_groups[0]["lr"], total_steps=steps, pct_start=rising
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+def batch_size(count: int, largest: int) -> int:
+    """Choose a batch size: about a sixteenth of the rows, a power of two from 16 to ``largest``.
+
+    A small data set is learned in fewer passes in small batches.
+
+    >>> [batch_size(count, 128) for count in (40, 360, 1037, 40_000)]
+    [16, 16, 64, 128]
+    """
+    sixteenth = max(1, count // 16)
+    return min(largest, max(16, 1 << (sixteenth.bit_length() - 1)))
