@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from privbench.papers.he2020.published import beside, curve
+from privbench.report.overlay import Overlay, no_overlay, reference, reference_curve
 from privbench.report.tradeoffs import (
     METRICS,
     NAMES,
@@ -55,21 +55,30 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def tradeoffs(panel: SplitResults, link: Callable[[Point], str] = lambda point: "") -> list[Figure]:
+def tradeoffs(
+    panel: SplitResults,
+    link: Callable[[Point], str] = lambda point: "",
+    overlay: Overlay = no_overlay,
+) -> list[Figure]:
     """Accuracy against SSIM and PSNR, a line a defense and site, adversaries side by side.
 
     Args:
         panel: One victim and split.
         link: Where a point leads.
+        overlay: Reference points of a record, drawn over its curve.
     """
     shown = [a for a in panel.adversaries if a.points and not a.blind]
     return [
-        _tradeoff(panel, shown[at : at + COLUMNS], link) for at in range(0, len(shown), COLUMNS)
+        _tradeoff(panel, shown[at : at + COLUMNS], link, overlay)
+        for at in range(0, len(shown), COLUMNS)
     ]
 
 
 def _tradeoff(
-    panel: SplitResults, adversaries: Sequence[Adversary], link: Callable[[Point], str]
+    panel: SplitResults,
+    adversaries: Sequence[Adversary],
+    link: Callable[[Point], str],
+    overlay: Overlay,
 ) -> Figure:
     alone = len(adversaries) == 1  # its metrics stand side by side
     width = 9.8 if alone else 4.1 * len(adversaries)
@@ -85,7 +94,7 @@ def _tradeoff(
     for row, metric in enumerate(METRICS):
         for column, adversary in enumerate(adversaries):
             ax: Axes = grid[row, column]
-            more, labels = _curves(ax, adversary, metric, names, link)
+            more, labels = _curves(ax, adversary, metric, names, link, overlay)
             handles |= more
             labelled.append((ax, labels))
             ax.set_xlabel(f"{NAMES[metric]} of what is recovered")
@@ -113,6 +122,7 @@ def _curves(
     metric: str,
     names: Sequence[str],
     link: Callable[[Point], str],
+    overlay: Overlay,
 ) -> tuple[dict[str, Any], Labels]:
     handles: dict[str, Any] = {}
     labels: Labels = []
@@ -136,8 +146,7 @@ def _curves(
         dots.set_urls([link(point) for point in defended])
         _seeds(ax, points, metric, shade, style)
         labels += [(p.score(metric), p.accuracy, f"{p.strength:g}", shade) for p in defended]
-        if rows := curve(defended[-1].group.one) if defended else []:
-            rows = sorted(rows, key=lambda row: row.strength)
+        if rows := reference_curve(overlay, defended[-1].group.one) if defended else []:
             dots_ = [(x, row.accuracy) for row in rows if (x := getattr(row, metric)) is not None]
             ax.plot(*zip(*dots_, strict=True), linestyle=style, color=shade, alpha=0.45,
                     linewidth=0.9, marker="x", markersize=3, label="published")  # fmt: skip
@@ -262,7 +271,7 @@ def _means(
     return {split: fmean(values) for split, values in scores.items()}
 
 
-def partition(found: Sequence[SplitResults]) -> list[Figure]:
+def partition(found: Sequence[SplitResults], overlay: Overlay = no_overlay) -> list[Figure]:
     """What is recovered behind every split without a defense, published beside (figure 15)."""
     rooms: dict[tuple[str, str, str], list[tuple[str, Point]]] = {}
     for panel in found:
@@ -271,13 +280,15 @@ def partition(found: Sequence[SplitResults]) -> list[Figure]:
                 name = (panel.dataset, panel.note, adversary.name)
                 rooms.setdefault(name, []).append((panel.split, adversary.undefended))
     return [
-        _bars(dataset, attack, sorted(members, key=lambda member: depth(member[0])))
+        _bars(dataset, attack, sorted(members, key=lambda member: depth(member[0])), overlay)
         for (dataset, _, attack), members in rooms.items()
         if len(members) > 1
     ]
 
 
-def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Figure:
+def _bars(
+    dataset: str, attack: str, members: Sequence[tuple[str, Point]], overlay: Overlay
+) -> Figure:
     figure = Figure(figsize=(max(6.4, 0.9 * len(members) + 2), 6.4), layout="constrained")
     axes = figure.subplots(len(METRICS), 1, sharex=True)
     x = np.arange(len(members))
@@ -291,11 +302,11 @@ def _bars(dataset: str, attack: str, members: Sequence[tuple[str, Point]]) -> Fi
             ]
         ).T
         ax.bar(x - 0.2, height, 0.38, yerr=spread, capsize=2, color="#0072B2", label="measured")
-        rows = [beside(point.group.one) for _, point in members]
+        rows = [reference(overlay, point.group.one) for _, point in members]
         told = [
             (at, value)
             for at, row in enumerate(rows)
-            if row and (value := getattr(row[0], metric)) is not None
+            if row and (value := getattr(row, metric)) is not None
         ]
         if told:
             ax.bar(

@@ -5,11 +5,12 @@ import io
 from collections.abc import Iterable, Sequence
 
 from privbench.evaluation.statistics import Interval, interval_label, victim_label
-from privbench.papers.he2020.published import beside
+from privbench.report.overlay import Overlay, no_overlay, reference
 from privbench.report.tradeoffs import (
     ACCURACY_BUDGETS,
     METRICS,
     NAMES,
+    Adversary,
     OperatingPoint,
     Point,
     SplitResults,
@@ -18,7 +19,7 @@ from privbench.report.tradeoffs import (
     pareto,
     within,
 )
-from privbench.report.worst_case import Budget, doubts
+from privbench.report.worst_case import Budget, SeedGroup, doubts
 from privbench.store.record import Record
 
 Rows = list[list[str]]
@@ -98,36 +99,54 @@ def cells(records: Iterable[Record]) -> Rows:
     return rows
 
 
-def attacks(found: Sequence[SplitResults]) -> Rows:
-    """Every attack on every setting: published beside measured beside the floor."""
-    rows: Rows = [
-        ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
-         "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "budget", "beware"]
-    ]  # fmt: skip
-    everything = [
+def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Rows:
+    """Return every attack in every setting: measured, blind, and published where it is handed in.
+
+    Args:
+        found: All that was measured.
+        overlay: Reference points of a record; without one there is no column for them.
+    """
+    head = ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
+            "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "budget",
+            "warning"]  # fmt: skip
+    every_group = [
         p.group for panel in found for points in panel.settings().values() for p in points
     ]
+    rows = [head]
     for panel in found:
         for adversary in panel.adversaries:
             anchor = [adversary.undefended] if adversary.undefended else []
-            for point in [*anchor, *adversary.points]:
-                one = point.group.one
-                rival = beside(one)[:1]
-                printed = {m: number(getattr(rival[0], m), m) if rival else "" for m in METRICS}
-                floors = {m: number(point.group.floor(m), m) for m in METRICS}
-                defense = (
-                    f"{one.defense} {one.strength:g} on {one.site}" if one.strength else "none"
-                )
-                beware = [] if point.complete else ["seeds are missing"]
-                for metric in METRICS:
-                    beware += doubts(point.group, everything, metric)
-                rows.append(
-                    [panel.title, defense, adversary.name, str(len(point.group.victims)),
-                     f"{point.accuracy:.4f}", printed["ssim"], span(point, "ssim"), floors["ssim"],
-                     printed["psnr_db"], span(point, "psnr_db"), floors["psnr_db"],
-                     str(Budget.of(one)), "; ".join(dict.fromkeys(beware))]
-                )  # fmt: skip
+            rows += [
+                _attack_row(panel, adversary, point, every_group, overlay or no_overlay)
+                for point in [*anchor, *adversary.points]
+            ]
+    if overlay is None:
+        shown = [at for at, name in enumerate(head) if not name.startswith("published")]
+        rows = [[row[at] for at in shown] for row in rows]
     return rows
+
+
+def _attack_row(
+    panel: SplitResults,
+    adversary: Adversary,
+    point: Point,
+    every_group: Sequence[SeedGroup],
+    overlay: Overlay,
+) -> list[str]:
+    one = point.group.one
+    rival = reference(overlay, one)
+    printed = {m: number(getattr(rival, m), m) if rival else "" for m in METRICS}
+    floors = {m: number(point.group.floor(m), m) for m in METRICS}
+    defense = f"{one.defense} {one.strength:g} on {one.site}" if one.strength else "none"
+    warnings = [] if point.complete else ["seeds are missing"]
+    for metric in METRICS:
+        warnings += doubts(point.group, every_group, metric)
+    return [
+        panel.title, defense, adversary.name, str(len(point.group.victims)),
+        f"{point.accuracy:.4f}", printed["ssim"], span(point, "ssim"), floors["ssim"],
+        printed["psnr_db"], span(point, "psnr_db"), floors["psnr_db"],
+        str(Budget.of(one)), "; ".join(dict.fromkeys(warnings)),
+    ]  # fmt: skip
 
 
 def _leak(choice: OperatingPoint | None) -> str:
@@ -159,7 +178,7 @@ def leakages(found: Sequence[SplitResults]) -> Rows:
 
 def pareto_sets(found: Sequence[SplitResults]) -> Rows:
     """Settings that no other one beats, by the worst case."""
-    rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by", "beware"]]
+    rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by", "warning"]]
     for panel in found:
         for metric in METRICS:
             for choice in pareto(choices(panel, metric)):

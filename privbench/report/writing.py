@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from privbench.report import tables
+from privbench.report.overlay import Overlay, no_overlay
 from privbench.report.selection import Selection
 from privbench.report.tradeoffs import METRICS, NAMES, Point, SplitResults, panels
 
@@ -19,13 +20,14 @@ Drawing = tuple[str, str, "Figure"]
 """Section, stem of its files, figure."""
 
 
-def write(selection: Selection, folder: Path) -> Path:
-    """Everything into a folder, and the page's place.
+def write(selection: Selection, folder: Path, overlay: Overlay | None = None) -> Path:
+    """Write the page, its figures and its tables; return the page's path.
 
     Args:
         selection: Of records.
         folder: Made where it is not there; what an earlier report wrote into it is replaced, and
             nothing else is touched.
+        overlay: Published numbers of a record, to draw and list with measured ones.
     """
     from privbench.report import figures as drawing
     from privbench.report.page import inline, page, picture
@@ -34,7 +36,7 @@ def write(selection: Selection, folder: Path) -> Path:
     found = panels(selection.records, selection.gaps)
     read = drawing.pictures_in(selection.store)
     sections: dict[str, list[tuple[str, str]]] = {}
-    for section, stem, figure in drawings(found, read):
+    for section, stem, figure in drawings(found, read, overlay or no_overlay):
         written[f"{stem}.png"] = png = drawing.encoded(figure, "png")
         written[f"{stem}.pdf"] = drawing.encoded(figure, "pdf")
         if section == IMAGES:
@@ -46,7 +48,7 @@ def write(selection: Selection, folder: Path) -> Path:
         "The least leakage at a price": tables.leakages(found),
         "Defenses compared at the same price": tables.pairwise_comparisons(found),
         "Settings that no other one beats (worst case)": tables.pareto_sets(found),
-        "Every attack: published, measured, blind": tables.attacks(found),
+        _ATTACKS[overlay is not None]: tables.attacks(found, overlay),
     }
     stems = ("leakage", "comparisons", "pareto", "attacks")
     listed = {
@@ -62,6 +64,8 @@ def write(selection: Selection, folder: Path) -> Path:
     return folder / "index.html"
 
 
+_ATTACKS = ("Every attack: measured, blind", "Every attack: published, measured, blind")
+"""Heading without and with published numbers."""
 LIST = ".report"
 """Names of what a report wrote, a line each."""
 
@@ -81,7 +85,9 @@ def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
 IMAGES = "What is recovered"
 
 
-def drawings(found: list[SplitResults], read: "Pictures") -> Iterator[Drawing]:
+def drawings(
+    found: list[SplitResults], read: "Pictures", overlay: Overlay = no_overlay
+) -> Iterator[Drawing]:
     """Every figure that the records have something for."""
     from privbench.report import figures as drawing
     from privbench.report.page import MOST_FIGURES
@@ -90,11 +96,11 @@ def drawings(found: list[SplitResults], read: "Pictures") -> Iterator[Drawing]:
         return f"#cell-{point.key}"
 
     for at, panel in enumerate(found):
-        for number, figure in enumerate(drawing.tradeoffs(panel, link)):
+        for number, figure in enumerate(drawing.tradeoffs(panel, link, overlay)):
             yield "Usability against privacy", f"tradeoff-{at}-{number}", figure
     for at, figure in enumerate(islice(drawing.splits(found, link), MOST_FIGURES)):
         yield "The same defense at several splits", f"splits-{at}", figure
-    for at, figure in enumerate(drawing.partition(found)):
+    for at, figure in enumerate(drawing.partition(found, overlay)):
         yield "Where to cut", f"partition-{at}", figure
     for at, figure in enumerate(drawing.splits_grid(found, read)):
         yield IMAGES, f"images-splits-{at}", figure
@@ -109,8 +115,13 @@ def drawings(found: list[SplitResults], read: "Pictures") -> Iterator[Drawing]:
                     at += 1
 
 
-def told(selection: Selection, folder: Path) -> "SweepSummary":
-    """What a tracker is told of a sweep whose report lies in a folder."""
+def sweep_summary(selection: Selection, folder: Path) -> "SweepSummary":
+    """Return the table, curves and figures that a tracker logs for a sweep.
+
+    Args:
+        selection: The sweep's records.
+        folder: Folder of its report.
+    """
     from privbench.tracking.base import SweepSummary
 
     found = panels(selection.records, selection.gaps)

@@ -277,11 +277,14 @@ class Launch:
         from hydra.utils import instantiate
 
         from privbench.report.selection import select
-        from privbench.report.writing import told, write
+        from privbench.report.writing import sweep_summary, write
+        from privbench.sweep.overlays import published_overlay
 
         with FileLock(self.ledger.folder / ".report.lock"):
             selection = select(self.ledger.folder, {})
-            print(write(selection, self.ledger.folder / "report"), flush=True)
+            file = self.cfg.hydra.runtime.choices.get("sweeps")
+            page = write(selection, self.ledger.folder / "report", published_overlay(file))
+            print(page, flush=True)
             news = [
                 line
                 for line in self.ledger.lines()[0]
@@ -289,7 +292,8 @@ class Launch:
             ]
             if news:
                 instantiate(self.cfg.tracker).sweep(
-                    self.ledger.folder.name, told(selection, self.ledger.folder / "report")
+                    self.ledger.folder.name,
+                    sweep_summary(selection, self.ledger.folder / "report"),
                 )
 
 

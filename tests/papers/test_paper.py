@@ -5,7 +5,14 @@ import pytest
 
 from privbench.papers.he2020.claims import STATEMENTS
 from privbench.papers.he2020.comparison import agreement, matched, misses, scale, tables
-from privbench.papers.he2020.document import PAIRS, document, gap, pictures, statements, strongest
+from privbench.papers.he2020.document import (
+    PAIRS,
+    document,
+    gap,
+    statements,
+    strongest,
+    write_figures,
+)
 from privbench.papers.he2020.published import everything, is_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.selection import select
@@ -109,9 +116,9 @@ def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_pat
     ]
     conv1 = table("rmle_paper", "conv1", 0.9)
     kept(tmp_path / "half", naive)
-    assert pictures(select(tmp_path / "half", {}), tmp_path / "to") == []
+    assert write_figures(select(tmp_path / "half", {}), tmp_path / "to") == []
     kept(tmp_path / "whole", [*naive, *knowing, conv1])
-    (path,) = pictures(select(tmp_path / "whole", {}), tmp_path / "to")
+    (path,) = write_figures(select(tmp_path / "whole", {}), tmp_path / "to")
     assert path.read_bytes().startswith(b"\x89PNG")
     ((columns, rows),) = drawn
     assert list(rows) == [

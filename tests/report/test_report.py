@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from privbench.papers.he2020.published import beside, curve, everything
 from privbench.report import figures, tables
 from privbench.report.selection import select
 from privbench.report.tradeoffs import (
@@ -24,7 +23,7 @@ from privbench.report.tradeoffs import (
     within,
 )
 from privbench.report.worst_case import of_sweep
-from privbench.report.writing import told, write
+from privbench.report.writing import sweep_summary, write
 from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
 from tests.support import read_wandb
@@ -89,36 +88,6 @@ def test_each_seed_is_a_thin_line_while_there_are_fewer_than_five():
     five = [one for seed in range(5) for one in _curve(seed=seed)]
     (figure,) = figures.tradeoffs(panels(five)[0])
     assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
-
-
-def test_the_published_curve_lies_over_records_of_its_settings_alone():
-    """Figure 9's dropout, and nothing beside another attack, step count or data set."""
-    matching = record("dropout", 0.4, attack="rmle_paper", steps=500)
-    assert [row.ssim for row in curve(matching)] == [
-        row.ssim for row in everything()
-        if (row.source, row.defense, row.site) == ("fig9", "dropout", "features")
-    ]  # fmt: skip
-    assert beside(matching)[0].ssim == pytest.approx(0.348, abs=0.05)
-    for other in (
-        record("dropout", 0.4),
-        record("dropout", 0.4, attack="rmle_paper", steps=400),
-        record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
-    ):
-        assert curve(other) == beside(other) == []
-    (figure,) = figures.tradeoffs(panels([matching])[0])
-    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "published"]
-    assert len(line.get_xdata()) == 10
-
-
-def test_table_3_stands_beside_its_white_box_record():
-    """15.10 dB / .600 at relu2, 5,000 steps."""
-    ours = record("none", 0.0, attack="rmle_paper", steps=5000)
-    (row,) = beside(ours)
-    assert (row.psnr_db, row.ssim) == (15.1, 0.5998)
-    head, line = tables.attacks(panels([ours]))
-    told_ = dict(zip(head, line, strict=True))
-    assert told_["published SSIM"] == "0.600"
-    assert told_["blind SSIM"] == "0.350"
 
 
 def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
@@ -193,18 +162,6 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
     shown = figure.axes[0].images[0].get_array()
     assert np.array_equal(shown, read(both[-1])[0][0, 0])
-
-
-def test_splits_have_bars_with_the_published_ones_beside():
-    """Figure 15: a bar a split, whiskers over images, the floor as steps."""
-    found = panels([
-        record("none", 0.0, attack="rmle_paper", steps=5000, split=split, ssim=ssim)
-        for split, ssim in (("conv1", 0.9), ("relu2", 0.5))
-    ])  # fmt: skip
-    (figure,) = figures.partition(found)
-    heights = [patch.get_height() for patch in figure.axes[0].patches[:4]]
-    assert np.allclose(heights, [0.9, 0.5, 0.9969, 0.5998], atol=1e-3)
-    assert "conv1 gives most away and relu2 least" in figure.get_suptitle().replace("\n", " ")
 
 
 # the page ----------------------------------------------------------------------------------------
@@ -296,6 +253,32 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     assert "dropout 0.2 on features: accuracy" in summary
     assert "dropout 0.4 on features: accuracy" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
+
+
+def test_a_report_without_papers_is_written(tmp_path):
+    """Importing `privbench.papers` is blocked, as where the folder is deleted."""
+    folder = sweep(tmp_path, "he2020-figure", _curve(attack="rmle_paper"), [])
+    code = (
+        "import sys\n"
+        "sys.modules['privbench.papers'] = None\n"
+        "from privbench.report.__main__ import main\n"
+        f"main([{str(folder)!r}])\n"
+        "print([name for name in sys.modules if name.startswith('privbench.papers.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    heads = (folder / "report" / "attacks.csv").read_text().splitlines()[0]
+    assert "SSIM" in heads
+    assert "published" not in heads
+
+
+def test_the_former_option_for_the_paper_names_its_command(tmp_path):
+    """One line."""
+    done = _report(str(tmp_path), "--paper", "FILE")
+    assert done.returncode == 1
+    assert "python -m privbench.papers.he2020 FOLDER --write FILE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def _report(*words: str) -> subprocess.CompletedProcess[str]:
@@ -472,7 +455,7 @@ def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
 def test_what_a_tracker_is_told_are_the_curves(tmp_path):
     """Lines by name, places along x and y."""
     folder = sweep(tmp_path, "figure", _curve(), [])
-    delivered = told(select(folder, {}), folder / "report")
+    delivered = sweep_summary(select(folder, {}), folder / "report")
     names, xs, ys = delivered.curves["mnist at relu2, rmle: accuracy against SSIM"]
     assert names == ["dropout on features"]
     assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])

@@ -1,6 +1,6 @@
 """The paper beside the records: its tables and figures, and its statements with a verdict each.
 
-``python -m privbench.report outputs --paper sweeps/README.md``.
+Written by ``python -m privbench.papers.he2020 outputs --write sweeps/he2020/RESULTS.md``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -285,7 +285,7 @@ def _took(records: Iterable[Record]) -> str:
     return f"{len(cells)} cells, {minutes:.0f} minutes of computing ({threads} threads a job)"
 
 
-def pictures(selection: Selection, folder: Path) -> list[Path]:
+def write_figures(selection: Selection, folder: Path) -> list[Path]:
     """The README's picture: what is recovered by split and defense, and what knowing adds."""
     from privbench.report.figures import encoded, knowledge, pictures_in
 

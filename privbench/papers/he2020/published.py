@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from privbench.report.overlay import ReferencePoint
 from privbench.runtime.paths import ROOT
 from privbench.store.record import Record
 
@@ -157,3 +158,12 @@ def curve(record: Record) -> list[Published]:
         and row.steps == record.config["attack"].get("steps")
     ]
     return [row for row in found if row.source == found[0].source]  # relu2 is in two figures
+
+
+def overlay(record: Record) -> list[ReferencePoint]:
+    """Return the published numbers of a record's settings, and those of its curve."""
+    return [
+        ReferencePoint(row.strength, row.accuracy, row.psnr_db, row.ssim, same_strength)
+        for rows, same_strength in ((beside(record), True), (curve(record), False))
+        for row in rows
+    ]
