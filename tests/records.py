@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from privbench.evaluation.statistics import mean_interval
-from privbench.report.worst_case import group_key
+from privbench.report.frame import group_key
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.paths import ROOT
 from privbench.store.record import SCHEMA, Record, images_file

@@ -238,7 +238,7 @@ class Launch:
         Raises:
             Incomplete: where a cell has no record, and nothing else was raised.
         """
-        from privbench.report.worst_case import of_sweep
+        from privbench.report.summary import of_sweep
 
         entries = self.ledger.entries()
         gaps = [entry for entry in entries.values() if not self.ledger.done(entry)]

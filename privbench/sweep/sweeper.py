@@ -163,7 +163,7 @@ class Sweeper(HydrasSweeper):
 
     def _identify(self, config: bytes, workers: "Workers") -> tuple[str, str]:
         """Keys of a cell and of its group."""
-        from privbench.report.worst_case import group_of
+        from privbench.report.frame import group_of
 
         stage = stage_of(config, workers)
         cell = stage.cell

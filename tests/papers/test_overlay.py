@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from privbench.papers.he2020.__main__ import main
-from privbench.papers.he2020.published import beside, curve, everything, overlay
-from privbench.report import figures
+from privbench.papers.he2020.published import curve, load_published, overlay, published_for
+from privbench.report import figures, split_figures
 from privbench.report import tables as report_tables
 from privbench.report.tradeoffs import panels
 from privbench.sweep.overlays import published_overlay
@@ -16,16 +16,16 @@ def test_the_published_curve_lies_over_records_of_its_settings_alone():
     """Figure 9's dropout, and nothing for another attack, step count or data set."""
     matching = record("dropout", 0.4, attack="rmle_paper", steps=500)
     assert [row.ssim for row in curve(matching)] == [
-        row.ssim for row in everything()
+        row.ssim for row in load_published()
         if (row.source, row.defense, row.site) == ("fig9", "dropout", "features")
     ]  # fmt: skip
-    assert beside(matching)[0].ssim == pytest.approx(0.348, abs=0.05)
+    assert published_for(matching)[0].ssim == pytest.approx(0.348, abs=0.05)
     for other in (
         record("dropout", 0.4),
         record("dropout", 0.4, attack="rmle_paper", steps=400),
         record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
     ):
-        assert curve(other) == beside(other) == []
+        assert curve(other) == published_for(other) == []
     (figure,) = figures.tradeoffs(panels([matching])[0], overlay=overlay)
     (plain,) = figures.tradeoffs(panels([matching])[0])
     assert "published" not in [line.get_label() for line in plain.axes[0].lines]
@@ -36,7 +36,7 @@ def test_the_published_curve_lies_over_records_of_its_settings_alone():
 def test_table_3_stands_with_its_white_box_record():
     """15.10 dB / .600 at relu2, 5,000 steps."""
     ours = record("none", 0.0, attack="rmle_paper", steps=5000)
-    (row,) = beside(ours)
+    (row,) = published_for(ours)
     assert (row.psnr_db, row.ssim) == (15.1, 0.5998)
     head, line = report_tables.attacks(panels([ours]), overlay)
     cells = dict(zip(head, line, strict=True))
@@ -50,10 +50,10 @@ def test_splits_have_bars_next_to_the_published_ones():
         record("none", 0.0, attack="rmle_paper", steps=5000, split=split, ssim=ssim)
         for split, ssim in (("conv1", 0.9), ("relu2", 0.5))
     ])  # fmt: skip
-    (figure,) = figures.partition(found, overlay)
+    (figure,) = split_figures.partition(found, overlay)
     heights = [patch.get_height() for patch in figure.axes[0].patches[:4]]
     assert np.allclose(heights, [0.9, 0.5, 0.9969, 0.5998], atol=1e-3)
-    assert "conv1 gives most away and relu2 least" in figure.get_suptitle().replace("\n", " ")
+    assert "conv1 leaks most and relu2 least" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_a_sweep_file_in_a_papers_folder_selects_its_overlay():

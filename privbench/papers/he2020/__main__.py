@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.papers.he2020.document import document, write_figures
+from privbench.papers.he2020.document import document
+from privbench.papers.he2020.figures import write_figures
 from privbench.papers.he2020.published import overlay
 from privbench.report.selection import Selection, select
 
