@@ -370,7 +370,7 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
 
 # defenses that no attack knows -------------------------------------------------------------------
 
-UNKNOWN = "No attack here knows the defense dropout on features: what leaks may be more."
+UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
 
 
 def _command(text: str) -> list[str]:

@@ -25,7 +25,7 @@ OWN = {
     "The adversary's images": (HOLDS, FAILS),
     "more than a shadow fitted to answers": (FAILS, INCONCLUSIVE),
     "Query-free is harder": (HOLDS, HOLDS),
-    "Not knowing the structure": (HOLDS, FAILS),
+    "Without the structure": (HOLDS, FAILS),
     "keeps the accuracy above 95 %": (HOLDS,),
     "Within those limits": (HOLDS,),
     "noise on the input hides more": (HOLDS, HOLDS),
@@ -230,7 +230,7 @@ def test_deeper_is_worse_is_judged_by_a_paired_difference_and_by_both_metrics():
 
 def test_a_table_is_of_its_own_images_steps_and_auxiliary_set():
     """Figure 15's ten images, 500 steps and other auxiliary sets are other settings."""
-    text = "Not knowing the structure"
+    text = "Without the structure"
     whole = [
         table(name, split, ssim, aux)
         for name, ssim in (("shadow", 0.3), ("shadow_same", 0.6))

@@ -80,7 +80,7 @@ STATEMENTS = (
     Statement("The adversary's images: the victim's own and others of their kind give about the same, noise much less", aux_images_matter),
     Statement("The inverse network recovers more than a shadow fitted to answers and rMLE", recovers_less_than(("shadow_queried", "train"), SAME)),
     Statement("Query-free is harder than white-box and black-box", recovers_less_than(QUERYFREE, RMLE, KIND)),
-    Statement("Not knowing the structure makes the query-free attack worse", lambda results, data: all_of(
+    Statement("Without the structure the query-free attack is worse", lambda results, data: all_of(
         (aux, recovers_less_than(("shadow", aux), ("shadow_same", aux))(results, data)) for aux in ("train", "disjoint")
     )),
     Statement("Noise on the input keeps the accuracy above 95 % only while sigma < 0.8, b < 0.5", noise_limits, MNIST),
