@@ -55,7 +55,8 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
     for (defense, site), (met, lacking) in _by_defense(records).items():
         some = f" in {len(lacking)} of its {len(met)} settings" if len(lacking) < len(met) else ""
         warnings.append(
-            f"No adaptive attack was run against {defense} on {site}{some}: the leakage may be higher."
+            f"No adaptive attack was run against {defense} on {site}{some}: "
+            "the leakage may be higher."
         )
         without = [record for record in records if _setting(record) in lacking]
         knows = _knows_likelihood(without[0])

@@ -62,7 +62,10 @@ def page(
         folder: Folder that the page will lie in: links are relative to it.
     """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
     environment.tests["span"] = _SPAN.fullmatch
     rows, data = _cells(selection, read, folder)
