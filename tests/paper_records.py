@@ -1,7 +1,7 @@
 """Records that stand for the paper's settings, and verdicts on them."""
 
 from privbench.papers.he2020.claims import STATEMENTS
-from privbench.papers.he2020.published import everything
+from privbench.papers.he2020.published import load_published
 from privbench.papers.he2020.sources import MeasuredResults
 from tests.records import record
 
@@ -11,7 +11,7 @@ PAPER = {"attack": "rmle_paper", "steps": 500, "targets": 12}
 def figure9(shift: float = 0.0, **others):
     """Records that have the published SSIMs and accuracies, but for a shift."""
     found = []
-    for row in everything():
+    for row in load_published():
         if row.source == "fig9" and (row.strength or row.defense == "gaussian"):
             defense = row.defense if row.strength else "none"
             site = row.site if row.strength else "features"

@@ -93,6 +93,8 @@ def bca(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Interva
     Raises:
         ValueError: where there is no value.
     """
+    # scipy.stats.bootstrap(method="BCa") equals this to 1e-14 for distinct values; it cannot draw
+    # counts of tied ones as ``_resampled_means`` does, whose intervals stand in records
     x = np.asarray(values, dtype=np.float64)
     if len(x) == 0:
         raise ValueError("an interval needs at least one value")

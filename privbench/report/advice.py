@@ -15,21 +15,20 @@ from privbench.store.record import Record
 
 PROGRAM = "python -m privbench"
 LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
-"""Attacks that know a defense: by its likelihood, and by queries through it, which all answer."""
+"""Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
-"""Methods by which a class of defenses states its likelihood."""
-"""Options that change no number, and of which a sweep takes one value."""
+"""Methods that compute the likelihood of a defense."""
 MOST_COMMANDS = 3
-"""Commands that a selection of a store is given: its records may have been typed in many ways."""
+"""Largest number of commands for a selection of a store."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Defenses that no attack here knows.
+    """Defenses that were not attacked adaptively.
 
     Attributes:
         warnings: A sentence for each of them.
-        commands: What to type to add attacks that know them.
+        commands: Commands that add adaptive attacks.
     """
 
     warnings: Sequence[str]
@@ -37,22 +36,23 @@ class Advice:
 
     @property
     def lines(self) -> list[str]:
-        """All of it, for a terminal."""
+        """Warnings and commands for a terminal."""
         return [*self.warnings, *(f"  this adds one: {line}" for line in self.commands)]
 
 
 def untried(records: Sequence[Record], command: str = "") -> Advice:
-    """Return which defenses no attack here knows, and the commands that add one.
+    """Return the defenses that were not attacked adaptively, and commands that add an attack.
 
     Args:
-        records: Of a sweep, or a selection of a store.
-        command: The sweep's; empty for a selection.
+        records: Records of a sweep, or a selection of a store.
+        command: Command of the sweep; empty for a selection.
     """
     warnings, commands = [], []
     for (defense, site), (met, lacking) in _by_defense(records).items():
         some = f" in {len(lacking)} of its {len(met)} settings" if len(lacking) < len(met) else ""
         warnings.append(
-            f"No attack here knows the defense {defense} on {site}{some}: what leaks may be more."
+            f"No adaptive attack was run against {defense} on {site}{some}: "
+            "the leakage may be higher."
         )
         without = [record for record in records if _setting(record) in lacking]
         knows = _knows_likelihood(without[0])
@@ -64,7 +64,7 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
 
 
 def met_by_adaptive(records: Iterable[Record]) -> set[tuple[object, ...]]:
-    """Return the defended settings that an adaptive attack met."""
+    """Return the defended settings in which an adaptive attack was run."""
     return {_setting(record) for record in records if record.adaptive}
 
 
@@ -77,7 +77,7 @@ def _setting(record: Record) -> tuple[object, ...]:
 
 
 def _by_defense(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[Settings, Settings]]:
-    """Settings of each defense and site, and those among them that no adaptive attack met."""
+    """Return the settings of each defense and site, and those without an adaptive attack."""
     settings: dict[tuple[str, str], Settings] = defaultdict(set)
     for record in records:
         if record.strength:
@@ -93,7 +93,7 @@ def _knows_likelihood(record: Record) -> bool:
 
 @cache
 def _states_likelihood(module: str, name: str) -> bool:
-    """Whether a class of defenses, or one that it inherits from, states a likelihood.
+    """Return whether a class of defenses, or one of its bases, computes a likelihood.
 
     It is read off the source: importing a defense imports torch, which takes a report seconds.
     """
@@ -124,10 +124,10 @@ def _source(module: str) -> ast.Module | None:
 
 
 def _added(command: str, records: Iterable[Record], attack: str) -> str:
-    """Return a sweep's command with an attack more, whose other cells lie in the store.
+    """Return a sweep's command with one attack more.
 
-    Options of the attacks there are kept where they are options of this one too; where they are
-    not, the command is of this attack alone.
+    Options of the sweep's attacks are kept where they are options of this one too; where they are
+    not, the command has only this attack.
     """
     program, typed = PROGRAM.split(), shlex.split(command)[len(PROGRAM.split()) :]
     options = [word for word in typed if word.startswith(("attack.", "attack@"))]
@@ -145,7 +145,7 @@ def _class(attack: str) -> str:
 
 
 def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
-    """Return the commands of a selection's cells with other attacks, by what was typed for them."""
+    """Return commands that run other attacks in a selection's cells, by their overrides."""
     shapes: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for record in records:
         options = {
@@ -164,7 +164,7 @@ def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
 
 
 def _values(typed: Iterable[Mapping[str, str]], name: str) -> list[str]:
-    """Values of an option, numbers by size."""
+    """Return the values of an option, numbers by size."""
 
     def rank(value: str) -> tuple[float, str]:
         return (float(value), "") if value.replace(".", "").isdigit() else (math.inf, value)

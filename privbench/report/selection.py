@@ -1,11 +1,12 @@
-"""Which records a report is about: a sweep's, or any selection of a store's."""
+"""Selection of the records that a report covers: those of a sweep or of a store."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.report.worst_case import group_key, of_cells
+from privbench.report.frame import group_key
+from privbench.report.summary import of_cells
 from privbench.store.record import Record, read
 from privbench.store.sweep_log import CellStatus, SweepLog
 
@@ -14,15 +15,15 @@ FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
 
 @dataclass(frozen=True)
 class Selection:
-    """Records, and what is not among them.
+    """Records, and the cells and files that are missing among them.
 
     Attributes:
-        name: Shown.
-        store: Where the records lie.
-        records: Whole ones.
+        name: Name shown in the report.
+        store: Folder of the store.
+        records: Readable records.
         gaps: Cells of the sweep without a record, with the reason and the command, by group.
         unreadable: One line for each record that cannot be read.
-        commands: What made them.
+        commands: Commands that made the records.
         makers: The command of the sweep that made a record, by its key, where one is known.
     """
 
@@ -36,20 +37,20 @@ class Selection:
 
     @property
     def missing(self) -> list[tuple[CellStatus, str, str]]:
-        """Every gap."""
+        """Cells without a record."""
         return [gap for gaps in self.gaps.values() for gap in gaps]
 
-    def alone(self, record: Record) -> str:
-        """What to type for one cell."""
+    def rerun_command(self, record: Record) -> str:
+        """Return the command that runs the cell of a record."""
         return f"python -m privbench {shlex.join(record.overrides)}".strip()
 
 
 def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
-    """The records of a sweep's folder, of a store, or of an outputs folder's store.
+    """Select the records of a sweep's folder, of a store, or of an outputs folder's store.
 
     Args:
         folder: ``outputs/sweeps/NAME``, ``outputs/store`` or ``outputs``.
-        filters: Values that are kept, by field.
+        filters: Values to keep, by field of the record.
 
     Raises:
         ValueError: where the folder is neither, or nothing is left.
@@ -60,8 +61,8 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
         found = _of_store(store)
     else:
         there = sorted(path.parent.name for path in folder.glob("*/cells.jsonl"))
-        beside = f": choose {', '.join(there)} in it" if there else ""
-        raise ValueError(f"{folder} is neither a sweep nor a store{beside}")
+        choices = f": choose {', '.join(there)} in it" if there else ""
+        raise ValueError(f"{folder} is neither a sweep nor a store{choices}")
     wanted = {name: set(values) for name, values in filters.items() if values}
     kept = [
         record
@@ -73,8 +74,10 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
             name: sorted({str(getattr(record, name)) for record in found.records})
             for name in wanted or ("dataset",)
         }
-        told = "; ".join(f"{name}: {', '.join(values) or 'none'}" for name, values in held.items())
-        raise ValueError(f"{folder} holds no such record; it has {told}")
+        available = "; ".join(
+            f"{name}: {', '.join(values) or 'none'}" for name, values in held.items()
+        )
+        raise ValueError(f"{folder} holds no such record; it has {available}")
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
     return replace(found, name=name, records=kept)
@@ -84,10 +87,10 @@ def _of_sweep(folder: Path) -> Selection:
     ledger = SweepLog(folder)
     records, missing = of_cells(ledger)
     gaps: dict[str, list[tuple[CellStatus, str, str]]] = {}
-    for entry, why in missing:
-        gaps.setdefault(entry.group, []).append((entry, why, ledger.rerun_command(entry)))
+    for entry, reason in missing:
+        gaps.setdefault(entry.group, []).append((entry, reason, ledger.rerun_command(entry)))
     # the store has the record all the same, so it is the record that is damaged
-    unreadable = [why for entry, why in missing if ledger.done(entry)]
+    unreadable = [reason for entry, reason in missing if ledger.done(entry)]
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
     return Selection(
@@ -96,7 +99,7 @@ def _of_sweep(folder: Path) -> Selection:
 
 
 def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """The newest record of each cell, and a line for each older one of other code or victim."""
+    """Return the newest record of each cell, and a line for each older one."""
     found: dict[tuple[str, int], Record] = {}
     older = []
     for record in sorted(records, key=lambda record: record.finished):

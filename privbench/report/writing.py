@@ -1,4 +1,4 @@
-"""Writes a report: the page, its figures, its tables."""
+"""Writer of a report: the page, its figures, its tables."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -6,68 +6,70 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from privbench.report import tables
+from privbench.report.labels import METRICS, NAMES
+from privbench.report.overlay import Overlay, no_overlay
 from privbench.report.selection import Selection
-from privbench.report.tradeoffs import METRICS, NAMES, Point, SplitResults, panels
+from privbench.report.tradeoffs import Point, SplitResults, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from privbench.report.figures import Pictures
+    from privbench.report.image_grids import ImageLoader
     from privbench.tracking.base import SweepSummary
 
 Drawing = tuple[str, str, "Figure"]
 """Section, stem of its files, figure."""
 
 
-def write(selection: Selection, folder: Path) -> Path:
-    """Everything into a folder, and the page's place.
+def write(selection: Selection, folder: Path, overlay: Overlay | None = None) -> Path:
+    """Write the page, its figures and its tables; return the page's path.
 
     Args:
-        selection: Of records.
-        folder: Made where it is not there; what an earlier report wrote into it is replaced, and
-            nothing else is touched.
+        selection: Records to report.
+        folder: Folder to write into; files of an earlier report in it are replaced, others kept.
+        overlay: Published numbers of a record, to draw and list with measured ones.
     """
-    from privbench.report import figures as drawing
+    from privbench.report.figure_style import render
+    from privbench.report.image_grids import image_loader
     from privbench.report.page import inline, page, picture
 
     written: dict[str, bytes] = {}
     found = panels(selection.records, selection.gaps)
-    read = drawing.pictures_in(selection.store)
+    read = image_loader(selection.store)
     sections: dict[str, list[tuple[str, str]]] = {}
-    for section, stem, figure in drawings(found, read):
-        written[f"{stem}.png"] = png = drawing.encoded(figure, "png")
-        written[f"{stem}.pdf"] = drawing.encoded(figure, "pdf")
-        if section == IMAGES:
-            html = picture(png, stem)
-        else:
-            html = inline(drawing.encoded(figure, "svg"), stem)
+    for section, stem, figure in drawings(found, read, overlay or no_overlay):
+        written[f"{stem}.png"] = png = render(figure, "png")
+        written[f"{stem}.pdf"] = render(figure, "pdf")
+        html = picture(png, stem) if section == IMAGES else inline(render(figure, "svg"), stem)
         sections.setdefault(section, []).append((stem, html))
-    told = {
-        "The least leakage at a price": tables.leakages(found),
-        "Defenses compared at the same price": tables.pairwise_comparisons(found),
-        "Settings that no other one beats (worst case)": tables.pareto_sets(found),
-        "Every attack: published, measured, blind": tables.attacks(found),
+    by_title = {
+        "Least leakage within a loss of accuracy": tables.leakages(found),
+        "Comparisons of defenses at the same cost in accuracy": tables.pairwise_comparisons(found),
+        "Pareto-optimal settings (worst case)": tables.pareto_sets(found),
+        _ATTACKS[overlay is not None]: tables.attacks(found, overlay),
     }
     stems = ("leakage", "comparisons", "pareto", "attacks")
     listed = {
-        **dict(zip(stems, told.values(), strict=True)),
+        **dict(zip(stems, by_title.values(), strict=True)),
         "cells": tables.cells(selection.records),
     }
     for stem, rows in listed.items():
         written[f"{stem}.csv"] = tables.as_csv(rows).encode()
         written[f"{stem}.md"] = tables.as_markdown(rows).encode()
-    whole = page(selection, found, sections, told, read, folder)
+    whole = page(selection, found, sections, by_title, read, folder)
     written["index.html"] = whole.encode()
     _replace(folder, written)
     return folder / "index.html"
 
 
+_ATTACKS = ("Every attack: measured, blind", "Every attack: published, measured, blind")
+"""Heading without and with published numbers."""
 LIST = ".report"
-"""Names of what a report wrote, a line each."""
+"""File that lists the names of a report's files, one per line."""
 
 
 def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
-    """Everything is drawn before anything of an earlier report goes."""
+    """Replace an earlier report's files, all of which were drawn before."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / LIST
     earlier = listed.read_text().splitlines() if listed.is_file() else []
@@ -78,39 +80,48 @@ def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
-IMAGES = "What is recovered"
+IMAGES = "Reconstructions"
 
 
-def drawings(found: list[SplitResults], read: "Pictures") -> Iterator[Drawing]:
-    """Every figure that the records have something for."""
+def drawings(
+    found: list[SplitResults], read: "ImageLoader", overlay: Overlay = no_overlay
+) -> Iterator[Drawing]:
+    """Yield every figure that the records have points for."""
     from privbench.report import figures as drawing
-    from privbench.report.page import MOST_FIGURES
+    from privbench.report import image_grids as grids
+    from privbench.report import split_figures
+    from privbench.report.page import MAX_FIGURES
 
     def link(point: Point) -> str:
         return f"#cell-{point.key}"
 
     for at, panel in enumerate(found):
-        for number, figure in enumerate(drawing.tradeoffs(panel, link)):
-            yield "Usability against privacy", f"tradeoff-{at}-{number}", figure
-    for at, figure in enumerate(islice(drawing.splits(found, link), MOST_FIGURES)):
-        yield "The same defense at several splits", f"splits-{at}", figure
-    for at, figure in enumerate(drawing.partition(found)):
-        yield "Where to cut", f"partition-{at}", figure
-    for at, figure in enumerate(drawing.splits_grid(found, read)):
+        for number, figure in enumerate(drawing.tradeoffs(panel, link, overlay)):
+            yield "Accuracy against leakage", f"tradeoff-{at}-{number}", figure
+    for at, figure in enumerate(islice(split_figures.splits(found, link), MAX_FIGURES)):
+        yield "A defense at several split points", f"splits-{at}", figure
+    for at, figure in enumerate(split_figures.partition(found, overlay)):
+        yield "Split points without a defense", f"partition-{at}", figure
+    for at, figure in enumerate(grids.image_grid_by_split(found, read)):
         yield IMAGES, f"images-splits-{at}", figure
     at = 0
     for panel in found:
         for adversary in panel.adversaries:
             for defense in sorted({line.defense for line in adversary.lines}):
-                if at == MOST_FIGURES:
+                if at == MAX_FIGURES:
                     return
-                if grid := drawing.strengths_grid(panel, adversary, defense, read):
+                if grid := grids.image_grid_by_strength(panel, adversary, defense, read):
                     yield IMAGES, f"images-{at}", grid
                     at += 1
 
 
-def told(selection: Selection, folder: Path) -> "SweepSummary":
-    """What a tracker is told of a sweep whose report lies in a folder."""
+def sweep_summary(selection: Selection, folder: Path) -> "SweepSummary":
+    """Return the table, curves and figures that a tracker logs for a sweep.
+
+    Args:
+        selection: The sweep's records.
+        folder: Folder of its report.
+    """
     from privbench.tracking.base import SweepSummary
 
     found = panels(selection.records, selection.gaps)

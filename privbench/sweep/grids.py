@@ -98,6 +98,7 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
         if name.split(".")[0] not in RUNTIME_OPTIONS
     }
     short = "-".join(name.rpartition(".")[2].rpartition("@")[2] for name in swept) or "cells"
+    file = file.replace("/", "-") if file else file  # a sweep's folder lies directly in sweeps/
     if file and not chosen:
         return file
     return f"{file or short}-{content_hash({'typed': chosen, 'file': file})[:8]}"

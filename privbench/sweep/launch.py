@@ -199,7 +199,7 @@ class Launch:
         Raises:
             SweepIncompleteError: where a cell has no record, and nothing else was raised.
         """
-        from privbench.report.worst_case import of_sweep
+        from privbench.report.summary import of_sweep
 
         summary, missing = of_sweep(self.log), self._missing()
         if summary:
@@ -241,18 +241,21 @@ class Launch:
         from hydra.utils import instantiate
 
         from privbench.report.selection import select
-        from privbench.report.writing import told, write
+        from privbench.report.writing import sweep_summary, write
+        from privbench.sweep.overlays import published_overlay
 
         with FileLock(self.log.folder / ".report.lock"):
             selection = select(self.log.folder, {})
-            print(write(selection, self.log.folder / "report"), flush=True)
+            file = self.cfg.hydra.runtime.choices.get("sweeps")
+            page = write(selection, self.log.folder / "report", published_overlay(file))
+            print(page, flush=True)
             tracked = any(
                 line.get("launch") == self.id and line.get("tracked")
                 for line in self.log.lines()[0]
             )
             if tracked:
                 instantiate(self.cfg.tracker).log_summary(
-                    self.log.folder.name, told(selection, self.log.folder / "report")
+                    self.log.folder.name, sweep_summary(selection, self.log.folder / "report")
                 )
 
 

@@ -20,7 +20,7 @@ from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as JUDGES_SEED
 from privbench.experiment.config import build
 from privbench.experiment.run import run
-from privbench.report import worst_case as summary
+from privbench.report import frame, summary, worst_case
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
 from tests.support import granted, lenet_edge, needs_mnist, scenes
@@ -387,19 +387,19 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
         for record, rate in ((low, 0.5), (high, 0.3))
     ]
     inverse = cell("inverse_paper", 0.3, "attack.steps=12")
-    worst = {(w.rights, w.setting): w for w in summary.worst_cases([*records, inverse])}
+    worst = {(w.rights, w.setting): w for w in worst_case.worst_cases([*records, inverse])}
     assert len(worst) == 5
     settings = {setting for _, setting in worst}
     at = next(s for s in settings if "0.3" in s)
     white = worst[("EDGE_WEIGHTS",), at]
-    assert white.best["psnr_db"].one.attack == "rmle"
+    assert white.best["psnr_db"].first.attack == "rmle"
     adaptive = worst[("EDGE_WEIGHTS", "DEFENSE"), at]
-    assert adaptive.best["ssim"].one.attack in ("rmle", "rmle_adaptive")
-    groups = summary.grouped(records)
-    weak = next(g for g in groups if g.one.attack == "rmle_adaptive" and g.one.strength == 0.3)
-    assert any("0.5 gives more" in doubt for doubt in summary.doubts(weak, groups, "psnr_db"))
-    table = summary.table(records)
-    assert "accuracy" in table and "edge_weights" in table
+    assert adaptive.best["ssim"].first.attack in ("rmle", "rmle_adaptive")
+    groups = frame.grouped(records)
+    weak = next(g for g in groups if g.first.attack == "rmle_adaptive" and g.first.strength == 0.3)
+    assert any("0.5 gives more" in doubt for doubt in worst_case.caveats(weak, groups, "psnr_db"))
+    told = summary.table(records)
+    assert "accuracy" in told and "edge_weights" in told
 
 
 def test_more_steps_that_give_more_are_a_doubt(composed):
@@ -408,15 +408,15 @@ def test_more_steps_that_give_more_are_a_doubt(composed):
         run(composed("attack=rmle_adaptive", "defense.rate=0.3", "targets=10", f"attack.steps={n}"))
         for n in (150, 5)
     )
-    groups = summary.grouped([few, many])
-    longer = next(g for g in groups if summary.steps(g.one) == 150)
-    assert not [d for d in summary.doubts(longer, groups, "psnr_db") if "steps" in d]
+    groups = frame.grouped([few, many])
+    longer = next(g for g in groups if worst_case.steps(g.first) == 150)
+    assert not [d for d in worst_case.caveats(longer, groups, "psnr_db") if "steps" in d]
     swapped = [
         dataclasses.replace(
             record, config={**record.config, "attack": {**record.config["attack"], "steps": steps}}
         )
         for record, steps in ((few, 5), (many, 150))
     ]
-    groups = summary.grouped(swapped)
-    longer = next(g for g in groups if summary.steps(g.one) == 150)
-    assert any("5 steps give more" in d for d in summary.doubts(longer, groups, "psnr_db"))
+    groups = frame.grouped(swapped)
+    longer = next(g for g in groups if worst_case.steps(g.first) == 150)
+    assert any("5 steps give more" in d for d in worst_case.caveats(longer, groups, "psnr_db"))

@@ -16,7 +16,7 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics
-from privbench.report.worst_case import RELIABLE
+from privbench.report.frame import RELIABLE
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe

@@ -198,7 +198,13 @@ def test_auxiliary_images_can_be_the_victims_own_or_noise(stage):
     assert float(noise.aux.images.std()) == pytest.approx(12**-0.5, abs=0.01)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "sweeps").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(p.stem for p in (ROOT / "sweeps").glob("*.yaml")),
+        *sorted(f"he2020/{p.stem}" for p in (ROOT / "sweeps" / "he2020").glob("*.yaml")),
+    ],
+)
 def test_a_sweep_composes_and_says_what_it_draws(name, composed):
     """Its first line after the package header is a comment."""
     lines = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()

@@ -19,7 +19,7 @@ from privbench.evaluation.statistics import (
     victim_label,
     wilson,
 )
-from privbench.report.worst_case import SeedGroup
+from privbench.report.frame import SeedGroup
 from privbench.runtime.hashing import content_hash, derive_seed
 from privbench.runtime.random import RandomStreams
 from tests.records import record

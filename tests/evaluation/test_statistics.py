@@ -12,9 +12,16 @@ from omegaconf import OmegaConf
 from privbench.evaluation import statistics as intervals
 from privbench.papers.he2020 import sources as books
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
-from privbench.report import figures, tables, tradeoffs
-from privbench.report import worst_case as summary
-from privbench.report.figures import pictures_in
+from privbench.report import (
+    frame,
+    operating_points,
+    split_figures,
+    summary,
+    tables,
+    tradeoffs,
+    worst_case,
+)
+from privbench.report.image_grids import image_loader
 from privbench.report.page import page
 from privbench.report.selection import select
 from privbench.runtime.paths import ROOT
@@ -53,7 +60,7 @@ def with_victim(one, sha256: str):
 def _page(outputs, records) -> str:
     """The page of a store that holds these records, without its figures and tables."""
     selection = select(kept(outputs, records), {})
-    read = pictures_in(selection.store)
+    read = image_loader(selection.store)
     return page(selection, tradeoffs.panels(records), {}, {}, read, outputs)
 
 
@@ -92,7 +99,7 @@ def test_score_interval_and_paired_difference_are_of_one_mean():
         assert point.score("ssim") == pytest.approx(mean)
         low, high = point.bands["ssim"]
         assert low < point.score("ssim") < high
-    low, high = summary.paired_interval(points[0].group, points[1].group, "ssim")
+    low, high = frame.paired_interval(points[0].group, points[1].group, "ssim")
     assert low - 1e-9 <= points[0].score("ssim") - points[1].score("ssim") <= high + 1e-9
 
 
@@ -101,9 +108,9 @@ def test_the_blind_floor_is_the_same_mean_where_records_have_it_by_image():
     records = _shared_and_own("rmle")
     for one in records:
         one.per_image["floor_ssim"] = [0.2] * 10 + [0.5] * 20
-    (group,) = summary.grouped(records)
-    assert group.floor("ssim") == pytest.approx((10 * 0.2 + 60 * 0.5) / 70)
-    assert group.floor("psnr_db") == 12.0, "no column: the mean over records"
+    (group,) = frame.grouped(records)
+    assert group.baseline("ssim") == pytest.approx((10 * 0.2 + 60 * 0.5) / 70)
+    assert group.baseline("psnr_db") == 12.0, "no column: the mean over records"
 
 
 # intervals ---------------------------------------------------------------------------------------
@@ -116,12 +123,12 @@ def test_every_interval_of_few_images_is_labelled_with_their_number():
     assert results.table(few, {}).count("95 %") == 1, "the accuracy's, over all test images"
     assert results.table(many, {}).count("95 % [") == 3
     rows = [tables.attacks(tradeoffs.panels([one])) for one in (few, many)]
-    assert ["(t, 10 images)" in row[1][6] for row in rows] == [True, False]
+    assert ["(t, 10 images)" in row[1][5] for row in rows] == [True, False]
     for targets, label in ((10, "(t, 10 images)"), (20, "(95 %)")):
         both = [record(targets=targets), record("gaussian", 0.3, ssim=0.8, targets=targets)]
         (panel,) = tradeoffs.panels(both)
-        (found,) = tradeoffs.comparisons(panel, "ssim", 0.02)
-        assert label in found.told
+        (found,) = operating_points.comparisons(panel, "ssim", 0.02)
+        assert label in found.description
 
 
 def test_a_single_image_has_no_interval(tmp_path):
@@ -153,9 +160,9 @@ def test_several_seeds_have_an_interval_over_victims():
             imaged(record(seed=seed), spread(0.5 + 0.05 * seed)) for seed in range(seeds)
         ]  # fmt: skip
         (row,) = tables.attacks(tradeoffs.panels(records))[1:]
-        assert ("victims)" in row[6]) == bool(label)
-        assert label in row[6]
-    group = summary.SeedGroup(records)
+        assert ("victims)" in row[5]) == bool(label)
+        assert label in row[5]
+    group = frame.SeedGroup(records)
     narrow, wide = group.interval("ssim"), group.victim_interval("ssim")
     assert wide[1] - wide[0] > 10 * (narrow[1] - narrow[0])
 
@@ -171,13 +178,13 @@ def _runs(*levels: tuple[int, float], **others):
 def test_a_short_run_is_never_the_worst_case_of_a_longer_one(adaptive):
     """However much more it recovers: the longer run is the worst case, with a caveat."""
     records = _runs((10, 0.8), (1000, 0.5), adaptive=adaptive)
-    (worst,) = summary.worst_cases(records)
-    assert summary.steps(worst.best["ssim"].one) == 1000
-    assert "10 steps give more" in worst.doubts["ssim"]
+    (worst,) = worst_case.worst_cases(records)
+    assert worst_case.steps(worst.best["ssim"].first) == 1000
+    assert "10 steps give more" in worst.caveats["ssim"]
     (panel,) = tradeoffs.panels(records)
-    (choice,) = tradeoffs.choices(panel, "ssim")
+    (choice,) = operating_points.operating_points(panel, "ssim")
     assert choice.leakage == pytest.approx(0.5, abs=0.01)
-    assert "10 steps give more" in choice.doubts
+    assert "10 steps give more" in choice.caveats
     assert "10 steps give more" in tables.attacks([panel])[2][-1]
 
 
@@ -191,10 +198,10 @@ def test_a_short_run_is_no_point_of_the_strongest_curve():
 
 def test_what_did_not_converge_or_never_moved_is_a_caveat_of_naive_attacks_too():
     """As the record notes it."""
-    (worst,) = summary.worst_cases([record(converged=0.3, notes={"never_moved": 0.4})])
-    assert worst.doubts["ssim"] == ["not converged", "40% of the images never moved"]
-    (worst,) = summary.worst_cases([record(notes={"never_moved": 0.0})])
-    assert worst.doubts["ssim"] == []
+    (worst,) = worst_case.worst_cases([record(converged=0.3, notes={"never_moved": 0.4})])
+    assert worst.caveats["ssim"] == ["not converged", "40% of the images never moved"]
+    (worst,) = worst_case.worst_cases([record(notes={"never_moved": 0.0})])
+    assert worst.caveats["ssim"] == []
 
 
 def test_fewer_transmissions_that_give_more_are_a_caveat():
@@ -204,8 +211,8 @@ def test_fewer_transmissions_that_give_more_are_a_caveat():
             imaged(record(transmissions=k, key=f"k{k}"), spread(level))
             for k, level in ((1, once), (16, often))
         ]
-        by_k = {worst.best["ssim"].one.transmissions: worst.doubts for worst in
-                summary.worst_cases(records)}  # fmt: skip
+        by_k = {worst.best["ssim"].first.transmissions: worst.caveats for worst in
+                worst_case.worst_cases(records)}  # fmt: skip
         assert ("1 transmission gives more" in by_k[16]["ssim"]) == caveat
         assert by_k[1]["ssim"] == []
 
@@ -221,10 +228,15 @@ def test_unequal_budgets_are_a_warning_wherever_they_are_compared(tmp_path):
     )
     both = [*_runs((500, 0.5)), *_runs((900, 0.7), defense="gaussian", attack="x")]
     (panel,) = tradeoffs.panels(both)
-    assert all("compare" not in c.told for c in tradeoffs.comparisons(panel, "ssim", 0.02))
-    one, other = (tradeoffs.choices(panel, "ssim", name)[0] for name in ("rmle", "x"))
+    assert all(
+        "compare" not in c.description for c in operating_points.comparisons(panel, "ssim", 0.02)
+    )
+    one, other = (
+        operating_points.operating_points(panel, "ssim", name)[0] for name in ("rmle", "x")
+    )
     assert (
-        "unequal budgets: rmle 500 steps; x 900 steps" in tradeoffs.Comparison.of(one, other).told
+        "unequal budgets: rmle 500 steps; x 900 steps"
+        in operating_points.Comparison.of(one, other).description
     )
     text = _page(tmp_path, records)
     assert "1 settings compare attacks of unequal budgets" in text
@@ -245,19 +257,19 @@ def test_the_worst_case_is_taken_on_shared_seeds():
     wide = _easy_and_hard("rmle", {0: 0.9, 1: 0.3, 2: 0.3})
     lone = _easy_and_hard("inverse", {0: 0.8})
     for records in ([*wide, *lone], [*lone, *wide]):
-        (worst,) = summary.worst_cases(records)
-        assert worst.best["ssim"].one.attack == "rmle"
+        (worst,) = worst_case.worst_cases(records)
+        assert worst.best["ssim"].first.attack == "rmle"
         assert worst.best["ssim"].score("ssim") == pytest.approx(0.9, abs=0.01)
-        assert worst.doubts["ssim"] == ["compared on seed 0: inverse lacks seeds 1, 2"]
+        assert worst.caveats["ssim"] == ["compared on seed 0: inverse lacks seeds 1, 2"]
         line = "\n    compared on seed 0: inverse lacks seeds 1, 2\n"
         assert line in summary.table(records), "said once, of the whole setting"
         assert "unreliable" not in summary.table(records)
-        (choice,) = tradeoffs.choices(tradeoffs.panels(records)[0], "ssim")
+        (choice,) = operating_points.operating_points(tradeoffs.panels(records)[0], "ssim")
         assert choice.adversary == "rmle"
-        assert "compared on seed 0: inverse lacks seeds 1, 2" in choice.doubts
-    (worst,) = summary.worst_cases([*wide, *_easy_and_hard("inverse", {7: 0.99})])
-    assert worst.best["ssim"].one.attack == "rmle"
-    assert worst.doubts["ssim"] == ["inverse is not compared: seed 7"]
+        assert "compared on seed 0: inverse lacks seeds 1, 2" in choice.caveats
+    (worst,) = worst_case.worst_cases([*wide, *_easy_and_hard("inverse", {7: 0.99})])
+    assert worst.best["ssim"].first.attack == "rmle"
+    assert worst.caveats["ssim"] == ["inverse is not compared: seed 7"]
 
 
 def test_settings_are_chosen_and_compared_on_shared_seeds():
@@ -265,19 +277,21 @@ def test_settings_are_chosen_and_compared_on_shared_seeds():
     dropout = [*_easy_and_hard("rmle", {0: 0.9, 1: 0.3}), record("none", 0.0, targets=24)]
     gaussian = _easy_and_hard("rmle", {0: 0.8}, defense="gaussian")
     (panel,) = tradeoffs.panels([*dropout, *gaussian])
-    defended = [c for c in tradeoffs.choices(panel, "ssim") if c.worst.strength]
-    best = tradeoffs.within(defended, 0.02)
+    defended = [c for c in operating_points.operating_points(panel, "ssim") if c.worst.strength]
+    best = operating_points.within(defended, 0.02)
     assert best.name == "gaussian 0.3 on features", "0.8 against 0.9 on seed 0"
-    assert any("lacks seed 1" in why for why in best.doubts)
-    assert [c.name for c in tradeoffs.pareto(defended)] == ["gaussian 0.3 on features"]
-    (found,) = tradeoffs.comparisons(panel, "ssim", 0.02)
-    assert found.told.startswith("gaussian 0.3 on features leaks less than dropout 0.3 on features")
+    assert any("lacks seed 1" in why for why in best.caveats)
+    assert [c.name for c in operating_points.pareto(defended)] == ["gaussian 0.3 on features"]
+    (found,) = operating_points.comparisons(panel, "ssim", 0.02)
+    assert found.description.startswith(
+        "gaussian 0.3 on features leaks less than dropout 0.3 on features"
+    )
     apart = tradeoffs.panels(
         [*_easy_and_hard("rmle", {1: 0.3}), *_easy_and_hard("rmle", {0: 0.8}, defense="gaussian")]
     )[0]
-    assert len(tradeoffs.pareto(tradeoffs.choices(apart, "ssim"))) == 2
-    (found,) = tradeoffs.comparisons(apart, "ssim", 0.02)
-    assert "no victim in common" in found.told
+    assert len(operating_points.pareto(operating_points.operating_points(apart, "ssim"))) == 2
+    (found,) = operating_points.comparisons(apart, "ssim", 0.02)
+    assert "no victim in common" in found.description
 
 
 def test_a_figure_of_splits_ranks_them_on_shared_seeds():
@@ -291,34 +305,36 @@ def test_a_figure_of_splits_ranks_them_on_shared_seeds():
     plain = [imaged(record("none", 0.0, seed=one.seed, split=one.split),
                     dict(zip(one.per_image["index"], one.per_image["ssim"], strict=True)))
              for one in defended if one.strength == 0.1]  # fmt: skip
-    (bars,) = figures.partition(tradeoffs.panels(plain))
-    assert "conv1 gives most away and relu2 least" in bars.get_suptitle().replace("\n", " ")
-    (lines,) = figures.splits(tradeoffs.panels(defended))
-    assert "relu2 gives least away and conv1 most" in lines.get_suptitle().replace("\n", " ")
+    (bars,) = split_figures.partition(tradeoffs.panels(plain))
+    assert "conv1 leaks most and relu2 least" in bars.get_suptitle().replace("\n", " ")
+    (lines,) = split_figures.splits(tradeoffs.panels(defended))
+    assert "relu2 leaks least and conv1 most" in lines.get_suptitle().replace("\n", " ")
 
 
 def test_a_setting_comes_once_in_a_pareto_set():
     """However often it is handed in."""
     (panel,) = tradeoffs.panels([record(), record("gaussian", ssim=0.3, accuracy=0.97)])
-    found = tradeoffs.choices(panel, "ssim")
-    assert len(tradeoffs.pareto([*found, *found])) == len(tradeoffs.pareto(found)) == 2
+    found = operating_points.operating_points(panel, "ssim")
+    assert (
+        len(operating_points.pareto([*found, *found])) == len(operating_points.pareto(found)) == 2
+    )
 
 
 def test_records_of_one_seed_but_other_weights_are_not_paired():
     """And the summary and the page name data set, victim and seed."""
     one = with_victim(record(ssim=0.3, targets=24), "a")
     other = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "b")
-    groups = summary.grouped([one, other])
-    assert summary.paired_interval(*groups, "ssim") is None
-    (worst,) = summary.worst_cases([one, other])
-    (caveat,) = worst.doubts["ssim"]
+    groups = frame.grouped([one, other])
+    assert frame.paired_interval(*groups, "ssim") is None
+    (worst,) = worst_case.worst_cases([one, other])
+    (caveat,) = worst.caveats["ssim"]
     assert caveat.endswith("is not compared: seed 0 with victims of other weights")
-    (line,) = summary.mixed_victims([one, other])
+    (line,) = worst_case.mixed_victims([one, other])
     assert "mnist, lenet5" in line
     assert "seed 0: aaaaaaaa, bbbbbbbb" in line
     same = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "a")
-    assert summary.mixed_victims([one, same]) == []
-    assert summary.paired_interval(*summary.grouped([one, same]), "ssim") is not None
+    assert worst_case.mixed_victims([one, same]) == []
+    assert frame.paired_interval(*frame.grouped([one, same]), "ssim") is not None
     split = [
         with_victim(claims_table("rmle_paper", at, level), weights)
         for at, level, weights in (("conv1", 0.9, "a"), ("relu2", 0.5, "b"))
@@ -333,7 +349,7 @@ def test_two_victims_of_one_seed_are_two_victims_of_a_group():
         with_victim(imaged(record(key=name), spread(level)), name)
         for name, level in (("a", 0.3), ("b", 0.5))
     ]
-    (group,) = summary.grouped(both)
+    (group,) = frame.grouped(both)
     assert group.score("ssim") == pytest.approx(0.402, abs=1e-3)
 
 
@@ -354,7 +370,7 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
 
 # defenses that no attack knows -------------------------------------------------------------------
 
-UNKNOWN = "No attack here knows the defense dropout on features: what leaks may be more."
+UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
 
 
 def _command(text: str) -> list[str]:
@@ -433,7 +449,7 @@ def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
     assert f"<pre>{command}</pre>" in body.splitlines()[1]
     some = [*records, record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)]
     text = _page(tmp_path / "some", some)
-    assert "knows the defense dropout on features in 1 of its 2 settings: what" in text
+    assert "was run against dropout on features in 1 of its 2 settings: the" in text
 
 
 def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
@@ -445,31 +461,35 @@ def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
     ]
     (panel,) = tradeoffs.panels(naive)
     said = [
-        tradeoffs.headline(panel),
+        operating_points.headline(panel),
         tables.leakages([panel])[1][-1],
         tables.pareto_sets([panel])[1][-1],
     ]
-    assert all("no attack here knows the defense" in text for text in said)
+    assert all("no adaptive attack was run" in text for text in said)
     (panel,) = tradeoffs.panels([*naive, *knowing])
     rows = {row[1]: row[-1] for row in tables.leakages([panel])[1:] if row[2] == "SSIM"}
-    assert "know" not in tradeoffs.headline(panel) + rows["worst case"] + rows["rmle_adaptive"]
-    assert "this attack does not know the defense" in rows["rmle"]
+    caveated = operating_points.headline(panel) + rows["worst case"] + rows["rmle_adaptive"]
+    assert "no adaptive attack" not in caveated
+    assert "not adaptive" not in caveated
+    assert "this attack is not adaptive" in rows["rmle"]
 
 
 # sweeps ------------------------------------------------------------------------------------------
 
 
 def _cells(name: str, *typed: str) -> list[dict[str, str]]:
-    own = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml"))
+    own = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "he2020" / f"{name}.yaml"))
     sweeper = own["hydra"]["sweeper"]
     parse = OverridesParser.create().parse_overrides
-    shared = grids.axes(parse(grids.to_overrides(sweeper["params"])))
+    shared = grids.parse_axes(parse(grids.to_overrides(sweeper["params"])))
     found = [
-        {**shared, **grids.axes(parse(grids.to_overrides(grid)))}
+        {**shared, **grids.parse_axes(parse(grids.to_overrides(grid)))}
         for grid in sweeper.get("grids", [{}])
     ]
     groups = {"attack", "defense", "dataset"}
-    cells = grids.expand(found, grids.axes(parse(list(typed))), lambda option: option in groups)
+    cells = grids.expand_grids(
+        found, grids.parse_axes(parse(list(typed))), lambda option: option in groups
+    )
     return [dict(word.split("=", 1) for word in cell) for cell in cells]
 
 

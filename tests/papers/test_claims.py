@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from privbench.papers.he2020.claims import DEPTH, SITES, STATEMENTS, judged
+from privbench.papers.he2020.attack_claims import DEPTH
+from privbench.papers.he2020.claims import STATEMENTS, judge
+from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.published import is_published
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
@@ -23,7 +25,7 @@ OWN = {
     "The adversary's images": (HOLDS, FAILS),
     "more than a shadow fitted to answers": (FAILS, INCONCLUSIVE),
     "Query-free is harder": (HOLDS, HOLDS),
-    "Not knowing the structure": (HOLDS, FAILS),
+    "Without the structure": (HOLDS, FAILS),
     "keeps the accuracy above 95 %": (HOLDS,),
     "Within those limits": (HOLDS,),
     "noise on the input hides more": (HOLDS, HOLDS),
@@ -62,8 +64,8 @@ def test_the_papers_own_numbers_are_judged_by_the_same_code(text):
 
 def test_a_printed_number_is_known_as_far_as_it_could_be_read():
     """SSIM to .0007 and accuracy to .0015, which is .0027 more where the curve is steep."""
-    _, told = statement("SSIM < 0.25 with accuracy above 95 %").check(PaperResults(), "mnist")
-    assert told.endswith("SSIM 0.246 to 0.253")
+    _, details = statement("SSIM < 0.25 with accuracy above 95 %").check(PaperResults(), "mnist")
+    assert details.endswith("SSIM 0.246 to 0.253")
 
 
 def test_every_statement_is_in_the_oracle():
@@ -87,14 +89,14 @@ def test_records_with_the_published_numbers_have_the_papers_verdict(text):
 
 
 def test_a_statement_fails_where_the_records_say_the_contrary():
-    """And cannot be told without records."""
+    """And is inconclusive without records."""
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, figure9(0.2))[0] == FAILS
     assert verdict(text, [record()])[0] == INCONCLUSIVE
 
 
 HIDDEN = {"identification": 0.0, "semantic_accuracy": 0.1}
-"""What a blind guess reaches here is .1 of either."""
+"""The blind baseline reaches .1 of either here."""
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,8 @@ def test_nothing_is_left_only_where_neither_the_image_nor_its_label_is_recognise
             )
             for site in SITES
         ]
-        found, told = verdict("no useful information", records)
-        assert found == state, told
+        found, details = verdict("no useful information", records)
+        assert found == state, details
 
 
 def test_nothing_is_left_needs_both_even_where_they_are_of_two_adversaries():
@@ -148,9 +150,9 @@ def test_nothing_is_left_needs_both_even_where_they_are_of_two_adversaries():
             ),
         )
     ]
-    state, told = verdict("no useful information", records, adaptive=True)
+    state, details = verdict("no useful information", records, adaptive=True)
     assert state == FAILS
-    assert "classified rightly" in told and "rmle_adaptive" in told
+    assert "classified rightly" in details and "rmle_adaptive" in details
 
 
 def test_noise_is_judged_on_both_sides_of_its_limit():
@@ -204,12 +206,12 @@ def test_the_adaptive_column_is_of_adversaries_that_know_the_defense():
     text = "SSIM < 0.25 with accuracy above 95 %"
     assert verdict(text, records)[0] == HOLDS
     assert verdict(text, records, adaptive=True)[0] == INCONCLUSIVE
-    knowing = figure9(0.3, attack="rmle_adaptive", adaptive=True)
-    assert verdict(text, [*records, *knowing], adaptive=True)[0] == FAILS
-    assert verdict(text, [*records, *knowing])[0] == HOLDS
+    adaptive = figure9(0.3, attack="rmle_adaptive", adaptive=True)
+    assert verdict(text, [*records, *adaptive], adaptive=True)[0] == FAILS
+    assert verdict(text, [*records, *adaptive])[0] == HOLDS
 
 
-def test_deeper_is_worse_is_told_by_a_paired_difference_and_by_both_metrics():
+def test_deeper_is_worse_is_judged_by_a_paired_difference_and_by_both_metrics():
     """On the same images; where SSIM and PSNR disagree the statement fails by one, and says which."""
     text = "White-box: a deeper split"
 
@@ -220,15 +222,15 @@ def test_deeper_is_worse_is_told_by_a_paired_difference_and_by_both_metrics():
 
     assert verdict(text, both(0.9, 0.5))[0] == HOLDS
     assert verdict(text, both(0.5, 0.9))[0] == FAILS
-    state, told = verdict(text, both(0.9, 0.5, psnr_db=[60.0] * 12))
+    state, details = verdict(text, both(0.9, 0.5, psnr_db=[60.0] * 12))
     assert state == FAILS
-    assert "PSNR" in told
-    assert "SSIM" not in told
+    assert "PSNR" in details
+    assert "SSIM" not in details
 
 
 def test_a_table_is_of_its_own_images_steps_and_auxiliary_set():
     """Figure 15's ten images, 500 steps and other auxiliary sets are other settings."""
-    text = "Not knowing the structure"
+    text = "Without the structure"
     whole = [
         table(name, split, ssim, aux)
         for name, ssim in (("shadow", 0.3), ("shadow_same", 0.6))
@@ -259,25 +261,25 @@ def test_statements_of_cifar_look_at_cifar():
     assert verdict(text, records)[0] == INCONCLUSIVE
 
 
-def test_a_seed_that_says_the_contrary_makes_a_verdict_that_cannot_be_told():
+def test_a_seed_that_says_the_contrary_makes_an_inconclusive_verdict():
     """Each seed trains a victim of its own: a mean over them is no verdict."""
     found = statement("SSIM < 0.25 with accuracy above 95 %")
     agreeing = [*figure9(-0.03), *figure9(-0.04, seed=1)]
-    assert judged(found, "mnist", MeasuredResults.of(agreeing))[0] == HOLDS
+    assert judge(found, "mnist", MeasuredResults.of(agreeing))[0] == HOLDS
     split = [*figure9(-0.1), *figure9(0.03, seed=1)]
-    state, told = judged(found, "mnist", MeasuredResults.of(split))
+    state, details = judge(found, "mnist", MeasuredResults.of(split))
     assert state == INCONCLUSIVE
-    assert told.startswith("holds on the mean")
-    assert "but does not hold for seed 1" in told
+    assert details.startswith("holds on the mean")
+    assert "but does not hold for seed 1" in details
 
 
 @pytest.mark.parametrize("one", STATEMENTS, ids=lambda one: one.text[:40])
-def test_nothing_is_told_of_a_single_record(one):
+def test_a_single_record_is_inconclusive(one):
     """No verdict is vacuous, and none crashes."""
-    for alone in (record("dropout", 0.1, **PAPER), record("gaussian", 0.1, "input", **PAPER)):
+    for by_seed in (record("dropout", 0.1, **PAPER), record("gaussian", 0.1, "input", **PAPER)):
         for adaptive in (False, True):
             for data in one.datasets:
-                state, _ = one.check(MeasuredResults.of([alone], adaptive=adaptive), data)
+                state, _ = one.check(MeasuredResults.of([by_seed], adaptive=adaptive), data)
                 assert state == INCONCLUSIVE
 
 
@@ -318,15 +320,15 @@ def test_an_irrelevant_record_changes_no_verdict(stray, first):
         want = one.check(clean, "mnist")
         assert one.check(mixed, "mnist") == want
         if first:
-            assert judged(one, "mnist", mixed) == want
+            assert judge(one, "mnist", mixed) == want
 
 
 def test_the_strongest_of_those_that_know_decides_whoever_else_met_the_setting():
     """An adversary that met one strength alone, or recovers less, hides nothing."""
     text = "SSIM < 0.25 with accuracy above 95 %"
-    knowing = figure9(0.3, attack="rmle_adaptive", adaptive=True)
+    adaptive = figure9(0.3, attack="rmle_adaptive", adaptive=True)
     weak = record("dropout", 0.6, attack="inverse_adaptive", adaptive=True, ssim=0.01, targets=12)
-    for together in ([*knowing, weak], [weak, *knowing]):
+    for together in ([*adaptive, weak], [weak, *adaptive]):
         assert verdict(text, together, adaptive=True)[0] == FAILS
     blindly = {"attack": "rmle_adaptive", "adaptive": True, "targets": 100}
     seen = [
@@ -341,14 +343,14 @@ def test_the_strongest_of_those_that_know_decides_whoever_else_met_the_setting()
 )
 def test_an_irrelevant_record_is_no_adaptive_adversary_either(stray):
     """However much it recovers."""
-    knowing = figure9(-0.1, attack="rmle_adaptive", adaptive=True)
+    adaptive = figure9(-0.1, attack="rmle_adaptive", adaptive=True)
     strong = [
         dataclasses.replace(STRAY[stray](one), ssim=0.95, ssim_ci95=(0.94, 0.96))
-        for one in knowing
+        for one in adaptive
         if one.defense == "dropout" and one.site == "features"
     ]
     text = "SSIM < 0.25 with accuracy above 95 %"
-    assert verdict(text, [*strong, *knowing], adaptive=True)[0] == HOLDS
+    assert verdict(text, [*strong, *adaptive], adaptive=True)[0] == HOLDS
 
 
 def test_a_group_that_lacks_a_seed_is_left_out():
@@ -373,19 +375,21 @@ def test_seeds_that_disagree_on_who_recovers_more_tell_nothing():
 
     assert verdict(text, both(0.4, 0.5, 0.6))[0] == HOLDS
     assert verdict(text, both(0.4, 0.5, 0.803))[0] == HOLDS, "one seed's tie is no disagreement"
-    state, told = verdict(text, both(0.2, 0.3, 0.85))
+    state, details = verdict(text, both(0.2, 0.3, 0.85))
     assert state == INCONCLUSIVE
-    assert "seeds disagree" in told
+    assert "seeds disagree" in details
 
 
 def test_defenses_are_compared_against_the_same_adversaries():
     """One that met a single defense says nothing of the other."""
     text = "Dropout on the features beats"
-    knowing = figure9(0.1, attack="rmle_adaptive", adaptive=True)
+    adaptive = figure9(0.1, attack="rmle_adaptive", adaptive=True)
     networks = figure9(0.4, attack="inverse_adaptive", adaptive=True)
-    alone = [one for one in networks if one.defense == "dropout"]
-    assert verdict(text, knowing, adaptive=True)[0] == HOLDS
-    assert verdict(text, [*knowing, *alone], adaptive=True) == verdict(text, knowing, adaptive=True)
+    by_seed = [one for one in networks if one.defense == "dropout"]
+    assert verdict(text, adaptive, adaptive=True)[0] == HOLDS
+    assert verdict(text, [*adaptive, *by_seed], adaptive=True) == verdict(
+        text, adaptive, adaptive=True
+    )
 
 
 def test_what_is_alike_may_differ_in_sign_from_seed_to_seed():
@@ -396,8 +400,8 @@ def test_what_is_alike_may_differ_in_sign_from_seed_to_seed():
         for split in ("conv1", "relu2")
         for aux, ssim in (("train", 0.8 + shift), ("disjoint", 0.8), ("noise", 0.4))
     ]
-    state, told = verdict("The adversary's images", records)
-    assert state == HOLDS, told
+    state, details = verdict("The adversary's images", records)
+    assert state == HOLDS, details
 
 
 class Bars(PaperResults):
@@ -437,7 +441,7 @@ def test_depth_as_a_defense_is_met_by_the_strong_attack_too():
 
 
 def test_curves_say_nothing_that_other_images_would_not_say():
-    """A difference that hangs on the images drawn is told as such."""
+    """A difference that hangs on the images drawn is reported as such."""
     text = "Dropout on the features is better than on the input"
 
     def both(spread: float):
@@ -456,9 +460,9 @@ def test_curves_say_nothing_that_other_images_would_not_say():
         return list({one.key: one for one in found}.values())
 
     assert verdict(text, both(0.0))[0] == HOLDS
-    state, told = verdict(text, both(0.3))
+    state, details = verdict(text, both(0.3))
     assert state == INCONCLUSIVE
-    assert "images drawn anew" in told
+    assert "of resampled images" in details
 
 
 def test_curves_that_share_a_short_stretch_are_compared_there():
@@ -480,9 +484,9 @@ def test_curves_that_share_a_short_stretch_are_compared_there():
         ]
 
     assert verdict(text, all_of((0.5, 0.47)))[0] == HOLDS
-    state, told = verdict(text, all_of((0.3, 0.2)))
+    state, details = verdict(text, all_of((0.3, 0.2)))
     assert state == INCONCLUSIVE
-    assert "meet at no score" in told
+    assert "meet at no score" in details
 
 
 def test_a_weight_of_ours_decides_nothing():
@@ -496,9 +500,9 @@ def test_a_weight_of_ours_decides_nothing():
             for attack, ssim in (("rmle_paper", 0.7), ("inverse_paper", inverse))
         ]
 
-    state, told = verdict(text, both(0.9, 0.9))
+    state, details = verdict(text, both(0.9, 0.9))
     assert state == INCONCLUSIVE
-    assert "a weight of total variation that is ours" in told
+    assert "a weight of total variation that is ours" in details
     assert verdict(text, both(0.9, 0.5))[0] == FAILS, "relu2's is the published one"
 
 
@@ -516,7 +520,7 @@ DEPARTURES = {
 
 
 @pytest.mark.parametrize("attack", DEPARTURES)
-def test_what_is_published_is_told_by_every_setting(attack):
+def test_every_setting_decides_what_is_published(attack):
     """But for the arithmetic, and for rMLE's steps, which differ between tables and figures."""
     assert is_published(table(attack, "relu2", 0.5))
     assert is_published(changed(table(attack, "relu2", 0.5), "attack", precision="bf16-mixed"))
@@ -528,16 +532,16 @@ def test_what_is_published_is_told_by_every_setting(attack):
 
 
 def test_the_blind_floor_is_that_of_ordinary_auxiliary_images():
-    """Noise as auxiliary images leaves a blind guess less; it is no floor."""
+    """Noise as auxiliary images leaves the blind baseline less; it is not the baseline."""
     plain, noise = table("rmle_paper", "relu2", 0.5), table("rmle_paper", "relu2", 0.5, "noise")
     noise.floor["best"] = {**noise.floor["best"], "psnr_db": 5.0, "ssim": 0.1}
     noise = dataclasses.replace(noise, key="other")
-    told = verdict("means good quality", [plain, noise])
-    assert told == (FAILS, "a blind guess scores 12.0 dB / 0.35")
+    details = verdict("means good quality", [plain, noise])
+    assert details == (FAILS, "the blind baseline scores 12.0 dB / 0.35")
 
 
 def test_whoever_knows_may_attack_as_if_he_did_not():
-    """Where knowing misleads, the published adversary's score is what is lost; nowhere else."""
+    """Where adapting misleads, the published adversary's score is what is lost; nowhere else."""
     text = "SSIM < 0.25 with accuracy above 95 %"
     naive, misled = figure9(0.2), figure9(-0.1, attack="rmle_adaptive", adaptive=True)
     assert verdict(text, misled, adaptive=True)[0] == HOLDS
@@ -560,14 +564,14 @@ def test_worst_case_curves_are_compared_where_all_of_their_adversaries_were():
     sparse = [one for one in strong if one.strength != 1.0]
     lone = [one for one in figure9(0.4, attack="other", adaptive=True)
             if one.strength in (0.6, 1.5) and one.site == "features"]  # fmt: skip
-    book = MeasuredResults.of([*weak, *sparse, *lone], adaptive=True)
+    results = MeasuredResults.of([*weak, *sparse, *lone], adaptive=True)
     lines = [("relu2", defense, "features") for defense in levels]
-    dropout, gaussian = book.curves("mnist", *lines, "ssim")
+    dropout, gaussian = results.curves("mnist", *lines, "ssim")
     assert [spot.strength for spot in dropout] == [0.0, *levels["dropout"]]
     assert [spot.strength for spot in gaussian] == [0.0, 0.5, 1.5, 2.0], (
         "1.0 the weak one alone met"
     )
-    assert {spot.point.group.one.attack for spot in (*dropout, *gaussian)} == {"inverse_adaptive"}
+    assert {spot.point.group.first.attack for spot in (*dropout, *gaussian)} == {"inverse_adaptive"}
 
 
 def test_curves_without_an_image_in_common_tell_nothing():

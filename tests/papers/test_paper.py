@@ -1,12 +1,20 @@
-"""The paper beside the records: its tables, what is not met, what knowing of a defense adds."""
+"""The paper next to the records: tables, deviations, the gain of adaptive adversaries."""
 
 import numpy as np
 import pytest
 
+from privbench.papers.he2020.adaptive import PAIRS, adaptive_gap, strongest
 from privbench.papers.he2020.claims import STATEMENTS
-from privbench.papers.he2020.comparison import agreement, matched, misses, scale, tables
-from privbench.papers.he2020.document import PAIRS, document, gap, pictures, statements, strongest
-from privbench.papers.he2020.published import everything, is_published
+from privbench.papers.he2020.comparison import (
+    agreement,
+    comparison_tables,
+    deviations,
+    match_published,
+    scale,
+)
+from privbench.papers.he2020.document import document, statements
+from privbench.papers.he2020.figures import write_figures
+from privbench.papers.he2020.published import is_published, load_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
@@ -19,10 +27,10 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
     records = figure9()
     rows = statements(records)
     assert len(rows) == 1 + sum(len(one.datasets) for one in STATEMENTS)
-    states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{INCONCLUSIVE}**", "of no concern")
+    states = (f"**{HOLDS}**", f"**{FAILS}**", f"**{INCONCLUSIVE}**", "not applicable")
     assert all(cell.startswith(states) for row in rows[1:] for cell in row[3:])
-    measured = matched(panels(records))
-    assert len(tables(measured, panels(records))["fig9"]) == 1 + 92 - 5, (
+    measured = match_published(panels(records))
+    assert len(comparison_tables(measured, panels(records))["fig9"]) == 1 + 92 - 5, (
         "six curves begin at one point"
     )
     text = document(records, "COMMAND")
@@ -32,7 +40,7 @@ def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
 
 
 def test_the_strongest_without_a_defense_are_those_that_are_not_the_papers():
-    """From shallow to deep; a blind guess is none of them, nor is a trial with the paper's."""
+    """From shallow to deep; the blind baseline is none of them, nor is a trial with the paper's."""
     records = [
         record("none", 0.0, split=split, attack=attack, ssim=0.8, targets=12)
         for split in ("relu2", "conv1")
@@ -43,7 +51,7 @@ def test_the_strongest_without_a_defense_are_those_that_are_not_the_papers():
     assert not is_published(trial)
     records.append(trial)
     _, *rows = strongest(panels(records))
-    assert [row[:2] for row in rows] == [["mnist at conv1", "rmle"], ["mnist at relu2", "rmle"]]
+    assert [row[:2] for row in rows] == [["mnist conv1", "rmle"], ["mnist relu2", "rmle"]]
 
 
 def test_what_is_not_met_is_listed():
@@ -52,8 +60,8 @@ def test_what_is_not_met_is_listed():
     for one, psnr in ((near, 15.5), (far, 17.5)):
         one.per_image["psnr_db"] = [psnr] * 12
         object.__setattr__(one, "psnr_db", psnr)
-    assert len(misses(matched(panels([near])))) == 1, "the head alone"
-    _, *rows = misses(matched(panels([far])))
+    assert len(deviations(match_published(panels([near])))) == 1, "the head alone"
+    _, *rows = deviations(match_published(panels([far])))
     assert [row[2:4] for row in rows] == [["SSIM", "0.600"], ["PSNR [dB]", "15.10"]]
     assert rows[1][-2:] == ["+2.40", "17.50"]
 
@@ -62,9 +70,9 @@ def test_a_number_read_off_several_curves_is_not_met_once():
     """Figure 10's curves begin at one point, read off as .6268 and as .6270."""
     one = record("none", 0.0, dataset="cifar10", split="relu22", ssim=0.3354, **PAPER)
     one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3, "tv_weight": 195.0}
-    found = matched(panels([one]))
+    found = match_published(panels([one]))
     assert len({row.ssim for row in found}) == 2
-    _, *rows = misses(found)
+    _, *rows = deviations(found)
     assert [row[2] for row in rows] == ["SSIM", "accuracy"]
 
 
@@ -74,49 +82,52 @@ def test_the_published_ten_images_are_read_from_the_images_of_a_record():
     ten = {3, 2, 1, 18, 4, 8, 11, 0, 61, 7}
     one.per_image["ssim"] = [0.9 if at in ten else 0.6 for at in range(70)]
     found = panels([one])
-    (_, row) = tables(matched(found), found)["table3"]
+    (_, row) = comparison_tables(match_published(found), found)["table3"]
     assert "/ 0.900 [" in row[2]
     assert row[3].split(" / ")[1].startswith("0.643")
-    assert any(miss[2] == "SSIM" and miss[4] == "0.900" for miss in misses(matched(panels([one]))))
+    assert any(
+        miss[2] == "SSIM" and miss[4] == "0.900"
+        for miss in deviations(match_published(panels([one])))
+    )
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_gap_is_a_paired_difference_on_the_same_images(pair):
-    """Positive where knowing of the defense recovers more."""
+    """Positive where the adaptive attack recovers more."""
     naive = record("dropout", 0.6, ssim=0.3, targets=12, attack=pair[0])
-    knowing = record("dropout", 0.6, ssim=0.6, attack=pair[1], adaptive=True, targets=12)
-    _, row = gap(panels([naive, knowing]), pair)
+    adaptive = record("dropout", 0.6, ssim=0.6, attack=pair[1], adaptive=True, targets=12)
+    _, row = adaptive_gap(panels([naive, adaptive]), pair)
     assert row[0].endswith("dropout 0.6 on features")
     assert row[-2].endswith(" (t, 12 images)")
     low, high = (float(end) for end in row[-2].partition(" (")[0].split(" to "))
     assert 0.25 < low <= high < 0.35
-    title = f"What knowing of the defense adds: {pair[1]} less {pair[0]}"
-    assert title in document([naive, knowing], "COMMAND")
+    title = f"Gain of an adaptive adversary: {pair[1]} less {pair[0]}"
+    assert title in document([naive, adaptive], "COMMAND")
 
 
 def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_path, monkeypatch):
     """With a row of digits for each setting that was measured, none for those that were not."""
-    from privbench.report import figures
+    from privbench.papers.he2020 import figures
 
     drawn = []
     monkeypatch.setattr(
-        figures, "_pictures", lambda figure, columns, rows: drawn.append((columns, rows))
+        figures, "draw_images", lambda figure, columns, rows: drawn.append((columns, rows))
     )
     naive = [record("dropout", strength, ssim=0.3, targets=12) for strength in (0.3, 0.6)]
-    knowing = [
+    adaptive = [
         record("dropout", strength, ssim=0.6, attack="rmle_adaptive", adaptive=True, targets=12)
         for strength in (0.3, 0.6)
     ]
     conv1 = table("rmle_paper", "conv1", 0.9)
     kept(tmp_path / "half", naive)
-    assert pictures(select(tmp_path / "half", {}), tmp_path / "to") == []
-    kept(tmp_path / "whole", [*naive, *knowing, conv1])
-    (path,) = pictures(select(tmp_path / "whole", {}), tmp_path / "to")
+    assert write_figures(select(tmp_path / "half", {}), tmp_path / "to") == []
+    kept(tmp_path / "whole", [*naive, *adaptive, conv1])
+    (path,) = write_figures(select(tmp_path / "whole", {}), tmp_path / "to")
     assert path.read_bytes().startswith(b"\x89PNG")
     ((columns, rows),) = drawn
     assert list(rows) == [
-        "original", "no defense, conv1, rmle_paper", "dropout 0.6, rmle (not knowing)",
-        "dropout 0.6, rmle_adaptive (knowing)",
+        "original", "no defense, conv1, rmle_paper", "dropout 0.6, rmle (not adaptive)",
+        "dropout 0.6, rmle_adaptive (adaptive)",
     ]  # fmt: skip
     assert all(len(cells) == len(columns) == 7 and all(cells) for cells in rows.values())
 
@@ -124,7 +135,7 @@ def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_pat
 def test_an_accuracy_that_is_not_met_is_listed_and_counted_apart():
     """Usability is half of what is published."""
     records = figure9(accuracy=0.1)
-    rows = [row for row in misses(matched(panels(records))) if row[2] == "accuracy"]
+    rows = [row for row in deviations(match_published(panels(records))) if row[2] == "accuracy"]
     undefended = [row for row in rows if row[1].endswith("(500 steps)")]
     assert [[row[0], *row[3:6]] for row in undefended] == [
         ["fig9", "0.991", "0.100", "-0.891"],
@@ -139,8 +150,8 @@ def test_a_store_of_any_victim_makes_a_document():
     own = record("none", 0.0, split="layer3", ssim=0.8, targets=12)
     known = record("none", 0.0, split="conv1", ssim=0.8, targets=12)
     assert [row[0] for row in strongest(panels([own, known]))[1:]] == [
-        "mnist at conv1",
-        "mnist at layer3",
+        "mnist conv1",
+        "mnist layer3",
     ]
     assert "layer3" in document([own], "COMMAND")
 
@@ -157,7 +168,7 @@ def test_the_commands_shown_are_those_that_made_the_records(tmp_path):
     _, behind = text.split("### Table 3")
     assert behind.split("```")[1] == "\npython -m privbench sweeps=mine\n"
     bare = document(selection.records, "COMMAND")
-    assert "```\npython -m privbench sweeps=table_whitebox\n```" in bare
+    assert "```\npython -m privbench sweeps=he2020/table_whitebox\n```" in bare
 
 
 def test_the_strongest_needs_no_images_of_the_published_adversarys_kind():
@@ -166,13 +177,15 @@ def test_the_strongest_needs_no_images_of_the_published_adversarys_kind():
     other = table("inverse_paper", "conv1", 0.95, access=["EDGE_QUERIES", "AUX_IMAGES"])
     strong = table("rmle", "conv1", 0.99)
 
-    def told(*records):
+    def details(*records):
         found = panels(records)
-        return {row[0]: row[6] for row in tables(matched(found), found)["table4"][1:]}
+        return {
+            row[0]: row[6] for row in comparison_tables(match_published(found), found)["table4"][1:]
+        }
 
     name = "mnist conv1, inverse_paper, images: train"
-    assert told(train, other)[name] == "no other was tried"
-    assert told(train, other, strong)[name].startswith("rmle ")
+    assert details(train, other)[name] == "no other was tried"
+    assert details(train, other, strong)[name].startswith("rmle ")
 
 
 @pytest.mark.parametrize("times", [1.0, 2.0])
@@ -180,7 +193,7 @@ def test_how_much_larger_the_published_features_are_is_read_off_noise_on_them(ti
     """A victim whose features are half as large bears half the noise."""
     records = figure9()
     curves = {
-        noise: [(r.strength, r.accuracy) for r in everything()
+        noise: [(r.strength, r.accuracy) for r in load_published()
                 if (r.source, r.defense, r.site) == ("fig9", noise, "features")]
         for noise in ("gaussian", "laplace")
     }  # fmt: skip
@@ -189,8 +202,8 @@ def test_how_much_larger_the_published_features_are_is_read_off_noise_on_them(ti
             strengths, accuracies = zip(*curves[one.defense], strict=True)
             found = float(np.interp(times * one.strength, strengths, accuracies))
             object.__setattr__(one, "accuracy", found)
-    told = scale(matched(panels(records)), "fig9")
-    assert f"as published, {times:.2f} times the noise on the features (" in told
-    assert " and 1.00 times the noise on the input (1.00 to 1.00 over " in told
+    details = scale(match_published(panels(records)), "fig9")
+    assert f"as published, {times:.2f} times the noise on the features (" in details
+    assert " and 1.00 times the noise on the input (1.00 to 1.00 over " in details
     bare = [one for one in records if one.defense == "dropout"]
-    assert scale(matched(panels(bare)), "fig9") == ""
+    assert scale(match_published(panels(bare)), "fig9") == ""

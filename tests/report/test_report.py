@@ -10,21 +10,19 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from privbench.papers.he2020.published import beside, curve, everything
-from privbench.report import figures, tables
-from privbench.report.selection import select
-from privbench.report.tradeoffs import (
+from privbench.report import figure_style, figures, image_grids, tables
+from privbench.report.operating_points import (
     ACCURACY_BUDGETS,
-    attack_names,
-    choices,
     comparisons,
     headline,
-    panels,
+    operating_points,
     pareto,
     within,
 )
-from privbench.report.worst_case import of_sweep
-from privbench.report.writing import told, write
+from privbench.report.selection import select
+from privbench.report.summary import of_sweep
+from privbench.report.tradeoffs import attack_names, panels
+from privbench.report.writing import sweep_summary, write
 from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
 from tests.support import read_wandb
@@ -54,7 +52,7 @@ def test_a_curve_runs_from_no_defense_to_the_strongest_through_its_means():
     assert np.allclose(dropout.get_xdata(), [0.8, 0.6, 0.4, 0.2])
     assert np.allclose(dropout.get_ydata(), [0.99, 0.985, 0.975, 0.9])
     assert (dropout.get_linestyle(), gaussian.get_linestyle()) == ("--", "-")
-    assert to_hex(dropout.get_color()).upper() == figures.COLOURS["dropout"]
+    assert to_hex(dropout.get_color()).upper() == figure_style.COLOURS["dropout"]
     texts = {text.get_text() for text in first.texts}
     assert {"0.2", "0.4", "0.8"} <= texts
     ends = [line.get_xdata() for line in first.lines if len(line.get_xdata()) == 2]
@@ -71,7 +69,7 @@ def test_naive_and_adaptive_adversaries_stand_side_by_side():
     (panel,) = panels([*_curve(attack="rmle_adaptive", adaptive=True), *_curve()])
     (figure,) = figures.tradeoffs(panel)
     titles = [ax.get_title().replace("\n", " ") for ax in figure.axes[:2]]
-    assert titles == ["rmle", "rmle_adaptive (knows of the defense)"]
+    assert titles == ["rmle", "rmle_adaptive"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
@@ -91,49 +89,19 @@ def test_each_seed_is_a_thin_line_while_there_are_fewer_than_five():
     assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
 
 
-def test_the_published_curve_lies_over_records_of_its_settings_alone():
-    """Figure 9's dropout, and nothing beside another attack, step count or data set."""
-    matching = record("dropout", 0.4, attack="rmle_paper", steps=500)
-    assert [row.ssim for row in curve(matching)] == [
-        row.ssim for row in everything()
-        if (row.source, row.defense, row.site) == ("fig9", "dropout", "features")
-    ]  # fmt: skip
-    assert beside(matching)[0].ssim == pytest.approx(0.348, abs=0.05)
-    for other in (
-        record("dropout", 0.4),
-        record("dropout", 0.4, attack="rmle_paper", steps=400),
-        record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
-    ):
-        assert curve(other) == beside(other) == []
-    (figure,) = figures.tradeoffs(panels([matching])[0])
-    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "published"]
-    assert len(line.get_xdata()) == 10
-
-
-def test_table_3_stands_beside_its_white_box_record():
-    """15.10 dB / .600 at relu2, 5,000 steps."""
-    ours = record("none", 0.0, attack="rmle_paper", steps=5000)
-    (row,) = beside(ours)
-    assert (row.psnr_db, row.ssim) == (15.1, 0.5998)
-    head, line = tables.attacks(panels([ours]))
-    told_ = dict(zip(head, line, strict=True))
-    assert told_["published SSIM"] == "0.600"
-    assert told_["blind SSIM"] == "0.350"
-
-
 def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     """By the adversary that recovers most; none where nothing is within it."""
     naive, adaptive = _curve(), _curve(attack="rmle_adaptive", adaptive=True, shift=0.15)
     (panel,) = panels([*naive, *adaptive])
-    found = choices(panel, "ssim")
+    found = operating_points(panel, "ssim")
     best = within([c for c in found if c.worst.strength], 0.02)
     assert (best.adversary, best.worst.strength) == ("rmle_adaptive", 0.4)
     assert best.leakage == pytest.approx(0.55)
-    alone = within(choices(panel, "ssim", "rmle"), 0.02)
+    alone = within(operating_points(panel, "ssim", "rmle"), 0.02)
     assert alone.leakage == pytest.approx(0.4)
     dear = [record("dropout", 0.9, ssim=0.1, accuracy=0.5)]
     (poor,) = panels(dear)
-    assert within(choices(poor, "ssim"), max(ACCURACY_BUDGETS)) is None
+    assert within(operating_points(poor, "ssim"), max(ACCURACY_BUDGETS)) is None
     assert "no measured defense keeps the accuracy" in headline(poor)
     rows = tables.leakages([poor])
     assert rows[1][3:] == ["none"] * 3
@@ -142,30 +110,32 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
 def test_a_setting_that_one_adversary_did_not_meet_has_no_worst_case():
     """It would look better than it is."""
     (panel,) = panels([*_curve(), *_curve(attack="rmle_adaptive", adaptive=True)[:2]])
-    assert {c.worst.strength for c in choices(panel, "ssim")} == {0.0, 0.2}
+    assert {c.worst.strength for c in operating_points(panel, "ssim")} == {0.0, 0.2}
 
 
 def test_pareto_sets_hold_what_nothing_beats():
     """A defense that is worse in both is none of them."""
     (panel,) = panels([*_curve(), record("gaussian", 1.0, ssim=0.7, accuracy=0.95)])
-    found = pareto(choices(panel, "ssim"))
+    found = pareto(operating_points(panel, "ssim"))
     assert [choice.worst.strength for choice in found] == [0.0, 0.2, 0.4, 0.8]
     assert all(choice.defense != "gaussian" for choice in found)
 
 
 def test_better_is_a_statement_with_an_interval():
-    """Paired over the same images; equal ones cannot be told apart."""
+    """Paired over the same images; equal ones are inconclusive."""
     apart = panels([*_curve(), *_curve("gaussian", "input", 0.1)])[0]
     (found,) = comparisons(apart, "ssim", 0.02)
     assert found.difference[1] < 0
-    assert found.told.startswith("dropout 0.4 on features leaks less than gaussian 0.4 on input")
+    assert found.description.startswith(
+        "dropout 0.4 on features leaks less than gaussian 0.4 on input"
+    )
     alike = panels([*_curve(), *_curve("gaussian", "input")])[0]
-    assert "cannot be told apart" in comparisons(alike, "ssim", 0.02)[0].told
+    assert "inconclusive" in comparisons(alike, "ssim", 0.02)[0].description
     few = panels([*_curve(targets=3), *_curve("gaussian", "input", targets=3)])[0]
-    assert "too few images" in comparisons(few, "ssim", 0.02)[0].told
+    assert "too few images" in comparisons(few, "ssim", 0.02)[0].description
 
 
-def test_namesakes_are_told_apart_by_what_differs():
+def test_namesakes_are_distinguished_by_what_differs():
     """Steps of an attack, targets of a setting."""
     assert attack_names([record(steps=500), record(steps=5000)]) == [
         "rmle steps 500",
@@ -173,8 +143,8 @@ def test_namesakes_are_told_apart_by_what_differs():
     ]
     found = panels([record(targets=6), record(targets=7)])
     assert [panel.title for panel in found] == [
-        "mnist at relu2 (targets 6)",
-        "mnist at relu2 (targets 7)",
+        "mnist relu2 (targets 6)",
+        "mnist relu2 (targets 7)",
     ]
 
 
@@ -183,8 +153,8 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     both = [*_curve(), *_curve("dropout", "input")[1:3]]
     store = kept(tmp_path, both)
     (panel,) = panels(both)
-    read = figures.pictures_in(store)
-    figure = figures.strengths_grid(panel, panel.adversaries[0], "dropout", read)
+    read = image_grids.image_loader(store)
+    figure = image_grids.image_grid_by_strength(panel, panel.adversaries[0], "dropout", read)
     heads = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert heads == ["original", "0", "0.2", "0.4", "0.8"]
     captions = [ax.get_xlabel() for ax in figure.axes]
@@ -193,18 +163,6 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
     shown = figure.axes[0].images[0].get_array()
     assert np.array_equal(shown, read(both[-1])[0][0, 0])
-
-
-def test_splits_have_bars_with_the_published_ones_beside():
-    """Figure 15: a bar a split, whiskers over images, the floor as steps."""
-    found = panels([
-        record("none", 0.0, attack="rmle_paper", steps=5000, split=split, ssim=ssim)
-        for split, ssim in (("conv1", 0.9), ("relu2", 0.5))
-    ])  # fmt: skip
-    (figure,) = figures.partition(found)
-    heights = [patch.get_height() for patch in figure.axes[0].patches[:4]]
-    assert np.allclose(heights, [0.9, 0.5, 0.9969, 0.5998], atol=1e-3)
-    assert "conv1 gives most away and relu2 least" in figure.get_suptitle().replace("\n", " ")
 
 
 # the page ----------------------------------------------------------------------------------------
@@ -243,7 +201,7 @@ def test_pictures_that_cannot_be_read_are_gaps(tmp_path, harm):
 def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
     """It met none, and is no rival where there is one."""
     (panel,) = panels([*_curve(), record("none", 0.0, attack="inverse", ssim=0.9)])
-    found = {choice.worst.strength: choice for choice in choices(panel, "ssim")}
+    found = {choice.worst.strength: choice for choice in operating_points(panel, "ssim")}
     assert set(found) == {0.0, 0.2, 0.4, 0.8}
     assert found[0.0].adversary == "inverse"
     assert "least leakage" in headline(panel)
@@ -287,7 +245,7 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     folder = sweep(tmp_path, "figure", [one for one in three if one is not lost], [lost])
     selection = select(folder, {})
     (panel,) = panels(selection.records, selection.gaps)
-    assert {c.worst.strength for c in choices(panel, "ssim")} == {0.0, 0.2, 0.8}
+    assert {c.worst.strength for c in operating_points(panel, "ssim")} == {0.0, 0.2, 0.8}
     (figure,) = figures.tradeoffs(panel)
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
     assert len(line.get_xdata()) == 3
@@ -296,6 +254,32 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     assert "dropout 0.2 on features: accuracy" in summary
     assert "dropout 0.4 on features: accuracy" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
+
+
+def test_a_report_without_papers_is_written(tmp_path):
+    """Importing `privbench.papers` is blocked, as where the folder is deleted."""
+    folder = sweep(tmp_path, "he2020-figure", _curve(attack="rmle_paper"), [])
+    code = (
+        "import sys\n"
+        "sys.modules['privbench.papers'] = None\n"
+        "from privbench.report.__main__ import main\n"
+        f"main([{str(folder)!r}])\n"
+        "print([name for name in sys.modules if name.startswith('privbench.papers.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    heads = (folder / "report" / "attacks.csv").read_text().splitlines()[0]
+    assert "SSIM" in heads
+    assert "published" not in heads
+
+
+def test_the_former_option_for_the_paper_names_its_command(tmp_path):
+    """One line."""
+    done = _report(str(tmp_path), "--paper", "FILE")
+    assert done.returncode == 1
+    assert "python -m privbench.papers.he2020 FOLDER --write FILE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def _report(*words: str) -> subprocess.CompletedProcess[str]:
@@ -372,7 +356,7 @@ def test_a_thousand_cells_are_one_page(tmp_path):
     assert sum(len(p.group.records) for a in found for v in a.adversaries for p in v.points) == 1000
     from privbench.report.page import page
 
-    read = figures.pictures_in(selection.store)
+    read = image_grids.image_loader(selection.store)
     text = page(selection, found, {}, {}, read, folder)
     assert text.count("<tr id=") == 1000
     assert len(text) < 12_000_000
@@ -445,7 +429,7 @@ def test_the_page_sorts_filters_and_leads_from_a_point_to_its_images(browser, tm
 # Weights & Biases --------------------------------------------------------------------------------
 
 
-def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
+def test_the_end_of_a_sweep_draws_its_page_and_logs_it(privbench, warm):
     """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
 
     words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
@@ -469,11 +453,11 @@ def test_the_end_of_a_sweep_draws_its_page_and_tells_wandb(privbench, warm):
     assert any(key.startswith("tradeoff") for key in keys)
 
 
-def test_what_a_tracker_is_told_are_the_curves(tmp_path):
+def test_a_tracker_gets_the_curves(tmp_path):
     """Lines by name, places along x and y."""
     folder = sweep(tmp_path, "figure", _curve(), [])
-    delivered = told(select(folder, {}), folder / "report")
-    names, xs, ys = delivered.curves["mnist at relu2, rmle: accuracy against SSIM"]
+    delivered = sweep_summary(select(folder, {}), folder / "report")
+    names, xs, ys = delivered.curves["mnist relu2, rmle: accuracy against SSIM"]
     assert names == ["dropout on features"]
     assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
     assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
@@ -514,4 +498,4 @@ def test_the_workspace_is_saved_to_a_server(tmp_path):
     gone = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert gone.returncode == 1
     assert gone.stderr.splitlines()[-1].startswith("privbench: no dashboard:")
-    assert "connection refused" in gone.stderr, "W&B was not waited for, and so its reason is told"
+    assert "connection refused" in gone.stderr, "W&B was not waited for, and so its reason is given"

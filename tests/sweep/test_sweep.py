@@ -106,6 +106,8 @@ def test_axes_that_cannot_be_swept_are_refused(words, line):
 def test_a_sweep_is_named_by_its_file_or_by_what_is_typed():
     """Not by how it is run, so that the same cells on other workers are the same sweep."""
     assert sweep_name("fig9", _axes(), []) == "fig9"
+    assert sweep_name("he2020/fig9", _axes(), []) == "he2020-fig9"
+    assert sweep_name("he2020/fig9", _axes("seed=0"), []).startswith("he2020-fig9-")
     assert sweep_name("fig9", _axes("workers=joblib", "output_dir=x", "force=true"), []) == "fig9"
     one = sweep_name(None, _axes("defense.rate=0.1,0.3", "seed=0"), ["defense.rate"])
     other = sweep_name(None, _axes("seed=0", "defense.rate=0.3,0.1"), ["defense.rate"])
@@ -115,7 +117,11 @@ def test_a_sweep_is_named_by_its_file_or_by_what_is_typed():
     assert cell_names([["a=1", "b=2"], ["a=1", "b=3"]]) == ["b=2", "b=3"]
 
 
-FILES = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+FILES = sorted(
+    str(path.relative_to(ROOT / "sweeps").with_suffix(""))
+    for folder in (ROOT / "sweeps", ROOT / "sweeps" / "he2020")
+    for path in folder.glob("*.yaml")
+)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -317,7 +323,7 @@ def test_bad_sweeps_are_one_line_and_leave_nothing(privbench, tmp_path, monkeypa
 def test_a_figure_is_one_command_and_any_axis_changes_on_the_command_line(privbench, warm):
     """Lists in a file are axes; the grids that a typed axis fits remain."""
     (warm / "conf" / "sweeps").mkdir(parents=True)
-    text = (ROOT / "sweeps" / "fig9_mnist.yaml").read_text()
+    text = (ROOT / "sweeps" / "he2020" / "fig9_mnist.yaml").read_text()
     text = text.replace("      attack.steps: 500\n", "").replace("targets: 100", "targets: 12")
     (warm / "conf" / "sweeps" / "figure.yaml").write_text(text)
     words = ["--config-dir", str(warm / "conf"), "sweeps=figure", "dataset=digits", "attack=blind"]

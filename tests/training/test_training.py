@@ -12,7 +12,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 
-from privbench.report import worst_case as summary
+from privbench.report import worst_case
 from privbench.runtime import bf16, cores, countdown
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.device import DeviceConfig
@@ -110,8 +110,8 @@ def test_the_precision_that_was_used_is_recorded(trained):
 def test_steps_that_follow_the_data_are_counted_as_they_were_made():
     """A summary compares budgets; null is not none."""
     made = made_up("dropout", 0.4, attack="inverse", steps=None)
-    assert summary.steps(dataclasses.replace(made, notes={"steps": 506})) == 506
-    assert summary.steps(made_up("dropout", 0.4, attack="inverse", steps=60)) == 60
+    assert worst_case.steps(dataclasses.replace(made, notes={"steps": 506})) == 506
+    assert worst_case.steps(made_up("dropout", 0.4, attack="inverse", steps=60)) == 60
 
 
 @pytest.fixture

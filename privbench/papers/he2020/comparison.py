@@ -1,4 +1,4 @@
-"""Published numbers beside measured ones: what is met, and by how much what is not."""
+"""Published and measured numbers side by side, and the deviations."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,39 +7,41 @@ from statistics import median
 import numpy as np
 
 from privbench.evaluation.statistics import Interval
-from privbench.papers.he2020.published import Published, beside
-from privbench.papers.he2020.sources import TEN, of_ten, on_its_ten
-from privbench.papers.he2020.verdicts import NEAR
-from privbench.report.tables import Rows, bracket, number, span
-from privbench.report.tradeoffs import METRICS, NAMES, Point, SplitResults
-from privbench.report.worst_case import Contest, SeedGroup
+from privbench.papers.he2020.published import Published, published_for
+from privbench.papers.he2020.sources import PAPER_IMAGES, comparable_score, paper_images_score
+from privbench.papers.he2020.verdicts import REPRODUCED
+from privbench.report.frame import SeedGroup
+from privbench.report.labels import METRICS, NAMES, bracket, describe_split, number, signed, span
+from privbench.report.tables import Rows
+from privbench.report.tradeoffs import Point, SplitResults
+from privbench.report.worst_case import ComparableAttacks
 
 Matched = Mapping[Published, tuple[SplitResults, Point]]
-"""Published numbers that were measured, each with its point and what surrounds it."""
+"""Published numbers that were measured, each with its split's results and its point."""
 
 
-def matched(found: Iterable[SplitResults]) -> Matched:
-    """Published numbers whose setting was measured."""
+def match_published(found: Iterable[SplitResults]) -> Matched:
+    """Return the published numbers whose setting was measured."""
     points: dict[Published, tuple[SplitResults, Point]] = {}
     for panel in found:
         for adversary in panel.adversaries:
             anchor = [adversary.undefended] if adversary.undefended else []
             for point in (*anchor, *adversary.points):
-                for row in beside(point.group.one) if point.complete else ():
+                for row in published_for(point.group.first) if point.complete else ():
                     points.setdefault(row, (panel, point))
     return points
 
 
 def _strongest(found: Iterable[SplitResults], panel: SplitResults, point: Point) -> str:
-    """Who recovers most of the same images in the same setting; by SSIM.
+    """Return the strongest attack by SSIM on the same images in the same setting.
 
-    Which images an adversary has is nothing to those that use none.
+    Attacks without auxiliary images count whichever auxiliary images the others have.
     """
 
     def setting(at: Point) -> tuple[object, ...]:
-        told = at.group.one
-        where = (told.defense, told.site, told.strength) if told.strength else None
-        return where, told.targets, told.config.get("include")
+        first = at.group.first
+        defense = (first.defense, first.site, first.strength) if first.strength else None
+        return defense, first.targets, first.config.get("include")
 
     met = {
         rival.group.key: (rival.group, adversary.attack)
@@ -50,14 +52,14 @@ def _strongest(found: Iterable[SplitResults], panel: SplitResults, point: Point)
         if not adversary.blind
         for rival in (*adversary.points, adversary.undefended)
         if rival and rival.complete and setting(rival) == setting(point)
-        and (other is panel or "AUX_IMAGES" not in rival.group.one.access)
+        and (other is panel or "AUX_IMAGES" not in rival.group.first.access)
     }  # fmt: skip
     if len({attack for _, attack in met.values()}) < 2:
         return "no other was tried"
-    contest = Contest.of(group for group, _ in met.values())
-    best = contest.strongest("ssim")
+    compared = ComparableAttacks.of(group for group, _ in met.values())
+    best = compared.strongest("ssim")
     scores = " / ".join(number(best.score(m), m) for m in ("psnr_db", "ssim"))
-    notes = f" ({'; '.join(contest.notes)})" if contest.notes else ""
+    notes = f" ({'; '.join(compared.notes)})" if compared.notes else ""
     return f"{met[best.key][1]} {scores}{notes}"
 
 
@@ -65,30 +67,30 @@ def _setting(row: Published) -> str:
     defense = f", {row.defense} {row.strength:g} on {row.site}" if row.strength else ""
     aux = f", images: {row.aux}" if row.aux else ""
     steps = f" ({row.steps} steps)" if row.steps else ""
-    return f"{row.dataset} {row.split}, {row.attack}{steps}{aux}{defense}"
+    return f"{describe_split(row.dataset, row.split)}, {row.attack}{steps}{aux}{defense}"
 
 
-def tables(measured: Matched, found: Iterable[SplitResults]) -> dict[str, Rows]:
-    """Published beside measured, by table and figure; a row for each published setting.
+def comparison_tables(measured: Matched, found: Iterable[SplitResults]) -> dict[str, Rows]:
+    """Return published and measured numbers by table and figure, a row for each setting.
 
     Args:
-        measured: What was measured of it.
+        measured: Published numbers that were measured.
         found: All that was measured.
     """
     head = ["setting", "published dB / SSIM", "the same ten images here", "all images here",
-            "seeds (images)", "blind floor", "strongest that met it (by SSIM)",
+            "seeds (images)", "blind baseline", "strongest in this setting (by SSIM)",
             "accuracy: published, here"]  # fmt: skip
     rows: dict[str, Rows] = defaultdict(lambda: [head])
     for row in sorted(measured, key=lambda row: (row.source, row.dataset == "cifar10")):
         panel, point = measured[row]
-        told = {metric: of_ten(point, metric) for metric in METRICS}
+        ten = {metric: paper_images_score(point, metric) for metric in METRICS}
         line = [
             _setting(row),
             f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
-            " / ".join(_short(told[metric], metric) for metric in ("psnr_db", "ssim")),
-            f"{span(point, 'psnr_db')} / {span(point, 'ssim')}",
+            " / ".join(_short(ten[metric], metric) for metric in ("psnr_db", "ssim")),
+            f"{span(point.group, 'psnr_db')} / {span(point.group, 'ssim')}",
             seeds(point),
-            floor(point),
+            baseline(point),
             _strongest(found, panel, point),
             f"{row.accuracy:.3f}, {point.accuracy:.3f}" if row.accuracy is not None else "",
         ]
@@ -101,19 +103,19 @@ def _short(score: tuple[float, Interval | None] | None, metric: str) -> str:
     if score is None:
         return "-"
     value, interval = score
-    return f"{number(value, metric)}{bracket(interval, len(TEN), metric)}"
+    return f"{number(value, metric)}{bracket(interval, len(PAPER_IMAGES), metric)}"
 
 
 def agreement(measured: Matched, source: str) -> str:
-    """How far a figure's curves lie from the published ones at equal strength.
+    """Return the distance of a figure's curves from the published ones at equal strength.
 
-    On the published ten images where they are known, which is MNIST's alone.
+    It is that of the published ten images where they are known, which are MNIST's.
     """
     differences: dict[str, list[float]] = defaultdict(list)
     for row, (_, point) in measured.items():
         if row.source == source and row.ssim is not None:
             name = row.split if source == "fig13" else f"{row.defense} on {row.site}"
-            differences[name].append(on_its_ten(point, "ssim") - row.ssim)
+            differences[name].append(comparable_score(point, "ssim") - row.ssim)
     return "; ".join(
         f"{name}: median |difference| to the published SSIM {median(map(abs, values)):.3f}, "
         f"largest {max(map(abs, values)):.3f}"
@@ -122,23 +124,23 @@ def agreement(measured: Matched, source: str) -> str:
 
 
 def scale(measured: Matched, source: str) -> str:
-    """How much more noise a published victim bears, on its features and on its input.
+    """Return how much more noise a published victim tolerates on its features and its input.
 
     Noise on features is in their own units: where strengths that cost the same share of accuracy
     are always in one ratio, it is that of the features' scales, times that of the clouds'
     robustness. Noise on the input is in the same units for all: its ratio is robustness alone.
     Empty where neither was measured.
     """
-    told = []
+    sentences = []
     for site in ("features", "input"):
         if ratios := _ratios(measured, source, site):
-            told.append(
+            sentences.append(
                 f"{median(ratios):.2f} times the noise on the {site} ({min(ratios):.2f} to "
                 f"{max(ratios):.2f} over {len(ratios)} levels)"
             )
-    if not told:
+    if not sentences:
         return ""
-    return f"To cost the same share of accuracy it takes, as published, {' and '.join(told)}"
+    return f"To cost the same share of accuracy it takes, as published, {' and '.join(sentences)}"
 
 
 def _ratios(measured: Matched, source: str, site: str) -> list[float]:
@@ -163,32 +165,32 @@ STEEP = (0.97, 0.3)
 """Shares of the undefended accuracy between which a curve falls fast enough to be read."""
 
 
-def misses(measured: Matched) -> Rows:
-    """Published numbers that are not met, on the same images as far as these are known.
+def deviations(measured: Matched) -> Rows:
+    """Return the published numbers that are not reproduced, on the same images where known.
 
-    With what each seed alone gives: it trains a victim of its own, and the paper had one.
+    The last column has the score of each seed: each trains a victim, and the paper had one.
     """
     rows: Rows = [["where", "setting", "number", "published", "here", "difference", "by seed"]]
-    for (source, setting, metric), (row, point) in printed(measured).items():
-        wanted, here = getattr(row, metric), _here(point, metric)
-        if abs(here - wanted) <= NEAR[metric]:
+    for (source, setting, metric), (row, point) in unique_published(measured).items():
+        wanted, here = getattr(row, metric), _measured(point, metric)
+        if abs(here - wanted) <= REPRODUCED[metric]:
             continue
-        alone = [
-            _here(Point(SeedGroup([record])), metric)
+        by_seed = [
+            _measured(Point(SeedGroup([record])), metric)
             for record in sorted(point.group.records, key=lambda record: record.seed)
         ]
         difference = here - wanted
         rows.append([
             source, setting, NAMES.get(metric, metric), number(wanted, metric),
             number(here, metric),
-            f"{difference:+.2f}" if metric == "psnr_db" else f"{difference:+.3f}",
-            ", ".join(number(s, metric) for s in alone),
+            signed(difference, metric),
+            ", ".join(number(s, metric) for s in by_seed),
         ])  # fmt: skip
     return rows
 
 
-def printed(measured: Matched) -> Mapping[tuple[str, str, str], tuple[Published, Point]]:
-    """Distinct printed numbers by place, setting and name: curves share the undefended ones."""
+def unique_published(measured: Matched) -> Mapping[tuple[str, str, str], tuple[Published, Point]]:
+    """Return distinct published numbers by source, setting and metric; curves share some."""
     distinct: dict[tuple[str, str, str], tuple[Published, Point]] = {}
     for row, (_, point) in measured.items():
         for metric in (*METRICS, "accuracy"):
@@ -197,16 +199,16 @@ def printed(measured: Matched) -> Mapping[tuple[str, str, str], tuple[Published,
     return distinct
 
 
-def _here(point: Point, metric: str) -> float:
-    return point.accuracy if metric == "accuracy" else on_its_ten(point, metric)
+def _measured(point: Point, metric: str) -> float:
+    return point.accuracy if metric == "accuracy" else comparable_score(point, metric)
 
 
-def floor(point: Point) -> str:
-    """What a blind guess scores, dB and SSIM."""
-    return " / ".join(number(point.group.floor(m), m) for m in ("psnr_db", "ssim"))
+def baseline(point: Point) -> str:
+    """Return the scores of the blind baseline, dB and SSIM."""
+    return " / ".join(number(point.group.baseline(m), m) for m in ("psnr_db", "ssim"))
 
 
 def seeds(point: Point) -> str:
-    """Which, and how many images each."""
+    """Return the seeds and the number of images of each."""
     numbers = ", ".join(str(seed) for seed in sorted(r.seed for r in point.group.records))
-    return f"{numbers} ({point.group.one.targets})"
+    return f"{numbers} ({point.group.first.targets})"

@@ -1,49 +1,56 @@
-"""Where a statement's numbers are looked up: in the paper, or among records."""
+"""Sources of a statement's numbers: the paper, or measured records."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Protocol
 
 from privbench.evaluation.statistics import Interval, mean_interval
-from privbench.papers.he2020.published import FIGURE_15, Published, beside, everything, is_published
-from privbench.report.tables import number, span
-from privbench.report.tradeoffs import METRICS, Point, attack_of
-from privbench.report.worst_case import Contest, SeedGroup, grouped, shared_victims
-from privbench.runtime.hashing import content_hash
+from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.published import (
+    FIGURE_15,
+    Published,
+    is_published,
+    load_published,
+    published_for,
+)
+from privbench.report.frame import SeedGroup, grouped, shared_victims
+from privbench.report.labels import METRICS, number, span
+from privbench.report.tradeoffs import Point
+from privbench.report.worst_case import ComparableAttacks
 from privbench.store.record import Record
 
-TEN = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)
-"""MNIST's test images behind the published numbers; figures 14 and 15 have ten of their own."""
+PAPER_IMAGES = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)
+"""MNIST's test images behind the published numbers; figures 14 and 15 have ten others."""
 
 
-def of_ten(point: Point, metric: str) -> tuple[float, Interval | None] | None:
-    """Return the score of the published ten images alone, with its interval; null without them."""
+def paper_images_score(point: Point, metric: str) -> tuple[float, Interval | None] | None:
+    """Return the score of the ten published images with its interval; null without them."""
     images = point.group.images(metric)
-    ten = FIGURE_15 if point.group.one.config.get("include") == FIGURE_15 else TEN
-    if point.group.one.dataset != "mnist" or not set(ten) <= set(images):
+    ten = FIGURE_15 if point.group.first.config.get("include") == FIGURE_15 else PAPER_IMAGES
+    if point.group.first.dataset != "mnist" or not set(ten) <= set(images):
         return None
     values = [fmean(images[index].values()) for index in ten]
     return fmean(values), mean_interval(values)
 
 
-def on_its_ten(point: Point, metric: str) -> float:
-    """Mean over the published ten images where they are known and here, over all elsewhere."""
-    told = of_ten(point, metric)
-    return told[0] if told else point.score(metric)
+def comparable_score(point: Point, metric: str) -> float:
+    """Return the mean over the ten published images where they were attacked, else over all."""
+    score = paper_images_score(point, metric)
+    return score[0] if score else point.score(metric)
 
 
 @dataclass(frozen=True)
 class DataPoint:
-    """What an adversary recovers in one setting.
+    """Scores of an adversary in one setting, published or measured.
 
     Attributes:
-        strength: Of the defense.
-        accuracy: Under it; null where it was not printed.
+        strength: Strength of the defense.
+        accuracy: Accuracy under the defense; null where it is not published.
         undefended: Accuracy without it.
-        scores: By metric; null where they were not printed.
-        point: What was measured, if it was: its images tell intervals.
+        scores: Scores by metric; null where they are not published.
+        point: Measured point, whose images give intervals; null for a published one.
     """
 
     strength: float
@@ -52,72 +59,72 @@ class DataPoint:
     scores: Mapping[str, float | None]
     point: Point | None = None
 
-    def told(self, metric: str) -> str:
-        """A score, with its interval where there is one."""
-        return span(self.point, metric) if self.point else number(self.scores[metric], metric)
+    def describe(self, metric: str) -> str:
+        """Return a score, with its interval where it was measured."""
+        return span(self.point.group, metric) if self.point else number(self.scores[metric], metric)
 
-    def on_its_ten(self, metric: str) -> float:
-        """The same of what was measured, and the printed score where it was not."""
-        return on_its_ten(self.point, metric) if self.point else self.scores[metric] or 0.0
+    def comparable_score(self, metric: str) -> float:
+        """Return the score on the published images, or the published score."""
+        return comparable_score(self.point, metric) if self.point else self.scores[metric] or 0.0
 
-    def floor(self, metric: str) -> float | None:
-        """What a blind guess scores on the same images."""
-        return self.point.group.floor(metric) if self.point else None
+    def baseline(self, metric: str) -> float | None:
+        """Return the score of the blind baseline on the same images; null for a published point."""
+        return self.point.group.baseline(metric) if self.point else None
 
 
 Curve = list[DataPoint]
-"""One defense from weak to strong, the undefended spot first where there is one."""
+"""Points of one defense, weak to strong, from the undefended one where there is one."""
 
 
 FEW = 3
-"""Strengths that an adversary must have met to stand beside others in a comparison of curves."""
+"""Least number of strengths of an adversary in a comparison of curves."""
 Which = tuple[str, str, str]
 """Split, defense and site of a curve."""
 
 
 class ResultSource(Protocol):
-    """Where numbers are looked up."""
+    """Source of numbers that statements are checked against."""
 
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
-        """A defense against the adversary that recovers most by the metric; empty without any.
+        """Return the curve of a defense under the strongest adversary; empty without any.
 
         Args:
-            dataset: Its name.
-            split: The layer.
-            defense: Its name.
-            site: Where it stands.
+            dataset: Name of the data set.
+            split: Split point.
+            defense: Name of the defense.
+            site: ``features`` or ``input``.
             metric: Any score of a record.
-            figure: Which of the paper's; relu2 under dropout is in two.
+            figure: Figure of the paper; relu2 under dropout is in two.
         """
 
     def curves(self, dataset: str, one: Which, other: Which, metric: str,
                figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
-        """Two of them, against adversaries that met both."""
+        """Return two curves under adversaries that were run against both defenses."""
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> DataPoint | None:
-        """An attack of the tables', without a defense."""
+        """Return a table's attack without a defense; null without it."""
 
     def partition(self, dataset: str, split: str) -> DataPoint | None:
-        """A bar of figure 15, or what stands for it."""
+        """Return a bar of figure 15, or the corresponding measurement; null without it."""
 
     def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
-        """The adversary that does best by a score without a defense."""
+        """Return the strongest adversary by a score without a defense; null without any."""
 
 
 READ = {"ssim": 0.0007, "psnr_db": 0.006, "accuracy": 0.0015}
-"""How well the paper's figures could be read."""
+"""Reading error of the paper's figures."""
 
 
 class PaperResults:
-    """The paper's own numbers: means of ten images, without intervals."""
+    """Published numbers: means of ten images, without intervals."""
 
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
-        """Of figures 9, 10 and 13."""
+        """Return a curve of figures 9, 10 and 13."""
         rows = [
             row
-            for row in everything()
+            for row in load_published()
             if row.source in ([figure] if figure else ["fig9", "fig10", "fig13"])
             and (row.dataset, row.split) == (dataset, split)
             and (row.defense, row.site) == (defense, site)
@@ -129,27 +136,27 @@ class PaperResults:
 
     def curves(self, dataset: str, one: Which, other: Which, metric: str,
                figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
-        """The paper has one adversary."""
+        """Return two curves under the paper's adversary."""
         first, second = (self.curve(dataset, *which, metric, figure) for which in (one, other))
         return first, second
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> DataPoint | None:
-        """Of tables 3 to 8."""
+        """Return an attack of tables 3 to 8."""
         wanted = (dataset, split, name, aux)
         return self._first(
             row
-            for row in everything()
+            for row in load_published()
             if row.source.startswith("table")
             and (row.dataset, row.split, row.attack, row.aux) == wanted
         )
 
     def partition(self, dataset: str, split: str) -> DataPoint | None:
-        """Of figure 15."""
+        """Return a bar of figure 15."""
         wanted = ("fig15", dataset, split)
-        return self._first(r for r in everything() if (r.source, r.dataset, r.split) == wanted)
+        return self._first(r for r in load_published() if (r.source, r.dataset, r.split) == wanted)
 
     def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
-        """Nobody is identified in the paper: figure 15's."""
+        """Return the bar of figure 15; the paper reports no identification."""
         return self.partition(dataset, split)
 
     def _first(self, rows: Iterable[Published]) -> DataPoint | None:
@@ -162,58 +169,59 @@ def _printed(row: Published, clean: float | None) -> DataPoint:
 
 @dataclass(frozen=True)
 class MeasuredResults:
-    """Records that ``comparable`` keeps.
+    """Measured numbers of the records that ``comparable`` keeps.
 
     Attributes:
-        points: A point a group.
-        adaptive: Whether defenses are met by the strongest adversary, wherever one that knows of
-            them was tried, or by the paper's.
-        alone: Where there are several seeds, a book of each one's records.
+        points: Points, one per group.
+        adaptive: True for defenses under the strongest adversary, where an adaptive one was run;
+            false for defenses under the paper's.
+        by_seed: Results of each seed, where there are several.
     """
 
     points: Sequence[Point]
     adaptive: bool = False
-    alone: Mapping[int, "MeasuredResults"] = field(default_factory=dict)
+    by_seed: Mapping[int, "MeasuredResults"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record], *, adaptive: bool = False) -> "MeasuredResults":
-        """Of any records."""
+        """Return the results of any records."""
         kept = comparable(records)
         seeds = sorted({record.seed for record in kept})
         parts = {seed: [record for record in kept if record.seed == seed] for seed in seeds}
-        alone = {seed: cls(_points(part)) for seed, part in parts.items()}
-        book = cls(_points(kept), alone=alone if len(alone) > 1 else {})
-        return book.knowing() if adaptive else book
+        by_seed = {seed: cls(_points(part)) for seed, part in parts.items()}
+        results = cls(_points(kept), by_seed=by_seed if len(by_seed) > 1 else {})
+        return results.with_adaptive_adversaries() if adaptive else results
 
-    def knowing(self) -> "MeasuredResults":
-        """The same points, with defenses met by the strongest adversary."""
-        alone = {seed: book.knowing() for seed, book in self.alone.items()}
-        return MeasuredResults(self.points, adaptive=True, alone=alone)
+    def with_adaptive_adversaries(self) -> "MeasuredResults":
+        """Return the same points, with defenses under the strongest adversary."""
+        by_seed = {
+            seed: results.with_adaptive_adversaries() for seed, results in self.by_seed.items()
+        }
+        return MeasuredResults(self.points, adaptive=True, by_seed=by_seed)
 
     def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
               figure: str = "") -> Curve:  # fmt: skip
-        """Strength by strength; the paper's adversary is one, those that know may be several."""
+        """Return the strongest eligible adversary at each strength."""
         return self._strongest(self._met(dataset, (split, defense, site)), metric)
 
     def curves(self, dataset: str, one: Which, other: Which, metric: str,
                figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
-        """What one adversary does to one defense and another to the other compares no defenses.
+        """Return two curves under the adversaries that were run against both defenses.
 
-        Nor does a curve that one adversary met here and another there: strongest ones are taken
-        at strengths that all of them met.
+        The strongest one is taken at strengths at which all of them were run.
         """
         met = [self._met(dataset, which) for which in (one, other)]
-        tried = [Counter(p.group.one.attack for p in points if p.strength) for points in met]
+        tried = [Counter(p.group.first.attack for p in points if p.strength) for points in met]
         few = FEW if self.adaptive else 1
         common = {name for name in tried[0] if min(count[name] for count in tried) >= few}
         first, second = (self._strongest(self._by_all(points, common), metric) for points in met)
         return first, second
 
     def _by_all(self, points: Iterable[Point], attacks: set[str]) -> list[Point]:
-        """Points of these attacks, at strengths that all of them met, and undefended."""
-        kept = [point for point in points if point.group.one.attack in attacks]
+        """Return the points of attacks at strengths that all of them have, and undefended."""
+        kept = [point for point in points if point.group.first.attack in attacks]
         whole = Counter(
-            strength for _, strength in {(p.group.one.attack, p.strength) for p in kept}
+            strength for _, strength in {(p.group.first.attack, p.strength) for p in kept}
         )
         return [p for p in kept if not p.strength or whole[p.strength] == len(attacks)]
 
@@ -222,58 +230,61 @@ class MeasuredResults:
         return [
             point
             for point in self._at(dataset, split)
-            if not (one := point.group.one).strength or [one.defense, one.site] == defense
+            if not (one := point.group.first).strength or [one.defense, one.site] == defense
             if one.attack != "blind" and (self.adaptive or _is_rmle_of_figures(one))
         ]
 
     def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
-        """Of whoever met a strength, where someone who knows did: to know obliges to nothing."""
-        knowing = {p.strength for p in points if p.group.one.adaptive or not self.adaptive}
+        """Pick the strongest attack at each strength where an adaptive one was run, if required."""
+        eligible = {p.strength for p in points if p.group.first.adaptive or not self.adaptive}
         by_strength: dict[float, list[SeedGroup]] = defaultdict(list)
         for point in points:
-            if not point.strength or point.strength in knowing:
+            if not point.strength or point.strength in eligible:
                 by_strength[point.strength].append(point.group)
         if not any(by_strength):
             return []
         common = shared_victims(group for groups in by_strength.values() for group in groups)
-        contests = {strength: Contest.of(by_strength[strength], common) for strength in by_strength}
+        compared = {
+            strength: ComparableAttacks.of(by_strength[strength], common)
+            for strength in by_strength
+        }
         return [
-            _spot(Point(contests[strength].strongest(metric)))
-            for strength in sorted(contests)
-            if contests[strength].groups
+            _spot(Point(compared[strength].strongest(metric)))
+            for strength in sorted(compared)
+            if compared[strength].groups
         ]
 
     def attack(self, dataset: str, split: str, name: str, aux: str = "") -> DataPoint | None:
-        """The published adversary's, on the tables' images."""
+        """Return the published adversary's scores on the tables' images."""
         for point in self._at(dataset, split):
-            rows = beside(point.group.one)
+            rows = published_for(point.group.first)
             if any(r.source.startswith("table") and (r.attack, r.aux) == (name, aux) for r in rows):
                 return _spot(point)
         return None
 
     def partition(self, dataset: str, split: str) -> DataPoint | None:
-        """The query-free attack's on figure 15's images, or strong rMLE's on all images."""
+        """Return the query-free attack on figure 15's images, or strong rMLE on all images."""
         if self.adaptive:
-            own = [p for p in self._undefended(dataset, split) if p.group.one.attack == "rmle"]
+            own = [p for p in self._undefended(dataset, split) if p.group.first.attack == "rmle"]
             return _best(own, "ssim")
         for point in self._at(dataset, split, figure15=True):
-            if any(row.source == "fig15" for row in beside(point.group.one)):
+            if any(row.source == "fig15" for row in published_for(point.group.first)):
                 return _spot(point)
         return None
 
     def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
-        """The published query-free attack's, or anybody's."""
+        """Return the published query-free attack, or the strongest of all."""
         if not self.adaptive:
             return self.partition(dataset, split)
         return _best(self._undefended(dataset, split), metric)
 
     def _undefended(self, dataset: str, split: str) -> list[Point]:
         points = self._at(dataset, split)
-        return [p for p in points if not p.strength and p.group.one.attack != "blind"]
+        return [p for p in points if not p.strength and p.group.first.attack != "blind"]
 
     def _at(self, dataset: str, split: str, *, figure15: bool = False) -> Iterable[Point]:
         for point in self.points:
-            one = point.group.one
+            one = point.group.first
             its_own = one.config.get("include") == FIGURE_15
             if (one.dataset, one.split, its_own) == (dataset, split, figure15):
                 yield point
@@ -284,9 +295,9 @@ def _points(records: Iterable[Record]) -> list[Point]:
 
 
 def _best(points: Iterable[Point], metric: str) -> DataPoint | None:
-    """The strongest of a setting's attacks, on the victims that they share; null without any."""
+    """Return the strongest attack on the victims that all share; null without any."""
     groups = [point.group for point in points]
-    return _spot(Point(Contest.of(groups).strongest(metric))) if groups else None
+    return _spot(Point(ComparableAttacks.of(groups).strongest(metric))) if groups else None
 
 
 def _spot(point: Point) -> DataPoint:
@@ -297,49 +308,3 @@ def _spot(point: Point) -> DataPoint:
 def _is_rmle_of_figures(record: Record) -> bool:
     steps = record.config["attack"].get("steps")
     return record.attack == "rmle_paper" and is_published(record) and steps == 500
-
-
-def comparable(records: Iterable[Record]) -> list[Record]:
-    """Records that can stand beside each other, whatever else a store holds.
-
-    Sent once; of each data set the victim that most records have and the choice of targets (figure
-    15's apart), and then of each attack the seeds that most of its groups have: a group that lacks
-    one is left out. Attacks that train networks may have fewer seeds than those that do not: every
-    comparison is on the seeds that both sides have.
-    """
-    rooms: dict[tuple[str, bool], list[Record]] = defaultdict(list)
-    once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
-    for dataset in dict.fromkeys(record.dataset for record in once):
-        own = [record for record in once if record.dataset == dataset]
-        for record in _most(own, lambda record: record.config["victim"]):
-            rooms[dataset, record.config.get("include") == FIGURE_15].append(record)
-    kept: list[Record] = []
-    for room in rooms.values():
-        by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
-        for group in grouped(_most(room, _targets)):
-            by_attack[attack_of(group.one)].append(group)
-        for groups in by_attack.values():
-            kept += _of_common_seeds(groups)
-    return kept
-
-
-def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
-    """Records of the seeds that most of an attack's groups have, of groups that have them all."""
-    sets = Counter(tuple(group.seeds) for group in groups)
-    seeds = set(max(sets.items(), key=lambda item: (item[1], len(item[0])))[0])
-    for group in groups:
-        if seeds <= set(group.seeds):
-            yield from (record for record in group.records if record.seed in seeds)
-
-
-def _targets(record: Record) -> Any:
-    data = {k: v for k, v in record.config["dataset"].items() if k != "aux"}
-    return [data, record.targets, record.config.get("include"), record.config["accuracy_draws"]]
-
-
-def _most(records: Sequence[Record], fact: Any) -> list[Record]:
-    """Those that share the commonest value of a fact."""
-    keys = [content_hash({"fact": fact(record)}) for record in records]
-    count = Counter(keys)
-    common = max(count, key=lambda key: (count[key], key), default="")
-    return [record for record, key in zip(records, keys, strict=True) if key == common]

@@ -1,9 +1,9 @@
-"""Verdicts: what numbers, the paper's or measured ones, say of a comparison.
+"""Verdicts on comparisons of published or measured numbers.
 
 Scores of the same images are compared by paired intervals. Curves of accuracy against score are
-compared at equal scores, again and again over images drawn anew: what they say stands where 95 % of
-the draws say the same. Either verdict falls where one seed's records alone say the contrary: each
-seed trains a victim of its own. Scores are those of ``report.worst_case``, on the victims that
+compared at equal scores, again and again over resampled images: what they say stands where 95 % of
+the draws say the same. Either verdict falls where one seed's records say the contrary: each
+seed trains its own victim. Scores are those of ``report.frame``, on the victims that
 all sides of a comparison attacked.
 """
 
@@ -15,66 +15,61 @@ from numpy.typing import NDArray
 
 from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
 from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
-from privbench.report.tables import number, span
-from privbench.report.tradeoffs import METRICS, NAMES, Point
-from privbench.report.worst_case import (
+from privbench.report.frame import (
     SeedGroup,
     differences,
     on_shared_victims,
     paired_interval,
     paired_victims,
 )
+from privbench.report.labels import METRICS, metric_label, number, span
 
-HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
+NOT_APPLICABLE = "not applicable"
 Verdict = tuple[str, str]
 """``HOLDS``, ``FAILS`` or ``INCONCLUSIVE``, and the numbers that decide."""
 MISSING: Verdict = (INCONCLUSIVE, "not measured")
-ALIKE = {"ssim": 0.1, "psnr_db": 2.0, "accuracy": 0.1}
-"""What counts as much the same: our choice, the paper names none."""
-NEAR = {"psnr_db": 2.0, "ssim": 0.07, "accuracy": 0.05}
-"""Within which a published number counts as reproduced."""
+SIMILAR = {"ssim": 0.1, "psnr_db": 2.0, "accuracy": 0.1}
+"""Margins within which scores are similar: our choice, the paper names none."""
+REPRODUCED = {"psnr_db": 2.0, "ssim": 0.07, "accuracy": 0.05}
+"""Margins within which a published number counts as reproduced."""
 TIE = {"ssim": 0.005, "psnr_db": 0.1}
-"""Of the paper's means of ten images, and of one seed's: our choice."""
+"""Margins of a tie of means of ten images, and of one seed: our choice."""
 POINT = 0.01
 """A point of accuracy: less is a tie."""
 RECOGNISED = {
     "identification": (0.05, "identified among all test images"),
     "semantic_accuracy": (0.1, "classified rightly by the evaluation classifier"),
 }
-"""How a recovered image is recognised; the share of images beyond chance that is no protection, our
-choice, and what is said of it."""
+"""Scores by which a reconstruction is recognised, with the share beyond chance that counts as
+recognised (our choice), and its wording."""
 CONSTANT = ("black", "grey", "mean")
-"""Blind answers that use nothing of a target, not even the label that the cloud predicts."""
+"""Blind answers that use nothing of a target, not even its predicted label."""
 STEPS = np.linspace(0.0, 1.0, 50)
-"""Scores at which two curves are compared, from the one end of what they share to the other."""
+"""Positions at which two curves are compared, over their shared range of scores."""
 DRAWS = 200
-"""How often the images of two curves are drawn anew."""
+"""Number of resampled sets of images for two curves."""
 Array = NDArray[np.float64]
 Line = tuple[Array, Array]
 """Scores of a curve, ``(draws, strengths)``, and its accuracies, ``(strengths,)``."""
 
 
-def every(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
-    """All of several parts, each with its name; the failing ones are what is told of a failure."""
+def all_of(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
+    """Combine the verdicts of named parts; a failure names the failing parts."""
     parts = list(verdicts)
     states = {state for _, (state, _) in parts}
     worst = next((state for state in (FAILS, INCONCLUSIVE) if state in states), HOLDS)
     if not parts or (states == {INCONCLUSIVE} and all(verdict == MISSING for _, verdict in parts)):
         return MISSING
-    telling = [(name, verdict) for name, verdict in parts if verdict[0] == worst]
-    # what was measured and tells nothing says more than what is missing
-    telling = [(name, verdict) for name, verdict in telling if verdict != MISSING] or telling
-    return worst, "; ".join(f"{name}: {numbers}" for name, (_, numbers) in telling)
-
-
-def short(metric: str) -> str:
-    """``SSIM`` or ``PSNR``."""
-    return NAMES[metric].split()[0]
+    decisive = [(name, verdict) for name, verdict in parts if verdict[0] == worst]
+    # an inconclusive measurement is more informative than a missing one
+    decisive = [(name, verdict) for name, verdict in decisive if verdict != MISSING] or decisive
+    return worst, "; ".join(f"{name}: {numbers}" for name, (_, numbers) in decisive)
 
 
 def by_metric(judge: Callable[[str], Verdict], metrics: Sequence[str] = METRICS) -> Verdict:
-    """What is said by every metric."""
-    return every((short(metric), judge(metric)) for metric in metrics)
+    """Combine the verdicts by each metric."""
+    return all_of((metric_label(metric), judge(metric)) for metric in metrics)
 
 
 def _compared(
@@ -82,49 +77,49 @@ def _compared(
 ) -> Verdict:
     """A verdict on ``one`` less ``other``, an interval over the same images.
 
-    Printed numbers have none: a tie is what their ten images do not tell apart. Where seeds
-    disagree, nothing is told.
+    Published numbers have none: a tie is a difference that ten images do not resolve. Where seeds
+    disagree, the verdict is inconclusive.
     """
     mine, theirs = one.scores[metric], other.scores[metric]
     if mine is None or theirs is None:
         return MISSING
     if not one.point or not other.point:
-        told = f"{one.told(metric)} against {other.told(metric)}"
-        return state(mine - theirs - TIE[metric], mine - theirs + TIE[metric]), told
+        details = f"{one.describe(metric)} against {other.describe(metric)}"
+        return state(mine - theirs - TIE[metric], mine - theirs + TIE[metric]), details
     groups = on_shared_victims(one.point.group, other.point.group)
     if groups is None:
-        told = f"{one.told(metric)} against {other.told(metric)}"
-        return INCONCLUSIVE, f"{told}, no victim in common"
-    told = " against ".join(span(Point(group), metric) for group in groups)
+        details = f"{one.describe(metric)} against {other.describe(metric)}"
+        return INCONCLUSIVE, f"{details}, no victim in common"
+    details = " against ".join(span(group, metric) for group in groups)
     interval = paired_interval(*groups, metric)
     if interval is None:
-        return INCONCLUSIVE, f"{told}, too few images in common"
+        return INCONCLUSIVE, f"{details}, too few images in common"
     label = interval_label(len(differences(*groups, metric)))
     named = "" if label == "95 %" else f" ({label})"
-    told += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}{named}"
-    floor = max(group.floor(metric) for group in groups)
+    details += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}{named}"
+    floor = max(group.baseline(metric) for group in groups)
     highest = max(group.score(metric) for group in groups)
-    told += f"; a blind guess scores {number(floor, metric)}" if highest < floor else ""
+    details += f"; the blind baseline scores {number(floor, metric)}" if highest < floor else ""
     found = state(*interval)
-    alone = paired_victims(*groups, metric)
+    by_victim = paired_victims(*groups, metric)
     tie = TIE[metric]
-    if {found, *(state(seed - tie, seed + tie) for seed in alone)} >= {HOLDS, FAILS}:
+    if {found, *(state(seed - tie, seed + tie) for seed in by_victim)} >= {HOLDS, FAILS}:
         return (
             INCONCLUSIVE,
-            f"{told}; seeds disagree: {', '.join(f'{seed:+.3f}' for seed in alone)}",
+            f"{details}; seeds disagree: {', '.join(f'{seed:+.3f}' for seed in by_victim)}",
         )
-    return found, told
+    return found, details
 
 
-def less(one: DataPoint | None, other: DataPoint | None) -> Verdict:
-    """Whether ``one`` recovers less than ``other`` by every metric."""
+def recovers_less(one: DataPoint | None, other: DataPoint | None) -> Verdict:
+    """Return the verdict whether ``one`` recovers less than ``other`` by every metric."""
     if one is None or other is None:
         return MISSING
-    return by_metric(lambda metric: less_by(one, other, metric))
+    return by_metric(lambda metric: recovers_less_by(one, other, metric))
 
 
-def less_by(one: DataPoint, other: DataPoint, metric: str, margin: float = 0.0) -> Verdict:
-    """Whether ``one`` recovers less than ``other``, by more than a margin."""
+def recovers_less_by(one: DataPoint, other: DataPoint, metric: str, margin: float = 0.0) -> Verdict:
+    """Return the verdict whether ``one`` recovers less than ``other`` by more than a margin."""
 
     def state(low: float, high: float) -> str:
         return HOLDS if high < -margin else FAILS if low > -margin else INCONCLUSIVE
@@ -132,9 +127,9 @@ def less_by(one: DataPoint, other: DataPoint, metric: str, margin: float = 0.0) 
     return _compared(one, other, metric, state)
 
 
-def near(one: DataPoint, other: DataPoint, metric: str) -> Verdict:
-    """Whether two scores are alike."""
-    limit = ALIKE[metric]
+def similar(one: DataPoint, other: DataPoint, metric: str) -> Verdict:
+    """Return the verdict whether two scores are similar."""
+    limit = SIMILAR[metric]
 
     def state(low: float, high: float) -> str:
         apart = low > limit or high < -limit
@@ -143,10 +138,10 @@ def near(one: DataPoint, other: DataPoint, metric: str) -> Verdict:
     return _compared(one, other, metric, state)
 
 
-def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
-    """Two curves as they are, and below that with their images drawn anew, ``DRAWS`` times.
+def _resampled_curves(one: Curve, other: Curve, metric: str) -> list[Line]:
+    """Return two curves as they are, and ``DRAWS`` times with their images resampled.
 
-    Printed ones have no images: they come once. Measured ones are of the images and the victims
+    Published ones have no images: they come once. Measured ones are of the images and the victims
     that all points of both share. Empty where either curve is, or where they share none.
     """
     curves = [
@@ -159,7 +154,7 @@ def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
     scores = np.array([[spot.scores[metric] for spot in spots]], dtype=float)
     if groups := [spot.point.group for spot in spots if spot.point]:
         common = frozenset.intersection(*(group.victims for group in groups))
-        seen = [group.only(common).images(metric) for group in groups] if common else [{}]
+        seen = [group.restricted_to(common).images(metric) for group in groups] if common else [{}]
         images = sorted(set.intersection(*(set(values) for values in seen)))
         if not images:
             return []
@@ -171,8 +166,8 @@ def _lines(one: Curve, other: Curve, metric: str) -> list[Line]:
     return list(zip(parts, accuracies, strict=True))
 
 
-def _gaps(one: Line, other: Line) -> tuple[Array, Array]:
-    """Scores that two curves share, ``(draws, 50)``, and accuracy of one less the other there.
+def _accuracy_gaps(one: Line, other: Line) -> tuple[Array, Array]:
+    """Return scores that two curves share, ``(draws, 50)``, and the difference of accuracy there.
 
     Where they share none, the scores fall instead of rising.
     """
@@ -184,7 +179,7 @@ def _gaps(one: Line, other: Line) -> tuple[Array, Array]:
 
 
 def _interpolated(at: Array, scores: Array, accuracies: Array) -> Array:
-    """A curve's accuracy at scores, row by row; beyond its ends that of the end."""
+    """Interpolate a curve's accuracy at scores, row by row; constant beyond its ends."""
     order = np.argsort(scores, axis=1)
     x, y = np.take_along_axis(scores, order, 1), accuracies[order]
     if x.shape[1] == 1:
@@ -196,48 +191,54 @@ def _interpolated(at: Array, scores: Array, accuracies: Array) -> Array:
 
 
 def _over_curves(one: Curve, other: Curve, metric: str, state: Callable[[Array], NDArray[np.str_]],
-                 told: Callable[[Array], str]) -> Verdict:  # fmt: skip
-    """What the differences of accuracy at equal score say, where the images drawn anew agree.
+                 details: Callable[[Array], str]) -> Verdict:  # fmt: skip
+    """Return the verdict of the differences of accuracy at equal score, if resampled images agree.
 
     Args:
-        one: A curve.
-        other: Whose accuracy is taken off.
-        metric: The score.
-        state: What differences say, a word a row.
-        told: What is told of the differences as they are.
+        one: First curve.
+        other: Second curve, whose accuracy is subtracted.
+        metric: Name of the score.
+        state: Function from differences ``(draws, 50)`` to a verdict per row.
+        details: Function from the differences as they are to their description.
     """
-    lines = _lines(one, other, metric)
+    lines = _resampled_curves(one, other, metric)
     if not lines:
         return MISSING
-    at, gaps = _gaps(*lines)
+    at, gaps = _accuracy_gaps(*lines)
     meeting = at[:, -1] - at[:, 0] > TIE[metric]
     if not meeting[0]:
         return INCONCLUSIVE, "the curves meet at no score"
-    floors = [floor for spot in (*one, *other) if (floor := spot.floor(metric)) is not None]
+    floors = [floor for spot in (*one, *other) if (floor := spot.baseline(metric)) is not None]
     low, high, floor = at[0, 0], at[0, -1], max(floors, default=0.0)
     blind = f", below the blind {number(floor, metric)}" if high < floor else ""
-    text = f"{told(gaps[0])} (at {number(low, metric)} to {number(high, metric)}{blind})"
+    text = f"{details(gaps[0])} (at {number(low, metric)} to {number(high, metric)}{blind})"
     said, *drawn = np.where(meeting, state(gaps), INCONCLUSIVE).tolist()
     if drawn and (agreeing := drawn.count(said) / len(drawn)) < LEVEL:
-        doubt = f"{said}, but only for {agreeing:.0%} of images drawn anew"
+        doubt = f"{said}, but only for {agreeing:.0%} of resampled images"
         return INCONCLUSIVE, text if said == INCONCLUSIVE else f"{text}; {doubt}"
     return str(said), text
 
 
-def higher(book: ResultSource, dataset: str, one: tuple[str, str, str], other: tuple[str, str, str],
-           metrics: Sequence[str] = METRICS, figure: str = "") -> Verdict:  # fmt: skip
-    """Whether one curve keeps more accuracy at the same score: somewhere, and nowhere less.
+def better_tradeoff(
+    results: ResultSource,
+    dataset: str,
+    one: tuple[str, str, str],
+    other: tuple[str, str, str],
+    metrics: Sequence[str] = METRICS,
+    figure: str = "",
+) -> Verdict:
+    """Return the verdict whether one curve keeps more accuracy at the same score, nowhere less.
 
     Args:
-        book: Where the curves are.
-        dataset: Of both.
-        one: Split, defense and site.
-        other: The same.
-        metrics: Which scores.
-        figure: Of the paper.
+        results: Source of the curves.
+        dataset: Name of the data set.
+        one: Split point, defense and site of the first curve.
+        other: Split point, defense and site of the second curve.
+        metrics: Names of the scores.
+        figure: Figure of the paper; empty for any.
     """
 
-    def told(gaps: Array) -> str:
+    def details(gaps: Array) -> str:
         return (
             f"accuracy at equal score {np.median(gaps):+.3f} in the median, {gaps.min():+.3f} to "
             f"{gaps.max():+.3f}"
@@ -251,87 +252,88 @@ def higher(book: ResultSource, dataset: str, one: tuple[str, str, str], other: t
         return np.select([held, against], [HOLDS, FAILS], INCONCLUSIVE)
 
     def judge(metric: str) -> Verdict:
-        mine, theirs = book.curves(dataset, one, other, metric, figure)
-        return _over_curves(mine, theirs, metric, state, told)
+        mine, theirs = results.curves(dataset, one, other, metric, figure)
+        return _over_curves(mine, theirs, metric, state, details)
 
     return by_metric(judge, metrics)
 
 
-def same(one: Curve, other: Curve, metric: str) -> Verdict:
-    """Whether two curves have much the same accuracy at the same score."""
-    limit = ALIKE["accuracy"]
+def same_tradeoff(one: Curve, other: Curve, metric: str) -> Verdict:
+    """Return the verdict whether two curves have similar accuracy at the same score."""
+    limit = SIMILAR["accuracy"]
 
-    def told(gaps: Array) -> str:
+    def details(gaps: Array) -> str:
         apart = np.median(abs(gaps))
-        return f"accuracy at equal score differs by {apart:.3f} in the median (alike: {limit:g})"
+        return f"accuracy at equal score differs by {apart:.3f} in the median (similar: {limit:g})"
 
     def state(gaps: Array) -> NDArray[np.str_]:
         return np.where(np.median(abs(gaps), axis=1) <= limit, HOLDS, FAILS)
 
-    return _over_curves(one, other, metric, state, told)
+    return _over_curves(one, other, metric, state, details)
 
 
-def seen(find: Callable[[str], DataPoint | None]) -> Verdict:
-    """Whether nothing is left: identification and the evaluation classifier are both at chance.
+def recovers_nothing(find: Callable[[str], DataPoint | None]) -> Verdict:
+    """Return the verdict whether nothing is recovered: both ways of recognition are at chance.
 
-    Each of ``RECOGNISED`` is judged by Wilson's interval, over images, of the adversary that does
-    best by it:
+    Each of ``RECOGNISED`` is judged by Wilson's interval, over images, of the adversary that is
+    strongest by it:
 
     - at chance: the interval reaches down to the level of chance, and ends less than the margin
       (5 points of identification, 10 of the classifier) above it;
     - recognised: the whole interval lies more than the margin above it;
     - neither: all else, e.g. too few images.
 
-    Nothing is left where both are at chance; something is where either is recognised; else it
-    cannot be told. Chance is, of identification, the larger of guessing and the best blind answer;
-    of the classifier, the best of the constant answers (black, grey, mean image), since an image
-    from which the label can be read is not nothing, although the cloud predicts the label anyway.
+    Nothing is recovered where both are at chance; something is where either is recognised; else
+    it is inconclusive. Chance is, for identification, the larger of guessing and the best blind
+    answer; for the classifier, the best of the constant answers (black, grey, mean
+    image), since an image from which the label can be read is not nothing, although the cloud
+    predicts the label anyway.
 
     Args:
-        find: The spot of the adversary that does best by a score.
+        find: Function from a score to the point of the strongest adversary.
     """
     spots = {metric: find(metric) for metric in RECOGNISED}
     found = [spot for spot in spots.values() if spot is not None]
     if len(found) < len(spots):
         return MISSING
     if printed := [spot for spot in found if spot.point is None]:
-        told = f"SSIM {printed[0].told('ssim')}"
-        return INCONCLUSIVE, f"{told}; the paper shows images, and identifies none"
-    return every((metric, _at_chance(spot, metric)) for metric, spot in spots.items() if spot)
+        details = f"SSIM {printed[0].describe('ssim')}"
+        return INCONCLUSIVE, f"{details}; the paper shows images, and identifies none"
+    return all_of((metric, _at_chance(spot, metric)) for metric, spot in spots.items() if spot)
 
 
 def _at_chance(spot: DataPoint, metric: str) -> Verdict:
-    """One part of ``seen``."""
+    """Return one part of ``recovers_nothing``."""
     if spot.point is None:
         return MISSING
     group = spot.point.group
     share, images = group.score(metric), len(group.images(metric))
     low, high = wilson(share, images)
     chance, (margin, said) = _chance(group, metric), RECOGNISED[metric]
-    told = (
+    details = (
         f"{share:.0%} [{low:.0%}, {high:.0%}] of {images} images {said} (chance {chance:.1%}) by "
-        f"{group.one.attack}, SSIM {spot.told('ssim')}"
+        f"{group.first.attack}, SSIM {spot.describe('ssim')}"
     )
     if low > chance + margin:
-        return FAILS, told
-    return (HOLDS if low <= chance and high < chance + margin else INCONCLUSIVE), told
+        return FAILS, details
+    return (HOLDS if low <= chance and high < chance + margin else INCONCLUSIVE), details
 
 
 def _chance(group: SeedGroup, metric: str) -> float:
-    """What is recognised of an answer from which nothing can be."""
+    """Return the share that is recognised of answers that use no target."""
     if metric == "identification":
-        return max(group.one.chance[metric], group.floor(metric))
-    answers = [name for name in CONSTANT if name in group.one.floor]
+        return max(group.first.chance[metric], group.baseline(metric))
+    answers = [name for name in CONSTANT if name in group.first.floor]
     return max(fmean(r.floor[name][metric] for r in group.records) for name in answers)
 
 
 def at_strength(curve: Curve, strength: float) -> DataPoint | None:
-    """A curve's spot, null where that strength is not there."""
+    """Return a curve's point at a strength; null without it."""
     return next((spot for spot in curve if abs(spot.strength - strength) < 1e-9), None)
 
 
-def band(spot: DataPoint, metric: str) -> Interval:
-    """From and to: over images where it was measured, as it could be read where it was not."""
+def score_range(spot: DataPoint, metric: str) -> Interval:
+    """Return the interval of a measured score, or the reading error of a published one."""
     if spot.point:  # a single image has no interval, and no verdict either
         return spot.point.bands[metric] or (-np.inf, np.inf)
     score, reading = spot.scores[metric] or 0.0, READ[metric]

@@ -76,7 +76,7 @@
     place.className = "place";
     if (cell.why) add(place, "p", cell.why);
     strip(place, "originals", cell.originals);
-    strip(place, "recovered", cell.recovered);
+    strip(place, "reconstructions", cell.recovered);
     add(place, "div", "the command that makes it").className = "soft";
     add(place, "pre", cell.command);
     if (cell.record) {

@@ -1,0 +1,57 @@
+"""Selection of the records that can be compared with the paper, whatever else a store holds."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from privbench.papers.he2020.published import FIGURE_15
+from privbench.report.frame import SeedGroup, grouped
+from privbench.report.tradeoffs import attack_of
+from privbench.runtime.hashing import content_hash
+from privbench.store.record import Record
+
+
+def comparable(records: Iterable[Record]) -> list[Record]:
+    """Return the records that can be compared, whatever else a store holds.
+
+    They are sent once; of each data set those of the commonest victim and choice of targets
+    (figure 15 separately), then of each attack the seeds that most of its groups have: a group that
+    lacks one is left out. Attacks that train networks may have fewer seeds than others: every
+    comparison is on the seeds that both sides have.
+    """
+    by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
+    once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
+    for dataset in dict.fromkeys(record.dataset for record in once):
+        own = [record for record in once if record.dataset == dataset]
+        for record in _most(own, lambda record: record.config["victim"]):
+            by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
+    kept: list[Record] = []
+    for room in by_setting.values():
+        by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
+        for group in grouped(_most(room, _targets)):
+            by_attack[attack_of(group.first)].append(group)
+        for groups in by_attack.values():
+            kept += _of_common_seeds(groups)
+    return kept
+
+
+def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
+    """Yield records of the commonest seeds, of groups that have all of these."""
+    sets = Counter(tuple(group.seeds) for group in groups)
+    seeds = set(max(sets.items(), key=lambda item: (item[1], len(item[0])))[0])
+    for group in groups:
+        if seeds <= set(group.seeds):
+            yield from (record for record in group.records if record.seed in seeds)
+
+
+def _targets(record: Record) -> Any:
+    data = {k: v for k, v in record.config["dataset"].items() if k != "aux"}
+    return [data, record.targets, record.config.get("include"), record.config["accuracy_draws"]]
+
+
+def _most(records: Sequence[Record], fact: Any) -> list[Record]:
+    """Return the records that share the commonest value of a function of a record."""
+    keys = [content_hash({"fact": fact(record)}) for record in records]
+    count = Counter(keys)
+    common = max(count, key=lambda key: (count[key], key), default="")
+    return [record for record, key in zip(records, keys, strict=True) if key == common]

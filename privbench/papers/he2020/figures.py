@@ -1,0 +1,160 @@
+"""Figure of the adaptive gap under dropout, with reconstructions by split point and defense."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
+from privbench.report.figure_style import (
+    BASELINE_COLOUR,
+    Labels,
+    draw_intervals,
+    place_labels,
+    render,
+)
+from privbench.report.image_grids import (
+    GridImage,
+    ImageLoader,
+    draw_images,
+    image_loader,
+    original_of,
+    reconstruction_of,
+)
+from privbench.report.selection import Selection
+from privbench.report.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
+from privbench.store.record import Record
+
+PAIR = ("rmle", "rmle_adaptive")
+"""Non-adaptive and adaptive attack whose gap is drawn."""
+DEFENSE, STRENGTH = "dropout", 0.6
+"""Defense on the features, and its strength in the reconstructions."""
+
+
+def adaptive_gap_figure(
+    panel: SplitResults,
+    read: ImageLoader,
+    others: Mapping[str, Point] | None = None,
+    images: Sequence[int] = (),
+) -> Figure | None:
+    """Draw the curves of two attacks under dropout, and the reconstructions of each.
+
+    Args:
+        panel: Results of one victim and split point.
+        read: Loader of a record's images.
+        others: Points of other settings to show, by label.
+        images: Test indices of the images to show; attacked ones where it is empty.
+
+    Returns:
+        The figure; null where either attack was not run under dropout on the features.
+    """
+    lines = {
+        adversary.attack: line
+        for adversary in panel.adversaries
+        for line in adversary.lines
+        if (line.defense, line.site) == (DEFENSE, "features")
+    }
+    if not set(PAIR) <= set(lines):
+        return None
+    labels = dict(zip(PAIR, ("not adaptive", "adaptive"), strict=True))
+    points = {name: _complete_point(lines[name]) for name in PAIR}
+    shown: dict[str, Point | None] = {
+        **(others or {}),
+        **{f"{DEFENSE} {STRENGTH:g}, {name} ({labels[name]})": points[name] for name in PAIR},
+    }
+    figure = Figure(figsize=(11.0, 1.0 + 0.86 * (1 + len(shown))), layout="constrained")
+    sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.2))
+    ax = sides[0].subplots()
+    strengths = _draw_curves(ax, lines, labels)
+    _decorate(ax, max(adversary.baseline("ssim") for adversary in panel.adversaries))
+    _draw_reconstructions(sides[1], lines, shown, read, images)
+    if title := _title(panel, points[PAIR[0]], points[PAIR[1]]):
+        figure.suptitle(title, fontsize=11)
+    place_labels(figure, [(ax, strengths)])
+    return figure
+
+
+def _complete_point(line: Line) -> Point | None:
+    return next((p for p in line.points if p.strength == STRENGTH and p.complete), None)
+
+
+def _draw_curves(ax: Axes, lines: Mapping[str, Line], labels: Mapping[str, str]) -> Labels:
+    found: Labels = []
+    for name, shade, style in zip(PAIR, ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
+        points = [point for point in lines[name].points if point.strength and point.complete]
+        x, y = [p.score("ssim") for p in points], [p.accuracy for p in points]
+        ax.plot(x, y, style, marker="o", markersize=4, color=shade,
+                label=f"{name} ({labels[name]})")  # fmt: skip
+        draw_intervals(ax, points, "ssim", shade, width=5)
+        found += [(a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)]
+    return found
+
+
+def _decorate(ax: Axes, baseline: float) -> None:
+    ax.axvline(baseline, color=BASELINE_COLOUR, linestyle=(0, (1, 1.5)), label="blind baseline")
+    ax.set_xlabel(f"SSIM of reconstructions under {DEFENSE}")
+    ax.set_ylabel("accuracy")
+    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.legend(fontsize=8, loc="lower right")
+
+
+def _draw_reconstructions(
+    figure: Any,
+    lines: Mapping[str, Line],
+    shown: Mapping[str, Point | None],
+    read: ImageLoader,
+    images: Sequence[int],
+) -> None:
+    first = next(point for line in lines.values() for point in line.points).group.first
+    attacked = first.per_image["index"]
+    chosen = [index for index in images or attacked if index in attacked][:7]
+    rows: dict[str, Sequence[GridImage]] = {
+        "original": [original_of(first, index, read) for index in chosen]
+    }
+    for label, point in shown.items():
+        rows[label] = [reconstruction_of(point, first.seed, index, read) for index in chosen]
+    draw_images(figure, [""] * len(chosen), rows)
+
+
+def _title(panel: SplitResults, naive: Point | None, adaptive: Point | None) -> str:
+    if not naive or not adaptive or not (both := on_common_victims([naive, adaptive])):
+        return ""
+    naive, adaptive = both
+    return (
+        f"{panel.title}, {DEFENSE} {STRENGTH:g}: accuracy {naive.accuracy:.1%}; the cloud recovers "
+        f"SSIM {naive.score('ssim'):.2f} without adapting, {adaptive.score('ssim'):.2f} adaptively"
+    )
+
+
+def write_figures(selection: Selection, folder: Path) -> list[Path]:
+    """Write the README's figure where both attacks were run under dropout; return its path."""
+    for panel in panels(selection.records, selection.gaps):
+        if (panel.dataset, panel.split, panel.transmissions) != ("mnist", "relu2", 1):
+            continue
+        read, others = image_loader(selection.store), _other_settings(selection.records)
+        figure = adaptive_gap_figure(panel, read, others, PAPER_IMAGES)
+        if figure:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "dropout.png").write_bytes(render(figure, "png"))
+            return [folder / "dropout.png"]
+    return []
+
+
+def _other_settings(records: Iterable[Record]) -> dict[str, Point]:
+    """Return measured points of the figure's other settings, by label."""
+    numbers = MeasuredResults.of(records)
+    spots = {
+        f"no defense, {split}, rmle_paper": numbers.attack("mnist", split, "rmle_paper")
+        for split in ("conv1", "relu2")
+    }
+    curves = {
+        "no defense, pool2, rmle_paper": ("pool2", "dropout", "features", 0.0),
+        "gaussian 1, rmle_paper": ("relu2", "gaussian", "features", 1.0),
+        "gaussian 1 on the input, rmle_paper": ("relu2", "gaussian", "input", 1.0),
+    }
+    for name, (split, defense, site, strength) in curves.items():
+        curve = numbers.curve("mnist", split, defense, site, "ssim")
+        spots[name] = next((spot for spot in curve if spot.strength == strength), None)
+    return {name: spot.point for name, spot in spots.items() if spot and spot.point}

@@ -1,0 +1,251 @@
+"""Operating points: defended settings by their worst case, and comparisons of defenses."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
+from privbench.report.frame import (
+    Victim,
+    differences,
+    on_shared_victims,
+    paired_interval,
+    paired_victims,
+    shared_victims,
+)
+from privbench.report.labels import NAMES, describe_defense, signed
+from privbench.report.tradeoffs import Adversary, Point, SplitResults, flat_options
+from privbench.report.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
+
+ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
+"""Losses of accuracy at which defenses are compared, as shares."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A setting with its strongest adversary.
+
+    Attributes:
+        defense: Name of the defense.
+        site: ``features`` or ``input``.
+        worst: Point of the strongest adversary by the metric.
+        adversary: Name of that adversary.
+        metric: Name of the score.
+        caveats: Reasons why a stronger adversary may exist.
+    """
+
+    defense: str
+    site: str
+    worst: Point
+    adversary: str
+    metric: str
+    caveats: Sequence[str] = field(default_factory=list)
+
+    @property
+    def leakage(self) -> float:
+        """Score of the strongest adversary."""
+        return self.worst.score(self.metric)
+
+    def on(self, victims: Iterable[Victim]) -> "OperatingPoint":
+        """Return the operating point restricted to some victims."""
+        return replace(self, worst=Point(self.worst.group.restricted_to(victims)))
+
+    @property
+    def lost(self) -> float:
+        """Loss of accuracy by the defense, a share."""
+        return self.worst.undefended - self.worst.accuracy
+
+    @property
+    def name(self) -> str:
+        """Defense in words."""
+        return describe_defense(self.defense, self.worst.strength, self.site)
+
+
+def operating_points(
+    panel: SplitResults, metric: str, only: str | None = None
+) -> list[OperatingPoint]:
+    """Return every setting with its strongest adversary, or with one adversary.
+
+    A setting in which some attack was not run is left out: its worst case does not compare.
+
+    Args:
+        panel: Results of one victim and split point.
+        metric: Name of the score.
+        only: Name of an adversary; null for all of them.
+    """
+    eligible = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
+    names = {p.group.key: a.name for a in eligible for line in a.lines for p in line.points}
+    names |= {a.undefended.group.key: a.name for a in eligible if a.undefended}
+    met_by_any = panel.settings()
+    every_group = [point.group for points in met_by_any.values() for point in points]
+    # an attack that was run with no defense, or only with one, is not required elsewhere
+    due = {
+        defended: len({_kind(a) for a in eligible if (a.points if defended else a.undefended)})
+        for defended in (True, False)
+    }
+    found = []
+    for (defense, site, strength), points in (
+        replace(panel, adversaries=eligible).settings().items()
+    ):
+        met = {point.group.keys_without["steps"] for point in points}
+        if len(met) < due[strength > 0] or not all(point.complete for point in points):
+            continue
+        compared = ComparableAttacks.of(point.group for point in points)
+        worst = compared.strongest(metric)
+        reason = [*caveats(worst, every_group, metric), *compared.notes]
+        if strength and not any(point.group.first.adaptive for point in points):
+            reason.append(_unknown(met_by_any[defense, site, strength]))
+        found.append(OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason))
+    return found
+
+
+def _kind(adversary: Adversary) -> str:
+    """Return the options of an attack without its steps, as a key."""
+    one = next(point for point in (*adversary.points, adversary.undefended) if point).group.first
+    return str(
+        sorted(item for item in flat_options(one.config["attack"]).items() if not _is_steps(item))
+    )
+
+
+def _is_steps(item: tuple[str, str]) -> bool:
+    return item[0].rpartition(".")[2] == "steps"
+
+
+def _unknown(points: Iterable[Point]) -> str:
+    """Return the caveat of a setting that was not attacked adaptively.
+
+    Args:
+        points: Points of all attacks in the setting.
+    """
+    if any(point.group.first.adaptive for point in points):
+        return "this attack is not adaptive"
+    return "no adaptive attack was run"
+
+
+def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:
+    """Return the setting that leaks least of those that cost at most this much accuracy.
+
+    Settings are compared on the victims that they share; one that shares none is left out, which
+    is among the caveats.
+    """
+    allowed = [choice for choice in found if choice.lost <= loss + 1e-12]
+    common = shared_victims(choice.worst.group for choice in allowed)
+    kept = [choice.on(common) for choice in allowed if common <= choice.worst.group.victims]
+    best = min(kept, key=lambda choice: choice.leakage, default=None)
+    if best is None:
+        return None
+    names = {choice.name: choice.worst.group for choice in allowed}
+    return replace(best, caveats=list(dict.fromkeys([*best.caveats, *not_shared(names, common)])))
+
+
+def pareto(found: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """Return settings that no other one beats in accuracy and in leakage, most accurate first.
+
+    Each setting comes once, and is beaten only on victims that both of two settings have.
+    """
+    distinct = list({choice.name: choice for choice in found}.values())
+    best = [one for one in distinct if not any(_beats(other, one) for other in distinct)]
+    return sorted(best, key=lambda choice: -choice.worst.accuracy)
+
+
+def _beats(one: OperatingPoint, other: OperatingPoint) -> bool:
+    """Return whether ``one`` is no worse in accuracy and leakage, and better in either."""
+    both = on_shared_victims(one.worst.group, other.worst.group)
+    if both is None:
+        return False
+    (mine, theirs), metric = both, one.metric
+    gained = mine.accuracy - theirs.accuracy
+    hidden = theirs.score(metric) - mine.score(metric)
+    return gained >= 0 and hidden >= 0 and (gained > 0 or hidden > 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two defenses at the same cost in accuracy, on the same images.
+
+    Attributes:
+        first: Setting with the lower score.
+        second: Setting with the higher score.
+        difference: Interval of ``first`` less ``second`` over shared images; null with too few.
+        images: Number of images that both have on shared victims.
+    """
+
+    first: OperatingPoint
+    second: OperatingPoint
+    difference: Interval | None
+    images: int
+
+    @classmethod
+    def of(cls, one: OperatingPoint, other: OperatingPoint) -> "Comparison":
+        """Compare two settings by the metric of both."""
+        groups = one.worst.group, other.worst.group
+        count = len(differences(*groups, one.metric))
+        return cls(one, other, paired_interval(*groups, one.metric), count)
+
+    @property
+    def description(self) -> str:
+        """Sentence with an interval and its caveats."""
+        names = f"{self.first.name} and {self.second.name}"
+        if on_shared_victims(self.first.worst.group, self.second.worst.group) is None:
+            return f"inconclusive for {names}: no victim in common"
+        if self.difference is None:
+            return f"inconclusive for {names}: too few images in common"
+        low, high = self.difference
+        text = f"inconclusive for {names}"
+        if high < 0:
+            text = f"{self.first.name} leaks less than {self.second.name}"
+        elif low > 0:
+            text = f"{self.second.name} leaks less than {self.first.name}"
+        return f"{text}: {self._span(self.difference, self.images)}{self._caveats()}"
+
+    def _span(self, interval: Interval, images: int) -> str:
+        groups = self.first.worst.group, self.second.worst.group
+        text = f"{self._ends(interval)} ({interval_label(images)})"
+        victims = paired_victims(*groups, self.first.metric)
+        over = victim_interval(victims)
+        return f"{text}, {self._ends(over)} ({victim_label(len(victims))})" if over else text
+
+    def _ends(self, interval: Interval) -> str:
+        low, high = (signed(end, self.first.metric) for end in interval)
+        unit, name = ("", "SSIM ") if self.first.metric == "ssim" else (" dB", "")
+        return f"{name}{low} to {high}{unit}"
+
+    def _caveats(self) -> str:
+        groups = self.first.worst.group, self.second.worst.group
+        found = [
+            f"{side.name}: {reason}"
+            for side in (self.first, self.second)
+            for reason in side.caveats
+        ]
+        found += filter(None, [unequal_budgets(groups)])
+        return f" (caveats: {'; '.join(found)})" if found else ""
+
+
+def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Comparison]:
+    """Return pairwise comparisons of each defense's least leakage within a loss of accuracy."""
+    by_line: dict[tuple[str, str], list[OperatingPoint]] = defaultdict(list)
+    for choice in operating_points(panel, metric):
+        if choice.worst.strength:
+            by_line[choice.defense, choice.site].append(choice)
+    best = [found for line in by_line.values() if (found := within(line, loss))]
+    best.sort(key=lambda choice: choice.leakage)
+    return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
+
+
+def headline(panel: SplitResults, metric: str = "ssim", loss: float = 0.02) -> str:
+    """Return the least leakage at a loss of accuracy as a sentence."""
+    found = operating_points(panel, metric)
+    defended = [choice for choice in found if choice.worst.strength]
+    if not defended:
+        return ""
+    best = within(defended, loss)
+    if best is None:
+        return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
+    floor = best.worst.group.baseline(metric)
+    value = f"{best.leakage:.2f}" if metric == "ssim" else f"{best.leakage:.1f}"
+    blind = f"{floor:.2f}" if metric == "ssim" else f"{floor:.1f}"
+    caveats = f"; {'; '.join(best.caveats)}" if best.caveats else ""
+    return (
+        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is {NAMES[metric]} "
+        f"{value} ({best.name}; the blind baseline scores {blind}{caveats})"
+    )

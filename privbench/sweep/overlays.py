@@ -1,0 +1,25 @@
+"""Published numbers that the page of a paper's sweep shows."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from privbench.report.overlay import Overlay
+
+
+def published_overlay(file: str | None) -> Overlay | None:
+    """Return the overlay of the paper whose folder a sweep file lies in.
+
+    Args:
+        file: Name of the sweep file, such as ``he2020/fig9_mnist``; null for a typed sweep.
+
+    Returns:
+        ``privbench.papers.FOLDER.published.overlay``; null where the file lies in no folder or the
+        folder is not a paper's.
+    """
+    paper = (file or "").rpartition("/")[0]
+    if not paper.isidentifier() or find_spec("privbench.papers") is None:
+        return None
+    if find_spec(f"privbench.papers.{paper}") is None:
+        return None
+    overlay: Overlay = import_module(f"privbench.papers.{paper}.published").overlay
+    return overlay
