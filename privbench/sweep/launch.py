@@ -19,7 +19,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from privbench.runtime.cores import THREADS
-from privbench.runtime.errors import SweepIncompleteError, UserError, cause, tell
+from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error, print_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, register_hydra_plugins
 from privbench.store.record import Record
@@ -87,9 +87,9 @@ def work(cfg: DictConfig) -> None:
         if type(error).__name__ == "UncompletedJobError":  # submitit's word for a job out of time
             ledger.note(key, "stopped", launch=launch)
             raise
-        ledger.note(key, "failed", launch=launch, cause=cause(error))
+        ledger.note(key, "failed", launch=launch, cause=describe_error(error))
         if not isinstance(error, UserError):
-            tell(error)
+            print_error(error)
     else:
         ledger.note(
             key,
@@ -268,7 +268,7 @@ class Launch:
             if self.cfg.sweep.report:
                 self._report()
         except Exception as error:  # records are whole, and what stopped the sweep is to be told
-            LOG.warning("the sweep's report is not written: %s", cause(error))
+            LOG.warning("the sweep's report is not written: %s", describe_error(error))
         if gaps and sys.exc_info()[0] is None:
             raise SweepIncompleteError
 

@@ -15,7 +15,7 @@ from hydra.plugins.sweeper import Sweeper as HydrasSweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from privbench.runtime.errors import UserError, cause
+from privbench.runtime.errors import UserError, describe_error
 from privbench.runtime.hashing import content_hash
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.grids import (
@@ -112,7 +112,7 @@ class Sweeper(HydrasSweeper):
             shared = parse_axes(parse(to_overrides(self.params)))
             grids = [{**shared, **parse_axes(parse(to_overrides(grid)))} for grid in self.grids]
         except OverrideParseException as error:
-            raise UserError(cause(error)) from error
+            raise UserError(describe_error(error)) from error
         for name in [*self.params, *(name for grid in self.grids for name in grid)]:
             if _is_machinery(name):
                 raise UserError(
@@ -139,8 +139,8 @@ class Sweeper(HydrasSweeper):
             try:
                 composed = self.compose(words)
             except HydraException as error:
-                told = f"{cause(error)} (in the cell {' '.join(words)})" if name else cause(error)
-                raise UserError(told) from error
+                place = f" (in the cell {' '.join(words)})" if name else ""
+                raise UserError(f"{describe_error(error)}{place}") from error
             composed.output_dir = str(folder.parent.parent)  # wherever a worker stands
             with read_write(composed.hydra), open_dict(composed.hydra):
                 composed.hydra.mode = RunMode.MULTIRUN
