@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from privbench.attacks.base import Attack
 from privbench.data.image_data import Source
 from privbench.defenses.base import Defense
-from privbench.runtime import checks
+from privbench.runtime import checks, validation
 from privbench.runtime.device import DeviceConfig
 from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
@@ -158,7 +158,7 @@ def _make(config: Mapping[str, Any], group: str) -> Any:
             # a part within a part names its fields as if it stood alone
             within = re.search(r"full_key: (\S+)", str(error))
             place = f"{group}.{within.group(1)}." if within else f"{group}."
-            line = str(cause).replace(f"{group}.", place, 1)
+            line = validation.describe(cause, group).replace(f"{group}.", place, 1)
             raise ValueError(line) from error  # noqa: TRY004 - as all bad input
         reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
         raise ValueError(f"{group} cannot be built: {' '.join(reason.split())}") from error
