@@ -8,7 +8,8 @@ import traceback
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from privbench.runtime.suggestions import choices_with, close_match, renamed_option
+from privbench.runtime.renamed_options import RENAMED_OPTIONS
+from privbench.runtime.suggestions import choices_with, close_match
 
 MISSING_CHOICE = re.compile(r"Could not find '([^']+)/([^'/]+)' Available options in '[^']+': (.*)")
 """Hydra's message for a config group's choice that does not exist, on one line."""
@@ -47,8 +48,8 @@ def unknown_option(option: str, choices: list[str]) -> str:
     Returns:
         One line, e.g. ``unknown option attack.stepz; attack has ...; did you mean attack.steps?``.
     """
-    if renamed := renamed_option(option):
-        return f"unknown option {option}: it is now {renamed}"
+    if option in RENAMED_OPTIONS:
+        return f"unknown option {option}: it is now {RENAMED_OPTIONS[option]}"
     group, _, field = option.rpartition(".")
     line = f"unknown option {option}; {f'{group} has' if group else 'choose from'} "
     line += ", ".join(choices)

@@ -1,25 +1,13 @@
-"""Suggestions for options that do not exist: close names, renamed options, other choices."""
+"""Suggestions for options that do not exist: close names and other choices."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from privbench.runtime.paths import ROOT
-
-RENAMED_OPTIONS: Mapping[str, str] = {
-    "trainer": "device",
-    "attack.eps": "attack.adam_eps",
-    "attack.start": "attack.init",
-    "attack.resolution": "attack.noise_variance",
-    "attack.resolution_last": "attack.noise_variance_last",
-    "attack.teacher": "attack.supervision",
-    "attack.settings": "attack.trials",
-    "workers.at_once": "workers.max_parallel",
-}
-"""Options of earlier versions with their present names."""
 
 
 def close_match(name: str, choices: Iterable[str]) -> str:
@@ -31,24 +19,6 @@ def close_match(name: str, choices: Iterable[str]) -> str:
     ''
     """
     return next(iter(difflib.get_close_matches(name, list(choices), n=1, cutoff=0.7)), "")
-
-
-def renamed_option(name: str) -> str:
-    """Return the present name of an option of an earlier version, or an empty string.
-
-    >>> renamed_option("trainer.threads"), renamed_option("attack.inverter.eps")
-    ('device.threads', 'attack.inverter.adam_eps')
-    >>> renamed_option("attack.steps")
-    ''
-    """
-    parts = name.split(".")
-    for old, new in RENAMED_OPTIONS.items():
-        group, _, field = old.partition(".")
-        if parts[0] != group or (field and parts[-1] != field):
-            continue
-        kept = parts[1:-1] if field else parts[1:]
-        return ".".join([new.partition(".")[0], *kept, *new.split(".")[1:]])
-    return ""
 
 
 def choices_with(option: str) -> list[str]:
