@@ -25,6 +25,7 @@ SAME = "python tests/source_versions.py --same"
 INFRASTRUCTURE = {
     "privbench",
     "privbench.runtime.checks",
+    "privbench.runtime.downloads",
     "privbench.runtime.errors",
     "privbench.runtime.code_identity",
     "privbench.evaluation.statistics",

@@ -1,1 +1,1 @@
-"""Data sources: victim's training, auxiliary and test images, in memory, in [0, 1]."""
+"""Data sources: images for the victim, for the adversary, and for the test, held in memory."""

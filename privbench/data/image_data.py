@@ -1,9 +1,9 @@
-"""What every data source ends in, and how its images are dealt out."""
+"""Labelled images in memory, and their partition among victim, adversary and test."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,18 +15,33 @@ from privbench.runtime import checks
 from privbench.store.artifacts import Store
 
 AUX = ("disjoint", "train", "noise")
-Place = Callable[[NDArray[np.int64], int], NDArray[np.float64] | NDArray[np.int64]]
 PARTITION_SEED = 20_201_122
-"""Seed of the dealing into parts: a data set is cut the same way whatever a cell's seed is."""
+"""Seed of the partition: a data set is divided the same way whatever a cell's seed is."""
+
+LabelledPixels = tuple[Tensor, Tensor]
+"""8-bit images ``(N, C, H, W)`` and their labels ``(N,)``."""
+RankToPosition = Callable[[NDArray[np.int64], int], NDArray[np.float64] | NDArray[np.int64]]
+"""Sort key of a class's images from their ranks and their number."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Images ``(N, C, H, W)`` in [0, 1], float32, their labels ``(N,)``, int64, and their hash."""
+    """Images with their labels.
 
-    images: Tensor
+    Attributes:
+        pixels: ``(N, C, H, W)``, uint8, a quarter of the memory that float32 takes.
+        labels: ``(N,)``, int64.
+        fingerprint: Hash of classes, pixels and labels.
+    """
+
+    pixels: Tensor
     labels: Tensor
     fingerprint: str
+
+    @property
+    def images(self) -> Tensor:
+        """Images ``(N, C, H, W)`` in [0, 1], float32; a new tensor at each access."""
+        return self.pixels.float().div_(255)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,65 +49,75 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images in memory, in three parts that share none (but ``aux="train"``, which says so).
+    """A data set in three disjoint subsets (``aux="train"`` and ``"noise"`` replace ``aux``).
 
     Attributes:
         classes: Names, in the order of the labels.
-        train: The victim's.
-        aux: The adversary's.
-        test: Where targets and usability come from.
-        notes: What reading them brought up, e.g. pictures that were skipped.
+        train: Images that the victim is trained on.
+        aux: Images that the adversary holds.
+        test: Images that targets are selected from and accuracy is measured on.
+        notes: Counts for the record, e.g. ``skipped`` unreadable files.
     """
 
     classes: tuple[str, ...]
     train: Subset
     aux: Subset
     test: Subset
-    notes: dict[str, int]
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """``(C, H, W)`` of every image."""
-        channels, height, width = self.test.images.shape[1:]
+        channels, height, width = self.test.pixels.shape[1:]
         return channels, height, width
 
-    def choose(
+    def select_targets(
         self, count: int, named: Sequence[int] | None, seed: int, include: Sequence[int] = ()
     ) -> list[int]:
-        """Indices of the targets within the test images.
+        """Select the images to attack.
 
         Args:
-            count: How many, balanced over the classes as far as these go; a smaller count is the
-                beginning of a larger one.
-            named: Instead of ``count``, the indices themselves.
-            seed: Of the draw.
-            include: Indices that are among the ``count``, at their head.
+            count: Number of targets, balanced over the classes as far as these suffice; a smaller
+                selection is the beginning of a larger one.
+            named: Test indices that replace the selection.
+            seed: Seed of the random order.
+            include: Test indices that come first among the ``count``.
+
+        Returns:
+            Indices within the test images.
 
         Raises:
-            ValueError: naming what was asked for and how many there are.
+            ValueError: naming what was requested and how many images there are.
         """
-        held = len(self.test)
+        available = len(self.test)
         if named is not None:
-            _require_indices("target_indices", named, held)
+            _require_indices("target_indices", named, available)
             return list(named)
-        if not max(1, len(include)) <= count <= held:
-            least = max(1, len(include))
-            raise ValueError(f"targets={count}: choose {least} to {held}, the size of the test set")
+        if not max(1, len(include)) <= count <= available:
+            raise ValueError(
+                f"targets={count}: choose {max(1, len(include))} to {available}, the size of the "
+                "test set"
+            )
         order = balanced(self.test.labels, np.random.default_rng([seed, PARTITION_SEED]))
         if not include:
             return order[:count]
-        _require_indices("include", include, held)
-        chosen, labels = list(include), self.test.labels.tolist()
-        room = Counter(labels[index] for index in order[:count])
-        room.subtract(labels[index] for index in chosen)
-        others = [index for index in order if index not in set(include)]
-        for index in others:
-            if room[labels[index]] > 0 and len(chosen) < count:
-                chosen.append(index)
-                room[labels[index]] -= 1
-        # where the included ones crowd a class, the rest comes from any other
-        left = [index for index in others if index not in set(chosen)]
-        return chosen + left[: count - len(chosen)]
+        _require_indices("include", include, available)
+        return _complete(include, order, self.test.labels.tolist(), count)
+
+
+def _complete(include: Sequence[int], order: list[int], labels: list[int], count: int) -> list[int]:
+    """Complete ``include`` to ``count`` indices with the class counts of ``order[:count]``."""
+    selected = list(include)
+    quota = Counter(labels[index] for index in order[:count])
+    quota.subtract(labels[index] for index in include)
+    candidates = [index for index in order if index not in set(include)]
+    for index in candidates:
+        if quota[labels[index]] > 0 and len(selected) < count:
+            selected.append(index)
+            quota[labels[index]] -= 1
+    # where included images exceed the quota of a class, any other class fills up
+    left = [index for index in candidates if index not in set(selected)]
+    return selected + left[: count - len(selected)]
 
 
 class Source(Hashable, Protocol):
@@ -100,29 +125,37 @@ class Source(Hashable, Protocol):
 
     @property
     def name(self) -> str:
-        """As in ``conf/dataset/``."""
+        """Name as in ``conf/dataset/``."""
 
-    def load(self, store: Store, *, watched: bool) -> ImageData:
-        """Read everything.
+    def load(self, store: Store, *, show_progress: bool) -> ImageData:
+        """Read the data set.
+
+        Args:
+            store: Cache for decoded images.
+            show_progress: Show bars rather than lines in the log.
 
         Raises:
-            ValueError: what is wrong and what to type, in one line.
+            ValueError: in one line, naming the fault and the option to change.
         """
 
 
-def _require_indices(option: str, indices: Sequence[int], held: int) -> None:
-    wrong = [index for index in indices if not _is_index(index, held)]
+def _require_indices(option: str, indices: Sequence[int], count: int) -> None:
+    wrong = [index for index in indices if not _is_index(index, count)]
     if wrong or not indices or len(set(indices)) < len(indices):
         listed = ",".join(map(str, indices))
-        raise ValueError(f"{option}=[{listed}]: choose different numbers from 0 to {held - 1}")
+        raise ValueError(f"{option}=[{listed}]: choose different numbers from 0 to {count - 1}")
 
 
 def _is_index(value: object, count: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
 
 
-def check_dealing(aux: str, aux_images: int | None) -> None:
-    """Refuse settings of the auxiliary set that are out of range."""
+def check_aux(aux: str, aux_images: int | None) -> None:
+    """Refuse settings of the auxiliary images that are out of range.
+
+    Raises:
+        ValueError: naming option, value and choices.
+    """
     checks.choice("dataset.aux", aux, AUX)
     if aux_images is not None:
         checks.whole("dataset.aux_images", aux_images, 1)
@@ -130,92 +163,115 @@ def check_dealing(aux: str, aux_images: int | None) -> None:
 
 def partition(
     classes: Sequence[str],
-    training: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
+    training: LabelledPixels,
+    test: LabelledPixels,
     *,
     aux: str,
     aux_images: int | None,
     notes: dict[str, int] | None = None,
 ) -> ImageData:
-    """Deal training images out to victim and adversary.
+    """Divide training images between victim and adversary.
 
-    The victim's part is the same for every ``aux``, so that rows of a table share their victim.
+    The victim's images are the same for every ``aux``, so that rows of a table share their victim.
 
     Args:
-        classes: Their names.
-        training: 8-bit images ``(N, C, H, W)`` and labels ``(N,)``.
-        test: The same, for the test.
-        aux: ``disjoint``: images the victim never sees; ``train``: some of the victim's own;
-            ``noise``: uniformly random images with random labels.
-        aux_images: How many; null for a quarter of the training images.
-        notes: What reading brought up.
+        classes: Names of the classes.
+        training: 8-bit images ``(N, C, H, W)`` and labels ``(N,)`` to divide.
+        test: 8-bit images and labels of the test set.
+        aux: Images of the adversary: ``disjoint``: images that the victim is not trained on;
+            ``train``: some that it is trained on; ``noise``: uniformly random pixels and labels.
+        aux_images: Their number; null for a quarter of the training images.
+        notes: Counts for the record.
 
     Raises:
-        ValueError: where a class has too few images.
+        ValueError: naming a class, or the number of auxiliary images, that does not suffice.
     """
     images, labels = training
-    wanted = aux_images if aux_images is not None else len(labels) // 4
-    for index, name in enumerate(classes):
-        held, tested = int((labels == index).sum()), int((test[1] == index).sum())
-        if held < 2 or tested < 1:
-            raise ValueError(
-                f"class {name!r} has too few images: {held} to train on and {tested} to test on, "
-                "where it needs at least 2 and 1"
-            )
-    if wanted > len(labels) - 2 * len(classes):
-        raise ValueError(
-            f"dataset.aux_images={wanted} leaves the victim too few of {len(labels)} images: "
-            f"choose 1 to {len(labels) - 2 * len(classes)}"
-        )
+    count = aux_images if aux_images is not None else len(labels) // 4
+    _require_enough(classes, labels, test[1], count)
     order = stratified(labels, np.random.default_rng(PARTITION_SEED))
-    kept, given = order[wanted:], order[:wanted]
-    parts = [_rows(training, kept), _rows(training, given), test]
-    if aux == "train":
-        if wanted > len(kept):
+    train_rows, aux_rows = order[count:], order[:count]
+    if aux == "noise":
+        aux_part = _noise(images.shape[1:], count, len(classes))
+    elif aux == "train":
+        aux_part = _rows(training, _first(train_rows, count))
+    else:
+        aux_part = _rows(training, aux_rows)
+    return ImageData(
+        tuple(classes),
+        train=_subset(classes, *_rows(training, train_rows)),
+        aux=_subset(classes, *aux_part),
+        test=_subset(classes, *test),
+        notes=notes or {},
+    )
+
+
+def _require_enough(
+    classes: Sequence[str], training: Tensor, test: Tensor, aux_images: int
+) -> None:
+    """Refuse a class with too few labels, and more auxiliary images than can be given away."""
+    for label, name in enumerate(classes):
+        train_count, test_count = int((training == label).sum()), int((test == label).sum())
+        if train_count < 2 or test_count < 1:
             raise ValueError(
-                f"dataset.aux_images={wanted}: choose 1 to {len(kept)}, the victim's images"
+                f"class {name!r} has too few images: {train_count} to train on and {test_count} to "
+                "test on, where it needs at least 2 and 1"
             )
-        parts[1] = _rows(training, kept[:wanted])
-    elif aux == "noise":
-        parts[1] = _noise(images.shape[1:], wanted, len(classes))
-    train, given_part, tested_part = (_ready(classes, *part) for part in parts)
-    return ImageData(tuple(classes), train, given_part, tested_part, notes or {})
+    largest = len(training) - 2 * len(classes)
+    if aux_images > largest:
+        raise ValueError(
+            f"dataset.aux_images={aux_images} leaves the victim too few of {len(training)} images: "
+            f"choose 1 to {largest}"
+        )
 
 
-def _ready(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
-    """8-bit images to [0, 1], under the hash of what they are."""
+def _first(train_rows: list[int], aux_images: int) -> list[int]:
+    """Return the first rows of the victim's.
+
+    Raises:
+        ValueError: where there are fewer.
+    """
+    if aux_images > len(train_rows):
+        raise ValueError(
+            f"dataset.aux_images={aux_images}: choose 1 to {len(train_rows)}, the victim's images"
+        )
+    return train_rows[:aux_images]
+
+
+def _subset(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
+    """Put 8-bit images and labels under the hash of classes, pixels and labels."""
     digest = hashlib.sha256(repr((tuple(classes), tuple(images.shape))).encode())
     for tensor in (images, labels.long()):
         digest.update(tensor.contiguous().numpy().data)
-    return Subset(images.float().div_(255), labels.long(), digest.hexdigest()[:20])
+    return Subset(images, labels.long(), digest.hexdigest()[:20])
 
 
-def _rows(training: tuple[Tensor, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
-    """Some of the images with their labels."""
-    picked = torch.tensor(rows, dtype=torch.int64)
-    return training[0][picked], training[1][picked]
+def _rows(training: LabelledPixels, rows: list[int]) -> LabelledPixels:
+    """Return some of the images with their labels."""
+    index = torch.tensor(rows, dtype=torch.int64)
+    return training[0][index], training[1][index]
 
 
-def _noise(shape: Sequence[int], count: int, classes: int) -> tuple[Tensor, Tensor]:
+def _noise(shape: Sequence[int], count: int, classes: int) -> LabelledPixels:
     generator = np.random.default_rng([PARTITION_SEED, 1])
     pixels = generator.integers(256, size=(count, *shape), dtype=np.uint8)
     return torch.from_numpy(pixels), torch.from_numpy(generator.integers(classes, size=count))
 
 
 def balanced(labels: Tensor, generator: np.random.Generator) -> list[int]:
-    """All indices in an order whose every beginning holds classes equally often."""
-    return _ordered(labels, generator, lambda rank, held: rank)
+    """Return all indices in a random order whose every prefix holds classes equally often."""
+    return _ordered(labels, generator, lambda rank, count: rank)
 
 
 def stratified(labels: Tensor, generator: np.random.Generator) -> list[int]:
-    """All indices in an order whose every beginning holds classes as often as the whole does."""
-    return _ordered(labels, generator, lambda rank, held: (rank + 0.5) / held)
+    """Return all indices in a random order whose every prefix has the class shares of the whole."""
+    return _ordered(labels, generator, lambda rank, count: (rank + 0.5) / count)
 
 
-def _ordered(labels: Tensor, generator: np.random.Generator, place: Place) -> list[int]:
+def _ordered(labels: Tensor, generator: np.random.Generator, position: RankToPosition) -> list[int]:
     values = labels.numpy()
-    places = np.empty(len(values))
+    positions = np.empty(len(values))
     for label in np.unique(values):
         rows = generator.permutation(np.flatnonzero(values == label))
-        places[rows] = place(np.arange(len(rows)), len(rows))
-    return [int(row) for row in np.lexsort((values, places))]
+        positions[rows] = position(np.arange(len(rows)), len(rows))
+    return [int(row) for row in np.lexsort((values, positions))]

@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits of 28x28 pixels (LeCun, Cortes, Burges)."""
+"""MNIST: 70,000 handwritten digits of 28x28 pixels (LeCun, Cortes, Burges, 1998)."""
 
 from typing import ClassVar
 
@@ -8,11 +8,11 @@ from privbench.store.artifacts import Store
 
 
 class Mnist(TorchvisionSource):
-    """60,000 images to deal out and 10,000 to test on."""
+    """60,000 training images, to divide between victim and adversary, and 10,000 test images."""
 
     version: ClassVar[str] = "mnist-1"
 
-    def load(self, store: Store, *, watched: bool) -> ImageData:
+    def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read torchvision's files."""
         from torchvision.datasets import MNIST
 

@@ -1,4 +1,4 @@
-"""What the data sets that torchvision reads have in common."""
+"""Shared part of the data sets that torchvision reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from privbench.data.image_data import ImageData, check_dealing, partition
+from privbench.data.image_data import ImageData, LabelledPixels, check_aux, partition
 from privbench.runtime import checks
+from privbench.runtime.downloads import describe_failure
 
 
 @dataclass(frozen=True)
 class TorchvisionSource:
-    """A data set of torchvision's, downloaded when it is absent.
+    """A data set of torchvision, downloaded when it is absent.
 
     Attributes:
-        name: As in ``conf/dataset/``.
-        root: Folder that torchvision keeps its files in.
+        name: Name as in ``conf/dataset/``.
+        root: Folder of torchvision's files.
         aux: ``disjoint``, ``train`` or ``noise``.
-        aux_images: How many; null for a quarter of the training images.
+        aux_images: Number of auxiliary images; null for a quarter of the training images.
     """
 
     name: str
@@ -29,45 +29,48 @@ class TorchvisionSource:
     aux_images: int | None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
+        """Refuse values that are out of range."""
         checks.text("dataset.name", self.name)
         checks.text("dataset.root", self.root)
-        check_dealing(self.aux, self.aux_images)
+        check_aux(self.aux, self.aux_images)
 
     @property
     def folder(self) -> Path:
-        """The root, ``~`` spelt out."""
+        """The root with ``~`` expanded."""
         return Path(self.root).expanduser()
 
-    def read(self, kind: Callable[..., Any], alternative: str = "") -> ImageData:
-        """Both halves by one of torchvision's classes.
+    def read(self, dataset_class: Callable[..., Any], alternative: str = "") -> ImageData:
+        """Read training and test images by a class of torchvision.
+
+        Args:
+            dataset_class: Such as ``torchvision.datasets.MNIST``.
+            alternative: Other contents of ``root`` that are accepted, for the error.
 
         Raises:
-            ValueError: where the files are neither there nor to be had.
+            ValueError: where the files are absent and cannot be downloaded.
         """
-        halves = [self._half(kind, train, alternative) for train in (True, False)]
-        classes, tensors = halves[0][0], [half[1] for half in halves]
-        return partition(classes, *tensors, aux=self.aux, aux_images=self.aux_images)
+        classes, training = self._read_half(dataset_class, True, alternative)
+        _, test = self._read_half(dataset_class, False, alternative)
+        return partition(classes, training, test, aux=self.aux, aux_images=self.aux_images)
 
-    def _half(
-        self, kind: Callable[..., Any], train: bool, alternative: str
-    ) -> tuple[list[str], tuple[Tensor, Tensor]]:
+    def _read_half(
+        self, dataset_class: Callable[..., Any], train: bool, alternative: str
+    ) -> tuple[list[str], LabelledPixels]:
         try:
-            held = kind(str(self.folder), train=train, download=False)
+            dataset = dataset_class(str(self.folder), train=train, download=False)
         except RuntimeError:
-            held = self._download(kind, train, alternative)
-        images = torch.as_tensor(held.data)
+            dataset = self._download(dataset_class, train, alternative)
+        images = torch.as_tensor(dataset.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-        labels = torch.as_tensor(held.targets).long()
-        return [str(name) for name in held.classes], (images, labels)
+        labels = torch.as_tensor(dataset.targets).long()
+        return [str(name) for name in dataset.classes], (images, labels)
 
-    def _download(self, kind: Callable[..., Any], train: bool, alternative: str) -> Any:
+    def _download(self, dataset_class: Callable[..., Any], train: bool, alternative: str) -> Any:
         try:
-            return kind(str(self.folder), train=train, download=True)
+            return dataset_class(str(self.folder), train=train, download=True)
         except (RuntimeError, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"dataset={self.name} is not in {self.folder} and cannot be downloaded ({reason}): "
-                f"type dataset.root=FOLDER for a folder that holds torchvision's files{alternative}"
-                ", or dataset=digits, which needs no download"
+                f"dataset={self.name} is not in {self.folder} and cannot be downloaded "
+                f"({describe_failure(error)}): type dataset.root=FOLDER for a folder that holds "
+                f"torchvision's files{alternative}, or dataset=digits, which needs no download"
             ) from error

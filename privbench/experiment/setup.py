@@ -44,9 +44,9 @@ LOG = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=4)
-def _load(source: Source, store: Store, watched: bool) -> ImageData:
+def _load(source: Source, store: Store, show_progress: bool) -> ImageData:
     """A data set stays in memory from one cell of a sweep to the next, beside others."""
-    return source.load(store, watched=watched)
+    return source.load(store, show_progress=show_progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +89,14 @@ class Stage:
         """
         _require_writable(cell)
         cell.tracker.check()
-        threads = torch.get_num_threads() if elsewhere else cell.device_config.apply()
+        threads = torch.get_num_threads() if elsewhere else cell.device_config.configure()
         device = torch.device("cpu") if elsewhere else cell.device_config.device
         store = Store(cell.outputs.resolve() / "store")
-        data = _load(cell.source, store, cell.device_config.watched)
+        data = _load(cell.source, store, cell.device_config.show_progress)
         parts = {"train": data.train, "aux": data.aux, "test": data.test}
         fingerprints = {name: part.fingerprint for name, part in parts.items()}
         sources = recipes.sources_of(cell.config, fingerprints)
-        indices = data.choose(cell.targets, cell.target_indices, cell.seed, cell.include)
+        indices = data.select_targets(cell.targets, cell.target_indices, cell.seed, cell.include)
         split = _outline(cell, data, sources).resolve(cell.split)
         stage = cls(cell, store, data, sources, indices, split, device, threads)
         stage.check()

@@ -1,4 +1,4 @@
-"""Whether a processor trains faster in bf16: timed once a machine, and remembered."""
+"""Choice of bf16 on a processor: timed once per machine, and cached."""
 
 import json
 import os
@@ -15,45 +15,49 @@ from torch import nn
 from privbench.runtime.files import write_atomically
 
 Timer = Callable[[bool], float]
-"""Seconds of a step, in bf16 where ``True``."""
+"""Seconds of a training step, in bf16 where ``True``."""
 
 ROUNDS = 4
 LIMIT = 0.5
 """Seconds after which a precision is timed no further: slow machines need fewer rounds."""
-_timed: dict[str, dict[str, float]] = {}
-"""What this process timed or read: it does not change its mind."""
+_timings: dict[str, dict[str, float]] = {}
+"""Timings that this process measured or read, by machine; it keeps to them."""
 
 
-def faster(timer: Timer | None = None) -> bool:
-    """Whether a training step takes less time in bf16 than in float32.
+def is_faster(timer: Timer | None = None) -> bool:
+    """Compare the times of a training step in bf16 and in float32.
 
     Args:
         timer: Times a step; ``None`` for a small one of convolutions like those of victims and
             decoders.
+
+    Returns:
+        True where bf16 takes less time.
     """
     name = _machine()
-    if name not in _timed:
-        known = _read()
-        if name not in known:
+    if name not in _timings:
+        cached = _read_cache()
+        if name not in cached:
             timer = timer or step_timer()
-            known[name] = {"fp32_s": best(timer, False), "bf16_s": best(timer, True)}
-            _write(known)
-        _timed[name] = known[name]
-    return _timed[name]["bf16_s"] < _timed[name]["fp32_s"]
+            times = {"fp32_s": shortest_step(timer, False), "bf16_s": shortest_step(timer, True)}
+            cached[name] = times
+            _write_cache(cached)
+        _timings[name] = cached[name]
+    return _timings[name]["bf16_s"] < _timings[name]["fp32_s"]
 
 
-def best(timer: Timer, bf16: bool) -> float:
-    """The shortest of a few steps, the first of which, with its set-up, does not count."""
-    began = time.monotonic()
+def shortest_step(timer: Timer, bf16: bool) -> float:
+    """Return the shortest of a few steps; the first, which includes set-up, does not count."""
+    started = time.monotonic()
     timer(bf16)
     times = [timer(bf16)]
-    while len(times) < ROUNDS and time.monotonic() - began < LIMIT:
+    while len(times) < ROUNDS and time.monotonic() - started < LIMIT:
         times.append(timer(bf16))
     return min(times)
 
 
 def step_timer() -> Timer:
-    """Times a step of two convolutions of 64 channels on 16 images of 16x16."""
+    """Build a timer of a step of two convolutions of 64 channels on 16 images of 16x16."""
     width = 64
     with torch.random.fork_rng(devices=[]):  # initial weights leave the caller's stream alone
         network = nn.Sequential(
@@ -63,29 +67,29 @@ def step_timer() -> Timer:
     x = torch.full((16, width, 16, 16), 0.5).to(memory_format=torch.channels_last)
 
     def step(bf16: bool) -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = network(x).float().square().mean()
         loss.backward()
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
     return step
 
 
-def path() -> Path:
-    """The file that remembers, among the caches of the user."""
+def cache_path() -> Path:
+    """Return the file of the timings, in the user's cache folder."""
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(caches).expanduser() / "privbench" / "bf16.json"
 
 
 def _machine() -> str:
-    """What the times depend on: the processor, torch, and the number of threads."""
+    """Name everything that times depend on: processor, torch, and number of threads."""
     return f"{_processor()} | torch {torch.__version__} | {torch.get_num_threads()} threads"
 
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """The processor's model, and what torch uses of it."""
+    """Name the processor's model and the instruction set that torch uses."""
     model = platform.processor() or platform.machine()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -95,20 +99,20 @@ def _processor() -> str:
     return f"{model} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _read() -> dict[str, dict[str, float]]:
-    """What was timed so far; a file that does not read holds nothing."""
+def _read_cache() -> dict[str, dict[str, float]]:
+    """Return the cached timings; none where the file does not parse."""
     try:
-        held = json.loads(path().read_text(encoding="utf-8"))
+        cached = json.loads(cache_path().read_text(encoding="utf-8"))
         return {
             str(name): {key: float(times[key]) for key in ("fp32_s", "bf16_s")}
-            for name, times in held.items()
+            for name, times in cached.items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
-def _write(known: dict[str, dict[str, float]]) -> None:
+def _write_cache(timings: dict[str, dict[str, float]]) -> None:
     """Replace the file in one step; where it cannot be written the next process times again."""
     with suppress(OSError):
-        path().parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path(), json.dumps(known, indent=1).encode())
+        cache_path().parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(cache_path(), json.dumps(timings, indent=1).encode())

@@ -1,4 +1,4 @@
-"""Identities of code: which version of a class computed a number, found without importing it.
+"""Identities of code, which enter the keys of results, found without importing the code.
 
 A class of the package is named by its ``version``, so that a key outlives a rename; code from
 elsewhere by the SHA-256 of its source, so that an edited attack is another attack.
@@ -45,12 +45,11 @@ class _Module:
 
 
 _COMPUTED: dict[str, tuple[ModuleType, str]] = {}
-"""Identities of what this process has imported: it goes on computing with that source, whatever
-becomes of the file."""
+"""Identities of imported code: the process goes on computing with that source after an edit."""
 
 
 def identity(target: str) -> str:
-    """Return what a key holds of a class, function or module.
+    """Return the identity of a class, function or module.
 
     Args:
         target: Its dotted name, as ``_target_`` has it; attributes may be nested.
@@ -80,7 +79,7 @@ def source_file(target: str) -> Path:
         ValueError: in one line, where there is none.
     """
     path = _locate(target)[0].path
-    assert path is not None  # or it would not have been located
+    assert path is not None  # _locate refuses a module without a source
     return path
 
 
@@ -94,7 +93,7 @@ def identity_of(code: Any) -> str:
 
 
 def described(value: Any) -> Any:
-    """Return what a key holds of an object: the identity of its code, and its settings.
+    """Describe an object for a key: the identity of its code, and its settings.
 
     Args:
         value: A dataclass, a partial, a function, or a container of those and of plain values.
@@ -122,7 +121,7 @@ def identities(config: Any, path: str = "") -> dict[str, str]:
 
     Args:
         config: Plain containers.
-        path: Where they stand, e.g. ``attack``.
+        path: Their place, e.g. ``attack``.
 
     Returns:
         Identities by place, e.g. ``{"attack": "shadow-1", "attack.inverter": "rmle-1"}``.
@@ -142,12 +141,12 @@ def identities(config: Any, path: str = "") -> dict[str, str]:
 
 
 def identified(config: Any, sources: Mapping[str, str], path: str) -> Any:
-    """Return a configuration as a key holds it: with identities in place of names of classes.
+    """Return a configuration with identities in place of names of classes, for a key.
 
     Args:
         config: Plain containers.
         sources: ``identities`` of a configuration that they are part of.
-        path: Where they stand in it.
+        path: Their place in it.
     """
     if isinstance(config, list | tuple):
         return [identified(value, sources, f"{path}.{name}") for name, value in _children(config)]
@@ -175,7 +174,7 @@ def _children(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _locate(target: str) -> tuple[_Module, tuple[str, ...]]:
-    """The module of a target and the attributes within it."""
+    """Find the module of a target and the attributes within it."""
     parts = target.split(".")
     chain = _chain(target)
     if not chain or chain[-1].path is None or not chain[-1].path.is_file():
@@ -187,7 +186,7 @@ def _locate(target: str) -> tuple[_Module, tuple[str, ...]]:
 
 
 def _chain(name: str) -> list[_Module]:
-    """The packages that lead to a dotted name, and the module itself; attributes are left out."""
+    """Find the packages on the way to a dotted name, and the module; attributes are left out."""
     found: list[_Module] = []
     for part in name.split("."):
         if found and not found[-1].search:
@@ -201,7 +200,7 @@ def _chain(name: str) -> list[_Module]:
 
 
 def _find(name: str, search: Sequence[str] | None) -> _Module | None:
-    """A module by its full name; ``importlib.util.find_spec`` would import its parents."""
+    """Find a module by its full name; ``importlib.util.find_spec`` would import its parents."""
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec: importlib.machinery.ModuleSpec | None = find(name, search) if find else None
@@ -209,7 +208,7 @@ def _find(name: str, search: Sequence[str] | None) -> _Module | None:
             inside = spec.submodule_search_locations
             path = Path(spec.origin) if spec.has_location and spec.origin else None
             return _Module(name, path, tuple(inside) if inside is not None else ())
-    loaded = getattr(sys.modules.get(name), "__file__", None)  # of __main__ no finder knows
+    loaded = getattr(sys.modules.get(name), "__file__", None)  # finders do not find __main__
     return _Module(name, Path(loaded)) if loaded else None
 
 
@@ -234,7 +233,7 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _version(path: Path, mtime: int, name: str) -> str | None:
-    """The version that a class, or without a name the module, states in a source file."""
+    """Read the version of a class, or without a name of the module, from a source file."""
     body: Sequence[ast.stmt] = ast.parse(path.read_bytes()).body
     if name:
         classes = (n for n in body if isinstance(n, ast.ClassDef) and n.name == name)
@@ -250,27 +249,27 @@ def _version(path: Path, mtime: int, name: str) -> str | None:
 
 
 def _with_imports(module: _Module) -> set[Path]:
-    """Source files of a module and of what it imports that no library has installed."""
+    """Collect the source files of a module and of its imports outside installed libraries."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:
-        at = waiting.pop()
-        if at.path is None or at.path in found:
+        current = waiting.pop()
+        if current.path is None or current.path in found:
             continue
-        found.add(at.path)
-        if at.path.suffix == ".py" and not _is_installed(at.path):
-            for name in _imports(at):
-                waiting += [one for one in _chain(name) if one.path and not _is_installed(one.path)]
+        found.add(current.path)
+        if current.path.suffix == ".py" and not _is_installed(current.path):
+            for name in _imports(current):
+                waiting += [m for m in _chain(name) if m.path and not _is_installed(m.path)]
     return found
 
 
 def _is_installed(path: Path) -> bool:
-    whole = path.resolve()
-    return any(whole.is_relative_to(folder) for folder in INSTALLED)
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(folder) for folder in INSTALLED)
 
 
 def _imports(module: _Module) -> Iterator[str]:
-    """Dotted names that a module imports, wherever in it; the package's and Python's left out."""
+    """Yield dotted names that a module imports anywhere, except the package's and Python's."""
     assert module.path is not None
     package = module.name if module.search else module.name.rpartition(".")[0]
     for node in ast.walk(ast.parse(module.path.read_bytes())):

@@ -1,4 +1,4 @@
-"""Which cores other processes leave free (no torch)."""
+"""Number of cores that other processes leave free (no torch)."""
 
 import logging
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 
 THREADS = "PRIVBENCH_THREADS"
-"""Environment variable: threads that workers give to a job; ``device.threads`` goes before it."""
+"""Environment variable: threads that workers give to a job; ``device.threads`` overrides it."""
 WINDOW = 0.1
-"""Seconds over which cores are watched."""
+"""Seconds over which the load of cores is measured."""
 
 Ticks = dict[int, tuple[int, int]]
-"""Busy and all ticks of a core since the machine started."""
+"""Busy and all clock ticks of a core since the machine started."""
 
 
 def ticks() -> Ticks:
-    """What Linux counts for each core; of other systems nothing is read.
+    """Read the clock ticks of each core, on Linux.
 
     Raises:
         OSError: where there is no ``/proc/stat``.
@@ -34,61 +34,61 @@ def ticks() -> Ticks:
     return counted
 
 
-def busy(
+def busy_cores(
     cores: Collection[int],
     read: Callable[[], Ticks] = ticks,
-    own: Callable[[], float] = time.process_time,
+    process_time: Callable[[], float] = time.process_time,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """How many of these cores other processes keep busy; 0 where that cannot be read.
+    """Count the cores that other processes keep busy; 0 where that cannot be read.
 
     Args:
         cores: Numbers of the cores that this process may use.
         read: Ticks of every core.
-        own: Seconds of computation of this process.
-        wait: Lets time pass.
+        process_time: CPU seconds of this process so far.
+        wait: Sleeps for a number of seconds.
     """
     try:
-        before, spent = read(), own()
+        before, spent = read(), process_time()
         wait(WINDOW)
-        after, spent = read(), own() - spent
+        after, spent = read(), process_time() - spent
         worked = sum(after[core][0] - before[core][0] for core in cores)
         passed = sum(after[core][1] - before[core][1] for core in cores)
     except (OSError, ValueError, IndexError, KeyError):
         return 0
     if passed <= 0:
         return 0
-    others = worked / passed * len(cores) - spent / WINDOW
-    return min(len(cores), max(0, round(others)))
+    by_others = worked / passed * len(cores) - spent / WINDOW
+    return min(len(cores), max(0, round(by_others)))
 
 
-def threads() -> int:
-    """Return how many threads this process takes where none are typed: those of its free cores.
+def default_threads() -> int:
+    """Return the number of threads where ``device.threads`` is null: one per free core.
 
     Raises:
-        ValueError: for an environment variable that is no such number.
+        ValueError: where the environment variable is not a positive whole number.
     """
     text = os.environ.get(THREADS, "")
     if text and not (text.isdecimal() and int(text)):
         raise ValueError(f"{THREADS}={text} is out of range: choose a whole number from 1")
-    return int(text) if text else _free()
+    return int(text) if text else _free_cores()
 
 
 @lru_cache(maxsize=1)
-def _free() -> int:
-    """The number of free cores, at least 1; measured and logged once a process."""
+def _free_cores() -> int:
+    """Count the free cores, at least 1; measured and logged once per process."""
     cores = os.sched_getaffinity(0)
-    taken = busy(cores)
+    taken = busy_cores(cores)
     free = max(1, len(cores) - taken)
     if free < len(cores):
-        LOG.info("%s", notice(len(cores), taken, free))
+        LOG.info("%s", describe_load(len(cores), taken, free))
     return free
 
 
-def notice(cores: int, taken: int, free: int) -> str:
-    """What a user reads where other processes hold cores.
+def describe_load(cores: int, taken: int, free: int) -> str:
+    """Describe cores that are busy with other processes.
 
-    >>> notice(2, 1, 1)
+    >>> describe_load(2, 1, 1)
     '1 of 2 cores is busy with other processes: using 1 thread; device.threads=2 takes both'
     """
     verb, plural = ("is" if taken == 1 else "are"), ("" if free == 1 else "s")

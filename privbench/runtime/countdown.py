@@ -1,4 +1,4 @@
-"""How far a long loop has come: a bar on a terminal, lines in the log elsewhere (no torch)."""
+"""Progress of long loops: a bar on a terminal, lines in the log elsewhere (no torch)."""
 
 import logging
 import sys
@@ -10,22 +10,22 @@ from tqdm import tqdm
 LOG = logging.getLogger(__name__)
 
 FIRST = 2.0
-"""Seconds until the first line: a loop that is over by then has none."""
+"""Seconds until the first line: a loop that ends earlier has none."""
 FACTOR = 2.0
-"""Each line comes this much later than the one before, counted from the loop's beginning."""
+"""Ratio of the times, counted from the loop's beginning, of a line and the one before."""
 LONGEST = 120.0
-"""Seconds between two lines at most."""
+"""Largest number of seconds between two lines."""
 
-_watched: list[bool] = []
+_show_bars: list[bool] = []
 
 
-def watch(watched: bool) -> None:
-    """Choose for this process: bars where ``watched``, lines otherwise."""
-    _watched[:] = [watched]
+def show_bars(enabled: bool) -> None:
+    """Choose for this process: bars where ``enabled``, lines otherwise."""
+    _show_bars[:] = [enabled]
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Format seconds in a unit that fits.
 
     >>> [duration(seconds) for seconds in (7.2, 89, 130, 7200)]
     ['7 s', '89 s', '2 min', '2.0 h']
@@ -36,28 +36,28 @@ def duration(seconds: float) -> str:
 
 
 class Countdown:
-    """Shows the steps of a loop, from within ``with``.
+    """Progress of a loop, shown while its context is open.
 
     On a terminal it is a bar with the time left. Elsewhere it is a line in the log after two
     seconds, and further ones at growing intervals; a thread writes those that fall due amid a step.
 
     Args:
-        what: The work, e.g. ``training lenet5``.
-        total: Steps in all.
-        unit: What is counted.
-        watched: A bar, or lines; ``None`` for what was chosen for this process.
+        task: The work, e.g. ``training lenet5``.
+        total: Number of steps.
+        unit: Singular noun for a step.
+        show_bar: A bar, or lines; ``None`` for what was chosen for this process.
     """
 
     def __init__(
-        self, what: str, total: int, *, unit: str = "step", watched: bool | None = None
+        self, task: str, total: int, *, unit: str = "step", show_bar: bool | None = None
     ) -> None:
-        self.what, self.total, self.unit = what, total, unit
-        if watched is None:
-            watched = _watched[0] if _watched else sys.stderr.isatty()
-        self.bar = tqdm(total=total, desc=what, unit=f" {unit}s", leave=False, disable=not watched)
-        self.done, self.began, self.due = 0, time.monotonic(), FIRST
+        self.task, self.total, self.unit = task, total, unit
+        if show_bar is None:
+            show_bar = _show_bars[0] if _show_bars else sys.stderr.isatty()
+        self.bar = tqdm(total=total, desc=task, unit=f" {unit}s", leave=False, disable=not show_bar)
+        self.done, self.started, self.due = 0, time.monotonic(), FIRST
         self.lock, self.ended = threading.Lock(), threading.Event()
-        self.thread = None if watched else threading.Thread(target=self._follow, daemon=True)
+        self.thread = None if show_bar else threading.Thread(target=self._write_lines, daemon=True)
 
     def __enter__(self) -> "Countdown":
         if self.thread:
@@ -74,32 +74,32 @@ class Countdown:
         """Count a step."""
         self.done += 1
         self.bar.update()
-        self.show()
+        self.write_line()
 
-    def note(self, **figures: float) -> None:
-        """Show figures of the training at the end of a bar."""
-        self.bar.set_postfix(figures, refresh=False)
+    def set_metrics(self, **metrics: float) -> None:
+        """Show metrics of the training at the end of a bar."""
+        self.bar.set_postfix(metrics, refresh=False)
 
-    def show(self) -> None:
+    def write_line(self) -> None:
         """Write a line, if one is due."""
         if self.thread is None:
             return
         with self.lock:
-            passed = time.monotonic() - self.began
+            passed = time.monotonic() - self.started
             if passed < self.due or self.done >= self.total:
                 return
             self.due = passed + min(LONGEST, passed * (FACTOR - 1))
         LOG.info(
             "%s: %s %d of %d%s",
-            self.what, self.unit, self.done, self.total, self._left(passed),
+            self.task, self.unit, self.done, self.total, self._time_left(passed),
         )  # fmt: skip
 
-    def _left(self, passed: float) -> str:
+    def _time_left(self, passed: float) -> str:
         if not self.done:
             return ""
         return f", about {duration(passed / self.done * (self.total - self.done))} left"
 
-    def _follow(self) -> None:
-        """Write lines as they fall due, while a step may still be at work."""
-        while not self.ended.wait(max(0.05, self.due - (time.monotonic() - self.began))):
-            self.show()
+    def _write_lines(self) -> None:
+        """Write lines as they fall due, even while a step computes."""
+        while not self.ended.wait(max(0.05, self.due - (time.monotonic() - self.started))):
+            self.write_line()

@@ -1,4 +1,4 @@
-"""The device a job computes on, and how it shows its progress."""
+"""The device of a job, its threads, and the form of its progress."""
 
 import sys
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Where a job computes.
+    """Settings of the computation.
 
     Attributes:
-        accelerator: ``auto`` takes a GPU where there is one.
-        threads: Threads of a job on the CPU; null for every core that other processes leave free.
+        accelerator: ``auto`` takes a GPU if there is one.
+        threads: CPU threads of a job; null for every core that other processes leave free.
         progress: Progress bars, rather than lines; null for bars on a terminal.
     """
 
@@ -25,7 +25,7 @@ class DeviceConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range; only ``apply`` looks for a device."""
+        """Refuse values that are out of range; only ``configure`` looks for a device."""
         checks.choice("device.accelerator", self.accelerator, ACCELERATORS)
         checks.whole_or_null("device.threads", self.threads, 1)
         if self.progress is not None:
@@ -38,33 +38,36 @@ class DeviceConfig:
         return torch.device("cuda" if cuda else "cpu")
 
     @property
-    def watched(self) -> bool:
-        """Whether progress bars are shown."""
+    def show_progress(self) -> bool:
+        """True where progress bars are shown."""
         return sys.stderr.isatty() if self.progress is None else self.progress
 
-    def apply(self) -> int:
-        """Set how this process computes and shows its progress, and return its threads.
+    def configure(self) -> int:
+        """Set threads, progress and numerical modes of this process.
+
+        Returns:
+            The number of CPU threads.
 
         Raises:
-            ValueError: where the device is not there.
+            ValueError: where the device is absent.
         """
         if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise ValueError("device=gpu: no CUDA device is there: choose from auto, cpu")
-        torch.set_num_threads(self.threads or cores.threads())
-        countdown.watch(self.watched)
+            raise ValueError("device=gpu: no CUDA device is available: choose from auto, cpu")
+        torch.set_num_threads(self.threads or cores.default_threads())
+        countdown.show_bars(self.show_progress)
         # TF32 would round features to ten bits and end a 100 dB attack at 60
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
         return torch.get_num_threads()
 
-    def precision(self, wanted: str) -> str:
-        """Lightning's precision: ``bf16-mixed`` only where it is wanted and faster."""
-        if wanted == "bf16-mixed" and not self._gains_by_bf16():
+    def precision(self, requested: str) -> str:
+        """Choose Lightning's precision: ``bf16-mixed`` only where requested and faster."""
+        if requested == "bf16-mixed" and not self._bf16_is_faster():
             return "32-true"
-        return wanted
+        return requested
 
-    def _gains_by_bf16(self) -> bool:
+    def _bf16_is_faster(self) -> bool:
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bf16.faster()
+        return bf16.is_faster()

@@ -1,18 +1,18 @@
-"""Files that are written whole or not at all (no torch)."""
+"""Atomic writes of files (no torch)."""
 
 import os
 import uuid
 from pathlib import Path
 
 PART = ".part"
-"""Ending of a file that is still being written."""
+"""Suffix of a file that is still being written."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever ends this process.
+    """Write a file whole or not at all, even if this process is killed.
 
     Raises:
-        OSError: when the disk is full or may not be written; nothing stays behind.
+        OSError: where the disk is full or cannot be written; no partial file remains.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
     try:

@@ -1,4 +1,4 @@
-"""Random draws keyed by what they are for, so that nothing else can move them."""
+"""Random draws keyed by seed and purpose, independent of the order of computations."""
 
 import hashlib
 import random
@@ -14,39 +14,41 @@ from torch import Tensor
 from privbench.runtime.hashing import derive_seed
 
 Fill = Callable[[np.random.Generator, NDArray[np.float32]], object]
+"""Function that fills a row with draws of a generator."""
 
 
 @contextmanager
 def torch_seed(seed: int) -> Iterator[None]:
-    """Within, torch's global CPU generator starts from a seed, as layers draw their weights."""
+    """Seed torch's global CPU generator within the context, e.g. for the weights of layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 HEADER = 24
-"""Bytes of a CPU generator's state before its words: initial seed, counter, flag, position."""
+"""Bytes before the words in a CPU generator's state: initial seed, counter, flag, position."""
 WORDS = 624
 """Words of a Mersenne twister, 64 bits each in torch's state, of which 32 count."""
 
 
 def secret_seed(seed: int, secret: str, user: str) -> int:
-    """Derive the seed of all streams of one user, which a guess of the cell's seed does not give.
+    """Derive the seed of a party's random streams, which the cell's seed does not reveal.
 
     Args:
-        seed: The cell's seed, a small number that anyone guesses.
-        secret: What only the harness holds: the fingerprint of the private test set.
-        user: Such as ``"defense"`` or ``"adversary"``; one's seed does not give the other's.
+        seed: The cell's seed, a small number that is easily guessed.
+        secret: A value that only the harness has: the fingerprint of the private test set.
+        user: The party, such as ``"defense"`` or ``"adversary"``; the seed of one party does not
+            reveal that of another.
     """
     return derive_seed(seed, user, secret)
 
 
 def generator_without_seed(seed: int) -> torch.Generator:
-    """Return a CPU generator whose stream follows from a seed that it does not hold.
+    """Return a CPU generator whose state does not contain the seed that it follows from.
 
     ``manual_seed`` would leave the seed in ``initial_seed()`` and its lower half in the state. Here
-    a hash of the seed fills the whole state, and the recorded seed stays the one that torch gives
-    to every new generator.
+    a hash of the seed fills the whole state, and ``initial_seed()`` is the one that torch gives to
+    every new generator.
     """
     generator = torch.Generator()
     state = generator.get_state().numpy()
@@ -58,7 +60,7 @@ def generator_without_seed(seed: int) -> torch.Generator:
 
 @contextmanager
 def torch_seed_hidden(seed: int) -> Iterator[None]:
-    """Within, torch's global CPU generator is one of ``generator_without_seed``."""
+    """Seed torch's global CPU generator by ``generator_without_seed`` within the context."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator_without_seed(seed).get_state())
         yield
@@ -66,7 +68,10 @@ def torch_seed_hidden(seed: int) -> Iterator[None]:
 
 @contextmanager
 def isolated_rng(seed: int) -> Iterator[None]:
-    """Fence the global generators: an attack's use of them depends on nothing that came before."""
+    """Seed the global generators of torch, NumPy and Python within the context; restore them after.
+
+    So an attack that draws from them does not depend on what ran before.
+    """
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
@@ -82,18 +87,18 @@ def isolated_rng(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RandomStreams:
-    """One stream for each image, keyed by (seed, purpose, image index, draw number).
+    """Random streams, one per image, keyed by (seed, purpose, image index, draw number).
 
     Philox is counter-based: seed, purpose and draw number make its key, the image's index the high
-    word of its counter. So an image's draws never depend on which images stand beside it, nor on
-    what was drawn before, and two streams never overlap. Drawn on the CPU, the same at every
-    strength of a defense (common random numbers).
+    word of its counter. So an image's draws never depend on the other images of a batch, nor on
+    earlier draws, and two streams never overlap. Draws are made on the CPU and are the same at
+    every strength of a defense (common random numbers).
 
     Attributes:
-        seed: From ``secret_seed``, so that who guesses the cell's seed has none of the draws.
-        purpose: What the draws are for, e.g. ``"transmission"``.
+        seed: From ``secret_seed``, so that the cell's seed does not reveal the draws.
+        purpose: Use of the draws, e.g. ``"transmission"``.
         indices: The index of each image, in the order of the tensors.
-        number: Which draw of several.
+        number: Number of the draw, from 0.
     """
 
     seed: int
@@ -102,15 +107,15 @@ class RandomStreams:
     number: int = 0
 
     def for_draw(self, number: int) -> "RandomStreams":
-        """The same streams, another draw."""
+        """Return the same streams for another draw."""
         return replace(self, number=number)
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Uniform draws in [0, 1), shaped and placed like ``like`` ``(N, ...)``."""
+        """Draw uniformly from [0, 1), with shape, device and dtype of ``like`` ``(N, ...)``."""
         return self._fill(like, lambda generator, row: generator.random(dtype=np.float32, out=row))
 
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal draws, shaped and placed like ``like`` ``(N, ...)``."""
+        """Draw standard normal values, with shape, device and dtype of ``like`` ``(N, ...)``."""
         return self._fill(
             like, lambda generator, row: generator.standard_normal(dtype=np.float32, out=row)
         )

@@ -123,7 +123,7 @@ class _Progress(Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what the module logged in this epoch."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.shown.note(**figures)
+        self.shown.set_metrics(**figures)
         self.report(trainer.current_epoch, figures)
 
 

@@ -137,7 +137,7 @@ BAD = [
     (["target_indices=3"], r"target_indices=3 is no list"),
     (["transmissions=0"], "transmissions=0 is out of range"),
     (["seed=-1"], "seed=-1 is out of range"),
-    (["dataset=image_folder"], "dataset.root=None is no folder: type dataset.root=FOLDER"),
+    (["dataset=image_folder"], "dataset.root must be a directory name, got None"),
     (["dataset=mnist", "dataset.root=5"], "dataset.root=5 is no text"),
     (["attack=null"], "Config group override must be a string"),
     (["victim.model=null"], "victim"),

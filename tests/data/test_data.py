@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from privbench.data import pictures
+from privbench.data import decoded_images
 from privbench.data.cifar10 import Cifar10
 from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
@@ -44,7 +44,7 @@ def _source(folder: Path | None, **changes) -> ImageFolder:
 
 
 def _load(source, tmp_path: Path):
-    return source.load(Store(tmp_path / "store"), watched=False)
+    return source.load(Store(tmp_path / "store"), show_progress=False)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 30)])
@@ -61,8 +61,8 @@ def test_pictures_are_decoded_once_until_one_changes(tmp_path, monkeypatch):
     root = _folder(tmp_path / "photos")
     first = _load(_source(root), tmp_path)
     calls = []
-    decode = pictures.picture
-    monkeypatch.setattr(pictures, "picture", lambda *a: calls.append(a) or decode(*a))
+    decode = decoded_images.decode_image
+    monkeypatch.setattr(decoded_images, "decode_image", lambda *a: calls.append(a) or decode(*a))
     again = _load(_source(root), tmp_path)
     assert not calls
     assert again.train.fingerprint == first.train.fingerprint
@@ -75,19 +75,19 @@ def test_a_picture_of_the_right_size_is_read_as_it_is(tmp_path):
     """Grey into colour, 16 bits by their depth, transparency and orientation without a crash."""
     grey = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(pictures.picture(tmp_path / "grey.png", (1, 32, 32))[0], grey)
-    assert np.array_equal(pictures.picture(tmp_path / "grey.png", (3, 32, 32))[2], grey)
+    assert np.array_equal(decoded_images.decode_image(tmp_path / "grey.png", (1, 32, 32))[0], grey)
+    assert np.array_equal(decoded_images.decode_image(tmp_path / "grey.png", (3, 32, 32))[2], grey)
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert np.array_equal(pictures.picture(tmp_path / "deep.png", (1, 32, 32))[0], grey)
+    assert np.array_equal(decoded_images.decode_image(tmp_path / "deep.png", (1, 32, 32))[0], grey)
     turned = Image.fromarray(grey)
     exif = turned.getexif()
     exif[0x0112] = 6  # turned by 90 degrees
     turned.save(tmp_path / "turned.png", exif=exif)
     assert np.array_equal(
-        pictures.picture(tmp_path / "turned.png", (1, 32, 32))[0], np.rot90(grey, -1)
+        decoded_images.decode_image(tmp_path / "turned.png", (1, 32, 32))[0], np.rot90(grey, -1)
     )
     Image.fromarray(np.dstack([grey] * 4), "RGBA").save(tmp_path / "clear.png")
-    assert pictures.picture(tmp_path / "clear.png", (3, 32, 32)).shape == (3, 32, 32)
+    assert decoded_images.decode_image(tmp_path / "clear.png", (3, 32, 32)).shape == (3, 32, 32)
 
 
 def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
@@ -96,7 +96,7 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
     broken = root / "train" / "dog" / "03.png"
     broken.write_bytes(broken.read_bytes()[:60])
     with pytest.raises(
-        ValueError, match=f"{broken} does not read as a picture .*skip_unreadable=true"
+        ValueError, match=f"{broken} does not decode as an image .*skip_unreadable=true"
     ):
         _load(_source(root), tmp_path)
     data = _load(_source(root, skip_unreadable=True), tmp_path)
@@ -107,8 +107,11 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"root": None}, "dataset.root=None is no folder: type dataset.root=FOLDER"),
-        ({"shape": (2, 32, 32)}, r"dataset.shape=\[2, 32, 32\] is no image's"),
+        (
+            {"root": None},
+            "dataset.root must be a directory name, got None: type dataset.root=FOLDER",
+        ),
+        ({"shape": (2, 32, 32)}, r"dataset.shape=\[2, 32, 32\] is not an image shape"),
         ({"shape": (3, 2, 32)}, "dataset.shape=2 is out of range"),
         ({"aux": "mine"}, "dataset.aux=mine is not known: choose from disjoint, train, noise"),
         ({"aux_images": 0}, "dataset.aux_images=0 is out of range"),
@@ -160,10 +163,10 @@ def test_mnist_is_read_in_its_published_order(tmp_path):
     assert (len(data.train), len(data.aux), len(data.test)) == (50_000, 10_000, 10_000)
     assert data.test.labels[[3, 2, 1, 18, 4, 8, 11, 0, 61, 7]].tolist() == list(range(10))
     assert data.aux.labels.bincount(minlength=10).min() > 800
-    chosen = data.choose(20, None, seed=0)
+    chosen = data.select_targets(20, None, seed=0)
     assert data.test.labels[chosen].bincount().tolist() == [2] * 10
-    assert data.choose(64, None, seed=0)[:20] == chosen
-    assert data.choose(20, None, seed=1) != chosen
+    assert data.select_targets(64, None, seed=0)[:20] == chosen
+    assert data.select_targets(20, None, seed=1) != chosen
     assert torch.equal(data.test.images[0], (data.test.images[0] * 255).round() / 255)
 
 

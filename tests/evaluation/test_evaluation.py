@@ -31,7 +31,7 @@ def test_the_ssim_that_is_maximised_is_the_one_that_is_scored(shape):
 @pytest.fixture(scope="module")
 def digits():
     return Digits(name="digits", size=28, aux="disjoint", aux_images=None).load(
-        Store(None), watched=False
+        Store(None), show_progress=False
     )
 
 

@@ -221,12 +221,12 @@ def test_threads_that_are_assigned_yield_to_those_that_are_typed(monkeypatch, te
     from privbench.runtime.device import DeviceConfig
 
     monkeypatch.setenv("PRIVBENCH_THREADS", text)
-    assert DeviceConfig("cpu", threads=1).apply() == 1
+    assert DeviceConfig("cpu", threads=1).configure() == 1
     if line:
         with pytest.raises(ValueError, match=line):
-            DeviceConfig("cpu").apply()
+            DeviceConfig("cpu").configure()
     else:
-        assert DeviceConfig("cpu").apply() == 3
+        assert DeviceConfig("cpu").configure() == 3
 
 
 def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):

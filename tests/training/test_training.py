@@ -29,7 +29,7 @@ from tests.support import CPU
 def caches(tmp_path, monkeypatch) -> Path:
     """A cache folder of the test's own, and a process that has timed nothing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(bf16, "_timed", {})
+    monkeypatch.setattr(bf16, "_timings", {})
     return tmp_path
 
 
@@ -62,7 +62,7 @@ def test_a_machine_is_timed_once(caches, monkeypatch):
     assert CPU.precision("bf16-mixed") == "32-true"
     assert {True, False} == set(timed)
     count = len(timed)
-    monkeypatch.setattr(bf16, "_timed", {})  # as in a new process
+    monkeypatch.setattr(bf16, "_timings", {})  # as in a new process
     _steps(monkeypatch, 0.2, 0.1)
     assert CPU.precision("bf16-mixed") == "32-true"
     assert len(timed) == count
@@ -76,8 +76,8 @@ def test_a_cache_that_cannot_be_used_is_no_error(caches, monkeypatch, harm):
     if harm == "a file in its place":
         (caches / "privbench").write_text("")
     else:
-        bf16.path().parent.mkdir()
-        bf16.path().write_text("{" if harm == "no json" else '{"x": {"fp32_s": null}}')
+        bf16.cache_path().parent.mkdir()
+        bf16.cache_path().write_text("{" if harm == "no json" else '{"x": {"fp32_s": null}}')
     _steps(monkeypatch, 0.2, 0.1)
     assert CPU.precision("bf16-mixed") == "bf16-mixed"
 
@@ -87,7 +87,7 @@ def test_nothing_is_timed_where_bf16_is_not_wanted(caches, monkeypatch):
     timed = _steps(monkeypatch, 0.2, 0.1)
     assert CPU.precision("32-true") == "32-true"
     assert timed == []
-    assert not bf16.path().exists()
+    assert not bf16.cache_path().exists()
 
 
 def test_timing_a_step_leaves_the_random_stream_alone():
@@ -132,10 +132,10 @@ def _counted(monkeypatch, busy_ticks: list[int], own_s: float = 0.0, total: int 
     before = dict.fromkeys(range(len(busy_ticks)), (100, 1000))
     after = {core: (100 + ticks, 1000 + total) for core, ticks in enumerate(busy_ticks)}
     readings, spent = iter([before, after]), iter([5.0, 5.0 + own_s])
-    return cores.busy(
+    return cores.busy_cores(
         range(len(busy_ticks)),
         read=lambda: next(readings),
-        own=lambda: next(spent),
+        process_time=lambda: next(spent),
         wait=lambda seconds: None,
     )
 
@@ -157,7 +157,9 @@ def test_where_the_system_says_nothing_every_core_is_free():
         raise FileNotFoundError
 
     def busy(read):
-        return cores.busy({0, 1}, read=read, own=lambda: 0.0, wait=lambda seconds: None)
+        return cores.busy_cores(
+            {0, 1}, read=read, process_time=lambda: 0.0, wait=lambda seconds: None
+        )
 
     assert busy(absent) == 0
     assert busy(dict) == 0
@@ -166,12 +168,12 @@ def test_where_the_system_says_nothing_every_core_is_free():
 
 def _threads_where(monkeypatch, taken: int, typed: int | None = None) -> int:
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
-    monkeypatch.setattr(cores, "busy", lambda found: taken)
-    cores._free.cache_clear()
+    monkeypatch.setattr(cores, "busy_cores", lambda found: taken)
+    cores._free_cores.cache_clear()
     try:
-        return DeviceConfig("cpu", threads=typed).apply()
+        return DeviceConfig("cpu", threads=typed).configure()
     finally:
-        cores._free.cache_clear()
+        cores._free_cores.cache_clear()
 
 
 @pytest.mark.parametrize(("taken", "used"), [(0, 4), (1, 3), (3, 1), (4, 1)])
@@ -265,7 +267,7 @@ def clock(monkeypatch):
     """Seconds that pass only where a test says so."""
     time = SimpleNamespace(now=0.0)
     monkeypatch.setattr(countdown, "time", SimpleNamespace(monotonic=lambda: time.now))
-    monkeypatch.setattr(countdown, "_watched", [False])
+    monkeypatch.setattr(countdown, "_show_bars", [False])
     return time
 
 
@@ -314,7 +316,7 @@ def test_a_line_comes_amid_a_long_step(monkeypatch, caplog):
     """The first step of a large network may take longer than a person waits for a word."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(countdown, "FIRST", 0.01)
-    monkeypatch.setattr(countdown, "_watched", [False])
+    monkeypatch.setattr(countdown, "_show_bars", [False])
     written = threading.Event()
     monkeypatch.setattr(countdown.LOG, "info", lambda *told: written.set())
     with Countdown("training", 3):

@@ -77,7 +77,7 @@ def _fitted(setup: bytes, harness: "Harness") -> tuple[Reconstruct, Message]:
     logging.basicConfig(format="privbench: %(message)s")
     for name, level in given.levels.items():
         logging.getLogger(name).setLevel(level)
-    replace(given.held["device_config"], threads=given.threads).apply()
+    replace(given.held["device_config"], threads=given.threads).configure()
     view = harness.view(given)
     with isolated_rng(given.fence):
         reconstruct = given.attack.fit(view)
