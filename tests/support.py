@@ -122,14 +122,19 @@ def sweep_files() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in paths)
 
 
-def composed_node(group: str, name: str, *overrides: str) -> DictConfig:
-    """Return the composed configuration of a group's choice, with its defaults list applied."""
+def composed_config(*overrides: str) -> DictConfig:
+    """Return the configuration of a cell that these overrides describe."""
     register_hydra_plugins()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("config", [f"{group}={name}", *overrides])
+        cfg = compose("config", list(overrides))
     GlobalHydra.instance().clear()
-    node: DictConfig = cfg[group]
+    return cfg
+
+
+def composed_node(group: str, name: str, *overrides: str) -> DictConfig:
+    """Return the composed configuration of a group's choice, with its defaults list applied."""
+    node: DictConfig = composed_config(f"{group}={name}", *overrides)[group]
     return node
 
 
