@@ -55,6 +55,18 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
     return [arguments[index] for index in order]
 
 
+def add_multirun(arguments: Sequence[str]) -> list[str]:
+    """Add ``-m`` to a sweep file without flags: Hydra 1.4 parses axes before it reads the file.
+
+    >>> add_multirun(["sweeps=smoke", "seed=0,1"])
+    ['-m', 'sweeps=smoke', 'seed=0,1']
+    """
+    swept = any(word.startswith("sweeps=") and word != "sweeps=null" for word in arguments)
+    flags = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    plain = swept and flags <= set(FLAGS_WITH_VALUE) - {"--cfg", "-c"}
+    return ["-m", *arguments] if plain else list(arguments)
+
+
 def quote_paths(overrides: Sequence[str]) -> list[str]:
     """Quote folder names with characters that Hydra's grammar reserves.
 
@@ -140,7 +152,7 @@ def main() -> None:
     OmegaConf.register_new_resolver("privbench_sweeps", list_sweeps, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     ARGV[:] = sys.argv[1:]
-    sys.argv[1:] = defer_to_cells(quote_paths(flags_first(ARGV)))
+    sys.argv[1:] = defer_to_cells(quote_paths(add_multirun(flags_first(ARGV))))
     try:
         require_workers(ARGV)
         run_job()

@@ -146,7 +146,7 @@ BAD = [
     (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),
     (["dataset.aux_images=5000"], "dataset.aux_images=5000 leaves the victim too few"),
     (["victim=cifar_cnn"], "victim=cifar_cnn needs images of at least 32x32 pixels"),
-    (["device=gpu"], "device=gpu: no CUDA device is there"),
+    (["device=gpu"], "device=gpu: no CUDA device is available"),
     (["tracker=wandb", "tracker.mode=online"], "tracker.mode=online finds no W&B key"),
     (
         ["output_dir=/dev/null/here"],
