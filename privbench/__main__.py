@@ -1,74 +1,161 @@
-"""The command line: Hydra, and its errors in one line."""
+"""The command line: Hydra's, with its errors in one line."""
 
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from textwrap import shorten
 from types import FrameType
 from typing import NoReturn
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from privbench.runtime.errors import SweepIncompleteError, tell
+from privbench.runtime.errors import SweepIncompleteError, UserError, print_error
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
 
 FAILED: list[Exception] = []
-"""What a single run ended in."""
+"""The error that ended a single run."""
+PATH_OPTIONS = ("output_dir", "dataset.root")
+FLAGS_WITH_VALUE = (
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
+    "--cfg", "-c", "--experimental-rerun",
+)  # fmt: skip
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
 def run_job(cfg: DictConfig) -> None:
-    """One cell; torch and the rest are imported here, so that --help answers at once."""
+    """Run one cell; torch is imported here, so that --help answers at once."""
     from privbench.experiment.run import run
     from privbench.sweep.compose import single_run
 
     try:
         run(single_run(cfg))
-    except Exception as error:  # Hydra would tell it in its own words
+    except Exception as error:  # Hydra would print a message of its own
         FAILED.append(error)
-        tell(error)
+        print_error(error)
 
 
-def defer_to_cells(words: list[str]) -> list[str]:
-    """A sweep's words: what is its cells' alone is written so that Hydra leaves it to them.
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Move Hydra's flags before the overrides: its parser takes no override after a second flag.
 
-    Hydra gives an option that has one value to the configuration of the sweep itself too, whose
-    groups are the defaults and not what the sweep chooses: ``-m attack=inverse,shadow
-    attack.queries=1000`` would be refused, for the default attack has none.
+    >>> flags_first(["workers=slurm", "-m", "defense.rate=0.1,0.2"])
+    ['-m', 'workers=slurm', 'defense.rate=0.1,0.2']
+    """
+    previous = ["", *arguments]
+    flags = [
+        argument.startswith("-")
+        or before in FLAGS_WITH_VALUE
+        or (before in {"--info", "-i"} and "=" not in argument)
+        for before, argument in zip(previous, arguments, strict=False)
+    ]
+    order = sorted(range(len(flags)), key=lambda index: not flags[index])
+    return [arguments[index] for index in order]
+
+
+def add_multirun(arguments: Sequence[str]) -> list[str]:
+    """Add ``-m`` to a sweep file without flags: Hydra 1.4 parses axes before it reads the file.
+
+    >>> add_multirun(["sweeps=smoke", "seed=0,1"])
+    ['-m', 'sweeps=smoke', 'seed=0,1']
+    """
+    swept = any(word.startswith("sweeps=") and word != "sweeps=null" for word in arguments)
+    flags = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    plain = swept and flags <= set(FLAGS_WITH_VALUE) - {"--cfg", "-c"}
+    return ["-m", *arguments] if plain else list(arguments)
+
+
+def quote_paths(overrides: Sequence[str]) -> list[str]:
+    """Quote folder names with characters that Hydra's grammar reserves.
+
+    >>> quote_paths(["output_dir=/tmp/my (first) run", "seed=1"])
+    ["output_dir='/tmp/my (first) run'", 'seed=1']
+    """
+    return [_quoted(word) if word.startswith(PATH_OPTIONS) else word for word in overrides]
+
+
+def _quoted(override: str) -> str:
+    name, _, value = override.partition("=")
+    if not value or name not in PATH_OPTIONS or _parses(override):
+        return override
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'"
+
+
+def _parses(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def defer_to_cells(overrides: Sequence[str]) -> list[str]:
+    """Defer single-valued options of groups to the cells of a sweep.
+
+    Hydra also applies an option with a single value to the sweep's own configuration, whose groups
+    are the defaults and not those that the sweep chooses: ``-m attack=inverse,shadow
+    attack.queries=1000`` would be refused, because the default attack has no such option.
 
     Args:
-        words: Of the command line.
+        overrides: The arguments of the command line.
     """
-    if not any(word in {"-m", "--multirun"} or word.startswith("sweeps=") for word in words):
-        return words
-    told = []
-    for word in words:
+    if not any(word in {"-m", "--multirun"} or word.startswith("sweeps=") for word in overrides):
+        return list(overrides)
+    deferred = []
+    for word in overrides:
         name, _, value = word.partition("=")
         group, within, _ = name.lstrip("+").partition(".")
         single = value and within and group not in RUNTIME_OPTIONS and _has_one_value(word)
-        told.append(f"{name}=choice({value})" if single else word)
-    return told
+        deferred.append(f"{name}=choice({value})" if single else word)
+    return deferred
 
 
-def _has_one_value(word: str) -> bool:
+def _has_one_value(override: str) -> bool:
     try:
-        return not OverridesParser.create().parse_override(word).is_sweep_override()
+        return not OverridesParser.create().parse_override(override).is_sweep_override()
     except HydraException:
-        return False  # Hydra says what is wrong with it
+        return False  # Hydra describes the error when it parses the word again
+
+
+def require_workers(overrides: Sequence[str]) -> None:
+    """Refuse Hydra's launchers, which a sweep of privbench does not use.
+
+    Raises:
+        UserError: naming the option to use instead.
+    """
+    for word in overrides:
+        if word.lstrip("+~").startswith("hydra/launcher="):
+            raise UserError(f"{word} is not supported: use workers=joblib (or local, slurm, ray)")
+
+
+def list_sweeps() -> str:
+    """Return a line for each file of ``sweeps/``: its name and the beginning of its comment."""
+    folder = ROOT / "sweeps"
+    lines = []
+    for path in sorted(folder.rglob("*.yaml")):
+        header, comment, *_ = [*path.read_text().splitlines(), "", ""]
+        if header == "# @package _global_":  # others are for `wandb sweep`
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            line = shorten(f"{name}: {comment.removeprefix('# ')}", 100, placeholder=" ...")
+            lines.append(line.replace("$", "$$"))  # Hydra's help is a string.Template
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the command line; every error that a user can mend is one line."""
+    """Run the command line; every error that a user can correct is one line."""
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
     register_hydra_plugins()
+    OmegaConf.register_new_resolver("privbench_sweeps", list_sweeps, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     ARGV[:] = sys.argv[1:]
-    sys.argv[1:] = defer_to_cells(ARGV)
+    sys.argv[1:] = defer_to_cells(quote_paths(add_multirun(flags_first(ARGV))))
     try:
+        require_workers(ARGV)
         run_job()
     except KeyboardInterrupt:
         print("privbench: stopped; nothing of the unfinished cell was kept", file=sys.stderr)
@@ -76,14 +163,14 @@ def main() -> None:
     except SweepIncompleteError:
         sys.exit(1)
     except Exception as error:
-        tell(error, "the configuration does not compose: ")
+        print_error(error, "the configuration does not compose: ")
         sys.exit(1)
     if FAILED:
         sys.exit(1)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends like Ctrl-C: W&B's run is finished, no record is written."""
+    """Handle SIGTERM like Ctrl-C: W&B's run is finished, no record is written."""
     raise KeyboardInterrupt
 
 

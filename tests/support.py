@@ -5,16 +5,22 @@ import os
 import re
 import struct
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from privbench.attacks.base import Attack
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.paths import register_hydra_plugins
 from privbench.threat import AdversaryView, grant
 from privbench.victims.lenet5 import LeNet5
 
@@ -110,7 +116,56 @@ def lenet_edge(split: str) -> nn.Sequential:
 
 
 def options(group: str) -> list[str]:
+    """Return the choices of a config group."""
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def sweep_files() -> list[str]:
+    """Return the names of all sweeps as they are typed, such as ``he2020/fig9_mnist``."""
+    folder = ROOT / "sweeps"
+    paths = [path for path in folder.rglob("*.yaml") if path.parent.name != "wandb"]
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in paths)
+
+
+def composed_config(*overrides: str) -> DictConfig:
+    """Return the configuration of a cell that these overrides describe."""
+    register_hydra_plugins()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", list(overrides))
+    GlobalHydra.instance().clear()
+    return cfg
+
+
+def composed_node(group: str, name: str, *overrides: str) -> DictConfig:
+    """Return the composed configuration of a group's choice, with its defaults list applied."""
+    node: DictConfig = composed_config(f"{group}={name}", *overrides)[group]
+    return node
+
+
+def instantiated(group: str, name: str, *overrides: str) -> Any:
+    """Return the object that a group's choice describes."""
+    return instantiate(composed_node(group, name, *overrides), _convert_="all")
+
+
+def parametrized(names: list[str], build: Callable[[str], Any]) -> Any:
+    """Return a fixture for a contract's ``subject_under_test``, with a test for each name."""
+
+    @pytest.fixture(params=names)
+    def subject_under_test(self: object, request: pytest.FixtureRequest) -> Any:
+        return build(request.param)
+
+    return subject_under_test
+
+
+def python_block(document: Path, name: str) -> Any:
+    """Run the Python block of a document that defines a class, and return the class."""
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    (source,) = [block for block in blocks if f"class {name}" in block]
+    module = types.ModuleType(f"example_{name}")
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    exec(source, vars(module))
+    return getattr(module, name)
 
 
 BLOCK = 32768

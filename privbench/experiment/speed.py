@@ -4,6 +4,7 @@ Prints the cost of an image and step of rMLE against LeNet-5 at relu2, in a batc
 time, and the share of the machine's matrix-product peak that the batch reaches.
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable
@@ -26,6 +27,10 @@ BATCH, STEPS, SIDE = 64, 100, 2048
 
 def main() -> None:
     """Measure and print, on the CPU with one thread and with all, and on a GPU if one is there."""
+    argparse.ArgumentParser(
+        prog="python -m privbench.experiment.speed",
+        description="Measures the speed of the attack's inner loop on this machine.",
+    ).parse_args()
     cores = len(os.sched_getaffinity(0))
     for threads in sorted({1, cores}):
         torch.set_num_threads(threads)

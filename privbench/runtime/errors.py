@@ -1,57 +1,91 @@
 """Errors as a user reads them: one line that names the value and the choices."""
 
 import os
+import re
 import sys
 import traceback
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from privbench.runtime.renamed_options import RENAMED_OPTIONS
+from privbench.runtime.suggestions import choices_with, close_match
+
+MISSING_CHOICE = re.compile(r"Could not find '([^']+)/([^'/]+)' Available options in '[^']+': (.*)")
+"""Hydra's message for a config group's choice that does not exist, on one line."""
+
 
 class UserError(Exception):
-    """Input that cannot be run, told in one line that names the value and the choices."""
+    """Input that cannot be run, described in one line that names the value and the choices."""
 
 
 class SweepIncompleteError(Exception):
     """A sweep ended with cells that have no record."""
 
 
-def one_line(error: BaseException) -> str:
-    """What a user can mend, in one line that names the value and the choices; else nothing."""
-    if isinstance(error.__cause__, OmegaConfBaseException) and (key := error.__cause__.full_key):
-        parent = error.__cause__.parent_node
-        options = sorted({str(name) for name in parent or {}} - {"hydra", "_target_"})
-        group = str(key).rpartition(".")[0]
-        choices = f"{group} has" if group else "choose from"
-        return f"{key} is no option: {choices} {', '.join(options)}"
+def user_message(error: BaseException) -> str:
+    """Return one line for an error that the user can correct, else an empty string."""
+    composition = error.__cause__
+    if isinstance(composition, OmegaConfBaseException) and composition.full_key:
+        parent = composition.parent_node
+        fields = {str(name) for name in parent or {}} - {"hydra", "_target_"}
+        return unknown_option(str(composition.full_key), sorted(fields))
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = str(error).split("\nConfig search path:")[0]
-        return " ".join(text.replace("\n\t", ", ").replace(":, ", ": ").split())
+        return _with_close_match(" ".join(text.replace("\n\t", ", ").replace(":, ", ": ").split()))
     if isinstance(error, UserError | OSError):
         return str(error)
     return ""
 
 
-def cause(error: BaseException) -> str:
-    """One line for any error."""
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return one_line(error) or " ".join(told.split())
-
-
-def tell(error: BaseException, before: str = "") -> None:
-    """One line for what a user can mend, the trace for what we should.
+def unknown_option(option: str, choices: list[str]) -> str:
+    """Describe an option that does not exist.
 
     Args:
-        error: Of a job, or of Hydra before any job.
-        before: Words for an error of Hydra's that names no more than a value.
+        option: The full name, e.g. ``attack.stepz``.
+        choices: Names of the options at the same place.
+
+    Returns:
+        One line, e.g. ``unknown option attack.stepz; attack has ...; did you mean attack.steps?``.
     """
-    line = one_line(error)
-    if before and not line and isinstance(error, ValueError):
-        line = before + " ".join(str(error).split())
-    elif before and isinstance(error, OSError) and not isinstance(error, HydraException):
+    if option in RENAMED_OPTIONS:
+        return f"unknown option {option}: it is now {RENAMED_OPTIONS[option]}"
+    group, _, field = option.rpartition(".")
+    line = f"unknown option {option}; {f'{group} has' if group else 'choose from'} "
+    line += ", ".join(choices)
+    if match := close_match(field, choices):
+        return f"{line}; did you mean {group}{'.' if group else ''}{match}?"
+    others = choices_with(option)
+    return f"{line}; {', '.join(others)} has {field}" if others else line
+
+
+def _with_close_match(line: str) -> str:
+    """Add the probable choice to Hydra's message for a choice that does not exist."""
+    found = MISSING_CHOICE.search(line)
+    match = close_match(found[2], found[3].split(", ")) if found else ""
+    return f"{line}; did you mean {match}?" if match else line
+
+
+def describe_error(error: BaseException) -> str:
+    """Describe any error in one line."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return user_message(error) or " ".join(text.split())
+
+
+def print_error(error: BaseException, prefix: str = "") -> None:
+    """Print one line for a user's error, with the trace for any other.
+
+    Args:
+        error: Error of a job, or of Hydra before any job.
+        prefix: Text before an error of Hydra's that names only a value; empty for a job's error.
+    """
+    line = user_message(error)
+    if prefix and not line and isinstance(error, ValueError):
+        line = prefix + " ".join(str(error).split())
+    elif prefix and isinstance(error, OSError) and not isinstance(error, HydraException):
         # Hydra makes a run's folder before the job begins
         reason = f"{error.strerror}: {error.filename}"
         line = f"output_dir cannot be written ({reason}): type output_dir=FOLDER"
     if not line or os.environ.get("PRIVBENCH_TRACE"):
         traceback.print_exception(error)
-    print(f"privbench: {line or cause(error)}", file=sys.stderr)
+    print(f"privbench: {line or describe_error(error)}", file=sys.stderr)

@@ -20,5 +20,6 @@ RENAMED_OPTIONS = {
     "trainer.progress": "device.progress",
     "trainer.threads": "device.threads",
     "victim.least_steps": "victim.min_steps",
+    "workers.at_once": "workers.max_parallel",
 }
 """The present name of each option by its former one."""

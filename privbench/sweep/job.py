@@ -10,7 +10,7 @@ from typing import Any
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.cores import THREADS
-from privbench.runtime.errors import UserError, cause, tell
+from privbench.runtime.errors import UserError, describe_error
 from privbench.store.sweep_log import SweepLog
 
 
@@ -54,9 +54,9 @@ def run_cell(spec: CellSpec) -> None:
         if type(error).__name__ == "UncompletedJobError":  # submitit's, for a job out of time
             log.append_event(key, "stopped", launch=launch)
             raise
-        log.append_event(key, "failed", launch=launch, cause=cause(error))
+        log.append_event(key, "failed", launch=launch, cause=describe_error(error))
         if not isinstance(error, UserError):
-            tell(error)
+            print_error(error)
     else:
         log.append_event(
             key,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from privbench.runtime.errors import SweepIncompleteError, UserError, cause
+from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.record import Record, valid_record
@@ -210,7 +210,7 @@ class Launch:
             if self.cfg.sweep.report:
                 self._report()
         except Exception as error:  # records are whole, and the reason of an abort is shown
-            LOG.warning("the sweep's report is not written: %s", cause(error))
+            LOG.warning("the sweep's report is not written: %s", describe_error(error))
         if missing and sys.exc_info()[0] is None:
             raise SweepIncompleteError
 

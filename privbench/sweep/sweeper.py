@@ -18,7 +18,7 @@ from hydra.plugins.sweeper import Sweeper as HydrasSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from privbench.runtime.errors import UserError, cause
+from privbench.runtime.errors import UserError, describe_error
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
 from privbench.store.sweep_log import SweepLog
@@ -114,7 +114,7 @@ class Sweeper(HydrasSweeper):
             shared = parse_axes(parse(to_overrides(self.params)))
             grids = [{**shared, **parse_axes(parse(to_overrides(grid)))} for grid in self.grids]
         except OverrideParseException as error:
-            raise UserError(cause(error)) from error
+            raise UserError(describe_error(error)) from error
         for name in [*self.params, *(name for grid in self.grids for name in grid)]:
             if _is_runtime_option(name):
                 raise UserError(
@@ -152,7 +152,7 @@ class Sweeper(HydrasSweeper):
             composed = self.compose(overrides)
         except HydraException as error:
             where = f" (in the cell {' '.join(overrides)})" if name else ""
-            raise UserError(f"{cause(error)}{where}") from error
+            raise UserError(f"{describe_error(error)}{where}") from error
         composed.output_dir = str(folder.parent.parent)  # wherever a worker runs
         return cell_spec(composed, composed.hydra, str(folder), name)
 

@@ -1,5 +1,6 @@
 """The command line as a user types it."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from privbench.store import record as results
@@ -16,8 +18,12 @@ from tests.support import ATTACK, ROOT, read_wandb
 
 
 def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return _python("-m", "privbench", *words, **env)
+
+
+def _python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "privbench", *words],
+        [sys.executable, *words],
         env={**os.environ, **env},
         capture_output=True,
         text=True,
@@ -102,8 +108,20 @@ BAD = [
     (["defense=foo"], "Could not find 'defense/foo'.*dropout, gaussian, laplace, none"),
     (["dataset=foo"], "Could not find 'dataset/foo'.*cifar10, digits, fashion_mnist, image_folder"),
     (["sweeps=foo"], "Could not find 'sweeps/foo'.*smoke"),
-    (["attack.stepz=5"], "attack.stepz is no option: attack has .*steps"),
-    (["targetz=5"], "targetz is no option.*target_indices, targets"),
+    (
+        ["attack.stepz=5"],
+        r"unknown option attack.stepz; attack has .*steps.*did you mean attack.steps\?",
+    ),
+    (["targetz=5"], r"unknown option targetz; .*targets.*did you mean targets\?"),
+    (["attack=rmel"], r"Could not find 'attack/rmel'.*did you mean rmle\?"),
+    (["atack=rmle"], r"unknown option atack; .*did you mean attack\?"),
+    (
+        ["defense.sigma=0.5"],
+        "unknown option defense.sigma; defense has .*defense=gaussian has sigma",
+    ),
+    (["trainer.threads=2"], "unknown option trainer: it is now device"),
+    (["-m", "hydra/launcher=joblib", "seed=0,1"], "hydra/launcher=joblib .*use workers=joblib"),
+    (["workers=slurm", "-m", "workers.cpus=2"], "unknown option workers.cpus"),
     (["split=conv9"], "split=conv9 is not known: choose from input, conv1, relu1"),
     (["split=fc3"], "split=fc3 is not known"),
     (
@@ -131,7 +149,7 @@ BAD = [
     (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),
     (["dataset.aux_images=5000"], "dataset.aux_images=5000 leaves the victim too few"),
     (["victim=cifar_cnn"], "victim=cifar_cnn needs images of at least 32x32 pixels"),
-    (["device=gpu"], "device=gpu: no CUDA device is there"),
+    (["device=gpu"], "device=gpu: no CUDA device is available"),
     (["tracker=wandb", "tracker.mode=online"], "tracker.mode=online finds no W&B key"),
     (
         ["output_dir=/dev/null/here"],
@@ -180,8 +198,53 @@ def test_help_names_the_groups_and_options(privbench):
     """With their choices."""
     code, out, _ = privbench("--help")
     assert code == 0
-    for word in ("attack: blind, inverse,", "dataset: cifar10, digits", "targets: 64"):
+    sweeps = [path.relative_to(ROOT / "sweeps") for path in (ROOT / "sweeps").rglob("*.yaml")]
+    names = [path.with_suffix("").as_posix() for path in sweeps if path.parent.name != "wandb"]
+    assert "smoke" in names
+    groups = ("attack: blind, inverse,", "dataset: cifar10, digits", "targets: 64")
+    for word in (*groups, *(f"\n{name}: " for name in names)):
         assert word in out
+
+
+def test_flags_may_stand_between_overrides(privbench, warm):
+    """Hydra's parser alone refuses an override behind a second flag."""
+    words = ["attack=blind", "-m", "defense.rate=0.1,0.2", "targets=2"]
+    code, out, err = privbench(*words, f"output_dir={warm}")
+    assert code == 0, err
+    assert out.count("] done    defense.rate=0.") == 2
+
+
+def test_an_output_folder_may_hold_spaces_and_brackets(privbench, tmp_path):
+    """A shell passes the name as typed; Hydra's grammar reserves the brackets."""
+    folder = tmp_path / "my (first) run"
+    code, out, err = privbench("--cfg", "job", f"output_dir={folder}")
+    assert code == 0, err
+    assert yaml.safe_load(out)["output_dir"] == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("status", "sweep.status"),
+        ("bench", "experiment.speed"),
+        ("dashboard", "tracking.dashboard"),
+    ],
+)
+def test_a_renamed_command_prints_its_present_name(old, new):
+    """One line and exit code 2; the present command exists."""
+    done = _python("-m", f"privbench.{old}", "outputs")
+    assert done.returncode == 2
+    line = f"privbench: python -m privbench.{old} is now python -m privbench.{new}\n"
+    assert (done.stdout, done.stderr) == ("", line)
+    assert importlib.util.find_spec(f"privbench.{new}")
+
+
+def test_the_speed_command_prints_its_usage_without_measuring():
+    """``--help`` ends at once."""
+    done = _python("-m", "privbench.experiment.speed", "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: python -m privbench.experiment.speed")
+    assert "us an image" not in done.stdout
 
 
 def test_the_shell_completes_groups_and_options():

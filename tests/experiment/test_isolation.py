@@ -17,7 +17,7 @@ import torch
 from privbench.evaluation import metrics
 from privbench.experiment.isolation import Isolated, require_picklable
 from privbench.experiment.isolation.channel import by_value, described, rebuilt
-from privbench.runtime.errors import cause
+from privbench.runtime.errors import describe_error
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import isolated_rng
 from privbench.store import record as results
@@ -193,7 +193,7 @@ def test_an_attack_that_fails_in_its_process_fails_here_in_the_same_words(cell, 
         with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is compared
             _attacked(made, mine(way), isolate=isolate)
         errors.append(caught.value)
-    assert cause(errors[0]) == cause(errors[1])
+    assert describe_error(errors[0]) == describe_error(errors[1])
     assert type(errors[0]) is type(errors[1])
     assert "their_attack.py" in errors[1].__notes__[0]
 
@@ -223,7 +223,7 @@ class OddError(Exception):
 def test_an_error_keeps_its_name_and_its_text_on_the_way(error):
     """Whatever its class: a line on the terminal is the same."""
     got = rebuilt(by_value(described(error)))
-    assert cause(got) == cause(error)
+    assert describe_error(got) == describe_error(error)
     assert isinstance(got, type(error)) or type(error).__name__ in ("OddError", "Local")
 
 
@@ -247,7 +247,7 @@ def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(
         note.unlink()
         with pytest.raises(ChildProcessError):
             reconstruct(v)
-    assert "\n" not in cause(caught.value)
+    assert "\n" not in describe_error(caught.value)
 
 
 def test_an_attack_that_cannot_be_sent_is_refused_beforehand(privbench, tmp_path):

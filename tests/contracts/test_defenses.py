@@ -1,0 +1,37 @@
+"""The contract of a defense, for every yaml of the group and both sites."""
+
+import pytest
+
+from privbench.store import record as results
+from privbench.testing import DefenseContract
+from tests.support import instantiated, options, parametrized
+
+
+class TestEveryDefense(DefenseContract):
+    """Every yaml of ``conf/defense``."""
+
+    subject_under_test = parametrized(
+        options("defense"), lambda name: instantiated("defense", name)
+    )
+
+
+@pytest.mark.parametrize("name", options("defense"))
+@pytest.mark.parametrize("site", ["features", "input"])
+def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, privbench, warm):
+    """The record names the defense; the blind answers score as their baseline does."""
+    words = [f"defense={name}", f"defense.site={site}", "attack=blind", "targets=5"]
+    code, _, err = privbench(*words, f"output_dir={warm}")
+    assert code == 0, err
+    (path,) = (warm / "store" / "records").glob("*/record.json")
+    folder = path.parent
+    assert {file.name for file in folder.iterdir()} == {
+        "record.json",
+        "reconstructions.png",
+        "images.safetensors",
+    }
+    record = results.read(folder)
+    assert record.defense == name
+    assert record.site == site
+    assert 0 <= record.accuracy <= 1
+    assert record.psnr_db == pytest.approx(record.floor["class_mean"]["psnr_db"])
+    assert not record.adaptive

@@ -1,0 +1,73 @@
+"""Every file of ``sweeps/``: its header, its cells, and that they compose."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from privbench.sweep.grids import expand_grids, parse_axes, to_overrides
+from tests.support import ROOT, composed_config, options, sweep_files
+
+GROUPS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
+
+
+def _sweeper(name):
+    config = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
+    return OmegaConf.to_container(config.hydra.sweeper)
+
+
+def _grids(name):
+    sweeper, parse = _sweeper(name), OverridesParser.create().parse_overrides
+    shared = parse_axes(parse(to_overrides(sweeper.get("params") or {})))
+    grids = sweeper.get("grids") or [{}]
+    return [{**shared, **parse_axes(parse(to_overrides(grid)))} for grid in grids]
+
+
+def test_sweeps_are_found():
+    """The others here would pass without any."""
+    assert {"smoke", "grid"} <= set(sweep_files())
+    assert any("fig9_mnist" in name for name in sweep_files())
+
+
+@pytest.mark.parametrize("name", sweep_files())
+def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
+    """A package header, a comment, and nothing that could not be typed."""
+    header, comment, *_ = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()
+    assert header == "# @package _global_"
+    assert comment.startswith("# ")
+    config = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
+    assert set(config) == {"hydra"}
+    assert config.hydra.mode == "MULTIRUN"
+
+
+@pytest.mark.parametrize("name", sweep_files())
+def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
+    """The first and the last cell of each grid have every value of their axes."""
+    for grid in _grids(name):
+        cells = expand_grids([grid], {}, lambda option: option.partition("@")[0] in GROUPS)
+        assert cells, "a grid has cells"
+        for cell in {tuple(cells[0]), tuple(cells[-1])}:
+            cfg = composed(f"sweeps={name}", *cell)
+            for word in cell:
+                option, _, value = word.partition("=")
+                if option in GROUPS or "@" in option:
+                    assert value in options(option.partition("@")[0])
+                else:
+                    assert OmegaConf.select(cfg, option) == _parsed(value), word
+
+
+def _parsed(value):
+    return OverridesParser.create().parse_override(f"x={value}").value()
+
+
+def test_the_sweep_of_wandbs_agents_names_options_that_exist():
+    """``wandb sweep sweeps/wandb/grid.yaml``: each value of each parameter composes."""
+    config = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "wandb" / "grid.yaml"))
+    assert config["program"] == "privbench"
+    axes = {
+        name: axis.get("values") or [axis["value"]] for name, axis in config["parameters"].items()
+    }
+    assert "attack" in axes
+    for name, values in axes.items():
+        for value in values:
+            cfg = composed_config(f"{name}={value}")
+            assert name in GROUPS or OmegaConf.select(cfg, name) == value
