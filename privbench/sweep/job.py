@@ -10,7 +10,7 @@ from typing import Any
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.cores import THREADS
-from privbench.runtime.errors import UserError, describe_error
+from privbench.runtime.errors import UserError, describe_error, print_error
 from privbench.store.sweep_log import SweepLog
 
 
