@@ -4,15 +4,19 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from textwrap import shorten
 from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from privbench.experiment.spec import CellSpec
 from privbench.runtime.errors import SweepIncompleteError, UserError, print_error
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
@@ -30,13 +34,27 @@ FLAGS_WITH_VALUE = (
 def run_job(cfg: DictConfig) -> None:
     """Run one cell; torch is imported here, so that --help answers at once."""
     from privbench.experiment.run import run
-    from privbench.sweep.compose import single_run
 
     try:
-        run(single_run(cfg))
+        run(_single_run(cfg))
     except Exception as error:  # Hydra would print a message of its own
         FAILED.append(error)
         print_error(error)
+
+
+def _single_run(cfg: DictConfig) -> CellSpec:
+    """Return the specification of the single run that Hydra has started.
+
+    Raises:
+        UserError: for a value that is missing or cannot be resolved.
+    """
+    folder = str(HydraConfig.get().runtime.output_dir)
+    try:
+        return CellSpec.of(cfg, HydraConfig.get(), folder)
+    except ValueError as error:
+        with suppress(OSError):
+            Path(folder).rmdir()  # made by Hydra, and empty
+        raise UserError(str(error)) from error
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:

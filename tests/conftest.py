@@ -17,7 +17,6 @@ from privbench import __main__ as command
 from privbench.experiment.config import CellConfig, build
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.paths import register_hydra_plugins
-from privbench.sweep.compose import cell_spec
 from tests.stage import Stage
 from tests.support import ROOT
 
@@ -57,7 +56,7 @@ def composed(outputs: Path) -> Callable[..., CellSpec]:
             fixed = [f"output_dir={outputs}", "tracker=none", "device=cpu"]
             job = ["hydra.job.num=0", f"hydra.runtime.output_dir={outputs}", "hydra.mode=RUN"]
             cfg = compose("config", [*fixed, *overrides, *job], return_hydra_config=True)
-        return cell_spec(cfg, cfg.hydra, str(outputs))
+        return CellSpec.of(cfg, cfg.hydra, str(outputs))
 
     return make
 

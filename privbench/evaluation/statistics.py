@@ -81,7 +81,7 @@ def victim_label(victims: int) -> str:
 
 
 def bca(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval of a mean (Efron 1987).
+    """Return the bias-corrected and accelerated bootstrap interval of a mean (Efron 1987).
 
     Args:
         values: One value an image.

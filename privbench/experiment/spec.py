@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
 
 @dataclass(frozen=True)
 class CellSpec:
@@ -40,6 +43,28 @@ class CellSpec:
             ValueError: for NaN or an infinity, which JSON does not have.
         """
         return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def of(cls, cfg: DictConfig, hydra: Any, output_dir: str, name: str = "") -> "CellSpec":
+        """Return the specification of a composed configuration.
+
+        Args:
+            cfg: The configuration, with or without Hydra's own.
+            hydra: Hydra's own.
+            output_dir: Directory of the run or of the sweep.
+            name: Overrides that distinguish the cell.
+
+        Raises:
+            ValueError: for a value that is missing or cannot be resolved.
+        """
+        with read_write(cfg), open_dict(cfg):
+            cfg.pop("hydra", None)
+        try:
+            config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise ValueError(" ".join(str(error).split())) from error
+        choices = {group: str(choice) for group, choice in hydra.runtime.choices.items()}
+        return cls(config, choices, list(hydra.overrides.task), output_dir, name)
 
     @classmethod
     def from_json(cls, text: str) -> "CellSpec":

@@ -2,63 +2,12 @@
 
 import pickle
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
-
-from privbench.experiment.spec import CellSpec
-from privbench.runtime.errors import UserError
-
-
-def single_run(cfg: DictConfig) -> CellSpec:
-    """Return the specification of the single run that Hydra has started.
-
-    Raises:
-        UserError: for a value that is missing or cannot be resolved.
-    """
-    hydra = HydraConfig.get()
-    folder = str(hydra.runtime.output_dir)
-    try:
-        return cell_spec(cfg, hydra, folder)
-    except ValueError as error:
-        with suppress(OSError):
-            Path(folder).rmdir()  # made by Hydra, and empty
-        raise UserError(str(error)) from error
-
-
-def cell_spec(cfg: DictConfig, hydra: Any, output_dir: str, name: str = "") -> CellSpec:
-    """Return the specification of a composed configuration.
-
-    Args:
-        cfg: The configuration, with or without Hydra's own.
-        hydra: Hydra's own.
-        output_dir: Directory of the run or of the sweep.
-        name: Overrides that distinguish the cell.
-
-    Raises:
-        ValueError: for a value that is missing or cannot be resolved.
-    """
-    with read_write(cfg), open_dict(cfg):
-        cfg.pop("hydra", None)
-    try:
-        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    return CellSpec(
-        config=config,
-        choices={group: str(choice) for group, choice in hydra.runtime.choices.items()},
-        overrides=list(hydra.overrides.task),
-        output_dir=output_dir,
-        name=name,
-    )
+from omegaconf import DictConfig, OmegaConf, read_write
 
 
 class Composer:

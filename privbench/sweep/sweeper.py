@@ -18,11 +18,12 @@ from hydra.plugins.sweeper import Sweeper as HydrasSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from privbench.experiment.spec import CellSpec
 from privbench.runtime.errors import UserError, describe_error
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
 from privbench.store.sweep_log import SweepLog
-from privbench.sweep.compose import Composer, cell_spec
+from privbench.sweep.compose import Composer
 from privbench.sweep.grids import (
     Axes,
     cell_names,
@@ -35,7 +36,6 @@ from privbench.sweep.launch import Launch
 from privbench.sweep.progress import PlannedCell
 
 if TYPE_CHECKING:
-    from privbench.experiment.spec import CellSpec
     from privbench.sweep.workers.base import Workers
 
 
@@ -147,17 +147,17 @@ class Sweeper(HydrasSweeper):
             planned.setdefault(key, PlannedCell(key, overrides, name, group, spec))
         return planned, refused
 
-    def _spec(self, overrides: list[str], name: str, folder: Path) -> "CellSpec":
+    def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
         try:
             composed = self.compose(overrides)
         except HydraException as error:
             where = f" (in the cell {' '.join(overrides)})" if name else ""
             raise UserError(f"{describe_error(error)}{where}") from error
         composed.output_dir = str(folder.parent.parent)  # wherever a worker runs
-        return cell_spec(composed, composed.hydra, str(folder), name)
+        return CellSpec.of(composed, composed.hydra, str(folder), name)
 
 
-def _identify(spec: "CellSpec", workers: "Workers") -> tuple[str, str]:
+def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str]:
     """Return the keys of a cell and of its group: cells that differ in the seed alone share it.
 
     Raises:

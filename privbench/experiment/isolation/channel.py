@@ -91,7 +91,7 @@ def rebuilt(message: Message) -> BaseException:
 
 
 def _of_its_class(message: Message) -> BaseException | None:
-    """The error by its own class, where that is imported here and makes the same text."""
+    """Return an error of the original class, if it is imported here and gives the same text."""
     kind: Any = sys.modules.get(message["module"])
     for name in message["name"].split("."):
         kind = getattr(kind, name, None)
@@ -108,7 +108,7 @@ def _of_its_class(message: Message) -> BaseException | None:
 
 
 def _of_its_name(message: Message) -> BaseException:
-    """An error of another class whose line on the terminal is the same."""
+    """Return an error of another class that prints the same line."""
     kind = type(message["name"].rpartition(".")[2], (RuntimeError,), {})
     error: BaseException = kind(message["text"])
     return error

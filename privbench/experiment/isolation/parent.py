@@ -272,7 +272,7 @@ class Network(nn.Module):
         self.tensors: dict[str, Tensor] = {}
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The weights."""
+        """Return the weights."""
         return dict(self.tensors)
 
     def load_state_dict(self, state_dict: Any, *args: Any, **options: Any) -> Any:
