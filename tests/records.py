@@ -21,12 +21,12 @@ def settings(attack: str, steps: int) -> dict[str, Any]:
     """A published attack's by its yaml, with steps where it descends; a stand-in for others."""
     if attack not in PUBLISHED:
         return {"steps": steps}
-    told = load_option("attack", attack)
+    options = load_option("attack", attack)
     if attack == "rmle_paper":
-        told["steps"] = steps
+        options["steps"] = steps
     elif attack != "inverse_paper":
-        told["inverter"] = settings("rmle_paper", steps)
-    return told
+        options["inverter"] = settings("rmle_paper", steps)
+    return options
 
 
 KNOBS = {"dropout": "rate", "gaussian": "sigma", "laplace": "scale"}

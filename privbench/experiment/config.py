@@ -1,4 +1,4 @@
-"""From a specification to objects: the one place that instantiates."""
+"""Objects from a specification: the only module that instantiates."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How fast the attack's inner loop is: ``python -m privbench.experiment.speed``; ratios of one run.
+"""Benchmark of the attack's inner loop: ``python -m privbench.experiment.speed``; ratios of one run.
 
 Prints the cost of an image and step of rMLE against LeNet-5 at relu2, in a batch and one image at a
 time, and the share of the machine's matrix-product peak that the batch reaches.
@@ -96,7 +96,7 @@ def _wait() -> None:
 
 
 def _operations(edge: nn.Sequential, x: Tensor) -> float:
-    """Of a forward pass and one backward to the images."""
+    """Count the operations of a forward pass and of one backward to the images."""
     edge.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         image = x.clone().requires_grad_()

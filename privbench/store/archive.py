@@ -195,7 +195,7 @@ def _verified(members: _Members) -> list[Kept]:
 
 
 def _checked(kind: str, key: str, sidecar: bytes, weights: bytes) -> Kept:
-    """An artefact whose parts belong together.
+    """Return an artifact whose parts belong together.
 
     Raises:
         ValueError: naming it where they do not.

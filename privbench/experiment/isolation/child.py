@@ -26,7 +26,7 @@ from privbench.threat.view import Facts, QueryCounter, jsonable
 
 @dataclass(frozen=True)
 class Setup:
-    """What the process of an attack gets at its start, by value.
+    """Objects that the process of an attack receives at its start, by value.
 
     Attributes:
         attack: Its hyper-parameters.
@@ -95,7 +95,7 @@ def _reconstructed(reconstruct: Reconstruct, command: Message) -> tuple[None, Me
 
 @dataclass
 class Harness:
-    """What the process of an attack knows of the harness: a pipe that serves requests.
+    """Client of the harness in the process of an attack: a pipe that serves requests.
 
     Attributes:
         channel: Its end of the pipe.

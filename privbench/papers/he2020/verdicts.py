@@ -75,7 +75,7 @@ def by_metric(judge: Callable[[str], Verdict], metrics: Sequence[str] = METRICS)
 def _compared(
     one: DataPoint, other: DataPoint, metric: str, state: Callable[[float, float], str]
 ) -> Verdict:
-    """A verdict on ``one`` less ``other``, an interval over the same images.
+    """Return a verdict on ``one`` less ``other``, an interval over the same images.
 
     Published numbers have none: a tie is a difference that ten images do not resolve. Where seeds
     disagree, the verdict is inconclusive.

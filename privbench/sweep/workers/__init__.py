@@ -1,1 +1,1 @@
-"""Where the cells of a sweep are worked on: one file and one yaml a kind of workers."""
+"""Workers that run the cells of a sweep: one file and one yaml for each kinds."""

@@ -46,7 +46,7 @@ class Ray:
         return self._gpus(ray.cluster_resources()) > 0
 
     def check(self) -> None:
-        """The library is there, and no job asks for more than the cluster has: it would hang."""
+        """Refuse a missing library, and jobs that ask for more than the cluster has and would hang."""
         try:
             import ray
         except ImportError:

@@ -72,7 +72,7 @@ class Slurm:
         return self.gpus_per_job > 0
 
     def check(self) -> None:
-        """The library is there, and so is a cluster with that partition."""
+        """Refuse a missing library, a missing cluster or an unknown partition."""
         try:
             import submitit  # noqa: F401
         except ImportError:
@@ -147,7 +147,7 @@ class _Chunk:
             self.ended += 1
 
     def checkpoint(self, jobs: list[Job]) -> Any:
-        """What submitit queues in its place."""
+        """Return the job that submitit queues instead after a timeout."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(_Chunk(), jobs[self.ended :])
@@ -160,7 +160,7 @@ def _ask(*words: str) -> str:
 
 
 def _queued(number: str) -> bool:
-    """Whether the queue holds a task of the array; where it does not answer, it is asked again."""
+    """Return whether the queue holds a task of the array; ask again until it answers."""
     for asked in itertools.count():
         try:
             return bool(_ask("squeue", "--noheader", "--array", f"--jobs={number}").strip())

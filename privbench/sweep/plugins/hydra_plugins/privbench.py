@@ -1,4 +1,4 @@
-"""Where Hydra looks for sweepers: it takes none from elsewhere."""
+"""Hydra's entry point to the sweeper: it searches for plugins in this namespace only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ class Grids(Sweeper):
 
 @dataclass
 class GridsConf:
-    """What a sweep file may say."""
+    """Options of a sweep file."""
 
     _target_: str = "hydra_plugins.privbench.Grids"
     params: dict[str, Any] | None = None
