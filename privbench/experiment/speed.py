@@ -1,4 +1,4 @@
-"""Benchmark of the attack's inner loop: ``python -m privbench.experiment.speed``; ratios of one run.
+"""Benchmark of the attack's inner loop: ``python -m privbench.experiment.speed``.
 
 Prints the cost of an image and step of rMLE against LeNet-5 at relu2, in a batch and one image at a
 time, and the share of the machine's matrix-product peak that the batch reaches.

@@ -46,7 +46,10 @@ class Ray:
         return self._gpus(ray.cluster_resources()) > 0
 
     def check(self) -> None:
-        """Refuse a missing library, and jobs that ask for more than the cluster has and would hang."""
+        """Refuse a missing library, and jobs that ask for more than the cluster has.
+
+        Such jobs would wait for ever.
+        """
         try:
             import ray
         except ImportError:
