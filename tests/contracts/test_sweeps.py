@@ -46,7 +46,7 @@ def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
         cells = expand_grids([grid], {}, lambda option: option.partition("@")[0] in GROUPS)
         assert cells, "a grid has cells"
         for cell in {tuple(cells[0]), tuple(cells[-1])}:
-            cfg = composed(f"sweeps={name}", *cell)
+            cfg = OmegaConf.create(dict(composed(f"sweeps={name}", *cell).config))
             for word in cell:
                 option, _, value = word.partition("=")
                 if option in GROUPS or "@" in option:

@@ -26,6 +26,7 @@ from privbench.report.page import page
 from privbench.report.selection import select
 from privbench.runtime.paths import ROOT
 from privbench.store import record as results
+from privbench.store import result_table
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep import grids
 from tests.paper_records import table as claims_table
@@ -119,9 +120,9 @@ def test_the_blind_floor_is_the_same_mean_where_records_have_it_by_image():
 def test_every_interval_of_few_images_is_labelled_with_their_number():
     """On the terminal, in a table and in a comparison; 95 % from twenty images on."""
     few, many = record(targets=10, ssim=0.4), record(targets=20, ssim=0.4)
-    assert "t, 10 images [" in results.table(few, {})
-    assert results.table(few, {}).count("95 %") == 1, "the accuracy's, over all test images"
-    assert results.table(many, {}).count("95 % [") == 3
+    assert "t, 10 images [" in result_table.table(few, {})
+    assert result_table.table(few, {}).count("95 %") == 1, "the accuracy's, over all test images"
+    assert result_table.table(many, {}).count("95 % [") == 3
     rows = [tables.attacks(tradeoffs.panels([one])) for one in (few, many)]
     assert ["(t, 10 images)" in row[1][5] for row in rows] == [True, False]
     for targets, label in ((10, "(t, 10 images)"), (20, "(95 %)")):
@@ -142,7 +143,7 @@ def test_a_single_image_has_no_interval(tmp_path):
     assert '"ssim_ci95": null' in path.read_text()
     assert "nan" not in path.read_text().lower()
     assert results.read(path).ssim_ci95 is None
-    assert "(one image: no interval)" in results.table(one, {})
+    assert "(one image: no interval)" in result_table.table(one, {})
     from privbench.report.writing import write
 
     text = write(select(store, {}), tmp_path / "report").read_text()

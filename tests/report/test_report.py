@@ -300,7 +300,7 @@ def test_a_selection_of_a_store_is_reported_and_unreadable_records_are_named(tmp
     (old / "record.json").write_text('{"schema": 1}')
     done = _report(str(store), "--dataset", "mnist")
     assert done.returncode == 0, done.stderr
-    assert "broken/record.json is no record" in done.stderr
+    assert "broken/record.json is not a valid record" in done.stderr
     assert "its schema is 1" in done.stderr
     page = Path(done.stdout.split(" (")[0])
     assert page == tmp_path / "reports" / "store-mnist" / "index.html"

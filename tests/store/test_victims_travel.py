@@ -138,7 +138,7 @@ class Net(SplitModel):
         })
 """
 NET_YAML = """
-_target_: privbench.victims.training.Victim
+_target_: privbench.victims.training.VictimConfig
 name: my_net
 model: {_target_: my_net.Net, _partial_: true}
 epochs: 1
@@ -339,7 +339,7 @@ def test_a_cached_result_says_how_old_it_is(privbench, warm):
     fields = json.loads(path.read_text()) | {"finished": "2020-01-01T00:00:00+00:00"}
     path.write_text(json.dumps(fields))
     age = r"finished 2020-01-01T00:00:00\+00:00, \d{4} days ago; force=true runs it again"
-    assert re.search(rf"^  cached    {age}$", privbench(*words)[1], re.M)
+    assert re.search(rf"^  cached          {age}$", privbench(*words)[1], re.M)
     out = privbench("-m", *words)[1]
     assert re.search(r"^\[1/1\] cached  .*, finished \d{4} days ago$", out, re.M), out
 
@@ -359,11 +359,11 @@ def test_status_says_which_cells_would_be_computed_again_and_why(privbench, own,
     for rate, path in paths.items():
         path.write_text(json.dumps(fields[rate]) if rate < 0.4 else "{")
     told = _status(folder)
-    assert "4 done; 3 of those done would be computed again" in told
+    assert "3 done, 1 damaged; 2 of those done would be computed again" in told
     now = identity("privbench.defenses.dropout.Dropout")
     assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in told
     assert "again   defense.rate=0.3: schema 2 is now 3\n" in told
-    assert re.search(r"again   defense.rate=0.4: .*record.json is no record", told)
+    assert re.search(r"damaged +defense.rate=0.4: .*record.json is not a valid record", told)
     own("attack", "my_attack", ATTACK + "\n\nOTHER = 1\n", LEVEL)
     assert "again   defense.rate=0.1: attack: its source has changed (sha256:" in _status(folder)
 
@@ -392,7 +392,7 @@ def _store(*words: object, capfd) -> tuple[int, str, str]:
 def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(privbench, trained, tmp_path):
     """By the command line; nothing is trained again, and importing twice changes nothing."""
     there, file = tmp_path / "there", tmp_path / "victims.tar"
-    command = [sys.executable, "-m", "privbench.store.artifacts"]
+    command = [sys.executable, "-m", "privbench.store"]
     subprocess.run([*command, "export-victims", trained, file], check=True)
     for expected in ("1 victim and 1 evaluation classifier imported, 0 victims",
                      "0 victims and 0 evaluation classifiers imported, 1 victim and 1"):  # fmt: skip
