@@ -204,3 +204,8 @@ def readme_example(readme: str, module: str, folder: Path, monkeypatch: pytest.M
     made = instantiate(OmegaConf.create(config))
     monkeypatch.delitem(sys.modules, module)
     return made
+
+
+PAPER_IMAGES = "target_indices=[3,2,1,18,4,8,11,0,61,7]"
+"""The images behind every published number, He et al. figures 3 to 8."""
+PUBLISHED_WHITE_BOX = ["attack=rmle_paper", "split=relu2", "attack.steps=5000", "defense=none"]
