@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from privbench import __main__ as command
 from privbench.experiment.config import CellConfig, build
+from privbench.experiment.run import run
 from privbench.experiment.spec import CellSpec
+from privbench.runtime import countdown
 from privbench.runtime.paths import register_hydra_plugins
 from tests.stage import Stage
-from tests.support import ROOT
+from tests.support import PAPER_IMAGES, ROOT
 
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -130,3 +133,37 @@ def refused(privbench, tmp_path) -> Callable[[str, list[str]], None]:
         assert not list((tmp_path / "store").glob("victims/*"))
 
     return check
+
+
+@pytest.fixture
+def attacked(composed):
+    """Run a cell on MNIST, with the targets of the paper."""
+    return lambda *words: run(composed("dataset=mnist", PAPER_IMAGES, *words))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test says so."""
+    time = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(countdown, "time", SimpleNamespace(monotonic=lambda: time.now))
+    monkeypatch.setattr(countdown, "_show_bars", [False])
+    return time
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    """Modules and yamls of a user's own; a module that is written again is imported again."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(group: str, name: str, text: str, yaml: str) -> list[str]:
+        sys.modules.pop(name, None)
+        (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / "conf" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / group / f"{name}.yaml").write_text(f"# Mine.\n{yaml}")
+        return ["--config-dir", str(tmp_path / "conf"), f"{group}={name}"]
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]

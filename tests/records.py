@@ -1,5 +1,6 @@
 """Records and stores made up for tests of what is read from them."""
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from privbench.evaluation.statistics import mean_interval
+from privbench.report import tradeoffs
 from privbench.report.frame import group_key
+from privbench.report.image_grids import image_loader
+from privbench.report.page import page
+from privbench.report.selection import select
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import SCHEMA, Record, images_file
@@ -131,3 +136,44 @@ def sweep(outputs: Path, name: str, records: Iterable[Record], failed: Iterable[
     ]
     ledger.append(json.loads(json.dumps(lines)))
     return ledger.folder
+
+
+def imaged(one, scores: dict[int, float]):
+    """The same record with these images' scores."""
+    values = list(scores.values())
+    psnr = [10 + 20 * value for value in values]
+    changed = dataclasses.replace(
+        one,
+        targets=len(values),
+        ssim=float(np.mean(values)),
+        psnr_db=float(np.mean(psnr)),
+        ssim_ci95=(min(values), max(values)),
+        psnr_db_ci95=(min(psnr), max(psnr)),
+    )
+    changed.per_image.clear()
+    changed.per_image.update(index=list(scores), ssim=values, psnr_db=psnr)
+    changed.per_image["identification"] = [0.5] * len(values)
+    return changed
+
+
+def with_victim(one, sha256: str):
+    """The same record of a victim with these weights."""
+    object.__setattr__(one, "victim_sha256", sha256 * 64)
+    return one
+
+
+def page_text(outputs, records) -> str:
+    """The page of a store that holds these records, without its figures and tables."""
+    selection = select(kept(outputs, records), {})
+    read = image_loader(selection.store)
+    return page(selection, tradeoffs.panels(records), {}, {}, read, outputs)
+
+
+def spread(level: float, count: int = 24, at: int = 0) -> dict[int, float]:
+    """Scores of images about a level."""
+    return {at + n: level + 0.001 * (n % 5) for n in range(count)}
+
+
+def records_by_steps(*levels: tuple[int, float], **others):
+    """Records with these steps and levels of SSIM."""
+    return [imaged(record(steps=n, **others), spread(level)) for n, level in levels]

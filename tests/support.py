@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +205,18 @@ def readme_example(readme: str, module: str, folder: Path, monkeypatch: pytest.M
     made = instantiate(OmegaConf.create(config))
     monkeypatch.delitem(sys.modules, module)
     return made
+
+
+PAPER_IMAGES = "target_indices=[3,2,1,18,4,8,11,0,61,7]"
+"""The images behind every published number, He et al. figures 3 to 8."""
+PUBLISHED_WHITE_BOX = ["attack=rmle_paper", "split=relu2", "attack.steps=5000", "defense=none"]
+
+
+def finished_run(path: Path) -> list:
+    """Return the records of a run's file, once W&B's process has written the last one."""
+    for _ in range(300):
+        records = read_wandb(path)
+        if any(record.HasField("exit") for record in records):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end")

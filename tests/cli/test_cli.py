@@ -2,11 +2,8 @@
 
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +11,8 @@ from safetensors.numpy import load_file
 
 from privbench.store import record as results
 from privbench.store.sweep_log import SweepLog
-from tests.support import ATTACK, ROOT, read_wandb
+from tests.runs import record_files
+from tests.support import ATTACK, ROOT
 
 
 def _typed(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -31,15 +29,11 @@ def _python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _records(outputs: Path) -> list[Path]:
-    return sorted((outputs / "store" / "records").glob("*/record.json"))
-
-
 def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     """In a process of its own, W&B offline, no account, no download; a second run is the same."""
     first = _typed(f"output_dir={tmp_path}")
     assert first.returncode == 0, first.stderr
-    (path,) = _records(tmp_path)
+    (path,) = record_files(tmp_path)
     record = results.read(path)
     assert (record.dataset, record.victim, record.split) == ("digits", "lenet5", "relu2")
     assert record.access == ["EDGE_WEIGHTS"]
@@ -55,7 +49,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     second = _typed(f"output_dir={tmp_path}", "tracker=none", "force=true")
     assert second.returncode == 0, second.stderr
     assert "training" not in second.stderr
-    assert _records(tmp_path) == [path], "the tracker is no part of the key"
+    assert record_files(tmp_path) == [path], "the tracker is no part of the key"
     again = results.read(path)
     assert again.per_image == record.per_image
     assert again.accuracy == record.accuracy
@@ -66,7 +60,7 @@ def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, warm):
     words = ["attack=rmle,blind", "defense.rate=0.1,0.6", "attack.answer=mean", "targets=5"]
     code, _, shown = privbench("-m", *words[:2], "targets=5", f"output_dir={warm}", "tracker=none")
     assert code == 0, shown
-    swept = {path: results.read(path) for path in _records(warm)}
+    swept = {path: results.read(path) for path in record_files(warm)}
     assert len(swept) == 4
     (folder,) = (warm / "sweeps").iterdir()
     listed = SweepLog(folder).entries()
@@ -76,7 +70,7 @@ def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, warm):
     assert privbench(*again, f"output_dir={warm}")[0] == 0
     for path, record in swept.items():
         assert results.read(path).per_image == record.per_image
-    assert len(_records(warm)) == 4
+    assert len(record_files(warm)) == 4
 
 
 def test_the_smoke_sweep_runs_without_m(privbench, warm):
@@ -86,7 +80,7 @@ def test_the_smoke_sweep_runs_without_m(privbench, warm):
     )
     assert code == 0, err
     assert out.count("] done    defense.rate=0.") == 2
-    assert len(_records(warm)) == 2
+    assert len(record_files(warm)) == 2
 
 
 def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, warm):
@@ -97,7 +91,7 @@ def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, w
     assert code == 1
     assert "defense.rate=1.5 is out of range" in err
     assert "Traceback" not in err
-    assert len(_records(warm)) == 2
+    assert len(record_files(warm)) == 2
 
 
 BAD = [
@@ -255,35 +249,6 @@ def test_the_shell_completes_groups_and_options():
     assert done.stdout.split() == ["attack=rmle", "attack=rmle_adaptive", "attack=rmle_paper"]
 
 
-@pytest.mark.fault
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("amid", ["training", "attack"])
-def test_a_stopped_run_ends_cleanly_without_a_record(tmp_path, number, amid):
-    """Ctrl-C or SIGTERM: one line, W&B's run is finished, no record, no victim half trained."""
-    brief = ["victim.epochs=1", "victim.min_steps=20"]
-    long = {"attack": ["attack.steps=1000000", *brief], "training": ["victim.epochs=100000"]}[amid]
-    words = [f"output_dir={tmp_path}", *long, "targets=5"]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "privbench", *words], stderr=subprocess.PIPE, text=True
-    )
-    begun = "judges/*.json" if amid == "attack" else "victims/*.lock"
-    while not list((tmp_path / "store").glob(begun)):
-        time.sleep(0.1)
-        assert job.poll() is None
-    time.sleep(2)
-    job.send_signal(number)
-    _, err = job.communicate(timeout=60)
-    assert job.returncode == 130
-    assert err.splitlines()[-1].startswith("privbench: stopped")
-    assert all(line.startswith("privbench: ") for line in err.splitlines())
-    assert _records(tmp_path) == []
-    assert not list((tmp_path / "runs").glob("*"))
-    kept = [path.suffix for path in (tmp_path / "store" / "victims").iterdir()]
-    assert (".safetensors" in kept) == (amid == "attack")
-    (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    assert any(record.HasField("exit") for record in read_wandb(run))
-
-
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     (tmp_path / "my_attack.py").write_text(ATTACK)
@@ -309,7 +274,7 @@ def test_an_attack_without_a_finite_image_fails(privbench, mine, warm, fail):
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].endswith("returned NaN or infinity in each of its 5 images")
     assert "Traceback" not in err
-    assert not _records(warm)
+    assert not record_files(warm)
 
 
 @pytest.mark.parametrize("fail", ["some burst", "some infinite"])
@@ -317,7 +282,7 @@ def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, min
     """And scored as the worst constant answer; the record is whole."""
     code, out, err = privbench(*mine, f"attack.fail={fail}", f"output_dir={warm}")
     assert code == 0, err
-    (path,) = _records(warm)
+    (path,) = record_files(warm)
     record = results.read(path)
     assert record.failed == 4
     psnr, failed = record.per_image["psnr_db"], record.per_image["failed"]
@@ -336,7 +301,7 @@ def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(
         brief = ["victim.epochs=1", "victim.min_steps=20"]
         words = [*mine, "attack.fail=global", f"output_dir={tmp_path}", "force=true", *brief]
         assert privbench(*words)[0] == 0
-        (path,) = _records(tmp_path)
+        (path,) = record_files(tmp_path)
         scores.append(results.read(path).per_image)
     assert scores[0] == scores[1]
 
@@ -345,7 +310,7 @@ def test_an_attacks_odd_notes_do_not_cost_the_record(privbench, mine, warm):
     """What json cannot hold is kept as its text."""
     code, _, err = privbench(*mine, "attack.fail='odd note'", f"output_dir={warm}")
     assert code == 0, err
-    (path,) = _records(warm)
+    (path,) = record_files(warm)
     notes = results.read(path).notes
     assert notes["loss"] == "nan"
     assert notes["curve"] == [1.0, 1.0]

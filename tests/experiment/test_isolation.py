@@ -2,14 +2,9 @@
 
 import errno
 import importlib
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,80 +17,15 @@ from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import isolated_rng
 from privbench.store import record as results
 from privbench.threat import AccessDeniedError
+from tests.isolated_attack import write_attack
 from tests.stage import Stage
 from tests.support import RecordingLogger, hasty, options
-
-ATTACKS = '''
-import gc, os, signal, sys, time
-from dataclasses import dataclass
-from pathlib import Path
-import torch
-from privbench.runtime.hashing import derive_seed
-from privbench.threat import Access
-
-CALLS = []  # state of the module: of its own process
-
-
-@dataclass(frozen=True)
-class Mine:
-    """What an attack must not do, by name."""
-
-    way: str = ""
-
-    @property
-    def access(self):
-        return Access.EDGE_QUERIES | Access.AUX_IMAGES
-
-    @property
-    def calls(self):
-        return CALLS
-
-    def fit(self, view):
-        if self.way == "missing":
-            return {}["nowhere"]
-        view.query(view.images[:3])
-        if self.way == "refused query":
-            view.query(view.images[:3, :, :5])
-        view.logger.note(argv=sys.argv[1:], odd=object, share=torch.tensor(0.5), nan=float("nan"))
-        def reconstruct(v):
-            images = (len(v), *view.image_shape)
-            if self.way == "sleeps":
-                Path(os.environ["PRIVBENCH_TEST_NOTE"]).write_text(str(os.getpid()))
-                time.sleep(300)
-            if self.way == "killed" and not self.calls:
-                self.calls.append(1)
-                return ["no", "image"]
-            if self.way == "killed":
-                note = Path(os.environ["PRIVBENCH_TEST_NOTE"])
-                note.write_text("holds the pipe")
-                if os.fork() == 0:  # a process of its own
-                    for _ in range(300):
-                        time.sleep(0.1)
-                        if not note.exists():
-                            os._exit(0)
-                    note.write_text("over")
-                    os._exit(0)
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.way == "random" and len(v) > 3:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            if self.way == "random":
-                return torch.rand(images)
-            if self.way == "looks":
-                for thing in gc.get_objects():
-                    if type(thing) is torch.Tensor and thing.shape == images:
-                        return thing.clone()
-            return torch.full(images, 0.5)
-        return reconstruct
-'''
 
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """Make an attack of a module outside of the package, found by the path alone."""
-    (tmp_path / "their_attack.py").write_text(ATTACKS)
-    (tmp_path / "conf" / "attack").mkdir(parents=True)
-    yaml = "# Theirs.\n_target_: their_attack.Mine\nway: ''\n"
-    (tmp_path / "conf" / "attack" / "mine.yaml").write_text(yaml)
+    """Make an attack of a module outside of the package, found by its path."""
+    write_attack(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "their_attack", raising=False)
     yield importlib.import_module("their_attack").Mine
@@ -278,47 +208,3 @@ def test_a_message_holds_no_more_than_its_tensor():
 def test_isolation_is_no_part_of_a_key(cell):
     """It moves no number."""
     assert len({Stage.of(cell(f"isolate={isolate}")).key for isolate in ("true", "false")}) == 1
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize("way", ["ctrl-c", "killed"])
-def test_the_process_of_an_attack_ends_with_its_harness(mine, tmp_path, warm, way):
-    """Ctrl-C as a terminal sends it, to all processes of a group; or a harness that is killed."""
-    note = tmp_path / "pid"
-    words = [
-        "--config-dir",
-        str(tmp_path / "conf"),
-        "attack=mine",
-        "attack.way=sleeps",
-        "targets=3",
-    ]
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    job = subprocess.Popen(
-        [sys.executable, "-m", "privbench", *words, "isolate=true", "tracker=none", f"output_dir={warm}"],
-        env={**os.environ, "PYTHONPATH": path, "PRIVBENCH_TEST_NOTE": str(note)},
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while not (note.exists() and note.read_text()):
-        time.sleep(0.1)
-        assert job.poll() is None
-    if way == "ctrl-c":
-        os.killpg(job.pid, signal.SIGINT)
-    else:
-        job.kill()
-    _, err = job.communicate(timeout=60)
-    if way == "ctrl-c":
-        assert job.returncode == 130
-        assert all(line.startswith("privbench: ") for line in err.splitlines()), err
-    for _ in range(100):
-        if not _alive(int(note.read_text())):
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("the attack's process lives on")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

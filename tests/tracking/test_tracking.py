@@ -1,10 +1,7 @@
 """Metrics and summaries in W&B's offline files, and runs that go on when W&B fails."""
 
-import os
 import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,18 +9,7 @@ import pytest
 from privbench.runtime.validation import describe
 from privbench.store import record as results
 from privbench.tracking.wandb import WandbTracker
-from tests.support import read_wandb
-from tests.wandb_server import KEY, Server
-
-
-def _finished(path: Path) -> list:
-    """The records of a run's file, once W&B's process has written the last one."""
-    for _ in range(300):
-        records = read_wandb(path)
-        if any(record.HasField("exit") for record in records):
-            return records
-        time.sleep(0.1)
-    raise AssertionError(f"{path} has no end")
+from tests.support import finished_run
 
 
 def _history(records: list, name: str) -> list[dict]:
@@ -44,7 +30,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     )
     assert code == 0, err
     (path,) = (warm / "wandb").glob("offline-run-*/*.wandb")
-    records = _finished(path)
+    records = finished_run(path)
     attack = _history(records, "attack/psnr_db")
     steps = [row["attack/step"] for row in attack]
     assert steps == sorted(set(steps))
@@ -145,7 +131,7 @@ def test_a_repeated_offline_run_replaces_its_earlier_attempts_once_it_ends(tmp_p
     assert attempt.is_dir(), "a failed attempt replaces nothing"
     _tracked(tracker, "abc", 3)
     (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    assert [row["attack/step"] for row in _history(_finished(path), "attack/ssim")] == [3]
+    assert [row["attack/step"] for row in _history(finished_run(path), "attack/ssim")] == [3]
     for at in (4, 5):
         _tracked(tracker, None, at)
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
@@ -155,7 +141,7 @@ def test_runs_without_identity_are_named_by_their_time(tmp_path):
     """A forced run has the options, and so the name, of an earlier one."""
     _tracked(WandbTracker("p", None, "offline", str(tmp_path), 20), None, 1)
     (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    run = next(r.run for r in _finished(path) if r.HasField("run"))
+    run = next(r.run for r in finished_run(path) if r.HasField("run"))
     assert re.fullmatch(r"cell \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.display_name)
 
 
@@ -163,7 +149,7 @@ def _runs(outputs: Path) -> list:
     """Every offline run: its header, its summary."""
     found = []
     for path in sorted((outputs / "wandb").glob("offline-run-*/*.wandb")):
-        records = _finished(path)
+        records = finished_run(path)
         summary = {
             i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
         }
@@ -191,32 +177,6 @@ def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privb
     assert (warm / "sweeps" / group).is_dir()
     assert privbench(*words, "defense.rate=0.1,0.6", "tracker=wandb")[0] == 0
     assert len({run.run_id for run, _ in _runs(warm)}) == 5, "another sweep has runs of its own"
-
-
-@pytest.mark.fault
-def test_a_server_that_goes_away_amid_a_sweep_costs_no_record(warm):
-    """The first cells stream, the others warn; every record is whole."""
-    server = Server()
-    words = ["-m", "targets=4", "attack=blind", "defense.rate=0.1,0.2,0.3,0.4", "tracker=wandb"]
-    sweep = subprocess.Popen(
-        [sys.executable, "-m", "privbench", *words, "tracker.mode=online",
-         "tracker.init_timeout=3", f"output_dir={warm}"],
-        env={**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.url},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    out = sweep.stdout.readline()
-    server.stop()
-    rest, err = sweep.communicate(timeout=200)
-    assert sweep.returncode == 0, err
-    assert (out + rest).count("] done") == 4
-    assert "W&B logging disabled for this run" in err
-    assert len(list((warm / "store" / "records").glob("*/record.json"))) == 4
-    for path in (warm / "store" / "records").glob("*/record.json"):
-        results.read(path)
-    begun = [variables for name, variables in server.asked if name == "UpsertBucket"]
-    assert begun
-    assert len(server.streamed) >= 1
-    assert any(variables.get("groupName") for variables in begun)
 
 
 def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):

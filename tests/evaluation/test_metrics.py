@@ -1,28 +1,12 @@
-"""Metrics, intervals, keys and draws against independent implementations and known answers."""
-
-from dataclasses import replace
+"""Metrics against independent implementations and known answers."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
 from privbench.evaluation import identification, metrics, utility
-from privbench.evaluation.statistics import (
-    bca,
-    interval_label,
-    mean_interval,
-    student_t,
-    victim_interval,
-    victim_label,
-    wilson,
-)
-from privbench.report.frame import SeedGroup
-from privbench.runtime.hashing import content_hash, derive_seed
-from privbench.runtime.random import RandomStreams
-from tests.records import record
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
@@ -202,135 +186,3 @@ def test_what_ties_shares_the_hit():
     flat = torch.full((1, 1, 12, 12), 0.5)
     assert float(_identified(flat, [0], gallery)) == pytest.approx(1 / 50)
     assert float(_identified(gallery[3:4], [3], gallery)) == pytest.approx(1 / 2)
-
-
-def test_bca_agrees_with_scipys():
-    """On skewed data, where the plain percentile interval differs."""
-    values = np.random.default_rng(3).exponential(size=50)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1)
-    assert bca(values) == pytest.approx(tuple(theirs.confidence_interval), abs=0.03)
-
-
-def test_bca_covers_the_true_mean_about_95_times_in_100():
-    """Over 200 samples of 40; 3 standard deviations of that count are 9 points."""
-    draw = np.random.default_rng(0)
-    hits = 0
-    for _ in range(200):
-        low, high = bca(draw.gamma(2.0, size=40))
-        hits += low <= 2.0 <= high
-    assert 172 <= hits <= 200
-
-
-def test_a_mean_of_few_images_has_students_interval_and_no_level():
-    """SciPy's, under twenty; from twenty on it is the bootstrap's, called 95 %."""
-    draw = np.random.default_rng(0)
-    for n in (2, 10, 19):
-        x = draw.normal(size=n)
-        theirs = stats.t.interval(0.95, n - 1, x.mean(), stats.sem(x))
-        assert mean_interval(x) == pytest.approx(theirs)
-        assert interval_label(n) == f"t, {n} images"
-    x = draw.normal(size=20)
-    assert mean_interval(x) == bca(x)
-    assert interval_label(20) == "95 %"
-    assert mean_interval([3.0]) is None
-    assert mean_interval([3.0, 3.0]) == (3.0, 3.0)
-
-
-def test_victims_have_an_interval_from_three_on_and_one_about_victims_from_five():
-    """Student's, over their means."""
-    assert victim_interval([0.1, 0.2]) is None
-    assert victim_interval([0.1, 0.2, 0.3]) == student_t([0.1, 0.2, 0.3])
-    assert "about victims" not in victim_label(4)
-    assert "about victims" in victim_label(5)
-
-
-def _ssims(draw: np.random.Generator, count: int) -> np.ndarray:
-    """Images' scores, skewed to the left; their mean is ``SSIM``."""
-    return 1 - 0.8 * draw.beta(2, 4, size=count)
-
-
-SSIM = 1 - 0.8 / 3
-TRIALS = 600
-"""A coverage of .95 is simulated to .009, one standard deviation."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [5, 10, 64])
-def test_an_interval_over_images_covers_the_mean_90_to_98_times_in_100(count):
-    """The bootstrap alone covers it less than 90 times with five images."""
-    draw = np.random.default_rng(count)
-    samples = [_ssims(draw, count) for _ in range(TRIALS)]
-
-    def coverage(interval) -> float:
-        return float(np.mean([low <= SSIM <= high for low, high in map(interval, samples)]))
-
-    assert 0.90 <= coverage(mean_interval) <= 0.98
-    if count == 5:
-        assert coverage(bca) < 0.90
-
-
-@pytest.mark.slow
-def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
-    """Five victims of 64 images each, whose means differ by a standard deviation of .06."""
-    draw = np.random.default_rng(0)
-    hits = {"victims": 0, "images": 0}
-    for _ in range(TRIALS // 2):
-        one = SeedGroup([
-            replace(record(seed=seed), per_image={
-                "index": list(range(64 * seed, 64 * (seed + 1))),
-                "ssim": list(_ssims(draw, 64) + draw.normal(0, 0.06)),
-            })
-            for seed in range(5)
-        ])  # fmt: skip
-        ends = {"victims": one.victim_interval("ssim"), "images": one.interval("ssim")}
-        for name, (low, high) in ends.items():
-            hits[name] += low <= SSIM <= high
-    assert 0.90 <= hits["victims"] / (TRIALS // 2) <= 0.98
-    assert hits["images"] / (TRIALS // 2) < 0.65
-    assert "about victims" not in interval_label(320)
-
-
-def test_intervals_of_one_value_and_of_a_perfect_share():
-    """One image has no spread; a perfect share still has an interval."""
-    assert bca([3.0]) == (3.0, 3.0)
-    assert wilson(1.0, 100)[0] < 0.97
-    assert wilson(0.0, 100)[1] > 0.03
-    with pytest.raises(ValueError, match="at least one"):
-        bca([])
-
-
-def test_a_key_forgets_the_spelling_and_nothing_else():
-    """Order, integers and the last bits of a float do not move it; a value does."""
-    assert content_hash({"a": 1, "b": [0.3]}) == content_hash(
-        {"b": [0.30000000000000004], "a": 1.0}
-    )
-    assert content_hash({"a": 1}) != content_hash({"a": 2})
-    assert content_hash({"a": 1}) != content_hash({"a": True})
-    assert content_hash({"a": None}) != content_hash({})
-    assert derive_seed(0, "a") != derive_seed(0, "b")
-    with pytest.raises(TypeError, match="cannot be part of a key"):
-        content_hash({"a": object()})
-
-
-@pytest.mark.parametrize("kind", ["uniform", "normal"])
-def test_an_images_draws_depend_on_its_index_alone(kind):
-    """Alone, among others, in another order: the same; another index, number or purpose: not."""
-    many = getattr(RandomStreams(0, "test", [5, 2, 9]), kind)(torch.zeros(3, 4, 6))
-    alone = getattr(RandomStreams(0, "test", [2]), kind)(torch.zeros(1, 4, 6))
-    assert torch.equal(many[1], alone[0])
-    assert not torch.equal(many[0], many[1])
-    for other in (
-        RandomStreams(1, "test", [2]),
-        RandomStreams(0, "more", [2]),
-        RandomStreams(0, "test", [2], number=1),
-    ):
-        assert not torch.equal(getattr(other, kind)(torch.zeros(1, 4, 6)), alone)
-
-
-def test_draws_have_the_distribution_they_are_named_for():
-    """Kolmogorov-Smirnov at the 0.1 % level over 100 images."""
-    streams = RandomStreams(0, "test", range(100))
-    uniform = streams.uniform(torch.zeros(100, 500)).flatten().numpy()
-    normal = streams.normal(torch.zeros(100, 500)).flatten().numpy()
-    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
-    assert stats.kstest(normal, "norm").pvalue > 1e-3

@@ -1,0 +1,64 @@
+"""Keys and records of a run: the victim's checksum, its threads, its precision."""
+
+import hashlib
+import json
+
+import pytest
+
+from privbench.runtime.code_identity import identity
+from tests.runs import BRIEF_RMLE, read_records, victim_files
+from tests.stage import Stage
+
+
+def test_the_precision_that_was_used_is_recorded(trained):
+    """By the attack in the record's notes, by the victim among its facts."""
+    record, victim = trained
+    assert record.notes["precision"] in ("32-true", "bf16-mixed")
+    assert victim["precision"] == "32-true"
+
+
+@pytest.fixture
+def trained(composed, stage):
+    """The record of a short inverse network, and the facts of its victim."""
+    from privbench.experiment.run import run
+
+    made = stage()
+    record = run(composed("attack=inverse", "attack.steps=4", "targets=3"))
+    return record, made.store.keep("victims", made.victim_recipe, pytest.fail).facts
+
+
+def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):
+    """Another number of threads trains other weights; the accelerator is recorded, not keyed."""
+    made = {
+        words: Stage.of(cell(*words))
+        for words in [(), ("device.threads=1",), ("device.accelerator=auto",)]
+    }
+    plain, typed, auto = made.values()
+    assert plain.key == auto.key != typed.key
+    assert plain.victim_recipe == auto.victim_recipe != typed.victim_recipe
+
+
+def test_a_record_names_the_victim_by_the_checksum_of_its_file(privbench, tmp_path):
+    """As sha256sum prints it, trained or loaded; the code and the data are named too."""
+    for rate in ("0.1", "0.3"):
+        code, _, err = privbench(*BRIEF_RMLE, f"defense.rate={rate}", f"output_dir={tmp_path}")
+        assert code == 0, err
+    (path,) = victim_files(tmp_path)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [record.victim_sha256 for record in read_records(tmp_path)] == [expected] * 2
+    sources = read_records(tmp_path)[0].sources
+    assert sources["attack"] == identity("privbench.attacks.rmle.RMLE")
+    assert sources["victim.model"] == identity("privbench.victims.lenet5.LeNet5")
+    assert {"data.train", "data.aux", "data.test", "evaluation.metrics"} <= set(sources)
+
+
+def test_a_trained_victim_is_identified_by_the_checksum_of_its_weights(cell, outputs):
+    """Keys of whatever is derived from it hold the checksum of the file in the store."""
+    stage = Stage.of(cell())
+    stage.prepare_victim()
+    (sidecar,) = [
+        json.loads(path.read_text())
+        for path in (outputs / "store" / "victims").glob("*.json")
+        if json.loads(path.read_text())["recipe"] == json.loads(json.dumps(stage.victim_recipe))
+    ]
+    assert stage.victim.identity["sha256"] == sidecar["sha256"]

@@ -1,0 +1,231 @@
+"""Sweeps whose processes are killed, stopped or run at once, and full disks."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from privbench.store import record as results
+from privbench.store.sweep_log import SweepLog
+from tests.runs import CHEAP, cell_states, launch, scores_by_key
+
+
+@pytest.mark.fault
+def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
+    privbench, warm, tmp_path
+):
+    """At the same threads a job; stores apart, so that nothing is shared but the victim."""
+    import shutil
+
+    found = []
+    rmle = ["-m", "attack=rmle,rmle_paper", "attack.steps=40", "targets=5", "device.threads=1"]
+    for name, words in {
+        "forward": ["defense.rate=0.1,0.3"],
+        "reversed": ["defense.rate=0.3,0.1"],
+        "parallel": ["defense.rate=0.1,0.3", "workers=joblib", "workers.jobs=2"],
+    }.items():
+        at = tmp_path / name
+        shutil.copytree(warm, at)
+        code, _, err = privbench(*rmle, *words, f"output_dir={at}")
+        assert code == 0, err
+        found.append(scores_by_key(at))
+    at = tmp_path / "alone"
+    shutil.copytree(warm, at)
+    for attack in ("rmle", "rmle_paper"):
+        for rate in ("0.1", "0.3"):
+            words = [f"attack={attack}", f"defense.rate={rate}", *rmle[2:], f"output_dir={at}"]
+            assert privbench(*words)[0] == 0
+    found.append(scores_by_key(at))
+    assert len(found[0]) == 4
+    assert all(numbers == found[0] for numbers in found[1:])
+
+
+@pytest.mark.fault
+def test_gpus_are_dealt_out_to_processes(privbench, warm, monkeypatch):
+    """Each process sees one, before CUDA begins; two of them never the same."""
+    (warm / "conf" / "attack").mkdir(parents=True)
+    (warm / "seer.py").write_text(SEER)
+    (warm / "conf" / "attack" / "seer.yaml").write_text(
+        "# Sees.\n_target_: seer.Seer\nlevel: 0.1\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{warm}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(str(warm))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    words = ["-m", "--config-dir", str(warm / "conf"), "attack=seer", "attack.level=range(1,7)"]
+    code, _, err = privbench(*words, "workers=joblib", "targets=5", f"output_dir={warm}")
+    assert code == 0, err
+    records = [results.read(path) for path in warm.glob("store/records/*/record.json")]
+    seen = {(record.notes["process"], record.notes["gpu"]) for record in records}
+    assert len(records) == 6
+    assert {gpu for _, gpu in seen} == {"3", "5"}
+    assert len({process for process, _ in seen}) == len(seen) == 2
+
+
+SEER = """
+import os, time
+from dataclasses import dataclass
+import torch
+from privbench.threat import Access
+
+
+@dataclass(frozen=True)
+class Seer:
+    level: float
+
+    @property
+    def access(self):
+        return Access.NONE
+
+    def fit(self, view):
+        time.sleep(1)
+        view.logger.note(gpu=os.environ["CUDA_VISIBLE_DEVICES"], process=os.getpid())
+        return lambda v: torch.full((len(v), *view.image_shape), self.level / 10)
+"""
+
+
+def _undisturbed(privbench, warm: Path, at: Path, words: list[str]) -> dict[str, object]:
+    import shutil
+
+    shutil.copytree(warm, at)
+    code, _, err = privbench(*words, f"output_dir={at}")
+    assert code == 0, err
+    return scores_by_key(at)
+
+
+def _whole(outputs: Path) -> None:
+    """No half-written file stays behind."""
+    assert not list(outputs.rglob("*.part"))
+    for path in outputs.glob("sweeps/*/cells.jsonl"):
+        for line in path.read_text().splitlines():
+            json.loads(line)
+
+
+STEPS = ["-m", "attack=rmle", "attack.steps=150,151,152,153", "targets=5", "device.threads=1"]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("workers", ["local", "joblib"])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_whoever_is_killed_whenever_the_same_command_completes_the_sweep(
+    privbench, tmp_path, outputs, kills, workers
+):
+    """Launcher or worker, SIGKILL at random moments, from an empty store: the same numbers."""
+    import random
+
+    words = [*STEPS, "victim.epochs=1", "victim.min_steps=20"]
+    (tmp_path / "empty").mkdir()
+    expected = _undisturbed(privbench, tmp_path / "empty", tmp_path / "calm", words)
+    at, moments = tmp_path / "stormy", random.Random(kills)
+    killed = 0
+    for _ in range(10 * kills):
+        sweep = launch(*words, f"workers={workers}", f"output_dir={at}", start_new_session=True)
+        time.sleep(5 + moments.uniform(0, 6))
+        victims = [sweep.pid, *_children(sweep.pid)]
+        if sweep.poll() is None and killed < kills:
+            os.kill(moments.choice(victims), signal.SIGKILL)
+            killed += 1
+        _, err = sweep.communicate(timeout=200)
+        if sweep.returncode == 0 and killed >= kills:
+            break
+        if sweep.returncode == 0:  # done too early: there is more to kill
+            for path in at.glob("store/*/*/record.json"):
+                path.unlink()
+    assert killed == kills
+    assert sweep.returncode == 0, err
+    assert scores_by_key(at) == expected
+    _whole(at)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.fault
+def test_two_launchers_at_once_run_each_cell_once(privbench, warm, tmp_path):
+    """They wait for each other's cells, and both are complete."""
+    import shutil
+
+    expected = _undisturbed(privbench, warm, tmp_path / "calm", STEPS)
+    at = tmp_path / "both"
+    shutil.copytree(warm, at)
+    sweeps = [launch(*STEPS, f"output_dir={at}") for _ in range(2)]
+    for sweep in sweeps:
+        _, err = sweep.communicate(timeout=200)
+        assert sweep.returncode == 0, err
+    assert scores_by_key(at) == expected
+    (folder,) = (at / "sweeps").iterdir()
+    done = [line["key"] for line in SweepLog(folder).lines()[0] if line.get("state") == "done"]
+    assert sorted(done) == sorted(expected), "each once"
+    _whole(at)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("workers", ["local", "joblib"])
+def test_ctrl_c_ends_a_sweep_in_seconds_and_it_can_go_on(warm, workers):
+    """Exit code 130, what is left is told with the command that completes it, nobody works on."""
+    words = ["-m", "attack=rmle", "attack.steps=10,1000000", "targets=5"]
+    at = [f"output_dir={warm}", f"workers={workers}"]
+    sweep = launch(*words, *at, start_new_session=True)
+    guard = threading.Timer(120, sweep.kill)
+    guard.start()
+    for line in sweep.stdout:
+        if "] done" in line:
+            break
+    time.sleep(2)
+    os.killpg(sweep.pid, signal.SIGINT)
+    _, err = sweep.communicate(timeout=60)
+    guard.cancel()
+    assert sweep.returncode == 130, err
+    assert "1 of 2 cells have no record" in err
+    assert "attack.steps=1000000" in err
+    # joblib may warn of semaphores behind it
+    assert any(line.startswith("privbench: stopped") for line in err.splitlines())
+    assert cell_states(warm) == {"done": 1, "running": 0, "failed": 0, "missing": 1}
+    assert len(list(warm.glob("store/records/*/record.json"))) == 1
+    _whole(warm)
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: wants root")
+def test_a_full_disk_fails_cells_and_leaves_none_half_written(privbench, warm, tmp_path):
+    """With room again the same command completes the sweep."""
+    import shutil
+
+    expected = _undisturbed(
+        privbench, warm, tmp_path / "calm", [*CHEAP, "seed=0", "defense.rate=0.1,0.2,0.3"]
+    )
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = sum(p.stat().st_size for p in warm.rglob("*") if p.is_file()) + 200_000
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.decode().strip()}")
+    try:
+        shutil.copytree(warm, disk / "out")
+        words = [*CHEAP, "seed=0", "defense.rate=0.1,0.2,0.3", f"output_dir={disk / 'out'}"]
+        (disk / "ballast").write_bytes(bytes(150_000))
+        code, _, err = privbench(*words)
+        assert code == 1
+        assert "No space left on device" in err
+        assert "Traceback" not in err
+        (disk / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        code, _, err = privbench(*words)
+        assert code == 0, err
+        assert scores_by_key(disk / "out") == expected
+        _whole(disk / "out")
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,58 @@
+"""Measured results that are compared with the paper's."""
+
+import pytest
+
+from privbench.papers.he2020 import sources
+from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
+from privbench.report import frame, worst_case
+from tests.paper_records import table as claims_table
+from tests.paper_records import verdict
+from tests.records import record, records_by_steps, with_victim
+
+
+def test_a_short_run_is_no_point_of_the_strongest_curve():
+    """Of the paper's statements' column of the strongest adversaries too."""
+    records = records_by_steps((10, 0.8), (1000, 0.5), attack="rmle_adaptive", adaptive=True)
+    measured = sources.MeasuredResults.of(records, adaptive=True)
+    (spot,) = measured.curve("mnist", "relu2", "dropout", "features", "ssim")
+    assert spot.scores["ssim"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_records_of_one_seed_but_other_weights_are_not_paired():
+    """And the summary and the page name data set, victim and seed."""
+    one = with_victim(record(ssim=0.3, targets=24), "a")
+    other = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "b")
+    groups = frame.grouped([one, other])
+    assert frame.paired_interval(*groups, "ssim") is None
+    (worst,) = worst_case.worst_cases([one, other])
+    (caveat,) = worst.caveats["ssim"]
+    assert caveat.endswith("is not compared: seed 0 with victims of other weights")
+    (line,) = worst_case.mixed_victims([one, other])
+    assert "mnist, lenet5" in line
+    assert "seed 0: aaaaaaaa, bbbbbbbb" in line
+    same = with_victim(record(ssim=0.6, targets=24, attack="inverse"), "a")
+    assert worst_case.mixed_victims([one, same]) == []
+    assert frame.paired_interval(*frame.grouped([one, same]), "ssim") is not None
+    split = [
+        with_victim(claims_table("rmle_paper", at, level), weights)
+        for at, level, weights in (("conv1", 0.9, "a"), ("relu2", 0.5, "b"))
+    ]
+    assert verdict("White-box: a deeper split", split)[0] == INCONCLUSIVE
+    assert verdict("White-box: a deeper split", [split[0], with_victim(split[1], "a")])[0] == HOLDS
+
+
+def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
+    """The results keep five seeds of one attack and three of another, and compare them on three."""
+    rmle = [one for seed in range(5) for split in ("conv1", "relu2", "fc1")
+            for one in [claims_table("rmle", split, 0.5, seed=seed)]]  # fmt: skip
+    learned = [claims_table("inverse", "fc1", 0.7, seed=seed) for seed in range(3)]
+    many = [claims_table("inverse", split, 0.7, seed=seed) for seed in range(3)
+            for split in ("conv1", "relu2", "fc1", "pool1", "pool2")]  # fmt: skip
+    for networks in (learned, many):
+        compared = sources.comparable([*rmle, *networks])
+        count = {
+            name: len([r for r in compared if r.attack == name]) for name in ("rmle", "inverse")
+        }
+        assert count == {"rmle": 15, "inverse": len(networks)}
+    spot = sources.MeasuredResults.of([*rmle, *learned], adaptive=True).best("mnist", "fc1")
+    assert spot.point.group.seeds == [0, 1, 2]

@@ -1,0 +1,111 @@
+"""Defenses that no adaptive attack was run against, and the command that adds one."""
+
+import re
+import shlex
+
+from privbench.report import operating_points, summary, tables, tradeoffs
+from privbench.store.sweep_log import SweepLog
+from tests.records import page_text, record, sweep
+
+UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
+
+
+def _command(text: str) -> list[str]:
+    (line,) = re.findall(r"this adds one: (.*)", text)
+    return shlex.split(line)
+
+
+def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
+    """With the sweep's own words and the attack that knows the defense."""
+    text = "python -m privbench -m attack=rmle attack.steps=20 defense.rate=0.1,0.3 targets=5"
+    rmle = {"_target_": "privbench.attacks.rmle.RMLE", "steps": 20}
+    naive, knowing = record("dropout", 0.3), record("dropout", 0.3, attack="a", adaptive=True)
+    naive.config["attack"].update(rmle)
+    naive.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
+    summaries = {}
+    for name, records in (("without", [naive]), ("with", [naive, knowing])):
+        folder = sweep(tmp_path / name, name, records, [])
+        lines = (folder / "cells.jsonl").read_text().splitlines()
+        lines[0] = lines[0].replace(f"python -m privbench sweeps={name}", text)
+        (folder / "cells.jsonl").write_text("\n".join(lines) + "\n")
+        summaries[name] = summary.of_sweep(SweepLog(folder)).splitlines()
+    assert summaries["without"][0] == UNKNOWN
+    want = text.replace(" attack=rmle ", " ") + " attack=rmle,rmle_adaptive"
+    assert _command(summaries["without"][1]) == shlex.split(want)
+    assert summaries["with"][0].startswith("worst case over 2 cells")
+    nothing = sweep(tmp_path / "none", "none", [record("none", 0.0)], [])
+    assert summary.of_sweep(SweepLog(nothing)).startswith("worst case")
+
+
+def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
+    """They would be refused, or mean something else."""
+    from privbench.report.advice import untried
+
+    network = record(attack="inverse_naive")
+    network.config["attack"]["_target_"] = "privbench.attacks.inverse.Inverse"
+    network.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
+    typed = "python -m privbench -m attack=inverse_naive attack.queries=100,200 defense.rate=0.3"
+    (command,) = untried([network], typed).commands
+    assert command.endswith("python -m privbench -m defense.rate=0.3 attack=rmle_adaptive")
+    (command,) = untried([network], typed.replace(" attack.queries=100,200", "")).commands
+    assert command.endswith("-m defense.rate=0.3 attack=inverse_naive,rmle_adaptive")
+
+
+def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch):
+    """Whether it states one is read off its class, one that it inherits included."""
+    from privbench.report.advice import untried
+
+    (tmp_path / "mine_here.py").write_text(
+        "from privbench.defenses.base import Defense\n"
+        "from privbench.defenses.dropout import Dropout\n"
+        "class Quantise(Defense):\n    def _perturb(self, t, draws): ...\n"
+        "class Rarely(Dropout):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, attack in (("Quantise", "inverse"), ("Rarely", "rmle_adaptive")):
+        one = record("mine", 0.3)
+        one.config["defense"]["_target_"] = f"mine_here.{name}"
+        (command,) = untried([one], "python -m privbench -m attack=rmle defense=mine").commands
+        assert command.endswith(f"attack=rmle,{attack}")
+
+
+def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
+    """A selection of a store gets a command from what was typed for its records."""
+    records = [
+        record("dropout", rate, overrides=["attack=rmle", f"defense.rate={rate:g}", f"seed={seed}",
+                          f"tracker={'none' if seed else 'wandb'}", "sweep.report=false"],
+               seed=seed)
+        for rate in (0.1, 0.3) for seed in (0, 1)
+    ]  # fmt: skip
+    for one in records:
+        one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
+    text = page_text(tmp_path, records)
+    body = text.partition("<body>")[2].lstrip()
+    assert body.startswith(f"<p class=warn>{UNKNOWN}</p>")
+    command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"
+    assert f"<pre>{command}</pre>" in body.splitlines()[1]
+    some = [*records, record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)]
+    text = page_text(tmp_path / "some", some)
+    assert "was run against dropout on features in 1 of its 2 settings: the" in text
+
+
+def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
+    """In the headline, the least leakage and the settings that none beats."""
+    naive = [record("dropout", rate, ssim=0.5 - rate, targets=24) for rate in (0.1, 0.3)]
+    knowing = [
+        record("dropout", rate, attack="rmle_adaptive", adaptive=True, ssim=0.6, targets=24)
+        for rate in (0.1, 0.3)
+    ]
+    (panel,) = tradeoffs.panels(naive)
+    said = [
+        operating_points.headline(panel),
+        tables.leakages([panel])[1][-1],
+        tables.pareto_sets([panel])[1][-1],
+    ]
+    assert all("no adaptive attack was run" in text for text in said)
+    (panel,) = tradeoffs.panels([*naive, *knowing])
+    rows = {row[1]: row[-1] for row in tables.leakages([panel])[1:] if row[2] == "SSIM"}
+    caveated = operating_points.headline(panel) + rows["worst case"] + rows["rmle_adaptive"]
+    assert "no adaptive attack" not in caveated
+    assert "not adaptive" not in caveated
+    assert "this attack is not adaptive" in rows["rmle"]

@@ -1,0 +1,44 @@
+"""Plans of a sweep: threads of its workers, and no model weights."""
+
+import pytest
+
+from privbench.victims.split_model import SplitModel
+from privbench.victims.training import VictimConfig
+from tests.runs import read_records
+
+
+def test_workers_assign_threads_without_moving_the_key(privbench, warm):
+    """What processes of joblib computed is cached for this process, at its own threads."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]
+    code, out, err = privbench(
+        *words, "workers=joblib", "workers.jobs=2", "workers.threads_per_job=1"
+    )
+    assert code == 0, err
+    assert out.count("] done") == 2
+    assert {record.threads for record in read_records(warm)} == {1}
+    assert {record.config["device"]["threads"] for record in read_records(warm)} == {None}
+    assert privbench(*words)[1].count("] cached") == 2
+
+
+def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
+    """A hundred cells of three attacks are known from their configurations alone."""
+    built, outlines = [], []
+    init = SplitModel.__init__
+
+    def count(self, layers):
+        init(self, layers)
+        (outlines if all(p.is_meta for p in self.parameters()) else built).append(self)
+
+    monkeypatch.setattr(SplitModel, "__init__", count)
+    monkeypatch.setattr(VictimConfig, "train", lambda *_, **__: pytest.fail("a victim is trained"))
+    monkeypatch.setattr(
+        "privbench.sweep.launch.Launch.run", lambda self, planned, refused: runs.append(planned)
+    )
+    runs: list[dict] = []
+    words = ["-m", "attack=rmle_adaptive,inverse,shadow_same", "seed=range(0,4)", "targets=5"]
+    rates = ",".join(f"0.{number}" for number in range(1, 10))
+    code, _, err = privbench(*words, f"defense.rate={rates}", f"output_dir={warm}")
+    assert code == 0, err
+    assert len(runs[0]) == 108
+    assert built == []
+    assert len(outlines) <= 1, "one victim, in one shape"

@@ -1,0 +1,86 @@
+"""Records that would be computed again, and the age of cached ones."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from privbench.runtime.code_identity import identity
+from privbench.store import record as results
+from tests.runs import BRIEF, LEVEL_YAML, read_records, replace_victim
+from tests.support import ATTACK
+
+
+def _status(folder: Path) -> str:
+    words = [sys.executable, "-X", "importtime", "-m", "privbench.sweep.status", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert not re.search(r"\| +(torch|numpy|hydra)$", done.stderr, re.M), "it answers at once"
+    return done.stdout
+
+
+def test_a_replaced_victim_makes_its_records_stale(privbench, tmp_path):
+    """They are run again with a line that says why, and so is what was learnt against it."""
+    words = ["-m", "attack=inverse_naive", "attack.steps=12", *BRIEF, f"output_dir={tmp_path}"]
+    words += ["defense.rate=0.1,0.3"]
+    assert privbench(*words)[0] == 0
+    before = {record.victim_sha256 for record in read_records(tmp_path)}
+    adversaries = set(tmp_path.glob("store/adversaries/*.json"))
+    assert len(adversaries) == 1
+    replace_victim(tmp_path)
+    (folder,) = (path for path in (tmp_path / "sweeps").iterdir() if path.is_dir())
+    told = _status(folder)
+    assert "2 done; 2 of those done would be computed again" in told
+    assert told.count(": victim: replaced (sha256 ") == 2
+    code, out, err = privbench(*words)
+    assert code == 0, err
+    assert out.count("] done") == 2
+    assert "victim: replaced (sha256 " in err
+    assert "the cell is run again" in err
+    after = {record.victim_sha256 for record in read_records(tmp_path)}
+    assert len(after) == 1
+    assert after != before
+    assert len(list(tmp_path.glob("store/adversaries/*.json"))) == 2
+    assert privbench(*words)[1].count("] cached") == 2
+
+
+def test_a_cached_result_says_how_old_it_is(privbench, warm):
+    """On a single run's last lines, and at the end of a sweep's line."""
+    words = ["attack=blind", "targets=5", f"output_dir={warm}"]
+    assert privbench(*words)[0] == 0
+    (path,) = warm.glob("store/records/*/record.json")
+    fields = json.loads(path.read_text()) | {"finished": "2020-01-01T00:00:00+00:00"}
+    path.write_text(json.dumps(fields))
+    age = r"finished 2020-01-01T00:00:00\+00:00, \d{4} days ago; force=true runs it again"
+    assert re.search(rf"^  cached          {age}$", privbench(*words)[1], re.M)
+    out = privbench("-m", *words)[1]
+    assert re.search(r"^\[1/1\] cached  .*, finished \d{4} days ago$", out, re.M), out
+
+
+def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user_module, warm):
+    """An edited source, a raised version, another schema, a record that cannot be read."""
+    words = [
+        "-m",
+        *user_module("attack", "my_attack", ATTACK, LEVEL_YAML),
+        "targets=5",
+        f"output_dir={warm}",
+    ]
+    assert privbench(*words, "defense.rate=0.1,0.2,0.3,0.4")[0] == 0
+    (folder,) = (path for path in (warm / "sweeps").iterdir() if path.is_dir())
+    told = _status(folder)
+    assert "4 cells: 4 done\n" in told
+    assert "again" not in told
+    paths = {results.read(p).strength: p for p in warm.glob("store/records/*/record.json")}
+    fields = {rate: json.loads(path.read_text()) for rate, path in paths.items()}
+    fields[0.2]["sources"]["defense"] = "dropout-0"
+    fields[0.3]["schema"] = 2
+    for rate, path in paths.items():
+        path.write_text(json.dumps(fields[rate]) if rate < 0.4 else "{")
+    told = _status(folder)
+    assert "3 done, 1 damaged; 2 of those done would be computed again" in told
+    now = identity("privbench.defenses.dropout.Dropout")
+    assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in told
+    assert "again   defense.rate=0.3: schema 2 is now 3\n" in told
+    assert "  damaged defense.rate=0.4: " in told
+    user_module("attack", "my_attack", ATTACK + "\n\nOTHER = 1\n", LEVEL_YAML)
+    assert "again   defense.rate=0.1: attack: its source has changed (sha256:" in _status(folder)

@@ -1,0 +1,52 @@
+"""The length of a victim's training, by the size of its data set."""
+
+import pytest
+import torch
+
+from tests.support import CPU
+
+FULL = {"lenet5": (8, 128, 2e-3, False), "cifar_cnn": (60, 128, 1e-3, True)}
+
+
+@pytest.mark.parametrize("victim", FULL)
+def test_the_recipes_for_full_data_sets_are_what_they_were(cell, victim):
+    """Passes, batch, rate and augmentation for 40,000 and 50,000 images."""
+    made = cell(f"victim={victim}").victim
+    epochs, *settings = FULL[victim]
+    assert made.epochs == epochs
+    for count in (40_000, 50_000):
+        assert list(made.suited(count)) == settings
+        assert made.min_steps < epochs * count // 128
+
+
+def _images_seen(monkeypatch, victim, shape: tuple[int, int, int], count: int) -> tuple[int, int]:
+    """Steps and images of a training that is planned and not run."""
+    import privbench.victims.training as module
+
+    planned = {}
+
+    def plan(classifier, batches, *, epochs, **others):
+        planned.update(steps=epochs * len(batches), images=epochs * count)
+
+    monkeypatch.setattr(module, "fit", plan)
+    model = victim.build(shape, 40, 0)
+    victim.train(
+        model, torch.zeros(count, *shape), torch.zeros(count).long(), seed=0, device_config=CPU
+    )
+    return planned["steps"], planned["images"]
+
+
+def test_typed_passes_are_the_passes_that_a_small_data_set_gets(cell, monkeypatch):
+    """20 over 210 faces are 4,200 images in small batches, not 800 batches of 128."""
+    victim = cell("victim=cifar_cnn", "victim.epochs=20").victim
+    assert _images_seen(monkeypatch, victim, (1, 64, 64), 210) == (20 * 14, 20 * 210)
+
+
+def test_a_small_data_set_is_learnt_in_smaller_steps_at_a_smaller_rate(cell):
+    """The rate by the root of the batch's share; a typed batch keeps the typed rate."""
+    victim = cell("victim=cifar_cnn").victim
+    few = victim.suited(210)
+    assert (few.batch, few.augment) == (16, False)
+    assert few.lr == pytest.approx(1e-3 / 8**0.5)
+    typed = cell("victim=cifar_cnn", "victim.batch=64", "victim.augment=true").victim
+    assert list(typed.suited(210)) == [64, 1e-3, True]
