@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from privbench.evaluation.statistics import mean_interval
-from privbench.report.frame import group_key
+from privbench.report.group_keys import group_key
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import SCHEMA, Record, images_file
