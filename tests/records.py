@@ -10,7 +10,7 @@ import numpy as np
 
 from privbench.evaluation.statistics import mean_interval
 from privbench.report import tradeoffs
-from privbench.report.frame import group_key
+from privbench.report.group_keys import group_key
 from privbench.report.image_grids import image_loader
 from privbench.report.page import page
 from privbench.report.selection import select

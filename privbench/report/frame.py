@@ -1,21 +1,25 @@
-"""Records of a sweep grouped over seeds: scores by image and victim, paired differences (no torch).
+"""Frames of per-image scores, grouped over seeds, and their paired differences (no torch).
 
 The estimand, here and in every table, curve, interval and comparison of a report: the mean over
 distinct images of each image's mean over seeds. An image that all seeds attacked counts once, like
 one that a single seed attacked. Accuracy is the mean over seeds, each of which trains a victim.
 Two groups of records are compared on the victims that both attacked, a victim being a seed and the
 sha256 of the weights that it gave; where they share none, they are not compared.
+
+Means are ``fmean``, not pandas' own: it rounds the exact sum once, so that equal images stay equal
+to the last bit, on which the intervals of tied values depend (``evaluation.statistics.bca``).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import Any
+
+import pandas as pd
 
 from privbench.evaluation.statistics import Interval, mean_interval, victim_interval
-from privbench.runtime.hashing import content_hash
+from privbench.report.group_keys import group_key, key_without
 from privbench.store.record import Record
 
 RELIABLE = 0.95
@@ -24,11 +28,29 @@ FEWEST = 5
 """Least number of shared images for an interval of a difference."""
 Victim = tuple[int, str]
 """Seed and sha256 of the victim's weights (empty where a record lacks it)."""
+VICTIM = ["seed", "victim_sha256"]
+"""Levels of a frame's index that identify a victim."""
 
 
 def victim_of(record: Record) -> Victim:
     """Return the victim of a record: its seed and the checksum of its weights."""
     return record.seed, getattr(record, "victim_sha256", "") or ""
+
+
+def image_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Return the per-image scores of a group's records.
+
+    Args:
+        records: Records of one attack in one setting.
+
+    Returns:
+        A row for each image and victim, indexed by ``index`` (of the image), ``seed`` and
+        ``victim_sha256``, in order of first appearance; a column for each score that all of the
+        records have. Of two records of one victim the later one counts.
+    """
+    frames = [pd.DataFrame(record.per_image).set_index("index") for record in records]
+    rows = pd.concat(frames, keys=map(victim_of, records), names=VICTIM, join="inner")
+    return rows.groupby(level=["index", *VICTIM], sort=False).last().astype(float)
 
 
 @dataclass(frozen=True)
@@ -68,10 +90,15 @@ class SeedGroup:
         """Mean accuracy over seeds."""
         return fmean(record.accuracy for record in self.records)
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Scores by image and victim: ``image_frame`` of the records."""
+        return image_frame(self.records)
+
     def score(self, metric: str) -> float:
         """Return the mean over distinct images of each image's mean over seeds."""
         if metric not in self._scores:
-            by_image = all(metric in record.per_image for record in self.records)
+            by_image = metric in self.frame
             values = self.by_image(metric) if by_image else self._of_records(metric)
             self._scores[metric] = fmean(values)
         return self._scores[metric]
@@ -84,43 +111,35 @@ class SeedGroup:
         return {}
 
     @cached_property
-    def layout(self) -> frozenset[tuple[int, Victim]]:
-        """Pairs of image and victim that were attacked."""
-        return frozenset(
-            (index, victim_of(record))
-            for record in self.records
-            for index in record.per_image["index"]
-        )
+    def layout(self) -> frozenset[tuple[int, int, str]]:
+        """Pairs of image and victim that were attacked, as index, seed and sha256."""
+        return frozenset(self.frame.index)
 
     def baseline(self, metric: str) -> float:
         """Return the score of the blind baseline, the same mean where records have it by image."""
-        if all(f"floor_{metric}" in record.per_image for record in self.records):
-            return fmean(self.by_image(f"floor_{metric}"))
+        if f"floor_{metric}" in self.frame:
+            return self.score(f"floor_{metric}")
         return fmean(record.floor["best"][metric] for record in self.records)
 
-    def images(self, metric: str) -> dict[int, dict[Victim, float]]:
-        """Return scores by image and victim."""
-        if metric not in self._columns:
-            found: dict[int, dict[Victim, float]] = defaultdict(dict)
-            for record in self.records:
-                victim = victim_of(record)
-                columns = record.per_image["index"], record.per_image[metric]
-                for index, value in zip(*columns, strict=True):
-                    found[index][victim] = value
-            self._columns[metric] = dict(found)
-        return self._columns[metric]
+    def by_image(self, metric: str) -> pd.Series:
+        """Return each distinct image's mean over seeds, in order of first appearance."""
+        if metric not in self._image_means:
+            images = self.frame[metric].groupby(level="index", sort=False)
+            self._image_means[metric] = images.agg(fmean)
+        return self._image_means[metric]
 
     @cached_property
-    def _columns(self) -> dict[str, dict[int, dict[Victim, float]]]:
+    def _image_means(self) -> dict[str, pd.Series]:
         return {}
 
-    def by_image(self, metric: str) -> list[float]:
-        """Return each distinct image's mean over seeds."""
-        return [fmean(seeds.values()) for seeds in self.images(metric).values()]
+    @cached_property
+    def images(self) -> int:
+        """Number of distinct images."""
+        return self.frame.index.unique("index").size
 
     def interval(self, metric: str) -> Interval | None:
         """Return the interval of the score over images; null for a single image."""
-        return mean_interval(self.by_image(metric))
+        return mean_interval(self.by_image(metric).to_numpy())
 
     def recorded_interval(self, metric: str) -> Interval | None:
         """Return ``interval``, read off the record where there is a single one (cheaper)."""
@@ -131,7 +150,7 @@ class SeedGroup:
 
     def by_victim(self, metric: str) -> list[float]:
         """Return each victim's mean over the images that were attacked on it."""
-        return list(_means_by_victim(self.images(metric)).values())
+        return _means_by_victim(self.frame[metric])
 
     def victim_interval(self, metric: str) -> Interval | None:
         """Return the t interval over victims; null under three."""
@@ -152,16 +171,13 @@ class SeedGroup:
     def keys_without(self) -> dict[str, str]:
         """Keys that leave out the strength, the attack's steps or the transmissions, by name."""
         return {
-            name: _key_without(self.first, name) for name in ("strength", "steps", "transmissions")
+            name: key_without(self.first, name) for name in ("strength", "steps", "transmissions")
         }
 
 
-def _means_by_victim(images: Mapping[int, Mapping[Victim, float]]) -> dict[Victim, float]:
-    found: dict[Victim, list[float]] = defaultdict(list)
-    for values in images.values():
-        for victim, value in values.items():
-            found[victim].append(value)
-    return {victim: fmean(found[victim]) for victim in sorted(found)}
+def _means_by_victim(scores: pd.Series) -> list[float]:
+    means: list[float] = scores.groupby(level=VICTIM).agg(fmean).tolist()
+    return means
 
 
 def paired_interval(one: SeedGroup, other: SeedGroup, metric: str) -> Interval | None:
@@ -170,17 +186,17 @@ def paired_interval(one: SeedGroup, other: SeedGroup, metric: str) -> Interval |
     The differences of an image, one per victim, are averaged first: images are the sample.
     """
     found = _paired_by_image(one, other, metric)
-    return mean_interval(found) if len(found) >= FEWEST else None
+    return mean_interval(found.to_numpy()) if len(found) >= FEWEST else None
 
 
-def _paired_by_image(one: SeedGroup, other: SeedGroup, metric: str) -> list[float]:
-    """Return each shared image's mean difference over shared victims."""
-    return [fmean(victims.values()) for victims in differences(one, other, metric).values()]
+def _paired_by_image(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
+    """Return each shared image's mean difference over shared victims, by ascending index."""
+    return differences(one, other, metric).groupby(level="index").agg(fmean)
 
 
 def paired_victims(one: SeedGroup, other: SeedGroup, metric: str) -> list[float]:
     """Return the mean of ``one`` less ``other`` over shared images, for each shared victim."""
-    return list(_means_by_victim(differences(one, other, metric)).values())
+    return _means_by_victim(differences(one, other, metric))
 
 
 def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
@@ -191,18 +207,18 @@ def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
     found = _paired_by_image(one, other, metric)
     if len(found) < FEWEST or fmean(found) <= 0:  # spares the interval where it is negative
         return False
-    interval = mean_interval(found)
+    interval = mean_interval(found.to_numpy())
     return interval is not None and interval[0] > 0
 
 
-def differences(one: SeedGroup, other: SeedGroup, metric: str) -> dict[int, dict[Victim, float]]:
+def differences(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
     """Return ``one`` less ``other`` by shared image and shared victim."""
-    mine, theirs = one.images(metric), other.images(metric)
-    return {
-        image: {victim: mine[image][victim] - theirs[image][victim] for victim in victims}
-        for image in sorted(mine.keys() & theirs.keys())
-        if (victims := sorted(mine[image].keys() & theirs[image].keys()))
-    }
+    return one.frame[metric].sub(other.frame[metric]).dropna()
+
+
+def shared_images(one: SeedGroup, other: SeedGroup) -> int:
+    """Return the number of images that both attacked on shared victims."""
+    return one.frame.index.intersection(other.frame.index).unique("index").size
 
 
 def shared_victims(groups: Iterable[SeedGroup]) -> frozenset[Victim]:
@@ -233,58 +249,3 @@ def grouped(records: Iterable[Record]) -> list[SeedGroup]:
     for record in records:
         groups[group_key(record)].append(record)
     return [SeedGroup(group) for group in groups.values()]
-
-
-def group_of(
-    config: Mapping[str, Any], split: str, strength: float, transmissions: int, targets: int
-) -> str:
-    """Return the key of a group: of a setting and an attack in it, without the seed.
-
-    Args:
-        config: Configuration of a cell.
-        split: Split point, the last layer of the edge.
-        strength: Strength of the defense.
-        transmissions: Times that each image is sent.
-        targets: Number of target images.
-    """
-    setting = {
-        "dataset": config["dataset"],
-        "victim": config["victim"],
-        "split": split,
-        "defense": config["defense"] if strength else None,
-        "transmissions": transmissions,
-        # balanced targets are another choice of images for each seed, so their number stands
-        "targets": [config["target_indices"] or targets, config.get("include")],
-        "accuracy_draws": config["accuracy_draws"],
-    }
-    return f"{content_hash(setting)}-{content_hash({'attack': config['attack']})}"
-
-
-def group_key(record: Record, **changed: Any) -> str:
-    """Return ``group_of`` a record, with parts of its configuration changed."""
-    config = {**record.config, **changed}
-    return group_of(config, record.split, record.strength, record.transmissions, record.targets)
-
-
-def setting_key(group: str) -> str:
-    """Return the part of a group's key that attacks in the same setting share."""
-    return group.partition("-")[0]
-
-
-def _key_without(record: Record, name: str) -> str:
-    """Return a group's key that leaves out the strength, the steps or the transmissions."""
-    if name == "strength":
-        defense = record.config["defense"]
-        kept = {k: v for k, v in defense.items() if v != record.strength or k == "site"}
-        return group_key(record, defense=kept)
-    if name == "transmissions":
-        return group_key(replace(record, transmissions=1))
-    return group_key(record, attack=_without_steps(record.config["attack"]))
-
-
-def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_steps(value) if isinstance(value, Mapping) else value
-        for name, value in attack.items()
-        if name != "steps"
-    }

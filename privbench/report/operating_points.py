@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
 from privbench.report.frame import (
     Victim,
-    differences,
     on_shared_victims,
     paired_interval,
     paired_victims,
+    shared_images,
     shared_victims,
 )
 from privbench.report.labels import NAMES, describe_defense, signed
@@ -179,8 +179,8 @@ class Comparison:
     def of(cls, one: OperatingPoint, other: OperatingPoint) -> "Comparison":
         """Compare two settings by the metric of both."""
         groups = one.worst.group, other.worst.group
-        count = len(differences(*groups, one.metric))
-        return cls(one, other, paired_interval(*groups, one.metric), count)
+        difference = paired_interval(*groups, one.metric)
+        return cls(one, other, difference, shared_images(*groups))
 
     @property
     def description(self) -> str:

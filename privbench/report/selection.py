@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.report.frame import group_key
+from privbench.report.group_keys import group_key
 from privbench.report.summary import of_cells
 from privbench.store.record import Record, read
 from privbench.store.sweep_log import CellStatus, SweepLog

@@ -12,7 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from privbench.evaluation.statistics import Interval
-from privbench.report.frame import SeedGroup, group_key, grouped, setting_key
+from privbench.report.frame import SeedGroup, grouped
+from privbench.report.group_keys import group_key, setting_key
 from privbench.report.labels import METRICS, describe_split
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
@@ -64,7 +65,7 @@ class Point:
     @cached_property
     def images(self) -> int:
         """Number of distinct images behind the scores."""
-        return len(self.group.images(METRICS[0]))
+        return self.group.images
 
     @cached_property
     def bands(self) -> dict[str, Interval | None]:

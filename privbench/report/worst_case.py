@@ -17,10 +17,10 @@ from privbench.report.frame import (
     Victim,
     grouped,
     recovers_more,
-    setting_key,
     shared_victims,
     victim_of,
 )
+from privbench.report.group_keys import setting_key
 from privbench.report.labels import attack_name, describe_setting
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record

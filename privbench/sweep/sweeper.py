@@ -166,7 +166,7 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str]:
     """
     from privbench.experiment.config import build
     from privbench.experiment.plan import plan, require_device
-    from privbench.report.frame import group_of
+    from privbench.report.group_keys import group_of
 
     cell = build(spec)
     if not workers.gpu_is_remote:

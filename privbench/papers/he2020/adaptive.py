@@ -6,10 +6,10 @@ from privbench.evaluation.statistics import interval_label, victim_interval, vic
 from privbench.papers.he2020.comparison import baseline, seeds
 from privbench.papers.he2020.published import is_published
 from privbench.report.frame import (
-    differences,
     on_shared_victims,
     paired_interval,
     paired_victims,
+    shared_images,
 )
 from privbench.report.labels import (
     describe_aux,
@@ -78,7 +78,7 @@ def _gap(naive: Point, adaptive: Point) -> list[str]:
     difference = paired_interval(*groups, "ssim")
     text = "-"
     if difference:
-        images = interval_label(len(differences(*groups, "ssim")))
+        images = interval_label(shared_images(*groups))
         text = f"{_ends(difference)} ({images})"
     victims = paired_victims(*groups, "ssim")
     if over_victims := victim_interval(victims):

@@ -27,11 +27,11 @@ PAPER_IMAGES = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)
 
 def paper_images_score(point: Point, metric: str) -> tuple[float, Interval | None] | None:
     """Return the score of the ten published images with its interval; null without them."""
-    images = point.group.images(metric)
+    means = point.group.by_image(metric)
     ten = FIGURE_15 if point.group.first.config.get("include") == FIGURE_15 else PAPER_IMAGES
-    if point.group.first.dataset != "mnist" or not set(ten) <= set(images):
+    if point.group.first.dataset != "mnist" or not set(ten) <= set(means.index):
         return None
-    values = [fmean(images[index].values()) for index in ten]
+    values = means.loc[list(ten)].to_numpy()
     return fmean(values), mean_interval(values)
 
 

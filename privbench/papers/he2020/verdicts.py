@@ -17,10 +17,10 @@ from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wil
 from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
 from privbench.report.frame import (
     SeedGroup,
-    differences,
     on_shared_victims,
     paired_interval,
     paired_victims,
+    shared_images,
 )
 from privbench.report.labels import METRICS, metric_label, number, span
 
@@ -94,7 +94,7 @@ def _compared(
     interval = paired_interval(*groups, metric)
     if interval is None:
         return INCONCLUSIVE, f"{details}, too few images in common"
-    label = interval_label(len(differences(*groups, metric)))
+    label = interval_label(shared_images(*groups))
     named = "" if label == "95 %" else f" ({label})"
     details += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}{named}"
     floor = max(group.baseline(metric) for group in groups)
@@ -154,11 +154,13 @@ def _resampled_curves(one: Curve, other: Curve, metric: str) -> list[Line]:
     scores = np.array([[spot.scores[metric] for spot in spots]], dtype=float)
     if groups := [spot.point.group for spot in spots if spot.point]:
         common = frozenset.intersection(*(group.victims for group in groups))
-        seen = [group.restricted_to(common).images(metric) for group in groups] if common else [{}]
-        images = sorted(set.intersection(*(set(values) for values in seen)))
+        if not common:
+            return []
+        means = [group.restricted_to(common).by_image(metric) for group in groups]
+        images = sorted(set.intersection(*(set(values.index) for values in means)))
         if not images:
             return []
-        table = np.array([[fmean(values[at].values()) for at in images] for values in seen])
+        table = np.array([values.loc[images] for values in means])
         drawn = np.random.default_rng(0).integers(len(images), size=(DRAWS, len(images)))
         scores = np.concatenate([table.mean(1)[None], table[:, drawn].mean(-1).T])
     parts = np.split(scores, [len(curves[0])], axis=1)
@@ -307,7 +309,7 @@ def _at_chance(spot: DataPoint, metric: str) -> Verdict:
     if spot.point is None:
         return MISSING
     group = spot.point.group
-    share, images = group.score(metric), len(group.images(metric))
+    share, images = group.score(metric), group.images
     low, high = wilson(share, images)
     chance, (margin, said) = _chance(group, metric), RECOGNISED[metric]
     details = (

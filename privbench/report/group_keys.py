@@ -1,0 +1,63 @@
+"""Keys of groups of records: of a setting and an attack in it, without the seed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from privbench.runtime.hashing import content_hash
+from privbench.store.record import Record
+
+
+def group_of(
+    config: Mapping[str, Any], split: str, strength: float, transmissions: int, targets: int
+) -> str:
+    """Return the key of a group: of a setting and an attack in it, without the seed.
+
+    Args:
+        config: Configuration of a cell.
+        split: Split point, the last layer of the edge.
+        strength: Strength of the defense.
+        transmissions: Times that each image is sent.
+        targets: Number of target images.
+    """
+    setting = {
+        "dataset": config["dataset"],
+        "victim": config["victim"],
+        "split": split,
+        "defense": config["defense"] if strength else None,
+        "transmissions": transmissions,
+        # balanced targets are another choice of images for each seed, so their number stands
+        "targets": [config["target_indices"] or targets, config.get("include")],
+        "accuracy_draws": config["accuracy_draws"],
+    }
+    return f"{content_hash(setting)}-{content_hash({'attack': config['attack']})}"
+
+
+def group_key(record: Record, **changed: Any) -> str:
+    """Return ``group_of`` a record, with parts of its configuration changed."""
+    config = {**record.config, **changed}
+    return group_of(config, record.split, record.strength, record.transmissions, record.targets)
+
+
+def setting_key(group: str) -> str:
+    """Return the part of a group's key that attacks in the same setting share."""
+    return group.partition("-")[0]
+
+
+def key_without(record: Record, name: str) -> str:
+    """Return a group's key that leaves out the strength, the steps or the transmissions."""
+    if name == "strength":
+        defense = record.config["defense"]
+        kept = {k: v for k, v in defense.items() if v != record.strength or k == "site"}
+        return group_key(record, defense=kept)
+    if name == "transmissions":
+        return group_key(replace(record, transmissions=1))
+    return group_key(record, attack=_without_steps(record.config["attack"]))
+
+
+def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_steps(value) if isinstance(value, Mapping) else value
+        for name, value in attack.items()
+        if name != "steps"
+    }
