@@ -136,9 +136,9 @@ class DefenseContract(Contract):
     def undefended(self, defense: Defense) -> Defense:
         """Return the same defense at strength 0: by default, with every number set to 0."""
         numbers = {
-            field.name: 0.0
+            field.name: type(value)(0)
             for field in dataclasses.fields(defense)
-            if isinstance(getattr(defense, field.name), float)
+            if type(value := getattr(defense, field.name)) in (int, float)
         }
         return dataclasses.replace(defense, **numbers)  # type: ignore[arg-type]
 

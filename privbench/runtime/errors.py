@@ -8,6 +8,7 @@ import traceback
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from privbench.runtime.paths import ROOT
 from privbench.runtime.renamed_options import RENAMED_OPTIONS
 from privbench.runtime.suggestions import choices_with, close_match
 
@@ -62,8 +63,19 @@ def unknown_option(option: str, choices: list[str]) -> str:
 def _with_close_match(line: str) -> str:
     """Add the probable choice to Hydra's message for a choice that does not exist."""
     found = MISSING_CHOICE.search(line)
-    match = close_match(found[2], found[3].split(", ")) if found else ""
+    if not found:
+        return line
+    nested = _nested_sweeps() if found[1] == "sweeps" else []
+    if nested:  # Hydra lists the files of the folder itself only
+        line = ", ".join([line, *nested])
+    same_file = [name for name in nested if name.rpartition("/")[2] == found[2]]
+    match = next(iter(same_file), "") or close_match(found[2], [*found[3].split(", "), *nested])
     return f"{line}; did you mean {match}?" if match else line
+
+
+def _nested_sweeps() -> list[str]:
+    files = sorted((ROOT / "sweeps").glob("*/*.yaml"))
+    return [f"{path.parent.name}/{path.stem}" for path in files if path.parent.name != "wandb"]
 
 
 def describe_error(error: BaseException) -> str:

@@ -332,3 +332,10 @@ def test_the_version_of_the_package_is_pyprojects():
     from privbench import __version__
 
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
+
+
+def test_a_sweep_in_a_folder_is_found_by_its_name(privbench):
+    """The paper's sweeps were typed without their folder before."""
+    code, _, err = privbench("sweeps=fig9_mnist")
+    assert code == 1
+    assert err.rstrip().endswith("did you mean he2020/fig9_mnist?")
