@@ -52,9 +52,9 @@ def image_frame(records: Sequence[Record]) -> pd.DataFrame:
     shared = [name for name in records[0].per_image if all(name in r.per_image for r in records)]
     columns = {name: [value for r in records for value in r.per_image[name]] for name in shared}
     victims = [victim_of(r) for r in records for _ in r.per_image["index"]]
-    seeds, weights = zip(*victims, strict=True)
-    rows = pd.DataFrame({"seed": seeds, "victim_sha256": weights, **columns})
-    frame = rows.set_index(["index", *VICTIM]).astype(float)
+    levels = [columns.pop("index"), *zip(*victims, strict=True)]
+    index = pd.MultiIndex.from_arrays(levels, names=["index", *VICTIM])
+    frame = pd.DataFrame(columns, index, dtype=float)
     if frame.index.has_duplicates:
         return frame.groupby(level=frame.index.names, sort=False).last()
     return frame
