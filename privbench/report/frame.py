@@ -157,7 +157,7 @@ class SeedGroup:
     @cached_property
     def images(self) -> int:
         """Number of distinct images."""
-        return self.frame.index.unique("index").size
+        return len(self.frame.index.unique("index"))
 
     def interval(self, metric: str) -> Interval | None:
         """Return the interval of the score over images; null for a single image."""
@@ -240,7 +240,7 @@ def differences(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
 
 def shared_images(one: SeedGroup, other: SeedGroup) -> int:
     """Return the number of images that both attacked on shared victims."""
-    return one.frame.index.intersection(other.frame.index).unique("index").size
+    return len(one.frame.index.intersection(other.frame.index).unique("index"))
 
 
 def shared_victims(groups: Iterable[SeedGroup]) -> frozenset[Victim]:
