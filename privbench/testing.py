@@ -140,7 +140,7 @@ class DefenseContract(Contract):
             for field in dataclasses.fields(defense)
             if type(value := getattr(defense, field.name)) in (int, float)
         }
-        return dataclasses.replace(defense, **numbers)  # type: ignore[arg-type]
+        return dataclasses.replace(defense, **numbers)
 
     @staticmethod
     def streams(*indices: int) -> RandomStreams:
