@@ -24,7 +24,6 @@ SAME = "python tests/source_versions.py --same"
 # where results are kept and shown, what is refused, who watches: none of it moves a number
 INFRASTRUCTURE = {
     "privbench",
-    "privbench.runtime.checks",
     "privbench.runtime.downloads",
     "privbench.runtime.errors",
     "privbench.runtime.code_identity",

@@ -14,8 +14,7 @@ from privbench.attacks.components.learning import (
     query_edge,
     reconstruction_losses,
 )
-from privbench.runtime import checks
-from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo
+from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo, require_choice
 from privbench.threat import Access, AdversaryView
 
 BATCH = 256
@@ -45,7 +44,7 @@ class Inverse(TrainingConfig):
     def __post_init__(self) -> None:
         """Refuse an unknown decoder."""
         if not callable(self.decoder):
-            checks.choice("attack.decoder", self.decoder, decoders.DECODERS)
+            require_choice("attack.decoder", self.decoder, decoders.DECODERS)
 
     @property
     def access(self) -> Access:

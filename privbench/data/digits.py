@@ -1,27 +1,28 @@
 """scikit-learn's digits: 1,797 handwritten digits that come with the package, so no download."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
 from privbench.data.image_data import (
     PARTITION_SEED,
+    Aux,
     ImageData,
-    check_aux,
     partition,
     stratified,
 )
-from privbench.runtime import checks
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text, expecting
 from privbench.store.artifacts import Store
 
 TEST_IMAGES = 360
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Digits:
     """8x8 pixels in 17 levels, upscaled to ``size`` x ``size``; a fifth of them is the test set.
 
@@ -34,16 +35,10 @@ class Digits:
 
     version: ClassVar[str] = "digits-1"
 
-    name: str
-    size: int
-    aux: str
-    aux_images: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse values that are out of range."""
-        checks.text("dataset.name", self.name)
-        checks.whole("dataset.size", self.size, 8, 256)
-        check_aux(self.aux, self.aux_images)
+    name: Text
+    size: Annotated[int, Field(ge=8, le=256), expecting("a whole number from 8 to 256")]
+    aux: Aux
+    aux_images: OptionalPositiveInt
 
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read them from the installed package."""

@@ -4,17 +4,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privbench.runtime import checks
 from privbench.store.artifacts import Store
 
-AUX = ("disjoint", "train", "noise")
+Aux = Literal["disjoint", "train", "noise"]
+"""Images of the adversary, see ``partition``."""
 PARTITION_SEED = 20_201_122
 """Seed of the partition: a data set is divided the same way whatever a cell's seed is."""
 
@@ -148,17 +148,6 @@ def _require_indices(option: str, indices: Sequence[int], count: int) -> None:
 
 def _is_index(value: object, count: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
-
-
-def check_aux(aux: str, aux_images: int | None) -> None:
-    """Refuse settings of the auxiliary images that are out of range.
-
-    Raises:
-        ValueError: naming option, value and choices.
-    """
-    checks.choice("dataset.aux", aux, AUX)
-    if aux_images is not None:
-        checks.whole("dataset.aux_images", aux_images, 1)
 
 
 def partition(

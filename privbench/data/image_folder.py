@@ -1,16 +1,40 @@
 """Image folders: any folder of classes, grey or colour, of any size."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
 
 from privbench.data.decoded_images import read_folders
-from privbench.data.image_data import ImageData, check_aux, partition
-from privbench.runtime import checks
+from privbench.data.image_data import Aux, ImageData, partition
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text, expecting
 from privbench.store.artifacts import Store
 
+Side = Annotated[int, Field(ge=8, le=1024), expecting("a whole number from 8 to 1024")]
+"""Height or width in pixels."""
 
-@dataclass(frozen=True)
+
+def _require_shape(value: Any) -> tuple[Any, ...]:
+    """Return a shape as a tuple: yaml gives a list, but sources must be hashable."""
+    shape = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(
+            f"dataset.shape={list(shape)} is not an image shape: choose [1,H,W] or [3,H,W]"
+        )
+    return shape
+
+
+def _require_directory_name(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"dataset.root must be a directory name, got {value}: type dataset.root=FOLDER,"
+            " which holds train/<class>/* and test/<class>/*"
+        )
+    return value
+
+
+@dataclass(frozen=True, config=VALIDATED)
 class ImageFolder:
     """Images in ``root/train/<class>/*`` and ``root/test/<class>/*``.
 
@@ -26,36 +50,17 @@ class ImageFolder:
 
     version: ClassVar[str] = "image_folder-1"
 
-    name: str
-    root: str | None
-    shape: tuple[int, int, int]
+    name: Text
+    root: Annotated[str, BeforeValidator(_require_directory_name)]
+    shape: Annotated[tuple[int, Side, Side], BeforeValidator(_require_shape)]
     skip_unreadable: bool
-    aux: str
-    aux_images: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse values that are out of range."""
-        shape = tuple(self.shape) if isinstance(self.shape, list | tuple) else (self.shape,)
-        object.__setattr__(self, "shape", shape)  # yaml gives a list; sources must be hashable
-        if len(shape) != 3 or shape[0] not in (1, 3):
-            raise ValueError(
-                f"dataset.shape={list(shape)} is not an image shape: choose [1,H,W] or [3,H,W]"
-            )
-        for size in shape[1:]:
-            checks.whole("dataset.shape", size, 8, 1024)
-        checks.flag("dataset.skip_unreadable", self.skip_unreadable)
-        check_aux(self.aux, self.aux_images)
-        checks.text("dataset.name", self.name)
-        if not isinstance(self.root, str) or not self.root:
-            raise ValueError(
-                f"dataset.root must be a directory name, got {self.root}: type dataset.root=FOLDER,"
-                " which holds train/<class>/* and test/<class>/*"
-            )
+    aux: Aux
+    aux_images: OptionalPositiveInt
 
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Decode the images, or take them from the store."""
         read = read_folders(
-            Path(self.root or "").expanduser(),
+            Path(self.root).expanduser(),
             self.shape,
             store,
             show_progress=show_progress,

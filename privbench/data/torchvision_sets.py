@@ -1,18 +1,18 @@
 """Shared part of the data sets that torchvision reads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass
 
-from privbench.data.image_data import ImageData, LabelledPixels, check_aux, partition
-from privbench.runtime import checks
+from privbench.data.image_data import Aux, ImageData, LabelledPixels, partition
 from privbench.runtime.downloads import describe_failure
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class TorchvisionSource:
     """A data set of torchvision, downloaded when it is absent.
 
@@ -23,16 +23,10 @@ class TorchvisionSource:
         aux_images: Number of auxiliary images; null for a quarter of the training images.
     """
 
-    name: str
-    root: str
-    aux: str
-    aux_images: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse values that are out of range."""
-        checks.text("dataset.name", self.name)
-        checks.text("dataset.root", self.root)
-        check_aux(self.aux, self.aux_images)
+    name: Text
+    root: Text
+    aux: Aux
+    aux_images: OptionalPositiveInt
 
     @property
     def folder(self) -> Path:

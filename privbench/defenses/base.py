@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from privbench.runtime import checks
 from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import require_choice
 
 SITES = ("features", "input")
 
@@ -27,7 +27,7 @@ class Defense(ABC):
 
     def __post_init__(self) -> None:
         """Refuse an unknown site."""
-        checks.choice("defense.site", self.site, SITES)
+        require_choice("defense.site", self.site, SITES)
 
     @property
     @abstractmethod

@@ -8,10 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
 
 from privbench.evaluation.identification import Candidates, identified, identified_within_class
 
@@ -35,6 +31,8 @@ def psnr_db(x_hat: Tensor, x: Tensor) -> Tensor:
     Returns:
         Decibels ``(N,)``, at most 100 (the ratio of equal images is infinite).
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # takes seconds
+
     ratio = peak_signal_noise_ratio(x_hat, x, data_range=1.0, dim=(1, 2, 3), reduction="none")
     return ratio.clamp(max=PSNR_CAP_DB)
 
@@ -68,6 +66,8 @@ def ssim_gaussian(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 def _ssim(x_hat: Tensor, x: Tensor, kernel_size: int, settings: dict[str, Any]) -> Tensor:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     _, full = structural_similarity_index_measure(
         x_hat,
         x,

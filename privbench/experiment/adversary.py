@@ -1,4 +1,4 @@
-"""The adversary of a cell: its view, the artefacts it trains, and its reconstructions."""
+"""The adversary of a cell: its view, the artifacts it trains, and its reconstructions."""
 
 import logging
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def adversary_view(
     access: Access,
     logger: threat.AttackLogger,
 ) -> AdversaryView:
-    """Return the view of a deployment under given rights, its artefacts kept in the store."""
+    """Return the view of a deployment under given rights, its artifacts kept in the store."""
 
     def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
         kind = "baselines" if "baseline" in recipe["recipe"] else "adversaries"
@@ -53,7 +53,7 @@ def adversary_view(
 
 
 def _recipe(plan: CellPlan, victim: TrainedVictim, recipe: Facts) -> dict[str, Any]:
-    """Return everything that an adversary's artefact depends on."""
+    """Return everything that an adversary's artifact depends on."""
     aux = plan.data.aux.fingerprint
     if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
         return {"aux": aux, "recipe": FROM_IMAGES}

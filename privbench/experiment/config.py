@@ -3,25 +3,42 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from pydantic import SkipValidation, ValidationError
+from pydantic.dataclasses import dataclass
 
 from privbench.attacks.base import Attack
 from privbench.data.image_data import Source
 from privbench.defenses.base import Defense
 from privbench.experiment.spec import CellSpec
-from privbench.runtime import checks, validation
+from privbench.runtime import validation
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.options import KNOWN_OPTIONS
+from privbench.runtime.validation import VALIDATED, NonNegativeInt, PositiveInt, Seed
 from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=VALIDATED)
+class SweepConfig:
+    """Options of a sweep; a cell checks them, so that a sweep refuses them like its cells' own.
+
+    Attributes:
+        fail_fast: Stop at the first cell that fails.
+        report: Write the report at the end.
+    """
+
+    fail_fast: bool
+    report: bool
+
+
+@dataclass(frozen=True, config=VALIDATED)
 class CellConfig:
     """One cell of the benchmark, every value within its range; nothing is read or computed yet.
 
@@ -45,32 +62,23 @@ class CellConfig:
         isolate: Run the attack in a process that holds its view and nothing else.
     """
 
-    spec: CellSpec
-    dataset: Source
-    victim: VictimConfig
+    spec: SkipValidation[CellSpec]
+    dataset: SkipValidation[Source]
+    victim: SkipValidation[VictimConfig]
     split: str
-    defense: Defense
-    attack: Attack
-    device_config: DeviceConfig
-    tracker: Tracker
-    targets: int
-    target_indices: list[int] | None
-    include: list[int]
-    transmissions: int
-    accuracy_draws: int
-    seed: int
+    defense: SkipValidation[Defense]
+    attack: SkipValidation[Attack]
+    device_config: SkipValidation[DeviceConfig]
+    tracker: SkipValidation[Tracker]
+    targets: PositiveInt
+    target_indices: list[NonNegativeInt] | None
+    include: list[NonNegativeInt]
+    transmissions: PositiveInt
+    accuracy_draws: PositiveInt
+    seed: Seed
     outputs: Path
     force: bool
     isolate: bool
-
-    def __post_init__(self) -> None:
-        """Refuse values that are out of range."""
-        checks.whole("targets", self.targets, 1)
-        checks.whole("transmissions", self.transmissions, 1)
-        checks.whole("accuracy_draws", self.accuracy_draws, 1)
-        checks.whole("seed", self.seed, 0, 2**32 - 1)
-        checks.flag("force", self.force)
-        checks.flag("isolate", self.isolate)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -91,25 +99,27 @@ def build(spec: CellSpec) -> CellConfig:
     """
     config = spec.config
     _require_known(config)
-    cell = CellConfig(
-        spec=spec,
-        dataset=_make(config, "dataset"),
-        victim=_make(config, "victim"),
-        defense=_make(config, "defense"),
-        attack=_make(config, "attack"),
-        device_config=_make(config, "device"),
-        tracker=_make(config, "tracker"),
-        split=str(config["split"]),
-        targets=config["targets"],
-        target_indices=config["target_indices"],
-        include=config["include"] or [],
-        transmissions=config["transmissions"],
-        accuracy_draws=config["accuracy_draws"],
-        seed=config["seed"],
-        outputs=Path(config["output_dir"]),
-        force=config["force"],
-        isolate=config["isolate"],
-    )
+    _validated(SweepConfig, config["sweep"], "sweep")
+    values = {
+        "spec": spec,
+        "dataset": _make(config, "dataset"),
+        "victim": _make(config, "victim"),
+        "defense": _make(config, "defense"),
+        "attack": _make(config, "attack"),
+        "device_config": _make(config, "device"),
+        "tracker": _make(config, "tracker"),
+        "split": str(config["split"]),
+        "targets": config["targets"],
+        "target_indices": config["target_indices"],
+        "include": config["include"] or [],
+        "transmissions": config["transmissions"],
+        "accuracy_draws": config["accuracy_draws"],
+        "seed": config["seed"],
+        "outputs": Path(config["output_dir"]),
+        "force": config["force"],
+        "isolate": config["isolate"],
+    }
+    cell = _validated(CellConfig, values)
     try:
         json.dumps(config, allow_nan=False)
     except (ValueError, TypeError) as error:
@@ -120,11 +130,16 @@ def build(spec: CellSpec) -> CellConfig:
 def _require_known(config: Mapping[str, Any]) -> None:
     if unknown := set(config) - KNOWN_OPTIONS:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: see --help")
-    for name in ("fail_fast", "report"):
-        checks.flag(f"sweep.{name}", config["sweep"][name])
     for name in ("target_indices", "include"):
         if config[name] is not None and not isinstance(config[name], list):
             raise ValueError(f"{name} must be a list such as {name}=[3,2,1], got {config[name]}")
+
+
+def _validated(kind: type[T], values: Mapping[str, Any], group: str = "") -> T:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ValueError(validation.describe(error, group)) from error
 
 
 def _make(config: Mapping[str, Any], group: str) -> Any:

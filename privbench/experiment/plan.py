@@ -114,7 +114,7 @@ def view_of(
     device: torch.device,
     fit_or_load: FitOrLoad | None = None,
 ) -> AdversaryView:
-    """Return an adversary's view of a deployment, by default without a store for its artefacts."""
+    """Return an adversary's view of a deployment, by default without a store for its artifacts."""
     aux, cell = plan.data.aux, plan.cell
     kept = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
     return grant(

@@ -96,6 +96,9 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
 
 def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
     """Compute a cell, and return its record and whether the tracker received it."""
+    # a bad value is refused before this import of seconds; no time of an attack contains it
+    import torchmetrics.functional.image  # noqa: F401
+
     cell, data, device = plan.cell, plan.data, plan.cell.device_config.device
     _announce_new_store(plan)
     with cell.tracker.run(**tracker_metadata(plan)) as tracked, attack_process(cell) as attack:

@@ -49,7 +49,7 @@ class Services:
     """Everything that a cell uses and that is not part of the experiment.
 
     Attributes:
-        store: Keeps artefacts and records.
+        store: Keeps artifacts and records.
         device: Where the victim runs.
         device_config: Device and precision of trainings.
         threads: Threads on the CPU.
@@ -72,11 +72,11 @@ class Services:
         Args:
             kind: Directory within the store, e.g. ``victims``.
             recipe: Everything that the trained weights depend on.
-            module: Its weights are replaced by those of the artefact.
+            module: Its weights are replaced by those of the artifact.
             train: Trains the module and returns facts that JSON can hold.
 
         Returns:
-            The artefact, with the facts of its training.
+            The artifact, with the facts of its training.
         """
 
         def make() -> Artifact:

@@ -1,7 +1,7 @@
-"""Benchmark of the attack's inner loop: ``python -m privbench.experiment.speed``.
+"""Benchmark of rMLE's inner loop: ``python -m privbench.experiment.speed``.
 
-Prints the cost of an image and step of rMLE against LeNet-5 at relu2, in a batch and one image at a
-time, and the share of the machine's matrix-product peak that the batch reaches.
+Prints the time per image and step of rMLE against LeNet-5 at relu2, for a batch and for a single
+image, and the share of the machine's peak rate of matrix products that the batch reaches.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BATCH, STEPS, SIDE = 64, 100, 2048
 
 
 def main() -> None:
-    """Measure and print, on the CPU with one thread and with all, and on a GPU if one is there."""
+    """Measure and print: on the CPU with one thread and with all, and on a GPU if available."""
     argparse.ArgumentParser(
         prog="python -m privbench.experiment.speed",
         description="Measures the speed of the attack's inner loop on this machine.",
@@ -64,9 +64,9 @@ def _report(device: torch.device, name: str) -> None:
     peak = 2 * SIDE**3 / _best_of(lambda: matrix @ matrix, 5)
     work = _operations(edge, x) / BATCH
     print(f"rMLE, LeNet-5 at relu2, {name}:")
-    print(f"  batch of {BATCH:<4}      {batched * 1e6:8.1f} us an image and step")
-    print(f"  one at a time      {single * 1e6:8.1f} us, {single / batched:.1f} times the batch's")
-    print(f"  operations         {work / 1e6:8.2f} MFLOP an image and step")
+    print(f"  batch of {BATCH:<4}      {batched * 1e6:8.1f} us per image and step")
+    print(f"  single image       {single * 1e6:8.1f} us, {single / batched:.1f} times the batch's")
+    print(f"  operations         {work / 1e6:8.2f} MFLOP per image and step")
     print(f"  matrix product     {peak / 1e9:8.0f} GFLOP/s at {SIDE}x{SIDE}")
     print(f"  share of that peak {work / batched / peak:8.1%}")
 
@@ -78,25 +78,25 @@ def _halves(device: torch.device) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def _best_of(action: Callable[[], object], times: int) -> float:
-    """Seconds of the fastest of several runs, after one that does not count."""
+    """Return the seconds of the fastest of several runs, after a warm-up run."""
     action()
     seconds = []
     for _ in range(times):
-        _wait()
+        _synchronize()
         began = time.perf_counter()
         action()
-        _wait()
+        _synchronize()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def _operations(edge: nn.Sequential, x: Tensor) -> float:
-    """Count the operations of a forward pass and of one backward to the images."""
+    """Return the floating-point operations of a forward and a backward pass to the images."""
     edge.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         image = x.clone().requires_grad_()

@@ -35,7 +35,7 @@ class TrainedVictim:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The victim as keys of derived artefacts name it."""
+        """The victim as keys of derived artifacts name it."""
         return {"sha256": self.sha256, "code": self.code}
 
     def deploy(self, split: str, defense: Defense) -> Deployment:

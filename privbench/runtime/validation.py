@@ -1,7 +1,7 @@
 """Types of hyper-parameters, and pydantic's errors as the one line that a user reads."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, WrapValidator
@@ -46,6 +46,11 @@ OptionalPositiveInt = Annotated[
 ]
 OptionalAtLeastTwo = Annotated[int | None, Field(ge=2), expecting("a whole number from 2, or null")]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), expecting("a whole number from 0 to 4294967295")]
+OptionalNonNegativeFloat = Annotated[
+    float | None,
+    Field(ge=0, allow_inf_nan=False),
+    expecting("a number of at least 0, or null"),
+]
 Text = Annotated[str, Field(min_length=1)]
 
 TAG = "tag:"
@@ -68,7 +73,8 @@ def describe(error: ValueError, group: str) -> str:
     Args:
         error: Raised while the configuration was instantiated; other than pydantic's it already is
             a line.
-        group: Place of the configuration, such as ``attack`` or ``attack.inverter``.
+        group: Place of the configuration, such as ``attack`` or ``attack.inverter``; empty for
+            options outside of groups.
 
     Returns:
         Such as ``attack.lr=-1 is out of range: choose a number above 0``.
@@ -78,8 +84,26 @@ def describe(error: ValueError, group: str) -> str:
     fault = error.errors(include_url=False)[0]
     if fault["type"] == "value_error":  # raised by the class itself, as a line
         return str(fault["ctx"]["error"])
-    names = [str(name) for name in fault["loc"] if not str(name).startswith(TAG)]
-    return _line(".".join([group, *names]), fault)
+    # positions in a list are left out: an override sets the whole list
+    names = [name for name in fault["loc"] if isinstance(name, str) and not name.startswith(TAG)]
+    return _line(".".join([group, *names] if group else names), fault)
+
+
+def require_choice(option: str, value: Any, choices: Iterable[Any]) -> None:
+    """Refuse a value that is not among choices which only the program knows.
+
+    Args:
+        option: Name of the option, with its group.
+        value: Its value.
+        choices: Accepted values.
+
+    Raises:
+        ValueError: naming option, value and choices.
+    """
+    choices = list(choices)
+    if value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise ValueError(f"{option}={value} is not known: choose from {listed}")
 
 
 def _line(option: str, fault: ErrorDetails) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.store.archive import Kept, export, kept, restore
+from privbench.store.archive import StoredArtifact, export, restore, stored_artifacts
 
 NAMES = {"victims": "victim", "judges": "evaluation classifier"}
 
@@ -22,7 +22,7 @@ def main(words: Sequence[str] | None = None) -> None:
             new, old = restore(given.file, store, replace=given.replace)
             print(f"{store}: {_counted(new)} imported, {_counted(old)} there already")
         else:
-            print("\n".join(map(_line, kept(store))))
+            print("\n".join(map(_line, stored_artifacts(store))))
     except (ValueError, OSError) as error:
         print(f"privbench: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
@@ -52,14 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _counted(found: Sequence[Kept]) -> str:
+def _counted(found: Sequence[StoredArtifact]) -> str:
     count = Counter(one.kind for one in found)
     return " and ".join(
         f"{count[kind]} {name}{'' if count[kind] == 1 else 's'}" for kind, name in NAMES.items()
     )
 
 
-def _line(one: Kept) -> str:
+def _line(one: StoredArtifact) -> str:
     what = " ".join(str(one.facts[name]) for name in ("victim", "dataset") if name in one.facts)
     seed = f" seed {one.recipe['seed']}" if "seed" in one.recipe else ""
     return f"{one.name}  sha256 {one.sha256}  {what or NAMES[one.kind]}{seed}"

@@ -1,4 +1,4 @@
-"""Trained victims in one file, to be attacked on another machine with the same weights (no torch).
+"""Archive of trained victims, to attack the same weights on another machine (no torch).
 
 The file is a tar: ``privbench.json`` first, which lists the SHA-256 of every other member, then
 ``victims/KEY.safetensors`` and ``.json``, and the same of evaluation classifiers (``judges``).
@@ -27,15 +27,15 @@ MEMBER = re.compile(rf"({'|'.join(KINDS)})/([0-9a-f]{{20}})\.(json|safetensors)"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """An artefact as files hold it.
+class StoredArtifact:
+    """An artifact as its two files hold it.
 
     Attributes:
         kind: ``victims`` or ``judges``.
         key: Hash of its recipe.
-        sha256: Of its weights.
-        recipe: What its training depends on.
-        facts: About the training.
+        sha256: SHA-256 of the file of weights.
+        recipe: Everything that the training depends on.
+        facts: Facts about the training.
     """
 
     kind: str
@@ -46,35 +46,35 @@ class Kept:
 
     @property
     def name(self) -> str:
-        """Its place in a store, without a suffix."""
+        """Path within a store, without a suffix."""
         return f"{self.kind}/{self.key}"
 
 
-def kept(store: Path) -> list[Kept]:
+def stored_artifacts(store: Path) -> list[StoredArtifact]:
     """Return the victims and evaluation classifiers of a store, in the order of their keys.
 
     Raises:
-        ValueError: where there is none, or one is damaged.
+        ValueError: if there is no victim, or an artifact is damaged.
     """
     found = [
         _checked(kind, path.stem, path.read_bytes(), _weights(path))
         for kind in KINDS
         for path in sorted((store / kind).glob("*.json"))
     ]
-    if not any(one.kind == "victims" for one in found):
+    if not any(artifact.kind == "victims" for artifact in found):
         raise ValueError(f"{store} holds no victim: give the output_dir of an earlier run")
     return found
 
 
-def export(store: Path, file: Path) -> list[Kept]:
+def export(store: Path, file: Path) -> list[StoredArtifact]:
     """Write all victims and evaluation classifiers of a store to a tar file.
 
     Raises:
-        ValueError: where there is none, or one is damaged; no file is written then.
-        OSError: where the file cannot be written.
+        ValueError: if there is no victim, or an artifact is damaged; no file is written then.
+        OSError: if the file cannot be written.
     """
-    found = kept(store)
-    files = [f"{one.name}{suffix}" for one in found for suffix in SUFFIXES]
+    found = stored_artifacts(store)
+    files = [f"{artifact.name}{suffix}" for artifact in found for suffix in SUFFIXES]
     sums = {name: hashlib.sha256((store / name).read_bytes()).hexdigest() for name in files}
     manifest = {"format": FORMAT, "sha256": sums}
     part = file.with_name(f".{file.name}{PART}")
@@ -89,46 +89,59 @@ def export(store: Path, file: Path) -> list[Kept]:
     return found
 
 
-def restore(file: Path, store: Path, *, replace: bool) -> tuple[list[Kept], list[Kept]]:
+def restore(
+    file: Path, store: Path, *, replace: bool
+) -> tuple[list[StoredArtifact], list[StoredArtifact]]:
     """Put the victims and evaluation classifiers of a tar file into a store.
 
     Everything is checked before anything is written.
 
     Args:
-        file: Written by ``export``.
-        store: Where to.
-        replace: Whether those with the same recipe and other weights give way.
+        file: Archive that ``export`` wrote.
+        store: Directory of the store.
+        replace: Overwrite artifacts with the same recipe and different weights.
 
     Returns:
-        What was written, and what was there already.
+        The artifacts that were written, and those that the store already had.
 
     Raises:
-        ValueError: for a file that is damaged or no such tar, and for other weights of the same
-            recipe where ``replace`` is not set.
-        OSError: where the file cannot be read or the store not be written.
+        ValueError: if the file is damaged or not such an archive, or if the store has different
+            weights of the same recipe and ``replace`` is false.
+        OSError: if the file cannot be read or the store cannot be written.
     """
     with _opened(file) as members:
         found = _verified(members)
-        there = {one.name: _sha256_in(store, one) for one in found}
-        if not replace and (other := [o for o in found if there[o.name] not in ("", o.sha256)]):
-            raise ValueError(
-                f"{store / other[0].name} has other weights of the same recipe (sha256 "
-                f"{there[other[0].name][:12]}, {file} has {other[0].sha256[:12]}; "
-                f"{len(other)} such): type --replace to put those of the file in their place"
-            )
-        new = [one for one in found if there[one.name] != one.sha256]
-        for one in new:
-            with Store(store).claim(one.kind, one.key):
+        present = {item.name: _sha256_in(store, item) for item in found}
+        if not replace:
+            _require_same_weights(found, present, file, store)
+        new = [item for item in found if present[item.name] != item.sha256]
+        for item in new:
+            with Store(store).claim(item.kind, item.key):
                 for suffix in reversed(SUFFIXES):  # the json is last and commits the pair
-                    write_atomically(store / f"{one.name}{suffix}", members[f"{one.name}{suffix}"])
-    return new, [one for one in found if one not in new]
+                    name = f"{item.name}{suffix}"
+                    write_atomically(store / name, members[name])
+    return new, [item for item in found if item not in new]
+
+
+def _require_same_weights(
+    found: list[StoredArtifact], present: Mapping[str, str], file: Path, store: Path
+) -> None:
+    """Refuse artifacts of which the store has different weights."""
+    different = [item for item in found if present[item.name] not in ("", item.sha256)]
+    if different:
+        first = different[0]
+        raise ValueError(
+            f"{store / first.name} has other weights of the same recipe (sha256 "
+            f"{present[first.name][:12]}, {file} has {first.sha256[:12]}; "
+            f"{len(different)} such): type --replace to put those of the file in their place"
+        )
 
 
 class _Members(Mapping[str, bytes]):
-    """Contents of a tar's files by name, read when they are asked for.
+    """Contents of a tar's files by name, read on access.
 
     Raises:
-        ValueError: for anything but the files that ``export`` writes.
+        ValueError: for any file that ``export`` does not write.
     """
 
     def __init__(self, tar: tarfile.TarFile) -> None:
@@ -137,7 +150,7 @@ class _Members(Mapping[str, bytes]):
         for info in tar.getmembers():
             known = info.name == MANIFEST or MEMBER.fullmatch(info.name)
             if not (info.isreg() and known) or info.name in self.infos:
-                raise ValueError(f"{tar.name!s} is no file of victims (it holds {info.name})")
+                raise ValueError(f"{tar.name!s} is not a file of victims (it holds {info.name})")
             self.infos[info.name] = info
 
     def __getitem__(self, name: str) -> bytes:
@@ -158,16 +171,16 @@ def _opened(file: Path) -> Iterator[_Members]:
         with tarfile.open(file, "r:") as tar:
             yield _Members(tar)
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{file} is damaged or no file of victims ({error})") from error
+        raise ValueError(f"{file} is damaged or not a file of victims ({error})") from error
 
 
-def _verified(members: _Members) -> list[Kept]:
-    """Every artefact of a tar, each byte checked.
+def _verified(members: _Members) -> list[StoredArtifact]:
+    """Return every artifact of a tar after checking each byte.
 
     Raises:
-        ValueError: naming what is wrong with the file.
+        ValueError: naming the fault of the file.
     """
-    where = f"{members.tar.name!s}: damaged or no file of victims"
+    where = f"{members.tar.name!s}: damaged or not a file of victims"
     try:
         manifest = json.loads(members[MANIFEST])
         sums, form = dict(manifest["sha256"]), manifest["format"]
@@ -194,30 +207,31 @@ def _verified(members: _Members) -> list[Kept]:
     return found
 
 
-def _checked(kind: str, key: str, sidecar: bytes, weights: bytes) -> Kept:
+def _checked(kind: str, key: str, sidecar: bytes, weights: bytes) -> StoredArtifact:
     """Return an artifact whose parts belong together.
 
     Raises:
-        ValueError: naming it where they do not.
+        ValueError: naming the artifact, if they do not.
     """
     try:
         fields = json.loads(sidecar)
-        one = Kept(kind, key, str(fields["sha256"]), dict(fields["recipe"]), dict(fields["facts"]))
-        own = content_hash(one.recipe)
+        recipe, facts = dict(fields["recipe"]), dict(fields["facts"])
+        artifact = StoredArtifact(kind, key, str(fields["sha256"]), recipe, facts)
+        expected = content_hash(recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{kind}/{key}.json is damaged ({error!r})") from error
-    if hashlib.sha256(weights).hexdigest() != one.sha256:
-        raise ValueError(f"{kind}/{key}.safetensors is damaged (its SHA-256 is another one)")
-    if own != key:
-        raise ValueError(f"{kind}/{key} is not the artefact of its recipe, whose key is {own}")
-    return one
+    if hashlib.sha256(weights).hexdigest() != artifact.sha256:
+        raise ValueError(f"{kind}/{key}.safetensors is damaged (its SHA-256 differs)")
+    if expected != key:
+        raise ValueError(f"{kind}/{key} is not the artifact of its recipe, whose key is {expected}")
+    return artifact
 
 
-def _sha256_in(store: Path, one: Kept) -> str:
-    """SHA-256 of the same recipe's weights in a store; empty where it has none that are whole."""
-    path = store / f"{one.name}.json"
+def _sha256_in(store: Path, stored: StoredArtifact) -> str:
+    """Return the SHA-256 of the weights of a recipe in a store; empty if absent or damaged."""
+    path = store / f"{stored.name}.json"
     try:
-        return _checked(one.kind, one.key, path.read_bytes(), _weights(path)).sha256
+        return _checked(stored.kind, stored.key, path.read_bytes(), _weights(path)).sha256
     except (FileNotFoundError, ValueError):
         return ""
 

@@ -1,4 +1,4 @@
-"""Content-addressed artefacts: made once and loaded afterwards, by any number of processes."""
+"""Content-addressed artifacts: made once and loaded afterwards, by any number of processes."""
 
 import hashlib
 import json
@@ -39,26 +39,26 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artefacts.
+    """A folder of artifacts.
 
-    A pair of files for each artefact, ``<kind>/<key>.safetensors`` and ``.json``; the json is
+    A pair of files for each artifact, ``<kind>/<key>.safetensors`` and ``.json``; the json is
     written last, holds the other's SHA-256, and so commits it: a killed process leaves none.
 
     Attributes:
-        root: Made when the first artefact is kept.
+        root: Made when the first artifact is kept.
     """
 
     root: Path
 
     def keep(self, kind: str, recipe: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
-        """Return the artefact of a recipe, made by ``make`` unless it is there.
+        """Return the artifact of a recipe, made by ``make`` unless it is there.
 
         Of many processes that need it at once, one makes it and the others wait; if that one is
         killed, the next one makes it.
 
         Args:
             kind: The folder within the store.
-            recipe: Everything that the artefact depends on.
+            recipe: Everything that the artifact depends on.
             make: Its maker.
         """
         path = self.root / kind / f"{content_hash(recipe)}.safetensors"
@@ -102,7 +102,7 @@ class Store:
 
 
 def _read(path: Path) -> Artifact | None:
-    """Read an artefact if it is whole; name a damaged one in a warning."""
+    """Read an artifact if it is whole; name a damaged one in a warning."""
     try:
         stamps = [file.stat() for file in (path, path.with_suffix(".json"))]
         return _load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
@@ -115,7 +115,7 @@ def _read(path: Path) -> Artifact | None:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artifact:
-    """Load an artefact; a few stay in memory from cell to cell while their files are the same.
+    """Load an artifact; a few stay in memory from cell to cell while their files are the same.
 
     Raises:
         ValueError: where they are damaged.

@@ -86,11 +86,15 @@ class Sweeper(HydrasSweeper):
     def _workers(self) -> "Workers":
         from hydra.utils import instantiate
 
+        from privbench.runtime.validation import describe
+
         try:
             workers: Workers = instantiate(self.cfg.workers, _convert_="all")
             workers.check()
         except HydraException as error:
-            raise UserError(" ".join(str(error.__cause__ or error).split())) from error
+            cause = error.__cause__
+            line = describe(cause, "workers") if isinstance(cause, ValueError) else cause or error
+            raise UserError(" ".join(str(line).split())) from error
         except ValueError as error:
             raise UserError(str(error)) from error
         return workers

@@ -1,17 +1,16 @@
 """Hyper-parameters that every training shares."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import nn
 
-PRECISIONS = ("32-true", "bf16-mixed")
-SCHEDULES = ("constant", "one_cycle")
+from privbench.runtime.validation import VALIDATED, Fraction, NonNegativeFloat, PositiveFloat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class OptimizerConfig:
     """AdamW (Loshchilov and Hutter, 2019) and the schedule of its rate.
 
@@ -24,12 +23,12 @@ class OptimizerConfig:
         rising: Share of the steps in which a cycle rises.
     """
 
-    lr: float
-    weight_decay: float = 0.0
-    adam_eps: float = 1e-8
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+    adam_eps: NonNegativeFloat = 1e-8
     amsgrad: bool = False
-    schedule: str = "one_cycle"
-    rising: float = 0.1
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    rising: Fraction = 0.1
 
     def build(self, parameters: Iterable[nn.Parameter], steps: int) -> Any:
         """Build the optimizer, and the schedule if there is one.

@@ -1,23 +1,15 @@
 """Training loop: Lightning's Trainer, silent, with batches in memory, on one device."""
 
-import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.device import DeviceConfig
-
-for _name in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
 
 EpochLogger = Callable[[int, dict[str, float]], None]
 """Function that gets the number of an epoch and its metrics."""
@@ -72,51 +64,6 @@ HELD_OUT = "held_out_loss"
 """Metric, logged by ``validation_step``, that the best weights are chosen by."""
 
 
-class _EarlyStopping(Callback):
-    """End a training whose held-out loss no longer falls, and restore the best weights.
-
-    Lightning's callbacks for this write every best state to disk.
-    """
-
-    def __init__(self, patience: int) -> None:
-        self.patience, self.lowest, self.step = patience, math.inf, 0
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Compare this epoch with the best one."""
-        loss = float(trainer.callback_metrics[HELD_OUT])
-        if loss < self.lowest:
-            self.lowest, self.step = loss, trainer.global_step
-            self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
-        elif trainer.global_step - self.step >= self.patience:
-            trainer.should_stop = True
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Restore the best weights; there are none if every loss was NaN."""
-        if self.weights:
-            pl_module.load_state_dict(self.weights)
-
-
-class _Progress(Callback):
-    """Report the metrics of every epoch, and count the steps.
-
-    Lightning's progress bar writes to standard output, which is reserved for results.
-    """
-
-    def __init__(self, report: EpochLogger, countdown: Countdown) -> None:
-        self.report, self.countdown = report, countdown
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        """Count the step."""
-        self.countdown.advance()
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report the metrics that the module logged in this epoch."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.countdown.set_metrics(**metrics)
-        self.report(trainer.current_epoch, metrics)
-
-
 def fit(
     module: Any,
     batches: Batches,
@@ -146,10 +93,13 @@ def fit(
     Returns:
         Number of epochs that were run.
     """
+    # Lightning takes seconds to import, which a refused value need not wait for
+    from privbench.training.callbacks import EarlyStopping, Progress
+
     countdown = Countdown(f"training {name}", epochs * len(batches))
-    callbacks: list[Callback] = [_Progress(report, countdown)]
+    callbacks: list[Any] = [Progress(report, countdown)]
     if held_out:
-        callbacks.append(_EarlyStopping(patience))
+        callbacks.append(EarlyStopping(patience, HELD_OUT))
     with countdown, warnings.catch_warnings():
         _ignore_warnings_of_lightning()
         trainer = _trainer(device_config, epochs, precision, callbacks)
@@ -171,9 +121,10 @@ def _ignore_warnings_of_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*srun.*")
 
 
-def _trainer(
-    device_config: DeviceConfig, epochs: int, precision: str, callbacks: list[Callback]
-) -> Any:
+def _trainer(device_config: DeviceConfig, epochs: int, precision: str, callbacks: list[Any]) -> Any:
+    import pytorch_lightning as lightning
+    from pytorch_lightning.plugins.environments import LightningEnvironment
+
     return lightning.Trainer(
         accelerator=device_config.device.type,
         devices=1,

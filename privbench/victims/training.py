@@ -1,4 +1,4 @@
-"""Training of victims: the recipe of a yaml, and the task that minimises cross-entropy."""
+"""Training of victims: the recipe of a yaml."""
 
 import logging
 import math
@@ -8,8 +8,7 @@ from urllib.error import URLError
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.downloads import describe_failure
@@ -26,7 +25,6 @@ from privbench.runtime.validation import (
 )
 from privbench.training.config import OptimizerConfig, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
-from privbench.training.task import TrainingTask
 from privbench.victims.split_model import SplitModel
 
 LOG = logging.getLogger(__name__)
@@ -108,6 +106,9 @@ class VictimConfig:
         Returns:
             ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
+        # imports Lightning, which takes seconds that a refused value need not wait for
+        from privbench.victims.classification import ClassificationTask
+
         generator = torch.Generator().manual_seed(derive_seed(seed, "training"))
         device = device_config.device
         used = self.suited(len(labels))
@@ -168,49 +169,3 @@ def chance_warning(name: str, accuracies: list[float], labels: Tensor) -> str:
         f"{name} classifies {accuracies[-1]:.1%} of its training images right, no more than the "
         f"most frequent class holds ({chance:.1%}): raise victim.epochs or change victim.lr"
     )
-
-
-class ClassificationTask(TrainingTask):
-    """Cross-entropy of a classifier's logits.
-
-    Args:
-        network: Trained in place.
-        augment: Augment the images.
-        generator: Generator of the augmentation.
-    """
-
-    def __init__(self, network: SplitModel, *, augment: bool, generator: torch.Generator) -> None:
-        super().__init__(network.to(memory_format=torch.channels_last))
-        self.augment, self.generator = augment, generator
-
-    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Compute ``loss`` and ``accuracy`` of images ``(B, C, H, W)`` with labels ``(B,)``."""
-        images, labels = batch
-        if self.augment:
-            images = augmented(images, self.generator)
-        logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits, labels)
-        return {"loss": loss, "accuracy": (logits.detach().argmax(1) == labels).float().mean()}
-
-
-def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip, rotate, shift and scale each image at random: the paper's augmentation for CIFAR.
-
-    Args:
-        images: ``(B, C, H, W)``.
-        generator: On the CPU, so that every device sees the same draws.
-
-    Returns:
-        Images of the same shape; black where the original image ends.
-    """
-    count = len(images)
-    flip, turn, scale, right, down = torch.rand(5, count, generator=generator)
-    angle = (turn - 0.5) * 2 * torch.pi * 10 / 180
-    zoom = 1 / (0.9 + 0.2 * scale)
-    mirror = torch.where(flip < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    # the grid spans [-1, 1]: a shift of 10 % of the image is 0.2 of it
-    rows = [mirror * cos, -sin, (right - 0.5) * 0.4, mirror * sin, cos, (down - 0.5) * 0.4]
-    maps = torch.stack(rows, dim=1).view(count, 2, 3).to(images.device, images.dtype)
-    grid = nn.functional.affine_grid(maps, list(images.shape), align_corners=False)
-    return nn.functional.grid_sample(images, grid, align_corners=False)

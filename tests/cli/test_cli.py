@@ -135,7 +135,7 @@ BAD = [
     (["transmissions=0"], "transmissions=0 is out of range"),
     (["seed=-1"], "seed=-1 is out of range"),
     (["dataset=image_folder"], "dataset.root must be a directory name, got None"),
-    (["dataset=mnist", "dataset.root=5"], "dataset.root=5 is no text"),
+    (["dataset=mnist", "dataset.root=5"], "dataset.root=5 is not a text: type dataset.root=TEXT"),
     (["attack=null"], "Config group override must be a string"),
     (["victim.model=null"], "victim"),
     (["output_dir=null"], "output_dir must be a directory name, got None"),

@@ -1,6 +1,7 @@
 """Image folders, torchvision's files, and the errors of files that are absent or broken."""
 
 import os
+import re
 import time
 from pathlib import Path
 from urllib.error import URLError
@@ -15,6 +16,7 @@ from privbench.data.cifar10 import Cifar10
 from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
 from privbench.data.mnist import Mnist
+from privbench.runtime.validation import describe
 from privbench.store.artifacts import Store
 from tests.support import needs_mnist
 
@@ -116,12 +118,14 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
         ({"shape": (3, 2, 32)}, "dataset.shape=2 is out of range"),
         ({"aux": "mine"}, "dataset.aux=mine is not known: choose from disjoint, train, noise"),
         ({"aux_images": 0}, "dataset.aux_images=0 is out of range"),
+        ({"skip_unreadable": 1}, "dataset.skip_unreadable=1 is not known: choose from true, false"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_read(tmp_path, change, line):
     """In one line."""
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - its line is what is compared
         _source(tmp_path, **change)
+    assert re.match(line, describe(refused.value, "dataset"))
 
 
 def test_folders_that_are_missing_or_empty_are_named(tmp_path):

@@ -13,8 +13,10 @@ from privbench.runtime.validation import (
     NonNegativeFloatByName,
     OptionalPositiveInt,
     PositiveFloat,
+    PositiveInt,
     Text,
     describe,
+    require_choice,
 )
 
 
@@ -27,6 +29,7 @@ class Example:
     clamp: bool = True
     weight: NonNegativeFloatByName = 1.0
     name: Text = "x"
+    shape: tuple[PositiveInt, PositiveInt] = (1, 1)
 
     def __post_init__(self) -> None:
         if self.clamp and self.rate == 1:
@@ -56,6 +59,7 @@ LINES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"name": ""}, "attack.name= is not a text: type attack.name=TEXT"),
     ({"rate": 1}, "attack.rate=1 with attack.clamp=true"),
+    ({"shape": (3, 0)}, "attack.shape=0 is out of range: choose a whole number from 1"),
     ({"stepz": 1}, "unknown option attack.stepz"),
 ]
 
@@ -77,3 +81,15 @@ def test_whole_numbers_serve_as_numbers_and_a_copy_is_checked_anew():
 
 def test_an_error_that_is_no_pydantic_one_already_is_a_line():
     assert describe(ValueError("one line"), "attack") == "one line"
+
+
+def test_an_option_outside_of_groups_is_named_without_one():
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the line is what is compared
+        Example(lr=0)
+    assert describe(refused.value, "") == "lr=0 is out of range: choose a number above 0"
+
+
+def test_a_choice_that_only_the_program_knows_is_named_with_the_others():
+    require_choice("workers.partition", "long", ["long", "short"])
+    with pytest.raises(ValueError, match="^workers.partition=x is not known: choose from a, b$"):
+        require_choice("workers.partition", "x", (name for name in "ab"))

@@ -14,47 +14,47 @@ from torch import Tensor
 from privbench.threat.view import QueryCounter
 
 Message = dict[str, Any]
-"""``kind``, and what belongs to it: numbers, strings, lists, mappings and tensors."""
+"""``kind`` and its values: numbers, strings, lists, mappings and tensors."""
 PRIMITIVE = (str, int, float, bool, type(None))
 
 
 @dataclass
 class Channel:
-    """One end of the pipe. Both ends agree on how many answers of the edge were given.
+    """An end of the pipe, which also keeps the number of queries equal at both ends.
 
     Attributes:
-        connection: Of this end.
-        tally: Count of this process; the larger one of both holds.
+        connection: Connection of this end.
+        counter: Queries counted by this process; each message raises it to the sender's count.
     """
 
     connection: Connection
-    tally: QueryCounter
+    counter: QueryCounter
 
     def send(self, kind: str, **values: Any) -> None:
         """Send a message as bytes, tensors included; no memory is shared."""
         buffer = io.BytesIO()
-        torch.save(by_value({"kind": kind, "asked": self.tally.queries, **values}), buffer)
+        torch.save(by_value({"kind": kind, "queries": self.counter.queries, **values}), buffer)
         self.connection.send_bytes(buffer.getbuffer())
 
     def receive(self) -> Message:
-        """Wait for a message; only tensors and plain containers are read, never a pickled object.
+        """Wait for a message; it holds tensors and plain containers, never a pickled object.
 
         Raises:
-            EOFError: where the other end is closed.
+            EOFError: if the other end is closed.
         """
         data = io.BytesIO(self.connection.recv_bytes())
         message: Message = torch.load(data, weights_only=True)
-        self.tally.queries = max(self.tally.queries, message["asked"])
+        self.counter.queries = max(self.counter.queries, message["queries"])
         return message
 
 
 def by_value(value: Any) -> Any:
-    """Copy what a message may hold, each tensor alone and on the CPU, with its strides.
+    """Copy a value of a message; tensors go to the CPU, each with a storage that it fills.
 
-    A slice of a tensor would otherwise be sent with all of its storage, so with other images.
+    A slice of a tensor would otherwise be sent with its whole storage, so with other images.
 
     Raises:
-        TypeError: for what is neither a number, a string, a container nor a tensor.
+        TypeError: for a value that is not a number, a string, a container or a tensor.
     """
     if isinstance(value, Tensor):
         return value.detach().as_subclass(Tensor).cpu().clone()
@@ -63,7 +63,7 @@ def by_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         parts = [by_value(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
-    for kind in (bool, int, float, str):  # what is sent is no subclass, such as numpy's float64
+    for kind in (bool, int, float, str):  # no subclass is sent, such as numpy's float64
         if isinstance(value, kind):
             return kind(value)
     if value is None:
@@ -102,7 +102,7 @@ def _of_its_class(message: Message) -> BaseException | None:
             error = kind(*arguments)
             if str(error) == message["text"]:
                 return error
-        except Exception:  # a constructor of its own
+        except Exception:  # its constructor takes other arguments
             continue
     return None
 

@@ -1,4 +1,4 @@
-"""The process of an attack: it holds the view, and requests what stays with the harness."""
+"""The process of an attack: it holds the view and sends requests to the harness."""
 
 import json
 import logging
@@ -29,14 +29,14 @@ class Setup:
     """Objects that the process of an attack receives at its start, by value.
 
     Attributes:
-        attack: Its hyper-parameters.
+        attack: The attack.
         access: Rights of the view.
-        seed: The adversary's own, from which the cell's does not follow.
-        held: What the view holds, by name, but for what is requested.
-        requested: Which of ``query`` and ``clean_query`` are granted.
+        seed: The adversary's seed, from which the cell's cannot be derived.
+        held: Contents of the view by name, without the rights that are requested.
+        requested: Names of the granted rights among ``query`` and ``clean_query``.
         fence: Seed of the global generators during ``fit``.
-        threads: Of the CPU, as in the harness.
-        levels: Of the loggers, by name; ``None`` for the root.
+        threads: Number of threads on the CPU, as in the harness.
+        levels: Levels of the loggers by name; ``None`` for the root.
     """
 
     attack: Attack
@@ -50,10 +50,10 @@ class Setup:
 
 
 def main(connection: Connection, parent: int) -> None:
-    """Fit, then reconstruct as often as features come, until the harness closes the pipe.
+    """Fit, then reconstruct every batch of features, until the harness closes the pipe.
 
     Args:
-        connection: To the harness.
+        connection: Connection to the harness.
         parent: Process id of the harness.
     """
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -62,7 +62,7 @@ def main(connection: Connection, parent: int) -> None:
         reconstruct = harness.report(partial(_fitted, connection.recv_bytes(), harness))
         while reconstruct is not None:
             harness.report(partial(_reconstructed, reconstruct, harness.channel.receive()))
-    except (EOFError, OSError):  # closed: the harness is done, or gone
+    except (EOFError, OSError):  # closed: the harness is done or has ended
         return
 
 
@@ -98,40 +98,40 @@ class Harness:
     """Client of the harness in the process of an attack: a pipe that serves requests.
 
     Attributes:
-        channel: Its end of the pipe.
+        channel: The end of the pipe in this process.
     """
 
     channel: Channel
 
     def view(self, setup: Setup) -> AdversaryView:
-        """Assemble the view; what is requested looks as it does in the harness."""
-        requested = {name: self._asking(name) for name in setup.requested}
+        """Assemble the view; rights that are requested have the interface of the harness's."""
+        requested = {name: self._requester(name) for name in setup.requested}
         return AdversaryView(
             setup.access,
             setup.seed,
             self._keep,
-            self.channel.tally,
+            self.channel.counter,
             **setup.held,
             **requested,
-            logger=RemoteJournal(self),
+            logger=RemoteLogger(self),
         )
 
     def request(self, kind: str, **values: Any) -> Message:
-        """Request something and wait for it.
+        """Send a request and return its answer.
 
         Raises:
-            Exception: what the request raised in the harness.
+            Exception: the error that the request raised in the harness.
         """
         self.channel.send(kind, **values)
         return self._answer()
 
     def report(self, work: Callable[[], tuple[Any, Message]]) -> Any:
-        """Do what the harness commands, and send what came of it: the result or the error."""
+        """Run a command of the harness, and send its result or its error."""
         try:
             made, message = work()
-        except BaseException as error:  # also SystemExit: it is to end the harness, as it would
+        except BaseException as error:  # also SystemExit, which then ends the harness
             made, message = None, {"kind": "failed", "error": described(error)}
-        # only here is a failed attempt's memory free: its frames went with the error
+        # here a failed attempt's memory is free, since its frames ended with the error
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         self.channel.send(**message)
@@ -143,17 +143,17 @@ class Harness:
             raise rebuilt(message["error"])
         return message
 
-    def _asking(self, kind: str) -> Callable[[Tensor], Tensor]:
+    def _requester(self, kind: str) -> Callable[[Tensor], Tensor]:
         def count(x: Tensor) -> Tensor:
-            """Answers to images ``(N, C, H, W)``: ``(N, *feature_shape)``."""
+            """Return the edge's answers ``(N, *feature_shape)`` to images ``(N, C, H, W)``."""
             v: Tensor = self.request(kind, x=x)["v"]
             return v.to(x.device)
 
         return count
 
     def _keep(self, recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
-        """Have the store look the network up; where it lacks it, train it here and send it."""
-        canonical(recipe)  # raises what the store would
+        """Load the network from the store, or train it here and send it to the store."""
+        canonical(recipe)  # raises the store's error
         message = self.request("keep", recipe=recipe)
         if message["kind"] == "train":
             with self._sending_failure():
@@ -166,7 +166,7 @@ class Harness:
 
     @contextmanager
     def _sending_failure(self) -> Iterator[None]:
-        """Have the harness give up what waits for a training that failed."""
+        """Report the failure of a training, for which the harness waits."""
         try:
             yield
         except BaseException as error:
@@ -176,11 +176,11 @@ class Harness:
 
 
 @dataclass(frozen=True)
-class RemoteJournal:
+class RemoteLogger:
     """The logger of the harness, which returns nothing.
 
     Attributes:
-        harness: Keeps it.
+        harness: Client of the harness.
     """
 
     harness: Harness

@@ -1,4 +1,4 @@
-"""The harness's side: it starts the process of an attack and serves its requests."""
+"""The harness's side of isolation: start the process of an attack and serve its requests."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ from privbench.threat.access import ALWAYS, RIGHTS
 from privbench.threat.view import Facts, backing
 
 SERVED = ("query", "clean_query")
-"""Rights that stay with the harness, which holds the edge, and are requested."""
+"""Rights that are requested from the harness, because they need the edge."""
 START = """
 import sys
 from multiprocessing.connection import Connection
@@ -37,21 +37,21 @@ except EOFError:  # the harness was stopped at once
 from privbench.experiment.isolation.child import main
 main(connection, parent)
 """
-"""What the process runs. Not by ``multiprocessing``, whose start is another one in a worker."""
-PATIENCE = 10.0
-"""Seconds that a process has to end by itself once its work is done."""
+"""Program of the process. ``multiprocessing`` would start it differently within a worker."""
+EXIT_TIMEOUT = 10.0
+"""Seconds within which the process must end by itself after its work."""
 
 
 def require_picklable(attack: Attack, defense: Defense) -> None:
-    """Refuse what cannot be sent to another process.
+    """Refuse an attack or a defense that cannot be sent to another process.
 
     Raises:
-        ValueError: naming its class and the choice.
+        ValueError: naming its class, and ``isolate=false``.
     """
     for part in (attack, defense):
         try:
             pickle.dumps(part)
-        except Exception as error:  # pickle raises whatever the class raises
+        except Exception as error:  # pickle passes on any error of the class
             raise ValueError(
                 f"isolate=true sends {type(part).__name__} to another process, and it cannot be "
                 f"pickled ({error}): choose isolate=false, or define what it holds in a module"
@@ -59,13 +59,13 @@ def require_picklable(attack: Attack, defense: Defense) -> None:
 
 
 class Isolated:
-    """An attack whose ``fit`` and reconstructor run in a process of their own.
+    """An attack whose ``fit`` and reconstructor run in a separate process.
 
-    The same numbers come out, bit for bit, at the same number of threads. To be entered as a
-    context, at whose end the process ends.
+    Its results are the same, bit for bit, at the same number of threads. It is a context manager;
+    the process ends with the context.
 
     Args:
-        attack: It and what its view holds must be picklable.
+        attack: The attack; it and the contents of its view must be picklable.
     """
 
     def __init__(self, attack: Attack) -> None:
@@ -75,18 +75,18 @@ class Isolated:
 
     @property
     def access(self) -> Access:
-        """The rights of the attack."""
+        """Rights of the attack."""
         return self.attack.access
 
     def __enter__(self) -> Self:
         self.connection, theirs = Pipe()
-        with theirs, _interrupt_blocked():  # closed here, the pipe ends when the process does
+        with theirs, _interrupt_blocked():  # closed here, so that the pipe ends with the process
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
-        self.connection.send((sys.path, os.getpid()))  # it imports while the victim is prepared
+        self.connection.send((sys.path, os.getpid()))  # imports start while the victim is prepared
         return self
 
     def __exit__(
@@ -97,37 +97,37 @@ class Isolated:
     ) -> None:
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE if error is None else 0)
+            self.process.wait(EXIT_TIMEOUT if error is None else 0)
         self.process.kill()
         self.process.wait()
 
     def fit(self, view: AdversaryView) -> Reconstruct:
-        """Fit in the other process, and return what reconstructs there.
+        """Fit in the other process, and return a reconstructor that runs there.
 
         Raises:
             Exception: of the type and with the text that the attack raised.
-            ChildProcessError: where the process ended before it was done.
+            ChildProcessError: if the process ended too early.
         """
         server = Server(Channel(self.connection, backing(view)[2]), self.process, view)
         server.start(self.attack)
 
         def reconstruct(v: Tensor) -> Tensor:
-            """Features ``(N, K, *feature_shape)`` to images ``(N, C, H, W)``."""
+            """Reconstruct images ``(N, C, H, W)`` from features ``(N, K, *feature_shape)``."""
             server.send("reconstruct", v=v, fence=torch.initial_seed())
             message = server.serve_until("reconstructed")
-            if "type" in message:  # no images: the harness names what came instead
+            if "type" in message:  # not a tensor: the harness names the type in its error
                 x_hat: Any = type(message["type"], (), {})()
                 return x_hat  # type: ignore[no-any-return]
-            return _placed(message["x_hat"], view)
+            return _to_device(message["x_hat"], view)
 
         return reconstruct
 
 
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """Within, a new process inherits that Ctrl-C does not reach it; the harness ends it.
+    """Start processes that ignore Ctrl-C, since the harness ends them.
 
-    A Ctrl-C that comes in between reaches this process at the end of the block.
+    A Ctrl-C within the block reaches this process at its end.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -138,12 +138,12 @@ def _interrupt_blocked() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Server:
-    """Serves the requests of one attack, within the rights of its view.
+    """Server of an attack's requests, within the rights of its view.
 
     Attributes:
         channel: The harness's end of the pipe.
-        process: At its other end.
-        view: What the attack would see in this process.
+        process: The process at the other end.
+        view: The view of the attack.
     """
 
     channel: Channel
@@ -151,7 +151,7 @@ class Server:
     view: AdversaryView
 
     def start(self, attack: Attack) -> None:
-        """Send the attack and what its view holds, and wait until it is fitted."""
+        """Send the attack and the contents of its view, and wait until it is fitted."""
         held = {
             name: value
             for name, value in vars(self.view).items()
@@ -167,7 +167,7 @@ class Server:
             threads=torch.get_num_threads(),
             levels={name: logging.getLogger(name).level for name in (None, "privbench")},
         )
-        with self._ending_clearly():
+        with self._explain_end():
             self.channel.connection.send_bytes(pickle.dumps(setup))
         self.serve_until("fitted")
 
@@ -175,17 +175,17 @@ class Server:
         """Send a message.
 
         Raises:
-            ChildProcessError: where the process has ended.
+            ChildProcessError: if the process has ended.
         """
-        with self._ending_clearly():
+        with self._explain_end():
             self.channel.send(kind, **values)
 
     def serve_until(self, kind: str) -> Message:
-        """Serve requests until a message of this kind comes.
+        """Serve requests until a message of a kind comes.
 
         Raises:
-            Exception: what the attack raised.
-            ChildProcessError: where the process ended before that.
+            Exception: the error of the attack.
+            ChildProcessError: if the process ends before that.
         """
         while True:
             message = self._receive()
@@ -196,7 +196,7 @@ class Server:
             self._serve(message)
 
     def _receive(self) -> Message:
-        with self._ending_clearly():
+        with self._explain_end():
             # processes that the attack started may hold the pipe open after its own end
             while not self.channel.connection.poll(1.0):
                 if self.process.poll() is not None and not self.channel.connection.poll():
@@ -204,13 +204,13 @@ class Server:
             return self.channel.receive()
 
     @contextmanager
-    def _ending_clearly(self) -> Iterator[None]:
-        """Say how the process ended where the pipe is closed."""
+    def _explain_end(self) -> Iterator[None]:
+        """Raise an error that names how the process ended, if the pipe is closed."""
         try:
             yield
         except (EOFError, ConnectionError) as error:
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(PATIENCE)
+                self.process.wait(EXIT_TIMEOUT)
             code = self.process.returncode
             how = f"ended with exit code {code}" if code is not None else "closed its pipe"
             if code is not None and code < 0:
@@ -220,10 +220,10 @@ class Server:
             ) from error
 
     def _serve(self, message: Message) -> None:
-        """Answer one request; its error is the attack's to raise."""
+        """Answer a request, with the error if it fails, which the attack then raises."""
         served: dict[str, Callable[[Message], Message]] = {
-            "query": lambda m: {"v": self.view.query(_placed(m["x"], self.view))},
-            "clean_query": lambda m: {"v": self.view.clean_query(_placed(m["x"], self.view))},
+            "query": lambda m: {"v": self.view.query(_to_device(m["x"], self.view))},
+            "clean_query": lambda m: {"v": self.view.clean_query(_to_device(m["x"], self.view))},
             "step": self._step,
             "note": self._note,
             "keep": self._keep,
@@ -237,7 +237,7 @@ class Server:
 
     def _step(self, message: Message) -> Message:
         x_hat = message["x_hat"]
-        shown = None if x_hat is None else _placed(x_hat, self.view)
+        shown = None if x_hat is None else _to_device(x_hat, self.view)
         self.view.logger.step(message["n"], shown, **message["scalars"])
         return {}
 
@@ -246,7 +246,7 @@ class Server:
         return {}
 
     def _keep(self, message: Message) -> Message:
-        """Look a network up, or have the attack train it while the store holds its place."""
+        """Load a network from the store, or let the attack train it under the claim of its key."""
         recipe, network = message["recipe"], Network()
         # an adversary holds the weights of a surrogate that it trained itself
         allowed = (self.view.access | Access.EDGE_WEIGHTS).names
@@ -265,7 +265,7 @@ class Server:
 
 
 class Network(nn.Module):
-    """Weights by name of a network in the other process, without its layers."""
+    """Weights of a network in the other process by name, without its layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -276,9 +276,9 @@ class Network(nn.Module):
         return dict(self.tensors)
 
     def load_state_dict(self, state_dict: Any, *args: Any, **options: Any) -> Any:
-        """Take weights, whatever the layers."""
+        """Store the weights; there are no layers to match."""
         self.tensors = dict(state_dict)
 
 
-def _placed(tensor: Tensor, view: AdversaryView) -> Tensor:
+def _to_device(tensor: Tensor, view: AdversaryView) -> Tensor:
     return tensor.to(view.device)

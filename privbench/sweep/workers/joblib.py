@@ -1,21 +1,22 @@
 """Processes on this machine, which divide its cores and GPUs among them."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic.dataclasses import dataclass
 
-from privbench.runtime import checks
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt
 from privbench.sweep.workers.base import Job
 
 _HELD: dict[str, FileLock] = {}
 """The slot of this process among its launcher's workers, held until it ends."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Joblib:
     """Processes of joblib's.
 
@@ -24,13 +25,8 @@ class Joblib:
         threads_per_job: Threads of each on the CPU; null for an even share of the cores.
     """
 
-    jobs: int | None
-    threads_per_job: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range."""
-        checks.whole_or_null("workers.jobs", self.jobs, 1)
-        checks.whole_or_null("workers.threads_per_job", self.threads_per_job, 1)
+    jobs: OptionalPositiveInt
+    threads_per_job: OptionalPositiveInt
 
     @property
     def processes(self) -> int:
@@ -77,7 +73,7 @@ def gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _GpuAllocator:
     """Assigns GPUs to processes: each takes a free slot when its first job comes."""
 

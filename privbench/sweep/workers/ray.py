@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from privbench.runtime import checks
+from pydantic.dataclasses import dataclass
+
+from privbench.runtime.validation import VALIDATED, OptionalNonNegativeFloat, PositiveFloat, Text
 from privbench.sweep.workers.base import Job
 from privbench.sweep.workers.joblib import gpus
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Ray:
     """Tasks of Ray's.
 
@@ -20,15 +21,9 @@ class Ray:
             there are any.
     """
 
-    address: str | None
-    cpus_per_job: float
-    gpus_per_job: float | None
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range."""
-        checks.number("workers.cpus_per_job", self.cpus_per_job, 0, above=True)
-        if self.gpus_per_job is not None:
-            checks.number("workers.gpus_per_job", self.gpus_per_job, 0)
+    address: Text | None
+    cpus_per_job: PositiveFloat
+    gpus_per_job: OptionalNonNegativeFloat
 
     @property
     def threads(self) -> int | None:

@@ -7,18 +7,27 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privbench.runtime import checks
+from pydantic.dataclasses import dataclass
+
 from privbench.runtime.errors import UserError
+from privbench.runtime.validation import (
+    VALIDATED,
+    NonNegativeInt,
+    OptionalPositiveInt,
+    PositiveFloat,
+    PositiveInt,
+    Text,
+    require_choice,
+)
 from privbench.sweep.workers.base import Job
 
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=VALIDATED)
 class Slurm:
     """Tasks of a job array.
 
@@ -39,27 +48,18 @@ class Slurm:
         options: Further options of sbatch, e.g. ``{constraint: a100}``.
     """
 
-    folder: str
-    partition: str | None
-    account: str | None
-    cpus_per_job: int
-    gpus_per_job: int
-    mem_gb: float | None
-    timeout_min: int
-    requeues: int
-    max_parallel: int
-    cells_per_job: int | None
+    folder: Text
+    partition: Text | None
+    account: Text | None
+    cpus_per_job: PositiveInt
+    gpus_per_job: NonNegativeInt
+    mem_gb: PositiveFloat | None
+    timeout_min: PositiveInt
+    requeues: NonNegativeInt
+    max_parallel: PositiveInt
+    cells_per_job: OptionalPositiveInt
     setup: Sequence[str]
     options: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range."""
-        checks.whole("workers.cpus_per_job", self.cpus_per_job, 1)
-        checks.whole("workers.gpus_per_job", self.gpus_per_job, 0)
-        checks.whole("workers.timeout_min", self.timeout_min, 1)
-        checks.whole("workers.requeues", self.requeues, 0)
-        checks.whole("workers.max_parallel", self.max_parallel, 1)
-        checks.whole_or_null("workers.cells_per_job", self.cells_per_job, 1)
 
     @property
     def threads(self) -> int | None:
@@ -94,7 +94,7 @@ class Slurm:
             ) from None
         partitions = sorted(set(listed.split()))
         if self.partition is not None:
-            checks.choice("workers.partition", self.partition, partitions)
+            require_choice("workers.partition", self.partition, partitions)
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Submit the jobs as one array; wait until the queue holds none of it."""
