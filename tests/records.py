@@ -177,3 +177,16 @@ def spread(level: float, count: int = 24, at: int = 0) -> dict[int, float]:
 def records_by_steps(*levels: tuple[int, float], **others):
     """Records with these steps and levels of SSIM."""
     return [imaged(record(steps=n, **others), spread(level)) for n, level in levels]
+
+
+CURVE = [(0.0, 0.8, 0.99), (0.2, 0.6, 0.985), (0.4, 0.4, 0.975), (0.8, 0.2, 0.9)]
+
+
+def curve(defense="dropout", site="features", shift=0.0, **others):
+    """Records of a curve; ``shift`` moves the SSIM of each defended one."""
+    return [
+        record(
+            defense, strength, site, ssim=ssim + shift * (strength > 0), accuracy=accuracy, **others
+        )
+        for strength, ssim, accuracy in CURVE
+    ]
