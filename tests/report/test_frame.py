@@ -7,7 +7,7 @@ from tests.records import record
 
 
 def _scored(seed, images):
-    others = dict.fromkeys(("ssim", "psnr_db"), list(images.values()))
+    others = {name: list(images.values()) for name in ("ssim", "psnr_db")}
     return record(seed=seed, targets=len(images), per_image={"index": list(images), **others})
 
 
