@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -29,6 +30,20 @@ def _python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _rows(output):
+    """Lines of the table at the end of a run, each number replaced by ``#``."""
+    return [re.sub(r"\d[\d.]*", "#", line) for line in output.splitlines() if line.startswith("  ")]
+
+
+def _readme_output():
+    return (
+        (ROOT / "README.md")
+        .read_text()
+        .partition("The run ends in\n")[2]
+        .partition("`identified`")[0]
+    )
+
+
 def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     """In a process of its own, W&B offline, no account, no download; a second run is the same."""
     first = _typed(f"output_dir={tmp_path}")
@@ -40,6 +55,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
     assert record.accuracy_undefended > 0.96
     for shown in ("digits, lenet5 cut at relu2, dropout 0.1", "blind baseline", str(path)):
         assert shown in first.stdout
+    assert _rows(first.stdout)[:8] == _rows(_readme_output())[:8]
     images = load_file(path.with_name("images.safetensors"))
     assert images["targets"].shape == images["reconstructions"].shape == (64, 1, 28, 28)
     (copy,) = (tmp_path / "runs").glob("*/record.json")

@@ -21,7 +21,7 @@ def test_the_example_of_a_guide_runs_as_printed(group, privbench, tmp_path, monk
         re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("python", "yaml")
     )
     command = re.search(r"python -m privbench (.*)", guide).group(1).split()
-    folder = tmp_path / "conf" / group
+    folder = tmp_path / "my_conf" / group
     folder.mkdir(parents=True)
     (folder / f"{name}.yaml").write_text(config)
     (tmp_path / f"{name}.py").write_text(source)

@@ -26,6 +26,15 @@ def test_the_published_white_box_numbers_reproduce(attacked):
 
 @needs_mnist
 @pytest.mark.fault
+def test_the_published_dropout_point_reproduces(attacked):
+    """Figure 9 at r = 0.6: accuracy .967 within .01, SSIM .28 within .06."""
+    record = attacked("attack=rmle_paper", "split=relu2", "attack.steps=500", "defense.rate=0.6")
+    assert record.accuracy == pytest.approx(0.967, abs=0.01)
+    assert record.ssim == pytest.approx(0.28, abs=0.06)
+
+
+@needs_mnist
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("split", "psnr_db", "ssim"),
     [("pool2", 22, 0.75), ("fc1", 15, 0.55)],
