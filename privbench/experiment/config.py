@@ -148,6 +148,8 @@ def _make(config: Mapping[str, Any], group: str) -> Any:
         raise ValueError(f"{group}={node} is not an option of conf/{group}: type {group}=NAME")
     try:
         return instantiate(node, _convert_="all")
+    except ValidationError as error:  # Hydra 1.4 lets it through
+        raise ValueError(validation.describe(error, group)) from error
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):

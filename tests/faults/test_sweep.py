@@ -111,7 +111,7 @@ STEPS = ["-m", "attack=rmle", "attack.steps=150,151,152,153", "targets=5", "devi
 @pytest.mark.fault
 @pytest.mark.parametrize("workers", ["local", "joblib"])
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_whoever_is_killed_whenever_the_same_command_completes_the_sweep(
+def test_the_same_command_completes_a_sweep_after_any_kill(
     privbench, tmp_path, outputs, kills, workers
 ):
     """Launcher or worker, SIGKILL at random moments, from an empty store: the same numbers."""
