@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components import decoders
 from privbench.attacks.components.learning import (
-    AttackModule,
     TrainingConfig,
     query_edge,
     reconstruction_losses,
 )
 from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo, require_choice
 from privbench.threat import Access, AdversaryView
+from privbench.training.task import TrainingTask
 
 BATCH = 256
 
@@ -101,7 +101,7 @@ class Inverse(TrainingConfig):
         return {"aux_images": data.images, **facts}
 
 
-class DecoderTask(AttackModule):
+class DecoderTask(TrainingTask):
     """Eq. (2): the squared error of a decoder's images, as a mean over pixels."""
 
     name = "the inverse network"

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components.decoders import MultiTransmissionDecoder
 from privbench.attacks.components.learning import (
-    AttackModule,
     TrainingConfig,
     held_out,
     reconstruction_losses,
@@ -17,6 +16,7 @@ from privbench.attacks.components.learning import (
 from privbench.deployment import Deployment
 from privbench.runtime.validation import VALIDATED
 from privbench.threat import Access, AdversaryView
+from privbench.training.task import TrainingTask
 
 
 @dataclass(frozen=True, config=VALIDATED)
@@ -60,7 +60,7 @@ class InverseAdaptive(TrainingConfig):
         return {"aux_images": len(images), **facts}
 
 
-class AdaptiveDecoderTask(AttackModule):
+class AdaptiveDecoderTask(TrainingTask):
     """Eq. (2) over images and draws of the defense."""
 
     name = "the inverse network"

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.attacks.base import Attack, Reconstruct
-from privbench.attacks.components.learning import AttackModule, TrainingConfig, held_out, query_edge
+from privbench.attacks.components.learning import TrainingConfig, held_out, query_edge
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo
 from privbench.threat import Access, AdversaryView
+from privbench.training.task import TrainingTask
 
 
 @dataclass(frozen=True, config=VALIDATED)
@@ -92,7 +93,7 @@ class Shadow(TrainingConfig):
 
     def _learn(self, edge: nn.Sequential, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
-        learner: AttackModule
+        learner: TrainingTask
         if self.supervision == "labels":
             used = len(images)
             trained, labels = used - held_out(used), view.labels[:used]
@@ -137,7 +138,7 @@ def _require_inverter(inverter: Attack, rights: Access) -> None:
         )
 
 
-class ShadowClassificationTask(AttackModule):
+class ShadowClassificationTask(TrainingTask):
     """Eq. (4): cross-entropy of the frozen cloud's logits for the shadow's features."""
 
     name = "the shadow"
@@ -154,7 +155,7 @@ class ShadowClassificationTask(AttackModule):
         return {"loss": F.cross_entropy(logits, labels), "accuracy": hits}
 
 
-class FeatureMatchingTask(AttackModule):
+class FeatureMatchingTask(TrainingTask):
     """Squared error of the shadow's features, as a share of the queried ones' mean square."""
 
     name = "the shadow"

@@ -386,8 +386,8 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     groups = frame.grouped(records)
     weak = next(g for g in groups if g.first.attack == "rmle_adaptive" and g.first.strength == 0.3)
     assert any("0.5 gives more" in doubt for doubt in worst_case.caveats(weak, groups, "psnr_db"))
-    told = summary.table(records)
-    assert "accuracy" in told and "edge_weights" in told
+    output = summary.table(records)
+    assert "accuracy" in output and "edge_weights" in output
 
 
 def test_more_steps_that_give_more_are_a_doubt(composed):

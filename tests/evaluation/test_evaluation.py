@@ -76,8 +76,8 @@ def test_the_best_blind_answer_uses_the_label_at_most(composed):
         images = record.per_image[f"floor_{metric}"]
         assert sum(images) / len(images) == pytest.approx(floor["best"][metric])
     logits = floor["logits"]
-    told = f"from the logits {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"
-    assert told in table(record, {})
+    output = f"from the logits {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"
+    assert output in table(record, {})
 
 
 @pytest.mark.parametrize("answer", ["class_ssim", "logits"])
@@ -115,9 +115,9 @@ def test_a_cloud_that_averages_16_transmissions_is_more_accurate_than_with_one(c
     one = run(composed(*NOISE))
     assert many.accuracy > many.accuracy_single + 0.1
     assert many.accuracy_single == one.accuracy_single == one.accuracy
-    told = table(many, {})
-    assert f"{many.accuracy:.4f}" in told
-    assert f"16 transmissions ({many.accuracy_single:.4f} by one)" in told
+    output = table(many, {})
+    assert f"{many.accuracy:.4f}" in output
+    assert f"16 transmissions ({many.accuracy_single:.4f} by one)" in output
     assert "by one" not in table(one, {})
 
 

@@ -171,7 +171,7 @@ def test_two_launchers_at_once_run_each_cell_once(privbench, warm, tmp_path):
 @pytest.mark.fault
 @pytest.mark.parametrize("workers", ["local", "joblib"])
 def test_ctrl_c_ends_a_sweep_in_seconds_and_it_can_go_on(warm, workers):
-    """Exit code 130, what is left is told with the command that completes it, nobody works on."""
+    """Exit code 130, missing cells are listed with the command that completes them, no process is left."""
     words = ["-m", "attack=rmle", "attack.steps=10,1000000", "targets=5"]
     at = [f"output_dir={warm}", f"workers={workers}"]
     sweep = launch(*words, *at, start_new_session=True)

@@ -63,11 +63,11 @@ def test_a_job_takes_the_free_cores_and_says_so(monkeypatch, caplog, taken, used
     monkeypatch.delenv(cores.THREADS, raising=False)
     caplog.set_level(logging.INFO)
     assert _threads_where(monkeypatch, taken) == used
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == (taken > 0)
-    if told:
-        assert f"{taken} of 4 cores" in told[0]
-        assert "device.threads=4 takes all" in told[0]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == (taken > 0)
+    if messages:
+        assert f"{taken} of 4 cores" in messages[0]
+        assert "device.threads=4 takes all" in messages[0]
 
 
 def test_typed_threads_come_first_then_those_of_the_starter(monkeypatch):

@@ -23,6 +23,6 @@ def test_a_line_comes_amid_a_long_step(monkeypatch, caplog):
     monkeypatch.setattr(countdown, "FIRST", 0.01)
     monkeypatch.setattr(countdown, "_show_bars", [False])
     written = threading.Event()
-    monkeypatch.setattr(countdown.LOG, "info", lambda *told: written.set())
+    monkeypatch.setattr(countdown.LOG, "info", lambda *messages: written.set())
     with Countdown("training", 3):
         assert written.wait(30), "no line came amid the step"

@@ -196,14 +196,14 @@ def _changed(root: Path, module: str, old: str, new: str) -> str:
 
 def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
     """Also of a module that they import by way of another, and what to type."""
-    told = _changed(copy, "privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
-    lines = told.splitlines()
+    complaint = _changed(copy, "privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    lines = complaint.splitlines()
     assert [line for line in lines if "priors" in line] == [
         line for line in lines if line.startswith("  ")
     ]
     assert any("privbench.attacks.rmle.RMLE (rmle-" in line for line in lines)
-    assert "privbench.attacks.shadow" not in told
-    assert source_versions.SAME in told
+    assert "privbench.attacks.shadow" not in complaint
+    assert source_versions.SAME in complaint
 
 
 def test_comments_and_docstrings_may_change(copy):
@@ -217,10 +217,10 @@ def test_comments_and_docstrings_may_change(copy):
 def test_a_raised_version_asks_for_an_update_of_the_list_alone(copy):
     """Of the class that was raised; another one that builds on the change is still named."""
     old = 'version: ClassVar[str] = "gaussian-'
-    told = _changed(copy, "privbench.defenses.gaussian", old, old + "9")
-    assert told.endswith("is out of date: python tests/source_versions.py")
-    told = _changed(copy, "privbench.defenses.gaussian", "t + self.sigma", "t - self.sigma")
-    assert told.endswith("is out of date: python tests/source_versions.py")
-    told = _changed(copy, "privbench.defenses.base", "t if self", "t + 0 if self")
-    assert "privbench.defenses.laplace.Laplace" in told
-    assert "privbench.defenses.gaussian.Gaussian" not in told
+    complaint = _changed(copy, "privbench.defenses.gaussian", old, old + "9")
+    assert complaint.endswith("is out of date: python tests/source_versions.py")
+    complaint = _changed(copy, "privbench.defenses.gaussian", "t + self.sigma", "t - self.sigma")
+    assert complaint.endswith("is out of date: python tests/source_versions.py")
+    complaint = _changed(copy, "privbench.defenses.base", "t if self", "t + 0 if self")
+    assert "privbench.defenses.laplace.Laplace" in complaint
+    assert "privbench.defenses.gaussian.Gaussian" not in complaint

@@ -109,7 +109,7 @@ def test_a_maker_that_fails_leaves_nothing_behind(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_written(tmp_path):
-    """A folder stands where the file should go: the error is told, no part stays behind."""
+    """A folder stands where the file should go: the error is raised, no part stays behind."""
     (tmp_path / "record.json").mkdir()
     with pytest.raises(OSError, match="record.json"):
         write_atomically(tmp_path / "record.json", b"{}")

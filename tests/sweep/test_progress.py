@@ -42,13 +42,13 @@ def test_the_estimate_grows_while_a_cell_is_late(tmp_path, monkeypatch, capsys):
     _end(ledger, "a", 4.0)
     _end(ledger, "b", 4.0)
     ledger.append([{"key": "c", "state": "running", "launch": "x"}])
-    told = []
+    lines = []
     for second in range(200):
         time.now = float(second)
         progress.show()
-        told += capsys.readouterr().out.splitlines()
-    assert told[1].endswith("; about 8 s left")
-    late = told[2:]
+        lines += capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("; about 8 s left")
+    late = lines[2:]
     assert late[0].startswith("still running attack=inverse defense.rate=0.1 for 10 s; about ")
     assert len(late) == 5
     assert [_left(line) for line in late] == sorted({_left(line) for line in late})
@@ -76,9 +76,9 @@ def test_cells_are_expected_to_take_what_others_of_their_attack_took(tmp_path, m
     progress.show()
     _end(ledger, "d", 60.0)
     progress.show()
-    told = capsys.readouterr().out.splitlines()
-    assert _left(told[1]) == pytest.approx(74)
-    assert _left(told[2]) == pytest.approx(4)
+    lines = capsys.readouterr().out.splitlines()
+    assert _left(lines[1]) == pytest.approx(74)
+    assert _left(lines[2]) == pytest.approx(4)
 
 
 def test_a_cell_in_time_is_not_mentioned(tmp_path, monkeypatch, capsys):

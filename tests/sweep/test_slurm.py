@@ -69,10 +69,10 @@ def slurm(tmp_path_factory):
         ),
     ]
     for _ in range(60):
-        told = subprocess.run(
+        nodes = subprocess.run(
             ["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False
         )
-        if "idle" in told.stdout:
+        if "idle" in nodes.stdout:
             break
         time.sleep(0.5)
     else:

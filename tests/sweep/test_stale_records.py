@@ -29,9 +29,9 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, tmp_path):
     assert len(adversaries) == 1
     replace_victim(tmp_path)
     (folder,) = (path for path in (tmp_path / "sweeps").iterdir() if path.is_dir())
-    told = _status(folder)
-    assert "2 done; 2 of those done would be computed again" in told
-    assert told.count(": victim: replaced (sha256 ") == 2
+    output = _status(folder)
+    assert "2 done; 2 of those done would be computed again" in output
+    assert output.count(": victim: replaced (sha256 ") == 2
     code, out, err = privbench(*words)
     assert code == 0, err
     assert out.count("] done") == 2
@@ -67,20 +67,20 @@ def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user
     ]
     assert privbench(*words, "defense.rate=0.1,0.2,0.3,0.4")[0] == 0
     (folder,) = (path for path in (warm / "sweeps").iterdir() if path.is_dir())
-    told = _status(folder)
-    assert "4 cells: 4 done\n" in told
-    assert "again" not in told
+    output = _status(folder)
+    assert "4 cells: 4 done\n" in output
+    assert "again" not in output
     paths = {results.read(p).strength: p for p in warm.glob("store/records/*/record.json")}
     fields = {rate: json.loads(path.read_text()) for rate, path in paths.items()}
     fields[0.2]["sources"]["defense"] = "dropout-0"
     fields[0.3]["schema"] = 2
     for rate, path in paths.items():
         path.write_text(json.dumps(fields[rate]) if rate < 0.4 else "{")
-    told = _status(folder)
-    assert "3 done, 1 damaged; 2 of those done would be computed again" in told
+    output = _status(folder)
+    assert "3 done, 1 damaged; 2 of those done would be computed again" in output
     now = identity("privbench.defenses.dropout.Dropout")
-    assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in told
-    assert "again   defense.rate=0.3: schema 2 is now 3\n" in told
-    assert "  damaged defense.rate=0.4: " in told
+    assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in output
+    assert "again   defense.rate=0.3: schema 2 is now 3\n" in output
+    assert "  damaged defense.rate=0.4: " in output
     user_module("attack", "my_attack", ATTACK + "\n\nOTHER = 1\n", LEVEL_YAML)
     assert "again   defense.rate=0.1: attack: its source has changed (sha256:" in _status(folder)

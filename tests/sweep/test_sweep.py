@@ -227,14 +227,14 @@ def test_status_tells_what_is_done_and_what_completes_it(privbench, warm, monkey
     record.unlink()
     with (folder / "cells.jsonl").open("a") as file:
         file.write('{"key": "')
-    told = _status(folder)
-    assert told.returncode == 0, told.stderr
-    assert f"{folder.name}: 3 cells: 1 done, 1 failed, 1 missing" in told.stdout
-    assert "attack.fail=boom: ArithmeticError: boom" in told.stdout
-    assert "complete it: python -m privbench --config-dir" in told.stdout
+    status = _status(folder)
+    assert status.returncode == 0, status.stderr
+    assert f"{folder.name}: 3 cells: 1 done, 1 failed, 1 missing" in status.stdout
+    assert "attack.fail=boom: ArithmeticError: boom" in status.stdout
+    assert "complete it: python -m privbench --config-dir" in status.stdout
     SweepLog(folder).append_event("of an earlier launch", "running")
     assert SweepLog(folder).lines()[0][-1]["key"] == "of an earlier launch", "behind half a line"
-    assert _status(folder).stdout == told.stdout
+    assert _status(folder).stdout == status.stdout
     wrong = _status(folder.parent)
     assert wrong.returncode == 1
     assert "is not a sweep" in wrong.stderr
@@ -252,9 +252,9 @@ def test_status_imports_no_torch(privbench, warm):
     """So it answers at once."""
     assert privbench(*CHEAP, "seed=0", f"output_dir={warm}")[0] == 0
     (folder,) = (warm / "sweeps").iterdir()
-    told = _status(folder)
-    assert told.returncode == 0
-    assert not re.search(r"\| +(torch|numpy|hydra)$", told.stderr, re.M)
+    status = _status(folder)
+    assert status.returncode == 0
+    assert not re.search(r"\| +(torch|numpy|hydra)$", status.stderr, re.M)
 
 
 def test_progress_says_how_many_of_how_many_and_what_is_left(privbench, warm):

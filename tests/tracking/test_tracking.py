@@ -158,7 +158,7 @@ def _runs(outputs: Path) -> list:
 
 
 def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privbench, warm):
-    """Named by what differs; a cached cell is told once to a sweep that lacks it, and flagged."""
+    """Named by what differs; a cached cell is logged once in a sweep that lacks it, and flagged."""
     words = ["-m", "targets=4", "attack=blind", f"output_dir={warm}"]
     assert privbench(*words, "defense.rate=0.1,0.3", "tracker=none")[0] == 0
     for _ in range(2):
@@ -180,7 +180,7 @@ def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privb
 
 
 def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
-    """What is cached is told to it all the same."""
+    """Cached cells are logged there as well."""
     words = ["targets=4", "attack=blind", f"output_dir={warm}"]
     assert privbench(*words)[0] == 0
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")

@@ -37,10 +37,10 @@ def test_a_slow_training_says_how_far_it_is_and_what_is_left(clock, caplog):
         device_config=CPU,
         name="a network",
     )
-    told = [r.getMessage() for r in caplog.records if r.name == "privbench.runtime.countdown"]
-    assert told[0] == "training a network: step 1 of 20, about 57 s left"
-    assert told[1] == "training a network: step 2 of 20, about 54 s left"
-    assert [line.split()[4] for line in told] == ["1", "2", "4", "8", "16"]
+    messages = [r.getMessage() for r in caplog.records if r.name == "privbench.runtime.countdown"]
+    assert messages[0] == "training a network: step 1 of 20, about 57 s left"
+    assert messages[1] == "training a network: step 2 of 20, about 54 s left"
+    assert [line.split()[4] for line in messages] == ["1", "2", "4", "8", "16"]
 
 
 def test_a_single_run_shows_each_training_and_the_reconstruction(privbench, tmp_path, monkeypatch):

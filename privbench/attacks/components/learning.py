@@ -1,11 +1,9 @@
 """Training of an adversary's networks: steps, schedule, early stopping on held-out data."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
-import pytorch_lightning as lightning
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -20,8 +18,9 @@ from privbench.runtime.validation import (
     PositiveInt,
 )
 from privbench.threat import AdversaryView
-from privbench.training.config import batch_size, one_cycle
+from privbench.training.config import OptimizerConfig, batch_size
 from privbench.training.loop import HELD_OUT, Batches, fit
+from privbench.training.task import TrainingTask
 
 PASSES = 22
 """Passes over the training data, where ``steps`` is null."""
@@ -105,55 +104,6 @@ def query_edge(
     return QueryDataset((v, rows), last, trained, used)
 
 
-class AttackModule(lightning.LightningModule):
-    """A network and its losses on a batch.
-
-    Args:
-        network: Trained in place.
-
-    Attributes:
-        name: Name of the network in progress messages.
-    """
-
-    name = "a network"
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.recipe: TrainingConfig
-        self.steps = 0
-
-    @abstractmethod
-    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Return ``loss``, which is minimised, and further scalars to log of a batch."""
-
-    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
-        """Return the loss of a batch."""
-        losses = self.losses(batch)
-        values = {name: value.detach() for name, value in losses.items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch[0]))
-        return losses["loss"]
-
-    def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
-        """Log the same losses of held-out images."""
-        losses = {f"held_out_{name}": value for name, value in self.losses(batch).items()}
-        self.log_dict(losses, on_step=False, on_epoch=True, batch_size=len(batch[0]))
-
-    def configure_optimizers(self) -> Any:
-        """Return Adam, or with weight decay AdamW, under the recipe's schedule."""
-        recipe = self.recipe
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=recipe.lr,
-            eps=recipe.adam_eps,
-            weight_decay=recipe.weight_decay,
-            amsgrad=recipe.amsgrad,
-        )
-        if recipe.schedule == "constant":
-            return optimiser
-        return one_cycle(optimiser, self.steps, rising=0.1)
-
-
 def reconstruction_losses(x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
     """Return Eq. (2), the mean squared error over pixels, and PSNR in dB of the clamped images."""
     with torch.no_grad():
@@ -190,6 +140,13 @@ class TrainingConfig:
     schedule: Literal["constant", "one_cycle"]
     patience: PositiveInt
     precision: Literal["32-true", "bf16-mixed"]
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """Return the optimizer's share of these hyper-parameters."""
+        return OptimizerConfig(
+            self.lr, self.weight_decay, self.adam_eps, self.amsgrad, self.schedule, rising=0.1
+        )
 
     def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are.
@@ -229,7 +186,7 @@ class TrainingConfig:
 
     def train(
         self,
-        learner: AttackModule,
+        learner: TrainingTask,
         data: tuple[Tensor, ...],
         held_out: tuple[Tensor, ...],
         view: AdversaryView,
@@ -262,7 +219,7 @@ class TrainingConfig:
         # every query is trained on at least once
         passes = -(-len(data[0]) // (len(batches) * size))
         epochs = max(passes, round(steps / len(batches)))
-        learner.recipe, learner.steps = self, epochs * len(batches)
+        learner.optimizer, learner.steps = self.optimizer, epochs * len(batches)
         precision = view.device_config.precision(self.precision)
         run = fit(
             learner,
