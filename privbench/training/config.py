@@ -7,7 +7,16 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from privbench.runtime.validation import VALIDATED, Fraction, NonNegativeFloat, PositiveFloat
+from privbench.runtime.validation import (
+    VALIDATED,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+Schedule = Literal["constant", "one_cycle", "halving"]
+"""Course of the learning rate."""
 
 
 @dataclass(frozen=True, config=VALIDATED)
@@ -19,16 +28,19 @@ class OptimizerConfig:
         weight_decay: Decoupled weight decay; 0 makes it Adam.
         adam_eps: Term that keeps Adam's denominator above 0.
         amsgrad: Divide by the largest second moment so far.
-        schedule: ``constant``, or ``one_cycle``: the rate rises to ``lr`` and falls to 0.
+        schedule: ``constant``; ``one_cycle``: the rate rises to ``lr`` and falls to 0; ``halving``:
+            the rate is halved again and again.
         rising: Share of the steps in which a cycle rises.
+        halve_every: Number of steps between two halvings.
     """
 
     lr: PositiveFloat
     weight_decay: NonNegativeFloat = 0.0
     adam_eps: NonNegativeFloat = 1e-8
     amsgrad: bool = False
-    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    schedule: Schedule = "one_cycle"
     rising: Fraction = 0.1
+    halve_every: PositiveInt = 1
 
     def build(self, parameters: Iterable[nn.Parameter], steps: int) -> Any:
         """Build the optimizer, and the schedule if there is one.
@@ -49,6 +61,12 @@ class OptimizerConfig:
         )
         if self.schedule == "constant":
             return optimizer
+        if self.schedule == "halving":
+            halved = torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": halved, "interval": "step"},
+            }
         return one_cycle(optimizer, steps, self.rising)
 
 

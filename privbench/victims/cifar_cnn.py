@@ -15,11 +15,10 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 class CifarCNN(SplitModel):
     """Three blocks of two 3x3 convolutions and a pooling, then two fully connected layers.
 
-    Convolutions are initialised by He et al. (ICCV 2015, Eq. 10).
-
     Args:
         shape: Image shape ``(C, H, W)``, from 32 pixels up.
         classes: Number of classes.
+        he_init: Initialise convolutions by He et al. (ICCV 2015, Eq. 10); otherwise as torch does.
 
     Raises:
         ValueError: for images under 32 pixels.
@@ -29,7 +28,7 @@ class CifarCNN(SplitModel):
 
     aliases: ClassVar[Mapping[str, str]] = {"early": "conv11", "middle": "relu22", "late": "fc1"}
 
-    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, *, he_init: bool = True) -> None:
         require_min_size("cifar_cnn", shape, 32)
         channels, height, width = shape
         grey = channels == 1
@@ -51,7 +50,7 @@ class CifarCNN(SplitModel):
         }
         super().__init__(layers)
         for layer in layers.values():
-            if isinstance(layer, nn.Conv2d):
+            if he_init and isinstance(layer, nn.Conv2d):
                 # torch's default initialisation scales activations by .4 in each convolution
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

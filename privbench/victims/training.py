@@ -23,7 +23,7 @@ from privbench.runtime.validation import (
     PositiveInt,
     expecting,
 )
-from privbench.training.config import OptimizerConfig, batch_size
+from privbench.training.config import OptimizerConfig, Schedule, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
 from privbench.victims.split_model import SplitModel
 
@@ -40,7 +40,7 @@ Build = Callable[[tuple[int, int, int], int], SplitModel]
 
 @dataclass(frozen=True, config=VALIDATED)
 class VictimConfig:
-    """A classifier and the recipe that trains it, by AdamW under a one-cycle schedule.
+    """A classifier and the recipe that trains it, by AdamW.
 
     Attributes:
         name: Name as in ``conf/victim/``.
@@ -48,12 +48,16 @@ class VictimConfig:
         epochs: Passes over the training images.
         min_steps: Smallest number of steps; small data sets get more epochs for it.
         batch: Batch size; null follows the number of images: 16 for a few hundred, 128 from 2,048.
-        lr: Highest learning rate of the cycle; where the batch follows the data and is smaller than
-            128, the rate is less by the root of the same factor.
+        lr: Highest learning rate; where the batch follows the data and is smaller than 128, the
+            rate is less by the root of the same factor.
         weight_decay: Weight decay of AdamW.
         augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1; null
             for data sets from 2,048 images: on fewer, the same passes learn more without it.
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
+        adam_eps: Term that keeps Adam's denominator above 0.
+        amsgrad: Divide by the largest second moment so far.
+        schedule: ``one_cycle``, ``constant``, or ``halving`` every ``halve_every`` epochs.
+        halve_every: Number of epochs between two halvings.
     """
 
     version: ClassVar[str] = "victim-1"
@@ -67,6 +71,10 @@ class VictimConfig:
     weight_decay: NonNegativeFloat
     augment: bool | None
     precision: Literal["32-true", "bf16-mixed"]
+    adam_eps: NonNegativeFloat = 1e-8
+    amsgrad: bool = False
+    schedule: Schedule = "one_cycle"
+    halve_every: PositiveInt = 20
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
         """Build the untrained classifier, initialised by a random stream of its own.
@@ -115,7 +123,15 @@ class VictimConfig:
         batches = Batches(images.to(device), labels.to(device), size=used.batch, order=generator)
         epochs = max(self.epochs, -(-self.min_steps // len(batches)))
         task = ClassificationTask(model.train(), augment=used.augment, generator=generator)
-        task.optimizer = OptimizerConfig(used.lr, self.weight_decay, rising=0.2)
+        task.optimizer = OptimizerConfig(
+            used.lr,
+            self.weight_decay,
+            self.adam_eps,
+            self.amsgrad,
+            self.schedule,
+            rising=0.2,
+            halve_every=self.halve_every * len(batches),
+        )
         task.steps = epochs * len(batches)
         precision = device_config.precision(self.precision)
         accuracies: list[float] = []
