@@ -14,9 +14,11 @@ from privbench.attacks.components.data_terms import (
     FeatureLikelihood,
     InputLikelihood,
     SquaredError,
+    independent_observations,
 )
 from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows, Schedule
-from privbench.attacks.components.objectives import Profile, Squared
+from privbench.attacks.components.objectives import Profile, Squared, annealed
+from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import total_variation
 from privbench.defenses.base import Defense
 from privbench.runtime.validation import (
@@ -114,9 +116,7 @@ class RMLE:
 
     @property
     def _optimizer(self) -> ImageOptimizer:
-        return ImageOptimizer(
-            self.steps, self.lr, self.adam_eps, self.amsgrad, self.schedule, self.clamp
-        )
+        return ImageOptimizer(self.steps, self.lr, self.adam_eps, self.amsgrad, self.schedule)
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Return the reconstructor; nothing is trained."""
@@ -126,7 +126,7 @@ class RMLE:
         defense = view.defense if self.adaptive else None
 
         def reconstruct(v: Tensor) -> Tensor:
-            observed, known = _observations(v, defense)
+            observed, known = independent_observations(v, defense)
 
             def pose(rows: Rows) -> Problem:
                 part = observed[rows]
@@ -174,7 +174,8 @@ class RMLE:
                 penalty = penalty + weight * total_variation(x, self.tv_beta)
             return error, penalty
 
-        return Problem(terms, start, data_term.unit, data_term.extra_parameters)
+        pixels = Pixels(start, clamp=self.clamp)
+        return Problem(terms, pixels, data_term.unit, data_term.extra_parameters)
 
     def _data_term(
         self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor
@@ -201,26 +202,4 @@ class RMLE:
 
     def _noise_variance(self, progress: float) -> float:
         """Return s² at a progress between 0 and 1."""
-        return float(
-            self.noise_variance
-            * (self.noise_variance_last / self.noise_variance) ** min(1, progress / 0.9)
-        )
-
-
-def _observations(v: Tensor, defense: Defense | None) -> tuple[Tensor, Defense | None]:
-    """Reduce transmissions to independent observations, where the defense is known.
-
-    A defense on the input perturbs the image anew for each transmission, so none repeats another.
-
-    Args:
-        v: ``(N, K, *feature_shape)``.
-        defense: None for a naive adversary.
-
-    Returns:
-        Observations ``(N, K', *feature_shape)``, and the defense under which each has its
-        likelihood; None where the observations are undefended.
-    """
-    if defense is None or (defense.strength and defense.site == "input"):
-        return v, defense
-    observed, known = defense.pool(v)
-    return observed, known if known.strength else None
+        return annealed(self.noise_variance, self.noise_variance_last, progress)

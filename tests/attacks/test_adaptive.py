@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from privbench.attacks.rmle import RMLE, _observations
+from privbench.attacks.components.data_terms import independent_observations
+from privbench.attacks.rmle import RMLE
 from privbench.defenses.base import Defense
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
@@ -239,7 +240,7 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     edge = lenet_edge("conv1")
     v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 16)
     attack = RMLE(adaptive=True)
-    observed, known = _observations(v, defense)
+    observed, known = independent_observations(v, defense)
     data_term = attack._data_term(edge, observed, known, 0.1 * x)
     prior = attack._prior(4.0, observed.shape[1], data_term)
     first, last = (float(prior(torch.tensor(r))) for r in (1.0, attack.noise_variance_last))

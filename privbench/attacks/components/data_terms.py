@@ -151,3 +151,22 @@ class InputLikelihood:
         )
         negative_log = -2 * log_likelihood.flatten(1).sum(1) / self.received[0].numel()
         return data_term, negative_log
+
+
+def independent_observations(v: Tensor, defense: Defense | None) -> tuple[Tensor, Defense | None]:
+    """Reduce transmissions to independent observations, where the defense is known.
+
+    A defense on the input perturbs the image anew for each transmission, so none repeats another.
+
+    Args:
+        v: ``(N, K, *feature_shape)``.
+        defense: None for a naive adversary.
+
+    Returns:
+        Observations ``(N, K', *feature_shape)``, and the defense under which each has its
+        likelihood; None where the observations are undefended.
+    """
+    if defense is None or (defense.strength and defense.site == "input"):
+        return v, defense
+    observed, known = defense.pool(v)
+    return observed, known if known.strength else None

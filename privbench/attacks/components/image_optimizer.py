@@ -15,6 +15,7 @@ from privbench.attacks.components.convergence import (
     undrawn,
 )
 from privbench.attacks.components.objectives import Objective
+from privbench.attacks.components.parametrizations import Parametrization
 from privbench.runtime.countdown import Countdown
 from privbench.threat.view import AttackLogger, NullLogger
 
@@ -33,30 +34,29 @@ class Problem:
 
     Attributes:
         terms: Data term and penalty of each image.
-        start: Initial images ``(N, C, H, W)``.
+        parametrization: The unknowns of the images, at their initial values.
         unit: Data term that equals the mean square of the received features ``(N,)``.
         extra_parameters: Further unknowns of the terms, in the images' units; not clamped.
     """
 
     terms: Terms
-    start: Tensor
+    parametrization: Parametrization
     unit: Tensor
     extra_parameters: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
 class ImageOptimizer:
-    """Adam on images, with a schedule of its learning rate.
+    """Adam on a parametrization of images, with a schedule of its learning rate.
 
     Its values are checked by the attack that sets them.
 
     Attributes:
         steps: Updates of every image.
-        lr: Adam's learning rate, in units of the pixel range.
+        lr: Adam's learning rate, in units of the unknowns.
         adam_eps: Adam's epsilon.
         amsgrad: Use the AMSGrad variant of Adam.
         schedule: Learning rate over the steps: ``constant``, or ``cosine`` down to 0.
-        clamp: Keep pixels in [0, 1] after each step.
     """
 
     steps: int
@@ -64,7 +64,6 @@ class ImageOptimizer:
     adam_eps: float
     amsgrad: bool
     schedule: Schedule
-    clamp: bool
 
     def minimise(
         self,
@@ -80,7 +79,7 @@ class ImageOptimizer:
         would couple the images through the batch size. So a result does not depend on its batch.
 
         Args:
-            pose: Poses the problem for some of the images, each time from the same initial images.
+            pose: Poses the problem for some of the images, each time from the same initial values.
             objective: Combines data term and penalty.
             noise_variance: s² of the objective by progress between 0 and 1.
             logger: Receives the progress, the share of images that converged, the share that never
@@ -106,18 +105,15 @@ class ImageOptimizer:
     ) -> "_OptimizationState":
         """Take all steps on one batch."""
         run = _OptimizationState(self, problem, objective, noise_variance(1.0))
-        logger.step(0, run.x.detach(), objective=float(objective.for_display(run.first).mean()))
+        logger.step(0, run.start, objective=float(objective.for_display(run.first).mean()))
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
-        with Countdown(f"reconstructing {len(problem.start)} images", self.steps) as shown:
+        with Countdown(f"reconstructing {len(run.start)} images", self.steps) as shown:
             for n in range(self.steps):
                 run.advance(self._rate(n), noise_variance(n / self.steps))
                 shown.advance()
                 if n + 1 in reports:
-                    logger.step(
-                        n + 1,
-                        run.x.detach(),
-                        objective=float(objective.for_display(run.score()).mean()),
-                    )
+                    score = objective.for_display(run.score())
+                    logger.step(n + 1, run.shown, objective=float(score.mean()))
                 if n + 1 == self.steps // 2:
                     run.mark_halfway()
         return run
@@ -165,16 +161,16 @@ class _OptimizationState:
         last: float,
     ) -> None:
         self.problem, self.terms, self.objective = problem, problem.terms, objective
-        self.clamp = settings.clamp
-        start = problem.start
-        self.x = start.detach().clone().requires_grad_()
-        self.best = start.detach().clone()
+        self.parametrization = problem.parametrization
+        with torch.no_grad():
+            start = self.parametrization.images().detach().clone()
+        self.start, self.shown, self.best = start, start, start.clone()
         self.least = torch.full((len(start),), math.inf, device=start.device)
         # tensors, so that a captured graph sees their new values
         self.rate, self.noise_variance, self.last = (
             torch.tensor(value, device=start.device) for value in (settings.lr, math.inf, last)
         )
-        self.leaves = [self.x, *problem.extra_parameters]
+        self.leaves = [*self.parametrization.parameters(), *problem.extra_parameters]
         # the extra parameters follow the noise variance, so iterates compare only under the last
         self.compare_under_last = bool(problem.extra_parameters)
         self.optimiser = torch.optim.Adam(
@@ -208,7 +204,7 @@ class _OptimizationState:
     def mark_halfway(self) -> None:
         """Keep the images after half of the steps."""
         self.halfway = self.score().minimum(self.least)
-        self.midway = self.x.detach().clone()
+        self.midway = self.shown.clone()
 
     @torch.no_grad()
     def path(self) -> Path:
@@ -217,7 +213,7 @@ class _OptimizationState:
         data_term, _ = self.terms(self.best, self.last)
         values = torch.stack([self.first, self.halfway, self.least])
         return Path(
-            start=self.problem.start,
+            start=self.start,
             halfway=self.midway,
             end=self.best,
             values=self.objective.for_display(values),
@@ -228,27 +224,28 @@ class _OptimizationState:
     @torch.no_grad()
     def score(self) -> Tensor:
         """Return the objective of the present iterates ``(N,)``, and update the best ones."""
-        return self._keep_best(*self.terms(self.x, self.last))
+        self.shown = self.parametrization.images().detach()
+        return self._keep_best(self.shown, *self.terms(self.shown, self.last))
 
     def _update(self) -> None:
-        data_term, penalty = self.terms(self.x, self.noise_variance)
-        self._keep_best(data_term.detach(), penalty.detach())
+        x = self.parametrization.images()
+        data_term, penalty = self.terms(x, self.noise_variance)
+        self._keep_best(x.detach(), data_term.detach(), penalty.detach())
         losses = self.objective.value(data_term, penalty, self.noise_variance)
         gradients = torch.autograd.grad(losses.sum(), self.leaves)
         for leaf, gradient in zip(self.leaves, gradients, strict=True):
             leaf.grad = gradient
         with torch.no_grad():
             self.optimiser.step()
-            if self.clamp:
-                self.x.clamp_(0, 1)
+            self.parametrization.after_step()
 
-    def _keep_best(self, data_term: Tensor, penalty: Tensor) -> Tensor:
+    def _keep_best(self, x: Tensor, data_term: Tensor, penalty: Tensor) -> Tensor:
         value = self.objective.value(data_term, penalty, self.last)
         better = value < self.least
         if self.compare_under_last:
             better = better & (self.noise_variance <= self.last)
         self.least.copy_(torch.where(better, value, self.least))
-        self.best.copy_(torch.where(better.view(-1, 1, 1, 1), self.x.detach(), self.best))
+        self.best.copy_(torch.where(better.view(-1, 1, 1, 1), x, self.best))
         return value
 
     def _warm_up(self) -> None:

@@ -55,3 +55,14 @@ class Profile:
     def reduction(self, before: Tensor, after: Tensor) -> Tensor:
         """Return 1 - after / before in the units of the data term."""
         return -torch.expm1(after - before)
+
+
+def annealed(first: float, last: float, progress: float) -> float:
+    """Return a noise variance that falls geometrically, and reaches its end at 0.9.
+
+    Args:
+        first: Value at progress 0.
+        last: Value from progress 0.9 on.
+        progress: Between 0 and 1.
+    """
+    return float(first * (last / first) ** min(1, progress / 0.9))
