@@ -1,28 +1,35 @@
 """Folders of image files, decoded once, in parallel, and cached in the store."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydantic import Field
 from torch import Tensor
 
 from privbench.data.image_data import LabelledPixels
 from privbench.runtime.countdown import Countdown
+from privbench.runtime.validation import expecting
 from privbench.store.artifacts import Artifact, Store
 
 HALVES = ("train", "test")
 READER = 1
 """Version of the decoding; raise it when the same files would give other pixels."""
 
+Side = Annotated[int, Field(ge=8, le=1024), expecting("a whole number from 8 to 1024")]
+"""Height or width in pixels."""
 Shape = tuple[int, int, int]
 ImageFile = tuple[str, Path, tuple[int, int]]
 """Class, path, and size in bytes with the time of change in nanoseconds."""
+LabelledFiles = tuple[list[Path], list[int]]
+"""Image files and the label of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,27 +79,77 @@ def read_folders(
         ],
     }
 
+    halves = {
+        half: ([path for _, path, _ in files], [classes.index(label) for label, _, _ in files])
+        for half, files in listings.items()
+    }
+    cached = _decoded(halves, shape, store, recipe, show_progress, skip_unreadable)
+    return DecodedImages(classes, *_halves(cached), dict(cached.facts))
+
+
+def read_files(
+    halves: Mapping[str, LabelledFiles], shape: Shape, store: Store, *, show_progress: bool
+) -> tuple[LabelledPixels, LabelledPixels]:
+    """Read listed image files, which the store caches under their names, sizes and times.
+
+    Args:
+        halves: Files with their labels of ``train`` and of ``test``.
+        shape: ``(C, H, W)`` of the decoded images.
+        store: Cache of decoded images.
+        show_progress: Show progress as a bar, not as lines.
+
+    Returns:
+        8-bit images and labels of both halves.
+
+    Raises:
+        ValueError: naming a file that is missing or does not decode.
+    """
+    listed = {
+        half: [(str(path), *_stamp(path), label) for path, label in zip(*files, strict=True)]
+        for half, files in halves.items()
+    }
+    recipe = {"reader": READER, "shape": shape, "listed": listed}
+    return _halves(_decoded(halves, shape, store, recipe, show_progress, False))
+
+
+def _decoded(
+    halves: Mapping[str, LabelledFiles],
+    shape: Shape,
+    store: Store,
+    recipe: Mapping[str, Any],
+    show_progress: bool,
+    skip_unreadable: bool,
+) -> Artifact:
+    """Decode both halves, or take them from the store; the tensors are the caller's."""
+
     def decode() -> Artifact:
         tensors: dict[str, Tensor] = {}
         skipped = 0
-        for half, files in listings.items():
-            pixels = _decode([path for _, path, _ in files], shape, show_progress, skip_unreadable)
-            labels = [classes.index(label) for label, _, _ in files]
-            found = [
-                (image, label)
-                for image, label in zip(pixels, labels, strict=True)
-                if image is not None
-            ]
-            if not found:
-                raise ValueError(f"{root / half} holds no readable image")
-            skipped += len(pixels) - len(found)
-            tensors[f"{half}.images"] = torch.from_numpy(np.stack([image for image, _ in found]))
-            tensors[f"{half}.labels"] = torch.tensor([label for _, label in found])
+        for half, (paths, labels) in halves.items():
+            pixels, rows = decode_files(
+                paths, shape, show_progress=show_progress, skip_unreadable=skip_unreadable
+            )
+            if not rows:
+                raise ValueError(f"{paths[0].parents[1]} holds no readable image")
+            skipped += len(paths) - len(rows)
+            tensors[f"{half}.images"] = pixels
+            tensors[f"{half}.labels"] = torch.tensor([labels[row] for row in rows])
         return Artifact(tensors, {"skipped": skipped})
 
-    cached = store.keep("images", recipe, decode)
-    train, test = ((cached.tensors[f"{h}.images"], cached.tensors[f"{h}.labels"]) for h in HALVES)
-    return DecodedImages(classes, train, test, dict(cached.facts))
+    return store.keep("images", recipe, decode, exclusive=True)
+
+
+def _halves(read: Artifact) -> tuple[LabelledPixels, LabelledPixels]:
+    train, test = ((read.tensors[f"{h}.images"], read.tensors[f"{h}.labels"]) for h in HALVES)
+    return train, test
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _list_files(folder: Path) -> list[ImageFile]:
@@ -112,37 +169,45 @@ def _list_files(folder: Path) -> list[ImageFile]:
     return files
 
 
-def _decode(
-    paths: Sequence[Path], shape: Shape, show_progress: bool, skip_unreadable: bool
-) -> list[NDArray[np.uint8] | None]:
+def decode_files(
+    paths: Sequence[Path], shape: Shape, *, show_progress: bool, skip_unreadable: bool = False
+) -> tuple[Tensor, list[int]]:
     """Decode files in order; codecs release the interpreter lock, so threads run in parallel.
 
     Returns:
-        An image for each file; ``None`` for one that is skipped.
-    """
+        8-bit images ``(N, C, H, W)``, and the index of the file of each.
 
-    def decode_one(path: Path) -> NDArray[np.uint8] | None:
+    Raises:
+        ValueError: naming a file that does not decode, unless such files are skipped.
+    """
+    pixels = np.empty((len(paths), *shape), dtype=np.uint8)
+
+    def decode_one(row: int) -> bool:
         try:
-            return decode_image(path, shape)
+            pixels[row] = decode_image(paths[row], shape)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             if skip_unreadable:
-                return None
+                return False
             raise ValueError(
-                f"{path} does not decode as an image ({error}): repair it, or type "
+                f"{paths[row]} does not decode as an image ({error}): repair it, or type "
                 "dataset.skip_unreadable=true to leave such files out"
             ) from error
+        return True
 
+    rows: list[int] = []
     progress = Countdown("decoding", len(paths), unit="image", show_bar=show_progress)
     with progress, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        decoded = []
         try:
-            for pixels in pool.map(decode_one, paths):
-                decoded.append(pixels)
+            for row, readable in enumerate(pool.map(decode_one, range(len(paths)))):
+                rows += [row] * readable
                 progress.advance()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-        return decoded
+    for place, row in enumerate(rows):  # closes the gaps of files that were left out
+        if place < row:
+            pixels[place] = pixels[row]
+    return torch.from_numpy(pixels[: len(rows)]), rows
 
 
 def decode_image(path: Path, shape: Shape) -> NDArray[np.uint8]:

@@ -2,20 +2,13 @@
 
 from typing import Annotated, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from privbench.data.image_data import (
-    PARTITION_SEED,
-    Aux,
-    ImageData,
-    partition,
-    stratified,
-)
+from privbench.data.image_data import Aux, ImageData, partition, with_test_set
 from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text, expecting
 from privbench.store.artifacts import Store
 
@@ -47,12 +40,11 @@ class Digits:
         dataset = load_digits()
         images = self._upscale(torch.from_numpy(dataset.images).float()[:, None] / 16)
         labels = torch.from_numpy(dataset.target).long()
-        order = torch.tensor(stratified(labels, np.random.default_rng([PARTITION_SEED, 2])))
-        test, training = order[:TEST_IMAGES], order[TEST_IMAGES:]
+        training, test = with_test_set(images, labels, TEST_IMAGES)
         return partition(
             [str(digit) for digit in range(10)],
-            (images[training], labels[training]),
-            (images[test], labels[test]),
+            training,
+            test,
             aux=self.aux,
             aux_images=self.aux_images,
         )

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from privbench.runtime.pixels import in_unit_range
 from privbench.store.artifacts import Store
 
 Aux = Literal["disjoint", "train", "noise"]
@@ -41,7 +42,11 @@ class Subset:
     @property
     def images(self) -> Tensor:
         """Images ``(N, C, H, W)`` in [0, 1], float32; a new tensor at each access."""
-        return self.pixels.float().div_(255)
+        return in_unit_range(self.pixels)
+
+    def at(self, rows: Sequence[int]) -> Tensor:
+        """Return some of the images in [0, 1]; only these are converted."""
+        return in_unit_range(self.pixels[list(rows)])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -162,10 +167,12 @@ def partition(
     """Divide training images between victim and adversary.
 
     The victim's images are the same for every ``aux``, so that rows of a table share their victim.
+    The training images are reordered in place, and the subsets are parts of that tensor: a data set
+    is in memory once. The caller gives them away.
 
     Args:
         classes: Names of the classes.
-        training: 8-bit images ``(N, C, H, W)`` and labels ``(N,)`` to divide.
+        training: 8-bit images ``(N, C, H, W)`` and labels ``(N,)`` to divide, reordered in place.
         test: 8-bit images and labels of the test set.
         aux: Images of the adversary: ``disjoint``: images that the victim is not trained on;
             ``train``: some that it is trained on; ``noise``: uniformly random pixels and labels.
@@ -179,20 +186,39 @@ def partition(
     count = aux_images if aux_images is not None else len(labels) // 4
     _require_enough(classes, labels, test[1], count)
     order = stratified(labels, np.random.default_rng(PARTITION_SEED))
-    train_rows, aux_rows = order[count:], order[:count]
+    images, labels = _reorder(images, order), labels[order]
     if aux == "noise":
         aux_part = _noise(images.shape[1:], count, len(classes))
     elif aux == "train":
-        aux_part = _rows(training, _first(train_rows, count))
+        _require_at_most(count, len(labels) - count)
+        aux_part = images[count : 2 * count], labels[count : 2 * count]
     else:
-        aux_part = _rows(training, aux_rows)
+        aux_part = images[:count], labels[:count]
     return ImageData(
         tuple(classes),
-        train=_subset(classes, *_rows(training, train_rows)),
+        train=_subset(classes, images[count:], labels[count:]),
         aux=_subset(classes, *aux_part),
         test=_subset(classes, *test),
         notes=notes or {},
     )
+
+
+def with_test_set(
+    images: Tensor, labels: Tensor, test: int
+) -> tuple[LabelledPixels, LabelledPixels]:
+    """Hold out test images of a data set that has none, with the class shares of the whole.
+
+    Args:
+        images: 8-bit images ``(N, C, H, W)``.
+        labels: ``(N,)``.
+        test: Number of test images.
+
+    Returns:
+        Training images and test images, with their labels.
+    """
+    order = torch.tensor(stratified(labels, np.random.default_rng([PARTITION_SEED, 2])))
+    held_out, training = order[:test], order[test:]
+    return (images[training], labels[training]), (images[held_out], labels[held_out])
 
 
 def _require_enough(
@@ -214,17 +240,30 @@ def _require_enough(
         )
 
 
-def _first(train_rows: list[int], aux_images: int) -> list[int]:
-    """Return the first rows of the victim's.
-
-    Raises:
-        ValueError: where there are fewer.
-    """
-    if aux_images > len(train_rows):
+def _require_at_most(aux_images: int, largest: int) -> None:
+    """Refuse more auxiliary images than the victim has, where they are its own."""
+    if aux_images > largest:
         raise ValueError(
-            f"dataset.aux_images={aux_images}: choose 1 to {len(train_rows)}, the victim's images"
+            f"dataset.aux_images={aux_images}: choose 1 to {largest}, the victim's images"
         )
-    return train_rows[:aux_images]
+
+
+def _reorder(images: Tensor, order: list[int]) -> Tensor:
+    """Reorder images so that place i holds image ``order[i]``, without a second copy of them.
+
+    Every cycle of the permutation is followed once, with one image set aside.
+    """
+    images = images.contiguous()
+    values, done = images.numpy(), np.zeros(len(order), dtype=bool)
+    for start in range(len(order)):
+        if done[start]:
+            continue
+        aside, place = values[start].copy(), start
+        while (source := order[place]) != start:
+            values[place] = values[source]
+            done[place], place = True, source
+        values[place], done[place] = aside, True
+    return images
 
 
 def _subset(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
@@ -233,12 +272,6 @@ def _subset(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
     for tensor in (images, labels.long()):
         digest.update(tensor.contiguous().numpy().data)
     return Subset(images, labels.long(), digest.hexdigest()[:20])
-
-
-def _rows(training: LabelledPixels, rows: list[int]) -> LabelledPixels:
-    """Return some of the images with their labels."""
-    index = torch.tensor(rows, dtype=torch.int64)
-    return training[0][index], training[1][index]
 
 
 def _noise(shape: Sequence[int], count: int, classes: int) -> LabelledPixels:

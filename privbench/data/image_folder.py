@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
-from privbench.data.decoded_images import read_folders
+from privbench.data.decoded_images import Side, read_folders
 from privbench.data.image_data import Aux, ImageData, partition
-from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text, expecting
+from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text
 from privbench.store.artifacts import Store
-
-Side = Annotated[int, Field(ge=8, le=1024), expecting("a whole number from 8 to 1024")]
-"""Height or width in pixels."""
 
 
 def _require_shape(value: Any) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from privbench.deployment import Deployment, max_batch_size
+from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 
 
@@ -19,7 +20,7 @@ def per_image_accuracy(
 
     Args:
         classify: Images ``(B, C, H, W)`` and their indices to logits ``(B, answers, classes)``.
-        images: ``(N, C, H, W)``.
+        images: ``(N, C, H, W)``, in [0, 1] or 8-bit, which are converted batch by batch.
         labels: ``(N,)``.
         transmissions: Copies of an image that ``classify`` holds in memory; it is given the fewer
             images at once.
@@ -31,7 +32,7 @@ def per_image_accuracy(
     batch = max(1, max_batch_size(images) // transmissions)
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
-        answers = classify(images[start : rows.stop], rows).argmax(2)
+        answers = classify(in_unit_range(images[start : rows.stop]), rows).argmax(2)
         shares.append((answers == labels[start : rows.stop, None]).double().mean(1))
     return torch.cat(shares)
 
@@ -54,7 +55,7 @@ def deployment_accuracy(
 
     Args:
         deployment: Edge, defense and cloud on ``device``.
-        images: ``(N, C, H, W)`` in [0, 1].
+        images: ``(N, C, H, W)``, 8-bit or in [0, 1].
         labels: ``(N,)``, on the device of ``images``.
         seed: Seed of the defense's draws.
         device: Device of the deployment.

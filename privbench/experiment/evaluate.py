@@ -50,14 +50,14 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Refe
         LOG.info("training the evaluation classifier on %s, once: the store keeps it", name)
         EVALUATION_CLASSIFIER.train(
             model,
-            train.images,
+            train.pixels,
             train.labels,
             seed=EVALUATION_SEED,
             device_config=plan.cell.device_config,
         )
         model.to(device)
         correct = utility.per_image_accuracy(
-            lambda images, rows: model(images.to(device)).cpu()[:, None], test.images, test.labels
+            lambda images, rows: model(images.to(device)).cpu()[:, None], test.pixels, test.labels
         )
         return {"accuracy": float(correct.mean())}
 
@@ -105,7 +105,7 @@ def per_image_accuracy(
     def make() -> Artifact:
         shares = utility.deployment_accuracy(
             deployment,
-            test.images,
+            test.pixels,
             test.labels,
             seed=plan.seeds.of("defense"),
             device=services.device,

@@ -17,6 +17,7 @@ from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.pixels import in_unit_range
 from privbench.store import recipes
 from privbench.store.artifacts import Store
 from privbench.threat import Access, AdversaryView, grant
@@ -116,10 +117,12 @@ def view_of(
 ) -> AdversaryView:
     """Return an adversary's view of a deployment, by default without a store for its artifacts."""
     aux, cell = plan.data.aux, plan.cell
+    # floats take four times the memory, so only an adversary that uses the images has them
+    pixels = aux.pixels if Access.AUX_IMAGES in access else aux.pixels[:1]
     kept = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
     return grant(
         deployment,
-        aux.images.to(device),
+        in_unit_range(pixels.to(device)),
         aux.labels.to(device),
         access,
         split=plan.split,

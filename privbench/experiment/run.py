@@ -105,7 +105,7 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
         services = Services(
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
         )
-        x = data.test.images[plan.indices].to(device)
+        x = data.test.at(plan.indices).to(device)
         victim = fit_victim(plan, services)
         reference = fit_reference(plan, services, x)
         deployment = victim.deploy(plan.split, cell.defense)

@@ -59,7 +59,7 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
         LOG.info("training %s on %s, once: the store keeps it", names["victim"], names["dataset"])
         facts = cell.victim.train(
             model,
-            data.train.images,
+            data.train.pixels,
             data.train.labels,
             seed=cell.seed,
             device_config=cell.device_config,

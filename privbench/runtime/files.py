@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"
@@ -14,11 +16,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: where the disk is full or cannot be written; no partial file remains.
     """
+    with atomic_file(path) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, and give the file its name once the block has ended without error.
+
+    Raises:
+        OSError: where the disk is full or cannot be written; no partial file remains.
+    """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield part
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:

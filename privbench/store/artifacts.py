@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from privbench.runtime.files import PART, write_atomically
+from privbench.runtime.files import PART, atomic_file, write_atomically
 from privbench.runtime.hashing import content_hash
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG = logging.getLogger(__name__)
+
+Stamps = tuple[tuple[int, int], ...]
+"""Time of change in nanoseconds and size in bytes of an artifact's files."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,14 @@ class Store:
 
     root: Path
 
-    def keep(self, kind: str, recipe: Mapping[str, Any], make: Callable[[], Artifact]) -> Artifact:
+    def keep(
+        self,
+        kind: str,
+        recipe: Mapping[str, Any],
+        make: Callable[[], Artifact],
+        *,
+        exclusive: bool = False,
+    ) -> Artifact:
         """Return the artifact of a recipe, made by ``make`` unless it is there.
 
         Of many processes that need it at once, one makes it and the others wait; if that one is
@@ -60,20 +70,19 @@ class Store:
             kind: The folder within the store.
             recipe: Everything that the artifact depends on.
             make: Its maker.
+            exclusive: Give the tensors to the caller, who may change them: they are kept in memory
+                by no one else, and read without a second copy.
         """
         path = self.root / kind / f"{content_hash(recipe)}.safetensors"
-        if (found := _read(path)) is not None:
+        load = _load_exclusive if exclusive else _load
+        if (found := _read(path, load)) is not None:
             return found
         with self.claim(kind, path.stem):
-            if (found := _read(path)) is not None:
+            if (found := _read(path, load)) is not None:
                 return found
-            from safetensors.torch import save
-
             made = make()
-            data = save({name: tensor.contiguous() for name, tensor in made.tensors.items()})
-            made = replace(made, sha256=hashlib.sha256(data).hexdigest())
+            made = replace(made, sha256=_write(path, made.tensors))
             sidecar = {"sha256": made.sha256, "recipe": recipe, "facts": made.facts}
-            write_atomically(path, data)
             write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
             return made
 
@@ -101,11 +110,11 @@ class Store:
             lock.release()
 
 
-def _read(path: Path) -> Artifact | None:
+def _read(path: Path, load: Callable[[Path, Stamps], Artifact]) -> Artifact | None:
     """Read an artifact if it is whole; name a damaged one in a warning."""
     try:
         stamps = [file.stat() for file in (path, path.with_suffix(".json"))]
-        return _load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
+        return load(path, tuple((stamp.st_mtime_ns, stamp.st_size) for stamp in stamps))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -114,7 +123,7 @@ def _read(path: Path) -> Artifact | None:
 
 
 @lru_cache(maxsize=16)
-def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artifact:
+def _load(path: Path, stamps: Stamps) -> Artifact:
     """Load an artifact; a few stay in memory from cell to cell while their files are the same.
 
     Raises:
@@ -122,8 +131,52 @@ def _load(path: Path, stamps: tuple[tuple[int, int], ...]) -> Artifact:
     """
     from safetensors.torch import load
 
-    sidecar = json.loads(path.with_suffix(".json").read_bytes())
     data = path.read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != sidecar["sha256"]:
+    facts = _verified_facts(path, hashlib.sha256(data).hexdigest())
+    return Artifact(load(data), *facts)
+
+
+def _load_exclusive(path: Path, stamps: Stamps) -> Artifact:
+    """Load an artifact that stays in no cache; its file is mapped, and copied where it is changed.
+
+    Raises:
+        ValueError: where it is damaged.
+    """
+    from safetensors.torch import load_file
+
+    facts = _verified_facts(path, _sha256(path))
+    return Artifact(load_file(path), *facts)
+
+
+def _verified_facts(path: Path, sha256: str) -> tuple[Mapping[str, Any], str]:
+    """Return the facts of an artifact and its SHA-256, where it is the one it was written with.
+
+    Raises:
+        ValueError: where it is not.
+    """
+    sidecar = json.loads(path.with_suffix(".json").read_bytes())
+    if sha256 != sidecar["sha256"]:
         raise ValueError("its SHA-256 is not the one it was written with")
-    return Artifact(load(data), sidecar["facts"], found)
+    return sidecar["facts"], sha256
+
+
+def _write(path: Path, tensors: "Mapping[str, Tensor]") -> str:
+    """Write tensors without a second copy of them in memory, and return the file's SHA-256.
+
+    Raises:
+        OSError: where the disk is full or cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_file(path) as part:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        return _sha256(part)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

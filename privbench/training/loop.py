@@ -10,6 +10,7 @@ from torch import Tensor
 
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.pixels import in_unit_range
 
 EpochLogger = Callable[[int, dict[str, float]], None]
 """Function that gets the number of an epoch and its metrics."""
@@ -19,7 +20,8 @@ class Batches:
     """Mini-batches of tensors in memory, in a new order at every pass.
 
     Args:
-        tensors: Tensors of equal length, on the device they are used on.
+        tensors: Tensors of equal length, on the device they are used on; 8-bit pixels become
+            float32 in [0, 1] batch by batch.
         size: Rows in a batch; the last one of a pass may be smaller, or larger by a single row.
         order: Generator of the permutations; ``None`` keeps the order of the tensors.
         epoch: Batches in an epoch, if a whole pass is too long for one: the next epoch goes on
@@ -46,7 +48,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         for rows in islice(self.rows, self.epoch):
-            yield tuple(tensor[rows] for tensor in self.tensors)
+            yield tuple(in_unit_range(tensor[rows]) for tensor in self.tensors)
 
     def _row_batches(self) -> Iterator[Tensor]:
         """Yield row indices of batches, pass after pass without end."""

@@ -105,7 +105,7 @@ class VictimConfig:
 
         Args:
             model: The classifier.
-            images: ``(N, C, H, W)`` in [0, 1].
+            images: ``(N, C, H, W)``, 8-bit or in [0, 1].
             labels: ``(N,)``.
             seed: Seed of batches and augmentation.
             device_config: Device of the training.

@@ -1,0 +1,113 @@
+"""Memory that a data set takes: its pixels once, as 8-bit numbers."""
+
+import multiprocessing
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from privbench.data.image_data import partition
+from privbench.evaluation.utility import per_image_accuracy
+from privbench.store.artifacts import Store
+from privbench.training.loop import Batches
+from tests.support import instantiated
+
+COUNT, FEW = 4000, 40
+SHAPE = (3, 64, 64)
+BYTES = COUNT * 3 * 64 * 64
+LARGEST = 300 / 246
+"""Memory per byte of pixels: 20,000 images of 64x64 in colour are 246 MB, and must fit in 300."""
+
+
+def _photos(root: Path, count: int) -> Path:
+    """A folder of one image under many names."""
+    root.mkdir()
+    pixels = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / "image.bmp")
+    for half, share in (("train", 3), ("test", 1)):
+        for label in ("cat", "dog"):
+            (root / half / label).mkdir(parents=True)
+            for number in range(count * share // 8):
+                (root / half / label / f"{number}.bmp").hardlink_to(root / "image.bmp")
+    return root
+
+
+def _growth(work, few, many) -> int:
+    """Bytes by which a process grows at most while it works on many images, after it did on few."""
+
+    def measure(results) -> None:
+        peaks = []
+        for images in (few, many):
+            kept = work(images)
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            del kept
+        results.put(1024 * (peaks[1] - peaks[0]))
+
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    process = context.Process(target=measure, args=(results,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return results.get()
+
+
+def test_a_folder_of_images_is_in_memory_once(tmp_path):
+    """While it is decoded, and while it is read from the store."""
+    store = Store(tmp_path / "store")
+    few, many = (_photos(tmp_path / str(count), count) for count in (FEW, COUNT))
+
+    def load(root):
+        words = [f"dataset.root={root}", "dataset.shape=[3,64,64]"]
+        source = instantiated("dataset", "image_folder", *words)
+        data = source.load(store, show_progress=False)
+        assert len(data.train) + len(data.aux) + len(data.test) == int(root.name)
+        return data
+
+    for _ in ("decoded", "read"):
+        assert 0.9 * BYTES < _growth(load, few, many) < LARGEST * BYTES
+
+
+def test_accuracy_is_measured_on_a_batch_of_floats_at_a_time():
+    """Of 300 images 250 fit a batch; as floats the pixels would take four times their memory."""
+    pixels = torch.full((300, *SHAPE), 255, dtype=torch.uint8)
+    seen = []
+
+    def classify(images, rows):
+        seen.append((images.dtype, len(images), float(images.max())))
+        return images[:, None, :2, 0, 0]
+
+    per_image_accuracy(classify, pixels, torch.zeros(300, dtype=torch.int64))
+    assert seen == [(torch.float32, 250, 1.0), (torch.float32, 50, 1.0)]
+
+
+def test_batches_of_pixels_are_batches_of_images():
+    """Bit for bit; labels stay what they are."""
+    pixels = torch.randint(256, (10, 1, 4, 4), dtype=torch.uint8)
+    images, labels = pixels.float() / 255, torch.arange(10)
+    assert Batches(pixels, labels, size=4).tensors[0] is pixels
+    for (x, y), (expected, _) in zip(
+        Batches(pixels, labels, size=4), Batches(images, labels, size=4), strict=True
+    ):
+        assert torch.equal(x, expected) and y.dtype == torch.int64
+
+
+@pytest.mark.parametrize("count", [3, 7, 40])
+def test_images_keep_their_labels_when_they_are_reordered(count):
+    """Every image holds its label; the three subsets hold every image once."""
+    labels = torch.arange(2 * count) % 2
+    pixels = torch.arange(2 * count, dtype=torch.uint8).view(-1, 1, 1, 1)
+    data = partition(
+        ["a", "b"],
+        (pixels.clone(), labels),
+        (pixels[:2] + 100, labels[:2]),
+        aux="disjoint",
+        aux_images=None,
+    )
+    kept = torch.cat([data.aux.pixels, data.train.pixels]).flatten().tolist()
+    assert sorted(kept) == list(range(2 * count))
+    for subset in (data.train, data.aux):
+        assert torch.equal(labels[subset.pixels.flatten().long()], subset.labels)
