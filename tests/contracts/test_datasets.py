@@ -10,7 +10,9 @@ from privbench.data.image_data import Source
 from privbench.testing import DataSourceContract
 from tests.support import instantiated, needs_mnist, options
 
-DOWNLOADED = ("cifar10", "fashion_mnist", "mnist")
+DOWNLOADED = (
+    "celeba", "cifar10", "cifar100", "fashion_mnist", "lfw", "mnist", "olivetti", "svhn",
+)  # fmt: skip
 
 
 class TestDigits(DataSourceContract):
