@@ -108,9 +108,9 @@ class DecoderTask(TrainingTask):
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         super().__init__(network)
-        self.images = (images,)  # in a tuple, so that Lightning does not register it
+        self.images = images
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of features ``(B, *feature_shape)`` and image indices ``(B,)``."""
         v, rows = batch
-        return reconstruction_losses(self.network(v), self.images[0][rows])
+        return reconstruction_losses(self.network(v), self.images[rows])

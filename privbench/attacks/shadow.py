@@ -145,12 +145,12 @@ class ShadowClassificationTask(TrainingTask):
 
     def __init__(self, edge: nn.Sequential, cloud: nn.Sequential) -> None:
         super().__init__(edge)
-        self.cloud = (cloud,)  # in a tuple, so that Lightning does not set it to training
+        self.cloud = cloud
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of images ``(B, C, H, W)`` and labels ``(B,)``."""
         images, labels = batch
-        logits = self.cloud[0](self.network(images))
+        logits = self.cloud(self.network(images))
         hits = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": F.cross_entropy(logits, labels), "accuracy": hits}
 
@@ -162,10 +162,10 @@ class FeatureMatchingTask(TrainingTask):
 
     def __init__(self, edge: nn.Sequential, images: Tensor, scale: float) -> None:
         super().__init__(edge)
-        self.images, self.scale = (images,), max(scale, 1e-12)
+        self.images, self.scale = images, max(scale, 1e-12)
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the losses of features ``(B, *feature_shape)`` and image indices ``(B,)``."""
         v, rows = batch
-        error = (self.network(self.images[0][rows]) - v).square().mean() / self.scale
+        error = (self.network(self.images[rows]) - v).square().mean() / self.scale
         return {"loss": error}

@@ -11,6 +11,7 @@ from torch import Tensor
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.pixels import in_unit_range
+from privbench.training.task import TrainingTask
 
 EpochLogger = Callable[[int, dict[str, float]], None]
 """Function that gets the number of an epoch and its metrics."""
@@ -63,11 +64,11 @@ class Batches:
 
 
 HELD_OUT = "held_out_loss"
-"""Metric, logged by ``validation_step``, that the best weights are chosen by."""
+"""Loss on held-out data that the best weights are chosen by."""
 
 
 def fit(
-    module: Any,
+    task: TrainingTask,
     batches: Batches,
     *,
     epochs: int,
@@ -78,17 +79,17 @@ def fit(
     patience: int = 0,
     name: str = "a network",
 ) -> int:
-    """Train a LightningModule in place.
+    """Train a task's network in place.
 
     Args:
-        module: Its ``training_step`` gets the tuples that ``batches`` yields.
+        task: Its ``losses`` get the tuples that ``batches`` yields.
         batches: Mini-batches in memory.
         epochs: Largest number of epochs.
         device_config: Device of the training.
         precision: Lightning's ``precision``.
-        report: Called after each epoch with its number and the metrics that the module logged.
-        held_out: Batches for ``validation_step`` after each epoch, which logs ``HELD_OUT``; the
-            module ends with the weights of the lowest such loss.
+        report: Called after each epoch with its number and the losses of the task.
+        held_out: Batches of held-out data; the network ends with the weights of the lowest
+            ``HELD_OUT`` of all epochs.
         patience: Steps without a lower loss on ``held_out`` that end the training.
         name: Name of the network, for the progress.
 
@@ -97,6 +98,7 @@ def fit(
     """
     # Lightning takes seconds to import, which a refused value need not wait for
     from privbench.training.callbacks import EarlyStopping, Progress
+    from privbench.training.lightning_module import TaskModule
 
     countdown = Countdown(f"training {name}", epochs * len(batches))
     callbacks: list[Any] = [Progress(report, countdown)]
@@ -106,7 +108,7 @@ def fit(
         _ignore_warnings_of_lightning()
         trainer = _trainer(device_config, epochs, precision, callbacks)
         try:
-            trainer.fit(module, train_dataloaders=batches, val_dataloaders=held_out)
+            trainer.fit(TaskModule(task), train_dataloaders=batches, val_dataloaders=held_out)
         except SystemExit:  # Lightning turns Ctrl-C into it
             raise KeyboardInterrupt from None
     return int(trainer.current_epoch)

@@ -25,6 +25,7 @@ from privbench.runtime.validation import (
 )
 from privbench.training.config import OptimizerConfig, Schedule, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
+from privbench.victims.classification import ClassificationTask
 from privbench.victims.split_model import SplitModel
 
 LOG = logging.getLogger(__name__)
@@ -114,9 +115,6 @@ class VictimConfig:
         Returns:
             ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
-        # imports Lightning, which takes seconds that a refused value need not wait for
-        from privbench.victims.classification import ClassificationTask
-
         generator = torch.Generator().manual_seed(derive_seed(seed, "training"))
         device = device_config.device
         used = self.suited(len(labels))

@@ -191,19 +191,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(privbench, tmp_path, monkeypat
     assert not list((tmp_path / "out").glob("runs/*"))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["attack=foo"], ["targetz=1"]])
-def test_what_hydra_can_answer_needs_no_torch(words):
-    """So it answers at once: nothing heavy is imported."""
-    code = (
-        f"import sys; from privbench.__main__ import main; sys.argv[1:] = {words!r}\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "print([m for m in ('torch', 'torchvision', 'pytorch_lightning', 'torchmetrics', 'wandb',"
-        " 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
 def test_help_names_the_groups_and_options(privbench):
     """With their choices."""
     code, out, _ = privbench("--help")

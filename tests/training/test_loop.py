@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.training.config import OptimizerConfig
 from privbench.training.loop import HELD_OUT, Batches, fit
+from privbench.training.task import TrainingTask
 from tests.support import CPU
 
 
@@ -18,26 +20,17 @@ class Line(nn.Module):
 
 def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
     """The best weights of all epochs, not the last ones."""
-    import pytorch_lightning as lightning
 
-    class Drifting(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.network = Line()
+    class Drifting(TrainingTask):
+        def losses(self, batch):
+            level = self.network.level.sum()  # ever better in training
+            return {"loss": -level if self.network.training else (level - 3.2).abs()}
 
-        def training_step(self, batch, index):
-            return -self.network.level.sum()  # ever better
-
-        def validation_step(self, batch, index):
-            self.log(HELD_OUT, (self.network.level - 3.2).abs().sum())
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=1.0)
-
-    module, x = Drifting(), torch.zeros(4, 1)
+    task, x = Drifting(Line()), torch.zeros(4, 1)
+    task.optimizer = OptimizerConfig(lr=1.0, schedule="constant")
     delivered = []
     run_epochs = fit(
-        module,
+        task,
         Batches(x, size=4),
         epochs=100,
         device_config=CPU,
@@ -45,7 +38,7 @@ def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
         held_out=Batches(x, size=4),
         patience=5,
     )
-    assert module.network.level.item() == pytest.approx(3.0)
+    assert task.network.level.item() == pytest.approx(3.0)
     assert run_epochs == len(delivered) == 8
 
 

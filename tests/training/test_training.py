@@ -3,28 +3,26 @@
 import logging
 import re
 
-import pytorch_lightning as lightning
 import torch
 from torch import nn
 
 from privbench.runtime import countdown
+from privbench.training.config import OptimizerConfig
 from privbench.training.loop import Batches, fit
+from privbench.training.task import TrainingTask
 from tests.support import CPU
 
 
-class Slow(lightning.LightningModule):
+class Slow(TrainingTask):
     """A training whose every step takes three seconds of a test's clock."""
 
     def __init__(self, clock) -> None:
-        super().__init__()
-        self.layer, self.clock = nn.Linear(1, 1), clock
+        super().__init__(nn.Linear(1, 1))
+        self.optimizer, self.clock = OptimizerConfig(lr=1e-3, schedule="constant"), clock
 
-    def training_step(self, batch, index):
+    def losses(self, batch):
         self.clock.now += 3
-        return self.layer(batch[0]).sum()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.0)
+        return {"loss": self.network(batch[0]).sum()}
 
 
 def test_a_slow_training_says_how_far_it_is_and_what_is_left(clock, caplog):
