@@ -13,6 +13,7 @@ from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.store import record as results
 from privbench.store.record import Record
+from privbench.tracking.base import RunDescription
 
 IMAGES = "reconstructions.png"
 
@@ -50,20 +51,20 @@ def write_record(record: Record, plan: CellPlan, x: Tensor, x_hat: Tensor) -> No
     write_atomically(paths["record"], text)
 
 
-def tracker_metadata(plan: CellPlan) -> dict[str, Any]:
-    """Return the name, group and tags of a tracker's run."""
+def run_description(plan: CellPlan) -> RunDescription:
+    """Return the description of a cell for the tracker."""
     cell, spec, names = plan.cell, plan.cell.spec, plan.cell.choices
     strength = f"{names['defense']} {cell.defense.strength:g} {cell.defense.site}"
     full = f"{names['dataset']} {plan.split} {strength} {names['attack']} s{cell.seed}"
     sweep = Path(spec.output_dir).name
-    return {
-        "name": (spec.name or "privbench") if spec.in_sweep else full,
-        "group": sweep if spec.in_sweep else None,
-        "run_id": content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
-        "tags": [names[group] for group in ("dataset", "victim", "attack", "defense")]
-        + [plan.split],
-        "config": cell.config,
-    }
+    tags = [names[group] for group in ("dataset", "victim", "attack", "defense")]
+    return RunDescription(
+        name=(spec.name or "privbench") if spec.in_sweep else full,
+        group=sweep if spec.in_sweep else None,
+        tags=[*tags, plan.split],
+        config=cell.config,
+        run_id=content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
+    )
 
 
 def tracker_summary(record: Record) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from privbench.experiment.output import (
     IMAGES,
     output_paths,
     record_folder,
-    tracker_metadata,
+    run_description,
     tracker_summary,
     write_record,
 )
@@ -101,7 +101,7 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
 
     cell, data, device = plan.cell, plan.data, plan.cell.device_config.device
     _announce_new_store(plan)
-    with cell.tracker.run(**tracker_metadata(plan)) as tracked, attack_process(cell) as attack:
+    with cell.tracker.run(run_description(plan)) as tracked, attack_process(cell) as attack:
         services = Services(
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
         )
@@ -131,7 +131,7 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
 
 def log_cached(record: Record, plan: CellPlan) -> bool:
     """Log the record of an earlier run, and return whether the tracker received it."""
-    with plan.cell.tracker.run(**tracker_metadata(plan)) as tracked:
+    with plan.cell.tracker.run(run_description(plan)) as tracked:
         images = record_folder(plan).with_name(record.key) / IMAGES
         tracked.finish({**tracker_summary(record), "cached": True}, {"reconstructions": images})
     return tracked.delivered

@@ -25,6 +25,25 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
+class RunDescription:
+    """Description of a run, known before it starts.
+
+    Attributes:
+        name: Display name.
+        group: Sweep that it belongs to.
+        tags: Words to filter by.
+        config: Options to filter and sort by.
+        run_id: Identity; the same cell of a sweep continues the same run. Null for a new one.
+    """
+
+    name: str
+    group: str | None
+    tags: Sequence[str]
+    config: Mapping[str, Any]
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
 class SweepSummary:
     """Results of a whole sweep.
 
@@ -51,24 +70,8 @@ class Tracker(Protocol):
             ValueError: naming the setting and the remedy.
         """
 
-    def run(
-        self,
-        *,
-        name: str,
-        group: str | None,
-        tags: Sequence[str],
-        config: Mapping[str, Any],
-        run_id: str | None = None,
-    ) -> AbstractContextManager[Run]:
-        """Start a run that is finished when its context ends, also by an error.
-
-        Args:
-            name: Display name.
-            group: Sweep that it belongs to.
-            tags: Words to filter by.
-            config: Options to filter and sort by.
-            run_id: Identity; the same cell of a sweep continues the same run. Null for a new one.
-        """
+    def run(self, description: RunDescription) -> AbstractContextManager[Run]:
+        """Start a run that is finished when its context ends, also by an error."""
 
     def log_summary(self, name: str, summary: SweepSummary) -> None:
         """Log the summary of a sweep; a later summary of the same name replaces it."""
@@ -96,15 +99,7 @@ class NullTracker:
     def check(self) -> None:
         """Accept, for there are no settings."""
 
-    def run(
-        self,
-        *,
-        name: str,
-        group: str | None,
-        tags: Sequence[str],
-        config: Mapping[str, Any],
-        run_id: str | None = None,
-    ) -> AbstractContextManager[Run]:
+    def run(self, description: RunDescription) -> AbstractContextManager[Run]:
         """Return a run that discards everything."""
         return nullcontext(NullRun())
 

@@ -3,8 +3,9 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from privbench.runtime.validation import VALIDATED, PositiveFloat, Text
-from privbench.tracking.base import Run, SweepSummary
+from privbench.tracking.base import Run, RunDescription, SweepSummary
 
 LOG = logging.getLogger(__name__)
 AXES = {"victim": "epoch", "attack": "step"}
@@ -56,19 +57,12 @@ class WandbTracker:
             )
 
     @contextmanager
-    def run(
-        self,
-        *,
-        name: str,
-        group: str | None,
-        tags: Sequence[str],
-        config: Mapping[str, Any],
-        run_id: str | None = None,
-    ) -> Iterator[Run]:
+    def run(self, description: RunDescription) -> Iterator[Run]:
         """Start a W&B run; its failures are logged as warnings."""
+        settings = asdict(description)
+        run_id = settings.pop("run_id")
         if run_id is None:  # repeated runs would have one name
-            name = f"{name} {datetime.now():%Y-%m-%d %H:%M:%S}"
-        settings = {"name": name, "group": group, "tags": list(tags), "config": dict(config)}
+            settings["name"] += f" {datetime.now():%Y-%m-%d %H:%M:%S}"
         run = _WandbRun(lambda: self._init(run_id, job_type="attack", **settings))
         try:
             yield run

@@ -8,6 +8,7 @@ import pytest
 
 from privbench.runtime.validation import describe
 from privbench.store import record as results
+from privbench.tracking.base import RunDescription
 from privbench.tracking.wandb import WandbTracker
 from tests.support import finished_run
 
@@ -114,7 +115,7 @@ def test_settings_out_of_range_are_refused():
 
 def _tracked(tracker: WandbTracker, run_id: str | None, at: int, error: bool = False) -> None:
     """A run that logs one step, and may fail after it."""
-    with tracker.run(name="cell", group="sweep", tags=[], config={}, run_id=run_id) as run:
+    with tracker.run(RunDescription("cell", "sweep", [], {}, run_id)) as run:
         run.log("attack", at, ssim=0.5)
         if error:
             raise KeyboardInterrupt
