@@ -7,6 +7,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 
@@ -45,7 +46,7 @@ class Composer:
             for override in parsed
         )
         if kind not in self.composed:
-            first: DictConfig = self.loader.load_sweep_config(self.master, list(overrides))
+            first = self._load(overrides)
             self.composed[kind] = pickle.dumps(first)
             return first
         composed: DictConfig = pickle.loads(self.composed[kind])
@@ -54,6 +55,18 @@ class Composer:
         with read_write(composed.hydra):
             composed.hydra.overrides.task = list(overrides)
         return composed
+
+    def _load(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose a cell anew.
+
+        As Hydra's ``load_sweep_config``, which from 1.4 on refuses cells without the sweeper of the
+        sweep's file; they run without a sweeper.
+        """
+        typed = OmegaConf.to_container(self.master.hydra.overrides.hydra)
+        name = self.master.hydra.job.config_name
+        config = self.loader.load_configuration(name, [*typed, *overrides], RunMode.RUN)
+        OmegaConf.copy_cache(from_config=self.master, to_config=config)  # one time for all cells
+        return config
 
     def _is_plain_value(self, override: Override) -> bool:
         changes_keys = override.is_add() or override.is_force_add() or override.is_delete()

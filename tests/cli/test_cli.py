@@ -64,7 +64,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(tmp_path):
 
     second = _typed(f"output_dir={tmp_path}", "tracker=none", "force=true")
     assert second.returncode == 0, second.stderr
-    assert "training" not in second.stderr
+    assert "privbench: training" not in second.stderr
     assert record_files(tmp_path) == [path], "the tracker is no part of the key"
     again = results.read(path)
     assert again.per_image == record.per_image
