@@ -10,6 +10,7 @@ pytest then runs the contract's tests on ``subject``. A subclass may override th
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -299,11 +300,9 @@ class WorkersContract(Contract):
     def test_they_run_every_job_once(self, subject_under_test: Workers, tmp_path: Path) -> None:
         """``launch`` returns when every job has run to its end."""
         subject_under_test.check()
-        files = [tmp_path / f"{number}.txt" for number in range(3)]
-        subject_under_test.launch([partial(_append_line, file) for file in files])
-        assert [file.read_text() for file in files] == ["run\n"] * 3
-
-
-def _append_line(file: Path) -> None:
-    with file.open("a") as opened:
-        opened.write("run\n")
+        folders = [tmp_path / str(number) for number in range(3)]
+        for folder in folders:
+            folder.mkdir()
+        # a new folder at every call; its module is imported in no time in a new process
+        subject_under_test.launch([partial(tempfile.mkdtemp, dir=folder) for folder in folders])
+        assert [len(list(folder.iterdir())) for folder in folders] == [1] * 3

@@ -1,5 +1,7 @@
 """What the tests share: composed cells, trained victims, the command line as a user types it."""
 
+import gc
+import json
 import os
 import shutil
 import signal
@@ -11,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from privbench import __main__ as command
@@ -19,9 +21,9 @@ from privbench.experiment.config import CellConfig, build
 from privbench.experiment.run import run
 from privbench.experiment.spec import CellSpec
 from privbench.runtime import countdown
-from privbench.runtime.paths import register_hydra_plugins
+from privbench.store.record import Record
 from tests.stage import Stage
-from tests.support import PAPER_IMAGES, ROOT
+from tests.support import PAPER_IMAGES, ROOT, cell_spec
 
 # a shell's background job ignores Ctrl-C, and so would every process that tests start and stop
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,6 +31,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # wait for each other, and a test's numbers must not depend on what else the machine does.
 os.environ.setdefault("PRIVBENCH_THREADS", "1")
 torch.set_num_threads(int(os.environ["PRIVBENCH_THREADS"]))
+
+
+KINDS = ("victims", "judges", "baselines", "accuracies")
+"""Artifacts that the processes of a session share."""
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was imported from garbage collection, a fifth of the time of composing."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -44,24 +55,49 @@ def _same_state() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One outputs folder, so that a victim is trained once for all tests."""
-    return tmp_path_factory.mktemp("outputs")
+    """An outputs folder of this process, whose trained victims all processes share."""
+    outputs, shared = tmp_path_factory.mktemp("outputs"), _session_folder(tmp_path_factory)
+    (outputs / "store").mkdir()
+    for kind in KINDS:
+        (shared / "store" / kind).mkdir(parents=True, exist_ok=True)
+        (outputs / "store" / kind).symlink_to(shared / "store" / kind)
+    return outputs
+
+
+def _session_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of pytest-xdist, or of the only one."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def default_store(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> Path:
+    """Victim, evaluation classifier, baselines and accuracies of the default cell, and no other."""
+    folder = _session_folder(tmp_path_factory) / "default"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            part = folder.with_name("part")
+            made = Stage.of(build(cell_spec(part)))
+            made.prepare_victim()
+            made.truth()
+            made.blind(made.send(made.deploy(made.cell.defense)))
+            for defended in (False, True):
+                made.usability(defended=defended)
+            shutil.copytree(part / "store", outputs / "store", dirs_exist_ok=True)
+            (part / "store").rename(folder)
+    return folder
 
 
 @pytest.fixture
 def composed(outputs: Path) -> Callable[..., CellSpec]:
     """The specification of a cell, as a job gets it."""
+    return lambda *overrides: cell_spec(outputs, *overrides)
 
-    def make(*overrides: str) -> CellSpec:
-        register_hydra_plugins()
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            fixed = [f"output_dir={outputs}", "tracker=none", "device=cpu"]
-            job = ["hydra.job.num=0", f"hydra.runtime.output_dir={outputs}", "hydra.mode=RUN"]
-            cfg = compose("config", [*fixed, *overrides, *job], return_hydra_config=True)
-        return CellSpec.of(cfg, cfg.hydra, str(outputs))
 
-    return make
+@pytest.fixture
+def run_cell(composed: Callable[..., CellSpec], default_store: Path) -> Callable[..., Record]:
+    """Run a cell; its victim is the default one if nothing else is typed."""
+    return lambda *overrides: run(composed(*overrides))
 
 
 @pytest.fixture
@@ -71,7 +107,7 @@ def cell(composed: Callable[..., CellSpec]) -> Callable[..., CellConfig]:
 
 
 @pytest.fixture
-def stage(cell: Callable[..., CellConfig]) -> Callable[..., Stage]:
+def stage(cell: Callable[..., CellConfig], default_store: Path) -> Callable[..., Stage]:
     """A stage with a trained victim."""
 
     def make(*overrides: str) -> Stage:
@@ -112,12 +148,23 @@ def privbench(
 
 
 @pytest.fixture
-def warm(tmp_path: Path, outputs: Path, stage: Callable[..., Stage]) -> Path:
-    """An outputs folder of the test's own, whose store already holds the default victim and its judge."""
-    stage().truth()
-    for kind in ("victims", "judges"):
-        shutil.copytree(outputs / "store" / kind, tmp_path / "warm" / "store" / kind)
+def warm(tmp_path: Path, default_store: Path) -> Path:
+    """An outputs folder of the test's own, whose store holds what the default cell computes."""
+    shutil.copytree(default_store, tmp_path / "warm" / "store")
     return tmp_path / "warm"
+
+
+@pytest.fixture
+def without_victim(tmp_path: Path, default_store: Path) -> Path:
+    """An outputs folder for another victim on digits: the rest is as in ``warm``."""
+    store = tmp_path / "without_victim" / "store"
+    shutil.copytree(default_store / "judges", store / "judges")
+    (store / "baselines").mkdir()
+    for path in (default_store / "baselines").glob("*.json"):
+        if json.loads(path.read_text())["recipe"]["recipe"]["baseline"] == "class_ssim":
+            for file in (path, path.with_suffix(".safetensors")):
+                shutil.copy(file, store / "baselines")
+    return store.parent
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Helpers that tests of several rooms share."""
 
 import dataclasses
+import functools
 import os
 import re
 import struct
@@ -13,15 +14,18 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from torch import nn
 
 from privbench.attacks.base import Attack
+from privbench.experiment.spec import CellSpec
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.paths import register_hydra_plugins
+from privbench.sweep.compose import Composer
 from privbench.threat import AdversaryView, grant
 from privbench.victims.lenet5 import LeNet5
 
@@ -129,13 +133,28 @@ def sweep_files() -> list[str]:
 
 
 def composed_config(*overrides: str) -> DictConfig:
-    """Return the configuration of a cell that these overrides describe."""
+    """Return the configuration of a cell that these overrides describe, as a sweep composes it."""
+    cfg = _composer()(overrides)
+    with read_write(cfg), open_dict(cfg):
+        cfg.pop("hydra")
+    return cfg
+
+
+def cell_spec(outputs: Path, *overrides: str) -> CellSpec:
+    """Return the specification of a cell, as a job gets it."""
+    cfg = _composer()([f"output_dir={outputs}", "tracker=none", "device=cpu", *overrides])
+    return CellSpec.of(cfg, cfg.hydra, str(outputs))
+
+
+@functools.cache
+def _composer() -> Composer:
+    """Return the composer of all tests: what differs in values alone is composed once."""
     register_hydra_plugins()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("config", list(overrides))
+        loader = GlobalHydra.instance().config_loader()
     GlobalHydra.instance().clear()
-    return cfg
+    return Composer(loader, loader.load_configuration("config", [], RunMode.RUN))
 
 
 def composed_node(group: str, name: str, *overrides: str) -> DictConfig:

@@ -62,9 +62,9 @@ class Composer:
         As Hydra's ``load_sweep_config``, which from 1.4 on refuses cells without the sweeper of the
         sweep's file; they run without a sweeper.
         """
-        typed = OmegaConf.to_container(self.master.hydra.overrides.hydra)
-        name = self.master.hydra.job.config_name
-        config = self.loader.load_configuration(name, [*typed, *overrides], RunMode.RUN)
+        hydra = self.master.hydra
+        given = [*hydra.overrides.hydra, *overrides]
+        config = self.loader.load_configuration(hydra.job.config_name, given, RunMode.RUN)
         OmegaConf.copy_cache(from_config=self.master, to_config=config)  # one time for all cells
         return config
 

@@ -20,7 +20,6 @@ from privbench.evaluation import metrics
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as JUDGES_SEED
 from privbench.experiment.config import build
-from privbench.experiment.run import run
 from privbench.report import frame, summary, worst_case
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
@@ -87,10 +86,10 @@ def test_the_laplace_density_is_as_exact_in_32_bits(b, s):
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3 / s**2)
 
 
-def test_where_everything_was_dropped_there_is_an_answer_all_the_same(composed):
+def test_where_everything_was_dropped_there_is_an_answer_all_the_same(run_cell):
     """All features zero: finite images, none failed."""
     words = ["attack=rmle_adaptive", "defense.rate=1", "targets=3", "attack.steps=20"]
-    assert run(composed(*words)).failed == 0
+    assert run_cell(*words).failed == 0
 
 
 def test_sixteen_noisy_transmissions_are_one_of_a_quarter_of_the_noise():
@@ -305,7 +304,7 @@ def test_bad_input_is_refused_in_one_line_before_any_training(words, refused):
 
 
 @pytest.mark.parametrize("inner", ["rmle", "rmle_adaptive"])
-def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, composed):
+def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, composed, run_cell):
     """On equal budgets, on images of the adversary's own, once."""
     words = [
         "attack=tuned",
@@ -316,7 +315,7 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
         "targets=4",
         "defense.rate=0.3",
     ]
-    first, second = (run(composed(*words, f"accuracy_draws={n}")) for n in (1, 2))
+    first, second = (run_cell(*words, f"accuracy_draws={n}") for n in (1, 2))
     assert first.per_image == second.per_image
     assert first.notes["tuned"] == second.notes["tuned"]
     assert first.notes["tuned"]["settings"] == 4 and first.notes["tuned"]["images"] == 6
@@ -328,15 +327,15 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
     assert starts == [("dark", own), ("grey", own), ("dark", 4 * own), ("grey", 4 * own)]
 
 
-def test_the_adaptive_inverter_composes_with_the_shadow(composed):
+def test_the_adaptive_inverter_composes_with_the_shadow(run_cell):
     """No new file: the shadow's rights grow by DEFENSE."""
     words = ["attack=shadow", "attack@attack.inverter=rmle_adaptive", "attack.steps=12"]
-    record = run(composed(*words, "attack.inverter.steps=10", "targets=3"))
+    record = run_cell(*words, "attack.inverter.steps=10", "targets=3")
     assert record.access == ["AUX_IMAGES", "AUX_LABELS", "DEFENSE"]
     assert record.adaptive
 
 
-def test_the_judge_is_nobodys_kin(composed, stage):
+def test_the_judge_is_nobodys_kin(run_cell, stage):
     """Another seed than any cell may have, another architecture, no weight shared; and it can read."""
     assert JUDGES_SEED > 2**32 - 1
     made = stage()
@@ -344,7 +343,7 @@ def test_the_judge_is_nobodys_kin(composed, stage):
     assert type(judge) is not type(made.model)
     mine = {id(p) for p in made.model.parameters()}
     assert not mine & {id(p) for p in made.truth().evaluator.parameters()}
-    record = run(composed("attack=rmle", "defense=none", "targets=20", "attack.steps=150"))
+    record = run_cell("attack=rmle", "defense=none", "targets=20", "attack.steps=150")
     assert record.judge_accuracy > 0.95
     assert record.semantic_accuracy > 0.9 and record.identification > 0.9
     assert record.above["attack"] == {"psnr_db": 1.0, "ssim": 1.0}
@@ -353,11 +352,11 @@ def test_the_judge_is_nobodys_kin(composed, stage):
     assert record.floor["class_mean"]["semantic_accuracy"] > 0.9
 
 
-def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(composed):
+def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(run_cell):
     """Weights imply queries; an attack that does better at a greater strength was no bound."""
 
     def cell(attack, rate, *words):
-        return run(composed(f"attack={attack}", f"defense.rate={rate}", "targets=10", *words))
+        return run_cell(f"attack={attack}", f"defense.rate={rate}", "targets=10", *words)
 
     records = [
         cell("blind", 0.3),
@@ -391,10 +390,10 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     assert "accuracy" in output and "edge_weights" in output
 
 
-def test_more_steps_that_give_more_are_a_doubt(composed):
+def test_more_steps_that_give_more_are_a_doubt(run_cell):
     """Paired by image, beyond the interval."""
     few, many = (
-        run(composed("attack=rmle_adaptive", "defense.rate=0.3", "targets=10", f"attack.steps={n}"))
+        run_cell("attack=rmle_adaptive", "defense.rate=0.3", "targets=10", f"attack.steps={n}")
         for n in (150, 5)
     )
     groups = frame.grouped([few, many])

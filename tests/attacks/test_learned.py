@@ -12,7 +12,6 @@ from privbench.attacks.components.learning import query_edge
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
-from privbench.experiment.run import run
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
 from tests.support import RecordingLogger, granted, hasty
@@ -175,28 +174,28 @@ def test_the_stand_ins_are_the_published_ones():
 
 
 @pytest.mark.parametrize("split", LeNet5.split_points.fget(VICTIMS["lenet5"]))
-def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, composed):
+def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, run_cell):
     """On targets it never saw, from the image itself down to the last hidden layer."""
     words = ["attack=inverse", "attack.steps=60", "attack.batch=32", "defense=none", "targets=20"]
-    record = run(composed(*words, f"split={split}"))
+    record = run_cell(*words, f"split={split}")
     assert record.lift["psnr_db"] > 0
     assert record.lift["ssim"] > 0
     assert record.queries == 400
     assert record.adaptive
 
 
-def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better(composed):
+def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better(run_cell):
     """Dropout of rate 1: every answer is zero."""
     words = ["attack=inverse", "attack.steps=80", "defense.rate=1", "targets=40"]
-    record = run(composed(*words))
+    record = run_cell(*words)
     assert record.psnr_db == pytest.approx(record.floor["mean"]["psnr_db"], abs=0.3)
     assert record.psnr_db < record.floor["mean"]["psnr_db"] + 0.1
 
 
-def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(composed):
+def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(run_cell):
     """The same network, budget and draws; dropout of .5."""
     adaptive, naive = (
-        run(composed(f"attack={name}", "attack.steps=100", "defense.rate=0.5", "targets=40"))
+        run_cell(f"attack={name}", "attack.steps=100", "defense.rate=0.5", "targets=40")
         for name in ("inverse", "inverse_naive")
     )
     assert adaptive.adaptive and not naive.adaptive
@@ -208,11 +207,11 @@ def _trained(folder):
     return sorted(path.stem for path in (folder / "store" / "adversaries").glob("*.safetensors"))
 
 
-def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(composed, warm):
+def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(run_cell, warm):
     """Targets and trackers share it; a seed, a split, a budget, and for those who see it a rate."""
 
     def seen(*words):
-        run(composed(*words, f"output_dir={warm}"))
+        run_cell(*words, f"output_dir={warm}")
         return len(_trained(warm))
 
     inverse = ["attack=inverse_paper", "attack.steps=12"]
@@ -232,10 +231,10 @@ def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(composed, 
 
 
 @pytest.mark.parametrize("harm", ["tampered", "half-written"])
-def test_a_damaged_adversary_is_trained_again(harm, composed, warm):
+def test_a_damaged_adversary_is_trained_again(harm, run_cell, warm):
     """And gives what it gave before."""
     words = ["attack=inverse_paper", "attack.steps=12", "targets=5", f"output_dir={warm}"]
-    before = run(composed(*words))
+    before = run_cell(*words)
     (name,) = _trained(warm)
     path = warm / "store" / "adversaries" / f"{name}.safetensors"
     whole = path.read_bytes()
@@ -244,7 +243,7 @@ def test_a_damaged_adversary_is_trained_again(harm, composed, warm):
     else:
         path.write_bytes(whole[: len(whole) // 2])
         path.with_suffix(".json").unlink()
-    after = run(composed(*words, "force=true"))
+    after = run_cell(*words, "force=true")
     assert path.read_bytes() == whole
     assert after.per_image == before.per_image
     assert after.queries == before.queries == 400
@@ -252,12 +251,12 @@ def test_a_damaged_adversary_is_trained_again(harm, composed, warm):
 
 
 def test_the_records_numbers_do_not_depend_on_whether_the_adversary_was_trained_or_loaded(
-    composed, warm
+    run_cell, warm
 ):
     """Queries, epochs and scores are replayed."""
     words = ["attack=shadow_queried", "attack.steps=12", "attack.inverter.steps=20", "targets=5"]
     words += [f"output_dir={warm}", "force=true"]
-    first, second = (run(composed(*words)) for _ in range(2))
+    first, second = (run_cell(*words) for _ in range(2))
     for name in ("per_image", "queries", "notes", "converged"):
         assert getattr(first, name) == getattr(second, name)
     assert first.queries == 400 and first.notes["aux_images"] == 400

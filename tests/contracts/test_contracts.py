@@ -87,10 +87,10 @@ def test_a_defense_that_does_nothing_has_one_key(cell):
     assert len({Stage.of(cell(*change)).key for change in words}) == 1
 
 
-def test_auxiliary_images_can_be_the_victims_own_or_noise(stage):
+def test_auxiliary_images_can_be_the_victims_own_or_noise(cell):
     """The victim stays the same, so that the rows of a table share it."""
     disjoint, same, noise = (
-        stage(f"dataset.aux={aux}").data for aux in ("disjoint", "train", "noise")
+        Stage.of(cell(f"dataset.aux={aux}")).data for aux in ("disjoint", "train", "noise")
     )
     assert disjoint.train.fingerprint == same.train.fingerprint == noise.train.fingerprint
     own = {image.numpy().tobytes() for image in same.train.images}

@@ -1,5 +1,7 @@
 """Every file of ``sweeps/``: its header, its cells, and that they compose."""
 
+import re
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -33,7 +35,7 @@ def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
     """A package header, a comment, and nothing that could not be typed."""
     header, comment, *_ = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()
     assert header == "# @package _global_"
-    assert comment.startswith("# ")
+    assert re.fullmatch(r"# [A-Z].{30,}\.", comment)
     config = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
     assert set(config) == {"hydra"}
     assert config.hydra.mode == "MULTIRUN"
@@ -42,11 +44,12 @@ def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
 @pytest.mark.parametrize("name", sweep_files())
 def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
     """The first and the last cell of each grid have every value of their axes."""
+    composed(f"sweeps={name}")
     for grid in _grids(name):
         cells = expand_grids([grid], {}, lambda option: option.partition("@")[0] in GROUPS)
         assert cells, "a grid has cells"
         for cell in {tuple(cells[0]), tuple(cells[-1])}:
-            cfg = OmegaConf.create(dict(composed(f"sweeps={name}", *cell).config))
+            cfg = OmegaConf.create(dict(composed(*cell).config))
             for word in cell:
                 option, _, value = word.partition("=")
                 if option in GROUPS or "@" in option:
@@ -67,7 +70,8 @@ def test_the_sweep_of_wandbs_agents_names_options_that_exist():
         name: axis.get("values") or [axis["value"]] for name, axis in config["parameters"].items()
     }
     assert "attack" in axes
-    for name, values in axes.items():
-        for value in values:
-            cfg = composed_config(f"{name}={value}")
+    for number in range(max(map(len, axes.values()))):
+        cell = {name: values[min(number, len(values) - 1)] for name, values in axes.items()}
+        cfg = composed_config(*(f"{name}={value}" for name, value in cell.items()))
+        for name, value in cell.items():
             assert name in GROUPS or OmegaConf.select(cfg, name) == value

@@ -2,18 +2,20 @@
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from privbench.store import record as results
+from tests.runs import record_files
 from tests.support import ROOT
 
 GUIDES = {"dataset": ("data", "stripes"), "victim": ("victims", "tiny")}
 
 
 @pytest.mark.parametrize("group", GUIDES)
-def test_the_example_of_a_guide_runs_as_printed(group, privbench, tmp_path, monkeypatch):
+def test_the_example_of_a_guide_runs_as_printed(
+    group, privbench, without_victim, tmp_path, monkeypatch
+):
     """Its class, its yaml and its command give a record that names it."""
     room, name = GUIDES[group]
     guide = (ROOT / "privbench" / room / "README.md").read_text()
@@ -28,10 +30,10 @@ def test_the_example_of_a_guide_runs_as_printed(group, privbench, tmp_path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     brief = [] if group == "victim" else ["victim.epochs=1", "victim.min_steps=40"]
-    code, _, err = privbench(*command, *brief, "targets=4", f"output_dir={tmp_path}")
+    code, _, err = privbench(*command, *brief, "targets=4", f"output_dir={without_victim}")
     sys.modules.pop(name, None)
     assert code == 0, err
-    (path,) = (Path(tmp_path) / "store" / "records").glob("*/record.json")
+    (path,) = record_files(without_victim)
     record = results.read(path)
     assert record.sources[group if group == "dataset" else "victim.model"].startswith("sha256:")
     assert record.config[group]["name"] == name

@@ -10,7 +10,6 @@ from privbench.attacks.components.class_images import ClassImages, LocalSsim, mo
 from privbench.data.digits import Digits
 from privbench.evaluation import metrics
 from privbench.experiment.evaluate import SCORES
-from privbench.experiment.run import run
 from privbench.runtime.random import RandomStreams
 from privbench.store.artifacts import Store
 from privbench.store.result_table import table
@@ -62,9 +61,9 @@ def test_a_class_without_images_is_answered_with_the_image_of_all():
     assert torch.equal(found[2], found[3])
 
 
-def test_the_best_blind_answer_uses_the_label_at_most(composed):
+def test_the_best_blind_answer_uses_the_label_at_most(run_cell):
     """By metric it is at least all that do, and the logits, which say more, are a line apart."""
-    record = run(composed("attack=rmle", "attack.steps=5", "defense=none", "targets=60"))
+    record = run_cell("attack=rmle", "attack.steps=5", "defense=none", "targets=60")
     floor = record.floor
     assert set(floor) == {*LABEL_ONLY, "logits", "best"}
     for metric in SCORES:
@@ -81,10 +80,10 @@ def test_the_best_blind_answer_uses_the_label_at_most(composed):
 
 
 @pytest.mark.parametrize("answer", ["class_ssim", "logits"])
-def test_a_blind_answer_is_an_attack_that_scores_its_floor(answer, composed):
+def test_a_blind_answer_is_an_attack_that_scores_its_floor(answer, run_cell):
     """Under rights of its own; several transmissions are averaged."""
     words = ["attack=blind", f"attack.answer={answer}", "defense.rate=0.3", "transmissions=2"]
-    record = run(composed(*words, "targets=12"))
+    record = run_cell(*words, "targets=12")
     for metric in SCORES:
         assert getattr(record, metric) == pytest.approx(record.floor[answer][metric])
     asked = {"class_ssim": ["AUX_LABELS"], "logits": ["CLEAN_QUERIES"]}[answer]
@@ -109,10 +108,10 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
 NOISE = ["defense=dropout", "defense.rate=0.9", "attack=blind", "targets=5"]
 
 
-def test_a_cloud_that_averages_16_transmissions_is_more_accurate_than_with_one(composed):
+def test_a_cloud_that_averages_16_transmissions_is_more_accurate_than_with_one(run_cell):
     """Records and tables hold both; of one transmission they are the same."""
-    many = run(composed(*NOISE, "transmissions=16"))
-    one = run(composed(*NOISE))
+    many = run_cell(*NOISE, "transmissions=16")
+    one = run_cell(*NOISE)
     assert many.accuracy > many.accuracy_single + 0.1
     assert many.accuracy_single == one.accuracy_single == one.accuracy
     output = table(many, {})

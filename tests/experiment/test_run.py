@@ -18,12 +18,10 @@ def test_the_precision_that_was_used_is_recorded(trained):
 
 
 @pytest.fixture
-def trained(composed, stage):
+def trained(run_cell, stage):
     """The record of a short inverse network, and the facts of its victim."""
-    from privbench.experiment.run import run
-
     made = stage()
-    record = run(composed("attack=inverse", "attack.steps=4", "targets=3"))
+    record = run_cell("attack=inverse", "attack.steps=4", "targets=3")
     return record, made.store.keep("victims", made.victim_recipe, pytest.fail).facts
 
 
@@ -38,15 +36,17 @@ def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):
     assert plain.victim_recipe == auto.victim_recipe != typed.victim_recipe
 
 
-def test_a_record_names_the_victim_by_the_checksum_of_its_file(privbench, tmp_path):
+def test_a_record_names_the_victim_by_the_checksum_of_its_file(privbench, without_victim):
     """As sha256sum prints it, trained or loaded; the code and the data are named too."""
     for rate in ("0.1", "0.3"):
-        code, _, err = privbench(*BRIEF_RMLE, f"defense.rate={rate}", f"output_dir={tmp_path}")
+        code, _, err = privbench(
+            *BRIEF_RMLE, f"defense.rate={rate}", f"output_dir={without_victim}"
+        )
         assert code == 0, err
-    (path,) = victim_files(tmp_path)
+    (path,) = victim_files(without_victim)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert [record.victim_sha256 for record in read_records(tmp_path)] == [expected] * 2
-    sources = read_records(tmp_path)[0].sources
+    assert [record.victim_sha256 for record in read_records(without_victim)] == [expected] * 2
+    sources = read_records(without_victim)[0].sources
     assert sources["attack"] == identity("privbench.attacks.rmle.RMLE")
     assert sources["victim.model"] == identity("privbench.victims.lenet5.LeNet5")
     assert {"data.train", "data.aux", "data.test", "evaluation.metrics"} <= set(sources)

@@ -87,9 +87,9 @@ precision: 32-true
 """
 
 
-def test_a_victim_whose_source_changed_is_trained_anew(privbench, user_module, tmp_path):
+def test_a_victim_whose_source_changed_is_trained_anew(privbench, user_module, without_victim):
     """Other constants of the normalisation, another pooling: no layer's name or shape tells."""
-    at = tmp_path / "out"
+    at = without_victim
     words = [*user_module("victim", "my_net", NET, NET_YAML), "attack=blind", "targets=5"]
     words += ["device.threads=1", f"output_dir={at}"]
     texts = [
@@ -138,13 +138,13 @@ def test_an_edited_decoder_is_trained_anew(privbench, user_module, warm):
 
 
 def test_a_victim_that_computes_with_its_weights_is_built_with_them(
-    privbench, user_module, tmp_path
+    privbench, user_module, without_victim
 ):
     """Its split points are known all the same."""
     text = NET.rstrip() + "\n        float(self.layers.fc.weight.sum())\n"
     words = [*user_module("victim", "my_net", text, NET_YAML), "attack=inverse", "attack.steps=2"]
-    code, _, err = privbench(*words, "targets=5", f"output_dir={tmp_path / 'out'}")
+    code, _, err = privbench(*words, "targets=5", f"output_dir={without_victim}")
     assert code == 0, err
-    code, _, err = privbench(*words, "split=nope", f"output_dir={tmp_path / 'out'}")
+    code, _, err = privbench(*words, "split=nope", f"output_dir={without_victim}")
     assert code == 1
     assert "split=nope is not known: choose from input, conv, pool, middle" in err

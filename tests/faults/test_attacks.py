@@ -2,7 +2,6 @@
 
 import pytest
 
-from privbench.experiment.run import run
 from tests.support import needs_mnist
 
 
@@ -11,8 +10,8 @@ from tests.support import needs_mnist
 @pytest.mark.parametrize(
     ("words", "psnr_db"), [("defense.rate=0.6", 37), ("defense=gaussian defense.sigma=1.0", 21)]
 )
-def test_sixteen_transmissions_reveal_what_they_hold(words, psnr_db, composed):
+def test_sixteen_transmissions_reveal_what_they_hold(words, psnr_db, run_cell):
     """MNIST at relu2: 42.6 and 23.6 dB; lambda divided by K gave 18.8 for dropout, undivided 17.3
     for noise."""
     setting = ["dataset=mnist", "split=relu2", "attack=rmle_adaptive", *words.split()]
-    assert run(composed(*setting, "transmissions=16", "targets=16")).psnr_db > psnr_db
+    assert run_cell(*setting, "transmissions=16", "targets=16").psnr_db > psnr_db

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from privbench.experiment.run import run
 from tests.isolated_attack import write_attack
 from tests.support import PUBLISHED_WHITE_BOX, needs_mnist
 
@@ -35,10 +34,10 @@ def test_the_published_dropout_point_reproduces(attacked):
 
 @needs_mnist
 @pytest.mark.fault
-def test_noise_at_the_input_runs_as_the_issue_types_it(composed):
+def test_noise_at_the_input_runs_as_the_issue_types_it(run_cell):
     """64 balanced targets at conv1 behind noise of 0.4."""
     words = ["split=conv1", "attack=rmle", "defense=gaussian", "defense.sigma=0.4"]
-    record = run(composed("dataset=mnist", *words, "defense.site=input", "targets=64"))
+    record = run_cell("dataset=mnist", *words, "defense.site=input", "targets=64")
     assert record.site == "input"
     assert 10 < record.psnr_db < 30
     assert record.accuracy > 0.97

@@ -18,11 +18,10 @@ from tests.runs import BRIEF_RMLE, read_records, replace_victim, victim_files
 
 
 @pytest.fixture
-def trained(privbench, tmp_path) -> Path:
+def trained(privbench, without_victim) -> Path:
     """An outputs folder with a quickly trained victim, and a record of it."""
-    at = tmp_path / "here"
-    assert privbench(*BRIEF_RMLE, f"output_dir={at}")[0] == 0
-    return at
+    assert privbench(*BRIEF_RMLE, f"output_dir={without_victim}")[0] == 0
+    return without_victim
 
 
 def _store(*words: object, capfd) -> tuple[int, str, str]:
@@ -35,16 +34,18 @@ def _store(*words: object, capfd) -> tuple[int, str, str]:
     return code, shown.out, shown.err
 
 
-def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(privbench, trained, tmp_path):
+def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
+    privbench, trained, tmp_path, capfd
+):
     """By the command line; nothing is trained again, and importing twice changes nothing."""
     there, file = tmp_path / "there", tmp_path / "victims.tar"
-    command = [sys.executable, "-m", "privbench.store"]
-    subprocess.run([*command, "export-victims", trained, file], check=True)
+    command = [sys.executable, "-m", "privbench.store", "export-victims", trained, file]
+    subprocess.run(command, check=True)
     for expected in ("1 victim and 1 evaluation classifier imported, 0 victims",
                      "0 victims and 0 evaluation classifiers imported, 1 victim and 1"):  # fmt: skip
-        words = [*command, "import-victims", file, there]
-        done = subprocess.run(words, check=True, capture_output=True, text=True)
-        assert expected in done.stdout
+        code, out, _ = _store("import-victims", file, there, capfd=capfd)
+        assert code == 0
+        assert expected in out
         stamps = {path: path.stat().st_mtime_ns for path in there.rglob("*.safetensors")}
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     code, _, err = privbench(*BRIEF_RMLE, f"output_dir={there}")

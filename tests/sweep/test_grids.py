@@ -1,7 +1,5 @@
 """Grids of a sweep: which cells its axes give, and how it is named."""
 
-import re
-
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
@@ -106,30 +104,3 @@ def test_a_sweep_is_named_by_its_file_or_by_what_is_typed():
     assert one.startswith("rate-")
     assert sweep_name("fig9", _axes("seed=0"), []) not in ("fig9", one)
     assert cell_names([["a=1", "b=2"], ["a=1", "b=3"]]) == ["b=2", "b=3"]
-
-
-FILES = sorted(
-    str(path.relative_to(ROOT / "sweeps").with_suffix(""))
-    for folder in (ROOT / "sweeps", ROOT / "sweeps" / "he2020")
-    for path in folder.glob("*.yaml")
-)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_sweep_file_says_what_it_draws_and_its_cells_compose(name, composed):
-    """Its first line after the package is a sentence; the first and the last cell of each grid."""
-    import yaml
-
-    path = ROOT / "sweeps" / f"{name}.yaml"
-    package, sentence = path.read_text().splitlines()[:2]
-    assert package == "# @package _global_"
-    assert re.fullmatch(r"# [A-Z].{30,}\.", sentence)
-    sweeper = yaml.safe_load(path.read_text())["hydra"]["sweeper"]
-    from privbench.sweep.grids import to_overrides
-
-    for grid in sweeper.get("grids", [{}]):
-        found = expand_grids(
-            [_axes(*to_overrides({**sweeper["params"], **grid}))], {}, lambda name: False
-        )
-        for cell in (found[0], found[-1]):
-            composed(*cell)

@@ -19,16 +19,17 @@ def _status(folder: Path) -> str:
     return done.stdout
 
 
-def test_a_replaced_victim_makes_its_records_stale(privbench, tmp_path):
+def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     """They are run again with a line that says why, and so is what was learnt against it."""
-    words = ["-m", "attack=inverse_naive", "attack.steps=12", *BRIEF, f"output_dir={tmp_path}"]
+    at = without_victim
+    words = ["-m", "attack=inverse_naive", "attack.steps=12", *BRIEF, f"output_dir={at}"]
     words += ["defense.rate=0.1,0.3"]
     assert privbench(*words)[0] == 0
-    before = {record.victim_sha256 for record in read_records(tmp_path)}
-    adversaries = set(tmp_path.glob("store/adversaries/*.json"))
+    before = {record.victim_sha256 for record in read_records(at)}
+    adversaries = set(at.glob("store/adversaries/*.json"))
     assert len(adversaries) == 1
-    replace_victim(tmp_path)
-    (folder,) = (path for path in (tmp_path / "sweeps").iterdir() if path.is_dir())
+    replace_victim(at)
+    (folder,) = (path for path in (at / "sweeps").iterdir() if path.is_dir())
     output = _status(folder)
     assert "2 done; 2 of those done would be computed again" in output
     assert output.count(": victim: replaced (sha256 ") == 2
@@ -37,10 +38,10 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, tmp_path):
     assert out.count("] done") == 2
     assert "victim: replaced (sha256 " in err
     assert "the cell is run again" in err
-    after = {record.victim_sha256 for record in read_records(tmp_path)}
+    after = {record.victim_sha256 for record in read_records(at)}
     assert len(after) == 1
     assert after != before
-    assert len(list(tmp_path.glob("store/adversaries/*.json"))) == 2
+    assert len(list(at.glob("store/adversaries/*.json"))) == 2
     assert privbench(*words)[1].count("] cached") == 2
 
 
