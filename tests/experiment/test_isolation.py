@@ -46,7 +46,7 @@ def _attacked(made, attack, *, isolate):
 
 def test_an_attack_that_searches_its_process_finds_the_targets_unless_it_is_isolated(cell, mine):
     """By gc.get_objects() it returns them to 100 dB; in a process of its own nothing is there."""
-    made = Stage.of(cell("targets=11", "device.threads=1"))
+    made = Stage.of(cell("targets=11"))
     _ = made.x
     scores = {}
     for isolate in (False, True):
@@ -60,7 +60,7 @@ def test_an_attack_that_searches_its_process_finds_the_targets_unless_it_is_isol
 def _yamls(name, stage, outputs):
     """Compare a yaml's attack in both ways, each training what it trains."""
     words = (f"attack={name}", "defense.rate=0.3", "targets=4", "transmissions=2")
-    made = stage(*words, "device.threads=1")
+    made = stage(*words)
     attack = hasty(made.cell.attack)
     kept = outputs / "store" / "adversaries"
     found = []
@@ -101,7 +101,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
         "targets=5",
     ]
     for isolate in ("false", "true"):
-        more = ["device.threads=1", f"isolate={isolate}", f"output_dir={warm}", "force=true"]
+        more = [f"isolate={isolate}", f"output_dir={warm}", "force=true"]
         code, _, err = privbench(*words, *more)
         assert code == 0, err
         (path,) = (warm / "store" / "records").glob("*/record.json")
@@ -117,7 +117,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
 @pytest.mark.parametrize("way", ["missing", "refused query"])
 def test_an_attack_that_fails_in_its_process_fails_here_in_the_same_words(cell, mine, way):
     """Of the same type, also where the harness refused the request."""
-    made = Stage.of(cell("targets=3", "device.threads=1"))
+    made = Stage.of(cell("targets=3"))
     errors = []
     for isolate in (False, True):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is compared
@@ -163,7 +163,7 @@ def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(
     """Named by its signal, while a process that it started lives on with the pipe open."""
     note = tmp_path / "note"
     monkeypatch.setenv("PRIVBENCH_TEST_NOTE", str(note))
-    made, attack = Stage.of(cell("targets=3", "device.threads=1")), mine("killed")
+    made, attack = Stage.of(cell("targets=3")), mine("killed")
     view = made.view(made.deploy(made.cell.defense), attack.access, RecordingLogger())
     v = made.send(made.deploy(made.cell.defense))
     with Isolated(attack) as isolated:
