@@ -7,17 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.decoders import DECODERS, build
 from privbench.attacks.components.learning import query_edge
-from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.dropout import Dropout
 from privbench.deployment import Deployment
-from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
 from tests.support import RecordingLogger, granted, hasty
-
-VICTIMS = {"lenet5": LeNet5((1, 28, 28), 10), "cifar_cnn": CifarCNN((3, 32, 32), 10)}
-SPLITS = [(name, split) for name, victim in VICTIMS.items() for split in victim.split_points]
 
 
 class Trapped(nn.Module):
@@ -111,69 +105,7 @@ def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
     assert not torch.equal(v[first], v[again])
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize(("victim", "split"), SPLITS)
-def test_a_decoder_fits_every_split_of_every_victim(victim, split, decoder):
-    """From shapes alone; and an image's reconstruction does not depend on its neighbours."""
-    shape = (1, 28, 28) if victim == "lenet5" else (3, 32, 32)
-    edge, _ = VICTIMS[victim].split(split)
-    x = torch.rand(3, *shape)
-    v = edge(x).detach()
-    network = build(decoder, tuple(v.shape[1:]), shape).eval()
-    with torch.no_grad():
-        together, alone = network(v), network(v[:1])
-    assert together.shape == x.shape
-    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
-
-
-def test_the_small_decoders_are_the_published_ones():
-    """A 5x5 convolution with padding 4 at conv1; two transposed convolutions at relu2."""
-    conv1 = build("paper", (8, 24, 24), (1, 28, 28))
-    (layer,) = conv1.layers
-    v = torch.rand(2, 8, 24, 24)
-    as_convolution = nn.functional.conv2d(
-        v, layer.weight.flip(2, 3).transpose(0, 1), layer.bias, padding=4
-    )
-    torch.testing.assert_close(conv1(v), (1 + as_convolution) / 2)
-    shapes = [tuple(p.shape) for p in build("paper", (16, 8, 8), (1, 28, 28)).parameters()]
-    assert shapes == [(16, 8, 5, 5), (8,), (8, 1, 5, 5), (1,)]
-    shapes = [tuple(p.shape) for p in build("paper", (128, 16, 16), (3, 32, 32)).parameters()]
-    assert shapes == [(128, 64, 3, 3), (64,), (64, 3, 3, 3), (3,)]
-
-
-@pytest.mark.parametrize(("victim", "split"), SPLITS)
-def test_a_stand_in_gives_features_like_the_edges(victim, split):
-    """Of their shape; negative ones only where the edge's may be."""
-    shape = (1, 28, 28) if victim == "lenet5" else (3, 32, 32)
-    edge, cloud = VICTIMS[victim].split(split)
-    x = torch.rand(2, *shape)
-    v = edge(x)
-    stand = surrogate_edge(shape, tuple(v.shape[1:]), cloud)
-    answer = stand(x)
-    assert answer.shape == v.shape
-    if bool((answer < 0).any()):
-        assert bool((v < 0).any())
-    cloud(answer)
-
-
-def test_the_stand_ins_are_the_published_ones():
-    """Two linear convolutions of 8 channels at conv1; four and a pooling at relu2."""
-
-    def layers(point):
-        edge, cloud = VICTIMS["lenet5"].split(point)
-        shape = tuple(edge(torch.zeros(1, 1, 28, 28)).shape[1:])
-        return [
-            (type(layer).__name__, getattr(layer, "out_channels", None))
-            for layer in surrogate_edge((1, 28, 28), shape, cloud)
-        ][1:]
-
-    eight, sixteen = ("Conv2d", 8), ("Conv2d", 16)
-    pool, relu = ("MaxPool2d", None), ("ReLU", None)
-    assert layers("conv1") == [eight, eight]
-    assert layers("relu2") == [eight, sixteen, pool, sixteen, sixteen, relu]
-
-
-@pytest.mark.parametrize("split", LeNet5.split_points.fget(VICTIMS["lenet5"]))
+@pytest.mark.parametrize("split", LeNet5((1, 28, 28), 10).split_points)
 def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, run_cell):
     """On targets it never saw, from the image itself down to the last hidden layer."""
     words = ["attack=inverse", "attack.steps=60", "attack.batch=32", "defense=none", "targets=20"]
