@@ -8,7 +8,7 @@ from PIL import Image
 
 from privbench.data.image_data import Source
 from privbench.testing import DataSourceContract
-from tests.support import instantiated, needs_mnist, options
+from tests.support import cell_spec, instantiated, needs_mnist, options
 
 DOWNLOADED = (
     "celeba", "cifar10", "cifar100", "fashion_mnist", "lfw", "mnist", "olivetti", "svhn",
@@ -58,3 +58,15 @@ def test_downloaded_data_sets_share_one_folder(name, monkeypatch):
     """``PRIVBENCH_DATA``."""
     monkeypatch.setenv("PRIVBENCH_DATA", "/some/folder")
     assert str(instantiated("dataset", name).root) == "/some/folder"
+
+
+@pytest.mark.parametrize("name", options("dataset"))
+def test_a_data_set_has_a_victim_of_its_own_and_a_typed_one_wins(name):
+    """LeNet-5 for small grey images; in either order of the two on the command line."""
+    grey = name in ("digits", "fashion_mnist", "mnist")
+    words = [f"dataset={name}", *(["dataset.root=/nowhere"] if name == "image_folder" else [])]
+    default = cell_spec(Path("unused"), *words)
+    assert default.choices["victim"] == default.config["victim"]["name"]
+    assert default.choices["victim"] == ("lenet5" if grey else "cifar_cnn")
+    for typed in ([*words, "victim=lenet5_paper"], ["victim=lenet5_paper", *words]):
+        assert cell_spec(Path("unused"), *typed).config["victim"]["name"] == "lenet5_paper"
