@@ -304,5 +304,6 @@ class WorkersContract(Contract):
         for folder in folders:
             folder.mkdir()
         # a new folder at every call; its module is imported in no time in a new process
-        subject_under_test.launch([partial(tempfile.mkdtemp, dir=folder) for folder in folders])
+        jobs: list[Any] = [partial(tempfile.mkdtemp, dir=folder) for folder in folders]
+        subject_under_test.launch(jobs)
         assert [len(list(folder.iterdir())) for folder in folders] == [1] * 3
