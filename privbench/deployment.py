@@ -1,10 +1,15 @@
-"""The deployed system: edge, defense and cloud, and the features sent between them."""
+"""The deployed system: edge, channel and cloud, and the features sent between them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Defense
 from privbench.runtime.random import RandomStreams
+
+FLOAT_BITS = 32
+"""Bits of an entry that is sent as it is."""
 
 
 def max_batch_size(x: Tensor) -> int:
@@ -15,17 +20,51 @@ def max_batch_size(x: Tensor) -> int:
     return max(1, 3_072_000 // max(3072, x.shape[1:].numel()))
 
 
+class Channel(Protocol):
+    """What a defense does to a tensor on its way: to the features, or to the normalised input."""
+
+    @property
+    def site(self) -> str:
+        """``"features"`` or ``"input"``."""
+
+    @property
+    def strength(self) -> float:
+        """Strength; 0 leaves the tensor unchanged, bit for bit."""
+
+    def perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Perturb ``(N, ...)``, one random stream per image."""
+
+    def payload_bits(self, v: Tensor) -> int:
+        """Return the bits of one transmission of one image, of features ``(N, ...)``."""
+
+
 class Deployment:
-    """A classifier cut into edge and cloud, with a defense between them.
+    """A classifier cut into edge and cloud, with a channel between them.
 
     Args:
         edge: First half; its first layer is the normalisation ``input``.
-        defense: Acts behind that layer at ``site="input"``, else behind the edge.
+        channel: Acts behind that layer at ``site="input"``, else behind the edge.
         cloud: Second half.
+        undefended_edge: Edge of the victim before a defense changed it; by default ``edge``.
     """
 
-    def __init__(self, edge: nn.Sequential, defense: Defense, cloud: nn.Sequential) -> None:
-        self.edge, self.defense, self.cloud = edge, defense, cloud
+    def __init__(
+        self,
+        edge: nn.Sequential,
+        channel: Any,
+        cloud: nn.Sequential,
+        undefended_edge: nn.Sequential | None = None,
+    ) -> None:
+        self.edge, self.channel, self.cloud = edge, channel, cloud
+        self.undefended_edge = edge if undefended_edge is None else undefended_edge
+
+    def send(self, x: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the features of one transmission ``(N, *feature_shape)``, with a gradient."""
+        if self.channel.site == "input":
+            sent: Tensor = self.edge[1:](self.channel.perturb(self.edge[0](x), draws))
+            return sent
+        perturbed: Tensor = self.channel.perturb(self.edge(x), draws)
+        return perturbed
 
     @torch.no_grad()
     def transmit(self, x: Tensor, draws: RandomStreams, transmissions: int = 1) -> Tensor:
@@ -39,9 +78,9 @@ class Deployment:
         Returns:
             Features ``(N, K, *feature_shape)``.
         """
-        at_input = self.defense.site == "input"
+        at_input = self.channel.site == "input"
         entry = self.edge[0](x) if at_input else self.edge(x)
-        sent = [self.defense.perturb(entry, draws.for_draw(copy)) for copy in range(transmissions)]
+        sent = [self.channel.perturb(entry, draws.for_draw(copy)) for copy in range(transmissions)]
         return torch.stack([self.edge[1:](t) if at_input else t for t in sent], dim=1)
 
     @torch.no_grad()
@@ -49,3 +88,34 @@ class Deployment:
         """Return the cloud's logits ``(N, K, classes)`` for features ``(N, K, *feature_shape)``."""
         logits: Tensor = self.cloud(v.flatten(0, 1))
         return logits.view(*v.shape[:2], -1)
+
+    @torch.no_grad()
+    def signal_to_noise_db(self, x: Tensor, draws: RandomStreams) -> float:
+        """Return the power of the features over that of what the channel does to them, in dB.
+
+        Infinite where the channel changes nothing.
+
+        Args:
+            x: Images ``(N, C, H, W)`` in [0, 1].
+            draws: One random stream per image.
+        """
+        clean = self.edge(x)
+        noise = (self.send(x, draws) - clean).double().square().mean()
+        return float(10 * torch.log10(clean.double().square().mean() / noise))
+
+
+@dataclass(frozen=True, eq=False)
+class SplitVictim:
+    """A trained classifier, cut: what a defense starts from.
+
+    Attributes:
+        edge: First half, in evaluation mode.
+        cloud: Second half.
+    """
+
+    edge: nn.Sequential
+    cloud: nn.Sequential
+
+    def deploy(self, channel: Channel) -> Deployment:
+        """Put a channel between the halves, which stay as they are."""
+        return Deployment(self.edge, channel, self.cloud)

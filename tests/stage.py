@@ -5,12 +5,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation.metrics import Reference
 from privbench.experiment import adversary, evaluate
 from privbench.experiment.config import CellConfig
+from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import plan, store_of
 from privbench.experiment.services import Services
 from privbench.experiment.victim import TrainedVictim, fit_victim
@@ -56,12 +56,15 @@ class Stage:
     def truth(self) -> Reference:
         return evaluate.fit_reference(self.plan, self.services, self.x)
 
-    def deploy(self, defense: Defense) -> Deployment:
-        return self.victim.deploy(self.plan.split, defense)
+    def deploy(self, defense) -> Deployment:
+        return defense.build(self.victim.at(self.plan.split))
+
+    def deployed(self, deployment: Deployment) -> Deployed:
+        return Deployed(deployment, self.victim, {})
 
     def view(self, deployment, access, logger):
         return adversary.adversary_view(
-            self.plan, self.services, self.victim, deployment, access, logger
+            self.plan, self.services, self.deployed(deployment), access, logger
         )
 
     def send(self, deployment: Deployment) -> Tensor:
@@ -70,12 +73,12 @@ class Stage:
 
     def usability(self, *, defended: bool, transmissions: int = 1) -> torch.Tensor:
         defense = self.cell.defense if defended else NoDefense()
-        return evaluate.per_image_accuracy(
-            self.plan, self.services, self.victim, defense, transmissions
-        )
+        deployed = self.deployed(self.deploy(defense))
+        return evaluate.per_image_accuracy(self.plan, self.services, deployed, transmissions)
 
     def blind(self, v: Tensor) -> dict[str, Tensor]:
-        return evaluate.baseline_reconstructions(self.plan, self.services, self.victim, v)
+        deployed = self.deployed(self.deploy(NoDefense()))
+        return evaluate.baseline_reconstructions(self.plan, self.services, deployed, v)
 
     @property
     def defense_seed(self) -> int:

@@ -20,7 +20,7 @@ from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem
 from privbench.attacks.components.objectives import Profile, Squared, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import total_variation
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -62,7 +62,7 @@ class RMLE:
             (uniform in [0, 0.05], since where no unit responds to black its gradient is zero).
         clamp: Keep pixels in [0, 1] after each step.
         adaptive: Use the likelihood of the defense in place of ED, summed over the observations
-            that ``Defense.pool`` makes of the transmissions (for a defense on the input: over all
+            that ``pool`` makes of the transmissions (for a defense on the input: over all
             transmissions). A naive attack treats their mean as undefended features.
     """
 
@@ -178,7 +178,7 @@ class RMLE:
         return Problem(terms, pixels, data_term.unit, data_term.extra_parameters)
 
     def _data_term(
-        self, edge: nn.Sequential, v: Tensor, defense: Defense | None, start: Tensor
+        self, edge: nn.Sequential, v: Tensor, defense: Perturbation | None, start: Tensor
     ) -> DataTerm:
         if defense is None:
             return SquaredError(edge, v, relative=self.objective == "profile")

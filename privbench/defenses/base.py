@@ -1,20 +1,93 @@
-"""The base class of defenses: a random perturbation of a tensor, from draws that are handed in."""
+"""The base classes of defenses: any, and those that perturb a tensor and train nothing."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from privbench.deployment import FLOAT_BITS, Deployment, SplitVictim
+from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import require_choice
+from privbench.training.loop import EpochLogger
 
 SITES = ("features", "input")
 
 
-@dataclass(frozen=True, kw_only=True)
+class TrainingImages(Protocol):
+    """Images that a defense is fitted on."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """8-bit images ``(N, C, H, W)``."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels ``(N,)``."""
+
+
+class FitServices(Protocol):
+    """Services of a defense's ``fit``: a device, a seed, and a store that keeps what it fitted."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the victim."""
+
+    @property
+    def device_config(self) -> DeviceConfig:
+        """Device and precision of trainings."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of every draw of the training."""
+
+    def fit_or_load(
+        self, part: str, module: nn.Module, train: Callable[[EpochLogger], Mapping[str, Any]]
+    ) -> None:
+        """Train a module once for this victim, split, defense, data and seed; load it else.
+
+        Args:
+            part: Name of the module among those that the defense keeps.
+            module: Trained or loaded in place.
+            train: Trains it, reporting epochs, and returns facts that JSON can hold.
+        """
+
+
 class Defense(ABC):
-    """A random map of features, or of the normalised input, with a scalar strength.
+    """A defense: makes a deployment of a trained victim. A dataclass of hyper-parameters."""
+
+    @property
+    @abstractmethod
+    def site(self) -> str:
+        """Tensor that its channel acts on, ``"features"`` or ``"input"``."""
+
+    @property
+    @abstractmethod
+    def strength(self) -> float:
+        """Strength, which grows with the protection; 0 is the undefended victim, bit for bit."""
+
+    @abstractmethod
+    def build(self, victim: SplitVictim) -> Deployment:
+        """Return the deployment before anything is trained; ``victim`` keeps its weights."""
+
+    @abstractmethod
+    def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
+        """Return the deployment, trained where the defense trains.
+
+        Args:
+            victim: Keeps its weights.
+            data: The victim's training images.
+            services: Device, seed, and the store that keeps what is trained.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(Defense):
+    """A defense that trains no network: a map of the features, or of the normalised input.
 
     Subclasses may be plain dataclasses, or pydantic ones as those of the package are.
 
@@ -29,10 +102,23 @@ class Defense(ABC):
         """Refuse an unknown site."""
         require_choice("defense.site", self.site, SITES)
 
-    @property
-    @abstractmethod
-    def strength(self) -> float:
-        """Strength, which grows with the protection; 0 leaves the tensor unchanged, bit for bit."""
+    def build(self, victim: SplitVictim) -> Deployment:
+        """Put the defense, as it is, between the victim's halves."""
+        return victim.deploy(self)
+
+    def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
+        """Return the victim with this defense as its channel."""
+        return victim.deploy(self.calibrate(victim, data, services) if self.strength else self)
+
+    def calibrate(
+        self, victim: SplitVictim, data: TrainingImages, services: FitServices
+    ) -> "Perturbation":
+        """Return the defense with what it measures on the victim's features; by default itself."""
+        return self
+
+    def payload_bits(self, v: Tensor) -> int:
+        """Return the bits of one transmission of one image: by default 32 for each entry."""
+        return FLOAT_BITS * v[0].numel()
 
     def perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Perturb a tensor.
@@ -50,7 +136,7 @@ class Defense(ABC):
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Perturb a tensor at a strength above 0."""
 
-    def pool(self, received: Tensor) -> tuple[Tensor, "Defense"]:
+    def pool(self, received: Tensor) -> tuple[Tensor, "Perturbation"]:
         """Reduce K transmissions of the same tensor to fewer observations of the same likelihood.
 
         For a receiver without noise (s² towards 0), the product of the likelihoods of the
@@ -69,14 +155,14 @@ class Defense(ABC):
         # an unperturbed tensor is the same each time
         return (received[:, :1], self) if self.strength == 0 else self._pool(received)
 
-    def _pool(self, received: Tensor) -> tuple[Tensor, "Defense"]:
+    def _pool(self, received: Tensor) -> tuple[Tensor, "Perturbation"]:
         """Pool at a strength above 0 and K > 1; by default every draw stays an observation."""
         return received, self
 
     @property
     def has_likelihood(self) -> bool:
         """True if the defense defines a likelihood, which an adaptive rMLE maximises."""
-        return type(self)._log_likelihood is not Defense._log_likelihood
+        return type(self)._log_likelihood is not Perturbation._log_likelihood
 
     def log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return the log-density of each observed entry, given its value before the defense.

@@ -8,13 +8,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from privbench.defenses.base import Defense, log_normal
+from privbench.defenses.base import Perturbation, log_normal
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, Fraction
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class Dropout(Defense):
+class Dropout(Perturbation):
     """Set each entry to zero with probability ``rate``, and keep the others unchanged.
 
     Eq. (6) does not rescale the kept entries, unlike ``torch.nn.functional.dropout``.
@@ -37,7 +37,7 @@ class Dropout(Defense):
         # where, not a product: -1 * 0 is -0.0, and NaN * 0 is NaN
         return torch.where(draws.uniform(t) < self.rate, torch.zeros_like(t), t)
 
-    def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
+    def _pool(self, received: Tensor) -> tuple[Tensor, Perturbation]:
         """Return every entry that was kept at least once; all K drop it with probability rate**K.
 
         A kept entry is the same in each transmission, so its repetition adds nothing.

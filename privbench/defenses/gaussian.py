@@ -7,13 +7,13 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from privbench.defenses.base import Defense, log_normal
+from privbench.defenses.base import Perturbation, log_normal
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class Gaussian(Defense):
+class Gaussian(Perturbation):
     """Add N(0, sigma²) to every entry.
 
     Attributes:
@@ -33,7 +33,7 @@ class Gaussian(Defense):
         """Return the tensor plus noise."""
         return t + self.sigma * draws.normal(t)
 
-    def _pool(self, received: Tensor) -> tuple[Tensor, Defense]:
+    def _pool(self, received: Tensor) -> tuple[Tensor, Perturbation]:
         """Return the mean, a sufficient statistic, whose noise has deviation sigma / sqrt(K)."""
         mean = received.mean(1, keepdim=True)
         return mean, replace(self, sigma=self.sigma / math.sqrt(received.shape[1]))

@@ -7,7 +7,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
@@ -16,7 +16,7 @@ ASYMPTOTIC = 8.0
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class Laplace(Defense):
+class Laplace(Perturbation):
     """Add Laplace(0, b) to every entry; its standard deviation is sqrt(2) b.
 
     K draws have no sufficient statistic smaller than themselves, so none of them are pooled.

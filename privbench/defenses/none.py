@@ -5,13 +5,13 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class NoDefense(Defense):
+class NoDefense(Perturbation):
     """The identity."""
 
     version: ClassVar[str] = "none-1"

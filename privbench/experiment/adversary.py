@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from privbench.attacks.base import Attack
 from privbench.attacks.blind import FROM_IMAGES
-from privbench.deployment import Deployment
 from privbench.experiment.config import CellConfig
+from privbench.experiment.deploy import Deployed
 from privbench.experiment.isolation import Isolated
 from privbench.experiment.plan import CellPlan, view_of
 from privbench.experiment.services import AttackLogger, Services
-from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.errors import UserError
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
@@ -38,8 +37,7 @@ def attack_process(cell: CellConfig) -> AbstractContextManager[Attack]:
 def adversary_view(
     plan: CellPlan,
     services: Services,
-    victim: TrainedVictim,
-    deployment: Deployment,
+    deployed: Deployed,
     access: Access,
     logger: threat.AttackLogger,
 ) -> AdversaryView:
@@ -47,19 +45,20 @@ def adversary_view(
 
     def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
         kind = "baselines" if "baseline" in recipe["recipe"] else "adversaries"
-        return services.fit_or_load(kind, _recipe(plan, victim, recipe), module, train).facts
+        return services.fit_or_load(kind, _recipe(plan, deployed, recipe), module, train).facts
 
+    deployment = deployed.deployment
     return view_of(plan, deployment, access, logger, services.device, fit_or_load)
 
 
-def _recipe(plan: CellPlan, victim: TrainedVictim, recipe: Facts) -> dict[str, Any]:
+def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]:
     """Return everything that an adversary's artifact depends on."""
     aux = plan.data.aux.fingerprint
     if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
         return {"aux": aux, "recipe": FROM_IMAGES}
     adaptive = set(ADAPTIVE.names) & set(recipe["access"])
     return {
-        "victim": victim.identity,
+        "victim": deployed.identity,
         "split": plan.split,
         # an adversary that sees neither the defense nor its answers learns the same under each
         "defense": plan.defense_recipe if adaptive else None,

@@ -12,16 +12,14 @@ from torch import Tensor
 
 from privbench import __version__
 from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
-from privbench.defenses.base import Defense
-from privbench.defenses.none import NoDefense
 from privbench.evaluation import metrics, utility
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import mean_interval, wilson
 from privbench.experiment.adversary import adversary_view
+from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, Services
-from privbench.experiment.victim import TrainedVictim
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import SCHEMA
 from privbench.store.record import Record
@@ -79,11 +77,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Refe
 
 
 def per_image_accuracy(
-    plan: CellPlan,
-    services: Services,
-    victim: TrainedVictim,
-    defense: Defense,
-    transmissions: int = 1,
+    plan: CellPlan, services: Services, deployed: Deployed, transmissions: int = 1
 ) -> Tensor:
     """Share of right answers for each test image ``(M,)``; all attacks on a defense share it.
 
@@ -94,13 +88,12 @@ def per_image_accuracy(
     Args:
         plan: Of the cell.
         services: Of the cell.
-        victim: The classifier.
-        defense: The cell's, or none.
+        deployed: The cell's deployment, or the undefended one.
         transmissions: K. Without a defense all transmissions are equal, so one is sent.
     """
-    test, random = plan.data.test, defense.strength > 0
+    deployment, test = deployed.deployment, plan.data.test
+    random = deployment.channel.strength > 0
     groups, each = (plan.cell.accuracy_draws, transmissions) if random else (1, 1)
-    deployment = victim.deploy(plan.split, defense)
 
     def make() -> Artifact:
         shares = utility.deployment_accuracy(
@@ -115,7 +108,7 @@ def per_image_accuracy(
         return Artifact({"correct": shares}, {})
 
     recipe = {
-        "victim": victim.identity,
+        "victim": deployed.identity,
         "metrics": plan.sources["evaluation.metrics"],
         "split": plan.split if random else None,
         "defense": plan.defense_recipe if random else None,
@@ -128,13 +121,13 @@ def per_image_accuracy(
 
 
 def baseline_reconstructions(
-    plan: CellPlan, services: Services, victim: TrainedVictim, v: Tensor
+    plan: CellPlan, services: Services, deployed: Deployed, v: Tensor
 ) -> dict[str, Tensor]:
     """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
-    deployment = victim.deploy(plan.split, NoDefense())
+    bare = deployed.undefended()
     images: dict[str, Tensor] = {}
     for blind in map(Blind, ANSWERS):
-        view = adversary_view(plan, services, victim, deployment, blind.access, NullLogger())
+        view = adversary_view(plan, services, bare, blind.access, NullLogger())
         images[blind.answer] = blind.fit(view)(v)
     return images
 
@@ -142,7 +135,7 @@ def baseline_reconstructions(
 def evaluate(
     plan: CellPlan,
     services: Services,
-    victim: TrainedVictim,
+    deployed: Deployed,
     reference: metrics.Reference,
     v: Tensor,
     x_hat: Tensor,
@@ -154,30 +147,30 @@ def evaluate(
     Args:
         plan: Of the cell.
         services: Of the cell.
-        victim: That was attacked.
+        deployed: That was attacked.
         reference: Targets and evaluation classifier.
         v: Received features ``(N, K, *feature_shape)``.
         x_hat: Reconstructions ``(N, C, H, W)``.
         logger: Holds the attack's notes.
         clock: Holds the seconds of the cell's phases.
     """
-    baselines = baseline_reconstructions(plan, services, victim, v)
+    baselines = baseline_reconstructions(plan, services, deployed, v)
     constants = [baselines[answer] for answer in CONSTANT]
     with clock.timing("score"):
         scores = metrics.score(x_hat, reference, constants)
     blind = {name: metrics.score(x, reference, constants) for name, x in baselines.items()}
     scored = _score_fields(scores, blind, reference, plan.indices)
-    accuracies = _accuracy_fields(plan, services, victim)
+    accuracies = _accuracy_fields(plan, services, deployed)
     facts = dict(logger.facts)
     clock.seconds["total"] = clock.total()
     return Record(
-        **_setting_fields(plan, victim),
+        **_setting_fields(plan, deployed.victim.sha256),
         **scored,
         **accuracies,
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
         notes={**facts, **plan.data.notes},
-        seconds={"victim": victim.seconds, **clock.seconds},
+        seconds={"victim": deployed.victim.seconds, **clock.seconds},
         device=services.device.type,
         threads=services.threads,
         versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
@@ -185,7 +178,7 @@ def evaluate(
     )
 
 
-def _setting_fields(plan: CellPlan, victim: TrainedVictim) -> dict[str, Any]:
+def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
     """Return the record's fields that say what was attacked, and by whom."""
     cell, names, access = plan.cell, plan.cell.choices, plan.cell.attack.access
     return {
@@ -196,12 +189,12 @@ def _setting_fields(plan: CellPlan, victim: TrainedVictim) -> dict[str, Any]:
         "overrides": cell.spec.overrides,
         "dataset": names["dataset"],
         "victim": names["victim"],
-        "victim_sha256": victim.sha256,
+        "victim_sha256": victim_sha256,
         "split": plan.split,
         "attack": names["attack"],
         "access": access.names,
         "adaptive": bool(access & ADAPTIVE),
-        "defense": names["defense"],
+        "defense": defense_name(names),
         "site": cell.defense.site,
         "strength": cell.defense.strength,
         "transmissions": cell.transmissions,
@@ -210,19 +203,30 @@ def _setting_fields(plan: CellPlan, victim: TrainedVictim) -> dict[str, Any]:
     }
 
 
-def _accuracy_fields(plan: CellPlan, services: Services, victim: TrainedVictim) -> dict[str, Any]:
+def defense_name(choices: Mapping[str, str]) -> str:
+    """Return the name of a defense, with that of the channel that it wraps.
+
+    >>> defense_name({"defense": "noise_aware", "defense@defense.channel": "dropout"})
+    'noise_aware(dropout)'
+    """
+    channel = choices.get("defense@defense.channel")
+    return f"{choices['defense']}({channel})" if channel else choices["defense"]
+
+
+def _accuracy_fields(plan: CellPlan, services: Services, deployed: Deployed) -> dict[str, Any]:
     """Return the record's fields on the accuracy with the defense and without."""
-    defense, transmissions = plan.cell.defense, plan.cell.transmissions
-    correct = per_image_accuracy(plan, services, victim, defense, transmissions)
+    transmissions = plan.cell.transmissions
+    correct = per_image_accuracy(plan, services, deployed, transmissions)
     accuracy = float(correct.mean())
     single = correct
     if transmissions > 1:
-        single = per_image_accuracy(plan, services, victim, defense)
-    undefended = accuracy
-    if defense.strength > 0:
-        undefended = float(per_image_accuracy(plan, services, victim, NoDefense()).mean())
+        single = per_image_accuracy(plan, services, deployed)
+    without = accuracy
+    if plan.cell.defense.strength > 0:
+        bare = undefended(plan, deployed.victim)
+        without = float(per_image_accuracy(plan, services, bare).mean())
     return {
-        "accuracy_undefended": undefended,
+        "accuracy_undefended": without,
         "accuracy": accuracy,
         "accuracy_single": float(single.mean()),
         "accuracy_ci95": wilson(accuracy, len(correct)),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from privbench.data.image_data import ImageData, Source
-from privbench.deployment import Deployment
+from privbench.deployment import Deployment, SplitVictim
 from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified
@@ -189,7 +189,8 @@ def _require_suitable_attack(plan: CellPlan) -> None:
             "outline": _outline_key(cell, plan.data, plan.sources),
             "split": plan.split,
             "aux": plan.data.aux.fingerprint,
-            "defense": [plan.sources["defense"], cell.config["defense"].get("site")],
+            "defense": {k: v for k, v in plan.sources.items() if k.startswith("defense")},
+            "site": cell.defense.site,
             "defended": cell.defense.strength > 0,
             "attack": identified(cell.config["attack"], plan.sources, "attack"),
             "transmissions": cell.transmissions,
@@ -205,8 +206,7 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
     """Return the message of an attack that refuses a cell; empty where it does not."""
 
     def checked(model: SplitModel, device: torch.device) -> None:
-        edge, cloud = model.split(plan.split)
-        deployment = Deployment(edge, plan.cell.defense, cloud)
+        deployment = plan.cell.defense.build(SplitVictim(*model.split(plan.split)))
         check(view_of(plan, deployment, plan.cell.attack.access, NullLogger(), device))
 
     try:

@@ -13,6 +13,7 @@ from privbench.experiment.adversary import (
     reconstruct_in_batches,
 )
 from privbench.experiment.config import build
+from privbench.experiment.deploy import fit_deployment
 from privbench.experiment.evaluate import evaluate, fit_reference
 from privbench.experiment.isolation import require_picklable
 from privbench.experiment.output import (
@@ -108,19 +109,19 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
         x = data.test.at(plan.indices).to(device)
         victim = fit_victim(plan, services)
         reference = fit_reference(plan, services, x)
-        deployment = victim.deploy(plan.split, cell.defense)
+        deployed = fit_deployment(plan, services, victim)
         logger = AttackLogger(x, tracked)
-        view = adversary_view(plan, services, victim, deployment, attack.access, logger)
+        view = adversary_view(plan, services, deployed, attack.access, logger)
         with clock.timing("fit"), isolated_rng(plan.seeds.of("fit")):
             reconstruct = attack.fit(view)
         streams = plan.seeds.streams("transmission", plan.indices)
-        v = deployment.transmit(x, streams, cell.transmissions)
+        v = deployed.deployment.transmit(x, streams, cell.transmissions)
         if not cell.spec.in_sweep:  # a sweep has a line a cell
             LOG.info("%s reconstructs %d images", cell.choices["attack"], len(v))
         with clock.timing("reconstruct"):
             seed = plan.seeds.of("reconstruct")
             x_hat = checked_images(reconstruct_in_batches(reconstruct, v, logger, seed), x)
-        record = evaluate(plan, services, victim, reference, v, x_hat, logger, clock)
+        record = evaluate(plan, services, deployed, reference, v, x_hat, logger, clock)
         write_record(record, plan, x, x_hat)
         tracked.finish(
             {**tracker_summary(record), "cached": False},

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from privbench.defenses.base import Defense
-from privbench.deployment import Deployment
+from privbench.deployment import SplitVictim
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import Services
 from privbench.store import recipes
@@ -38,10 +37,9 @@ class TrainedVictim:
         """The victim as keys of derived artifacts name it."""
         return {"sha256": self.sha256, "code": self.code}
 
-    def deploy(self, split: str, defense: Defense) -> Deployment:
-        """Cut the victim behind a layer and put a defense in front of the cloud."""
-        edge, cloud = self.model.split(split)
-        return Deployment(edge, defense, cloud)
+    def at(self, split: str) -> SplitVictim:
+        """Cut the victim behind a layer."""
+        return SplitVictim(*self.model.split(split))
 
 
 def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:

@@ -87,7 +87,9 @@ def _by_defense(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[Set
 
 
 def _knows_likelihood(record: Record) -> bool:
-    module, _, name = str(record.config["defense"].get("_target_", "")).rpartition(".")
+    defense = record.config["defense"]
+    target = defense.get("channel", defense).get("_target_", "")
+    module, _, name = str(target).rpartition(".")
     return _states_likelihood(module, name)
 
 
@@ -98,7 +100,7 @@ def _states_likelihood(module: str, name: str) -> bool:
     It is read off the source: importing a defense imports torch, which takes a report seconds.
     """
     tree = _source(module)
-    if tree is None or (module, name) == ("privbench.defenses.base", "Defense"):
+    if tree is None or (module, name) == ("privbench.defenses.base", "Perturbation"):
         return False
     found = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
     if found is None:

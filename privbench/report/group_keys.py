@@ -47,12 +47,18 @@ def setting_key(group: str) -> str:
 def key_without(record: Record, name: str) -> str:
     """Return a group's key that leaves out the strength, the steps or the transmissions."""
     if name == "strength":
-        defense = record.config["defense"]
-        kept = {k: v for k, v in defense.items() if v != record.strength or k == "site"}
-        return group_key(record, defense=kept)
+        return group_key(record, defense=_without(record.config["defense"], record.strength))
     if name == "transmissions":
         return group_key(replace(record, transmissions=1))
     return group_key(record, attack=_without_steps(record.config["attack"]))
+
+
+def _without(defense: Mapping[str, Any], strength: float) -> dict[str, Any]:
+    return {
+        name: _without(value, strength) if isinstance(value, Mapping) else value
+        for name, value in defense.items()
+        if name == "site" or value not in (strength, 1 / strength if strength else strength)
+    }
 
 
 def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:

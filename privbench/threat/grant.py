@@ -62,8 +62,8 @@ def grant(
     Returns:
         A view that holds what is granted and nothing else.
     """
-    with torch.no_grad():
-        features = deployment.edge(images[:1])
+    with torch.no_grad():  # of what is transmitted, whose shape may not be the edge's
+        features = deployment.send(images[:1], RandomStreams(0, "shape", [0]))
     # from neither the cell's seed nor its own an adversary can derive the defense's draws
     own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
     counter, write_only = QueryCounter(), WriteOnlyLogger(logger)
@@ -71,10 +71,12 @@ def grant(
         "edge": partial(frozen, deployment.edge),
         "fresh_edge": lambda: ReinitialisedEdge.of(deployment.edge, own_seed),
         "query": lambda: _queries(deployment, defense_seed, write_only, counter),
-        "clean_query": lambda: _clean_queries(frozen(deployment.edge), write_only, counter),
+        "clean_query": lambda: _clean_queries(
+            frozen(deployment.undefended_edge), write_only, counter
+        ),
         "images": images.clone,
         "labels": labels.clone,
-        "defense": lambda: deployment.defense,
+        "defense": lambda: deployment.channel,
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
     return AdversaryView(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams, generator_without_seed, torch_seed_hidden
@@ -127,7 +127,7 @@ class AdversaryView:
     clean_query: Callable[[Tensor], Tensor]
     images: Tensor
     labels: Tensor
-    defense: Defense
+    defense: Perturbation
 
     def __init__(
         self,

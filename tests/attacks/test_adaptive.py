@@ -8,7 +8,7 @@ from torch import nn
 
 from privbench.attacks.components.data_terms import independent_observations
 from privbench.attacks.rmle import RMLE
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
@@ -122,7 +122,7 @@ def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
     assert float(difference.abs().max()) < 0.5
 
 
-class Silent(Defense):
+class Silent(Perturbation):
     """A defense of which nothing is stated."""
 
     @property

@@ -28,10 +28,10 @@ def test_an_edited_attack_is_another_attack(privbench, user_module, warm):
 
 NOISE = """
 from dataclasses import dataclass
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(Defense):
+class Noise(Perturbation):
     level: float = 0.5
 
     @property

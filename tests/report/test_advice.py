@@ -56,9 +56,9 @@ def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch)
     from privbench.report.advice import untried
 
     (tmp_path / "mine_here.py").write_text(
-        "from privbench.defenses.base import Defense\n"
+        "from privbench.defenses.base import Perturbation\n"
         "from privbench.defenses.dropout import Dropout\n"
-        "class Quantise(Defense):\n    def _perturb(self, t, draws): ...\n"
+        "class Quantise(Perturbation):\n    def _perturb(self, t, draws): ...\n"
         "class Rarely(Dropout):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

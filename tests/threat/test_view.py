@@ -43,7 +43,7 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     view = granted(deployment, scenes(2), access, seed=7, logger=logger)
     view.query(x[:1])
     view.logger.step(1, x)
-    secrets = [x, edge, deployment, deployment.defense, logger, *edge.parameters()]
+    secrets = [x, edge, deployment, deployment.channel, logger, *edge.parameters()]
     found = _reachable(view)
     assert any(thing is view.images for thing in found)
     assert not [s for s in secrets if any(thing is s for thing in found)]

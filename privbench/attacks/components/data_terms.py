@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Defense
+from privbench.defenses.base import Perturbation
 
 FLOOR = 1e-9
 """Smallest noise variance, as a share of the features' mean square."""
@@ -73,12 +73,12 @@ class FeatureLikelihood:
 
     Args:
         edge: The edge, white-box.
-        received: Independent observations ``(N, K, *feature_shape)``, as ``Defense.pool`` leaves
+        received: Independent observations ``(N, K, *feature_shape)``, as ``pool`` leaves
             them.
         defense: Gives the likelihood of each observation.
     """
 
-    def __init__(self, edge: nn.Module, received: Tensor, defense: Defense) -> None:
+    def __init__(self, edge: nn.Module, received: Tensor, defense: Perturbation) -> None:
         self.edge, self.received, self.defense = edge, received, defense
         self.scale = mean_square(received)
         self.variance = self.scale.clone()
@@ -129,7 +129,7 @@ class InputLikelihood:
     """
 
     def __init__(
-        self, edge: nn.Sequential, received: Tensor, defense: Defense, start: Tensor
+        self, edge: nn.Sequential, received: Tensor, defense: Perturbation, start: Tensor
     ) -> None:
         self.entry, self.rest, self.received, self.defense = edge[0], edge[1:], received, defense
         self.scale = mean_square(received)
@@ -153,7 +153,7 @@ class InputLikelihood:
         return data_term, negative_log
 
 
-def independent_observations(v: Tensor, defense: Defense | None) -> tuple[Tensor, Defense | None]:
+def independent_observations(v: Tensor, defense: Perturbation | None) -> tuple[Tensor, Perturbation | None]:
     """Reduce transmissions to independent observations, where the defense is known.
 
     A defense on the input perturbs the image anew for each transmission, so none repeats another.

@@ -1,0 +1,119 @@
+"""Noise-aware training: edge and cloud learn with the channel on."""
+
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from privbench.defenses.base import FitServices, Perturbation, TrainingImages
+from privbench.defenses.trained import TrainedDefense, copied
+from privbench.deployment import Deployment, SplitVictim
+from privbench.runtime.validation import (
+    VALIDATED,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    expecting,
+)
+
+IMAGES = 1024
+"""Training images whose features give the bound."""
+
+
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
+class NoiseAware(TrainedDefense):
+    """Train the victim further by cross-entropy, with noise, dropout or quantisation on.
+
+    A trained edge could drown fixed noise by scaling its features, so that sigma would say nothing.
+    ``bounded`` ends the edge with a layer that shrinks an image's features to at most the mean
+    norm of the victim's own, which a white-box adversary sees as a part of the edge.
+
+    Attributes:
+        channel: The perturbation, which also gives site and strength.
+        train: ``both`` halves, or the ``cloud`` alone, where edges in the field keep their weights.
+        bounded: Bound the norm of the features; of no effect at the input or with ``train=cloud``.
+        epochs: Passes over the training images.
+        min_steps: Smallest number of steps; small data sets get more epochs for it.
+        lr: Highest learning rate of a one-cycle schedule.
+        weight_decay: Weight decay of AdamW.
+    """
+
+    version: ClassVar[str] = "noise_aware-1"
+
+    channel: Annotated[Perturbation, expecting("a defense that trains no network")]
+    train: Literal["both", "cloud"] = "both"
+    bounded: bool = True
+    epochs: PositiveInt = 3
+    min_steps: NonNegativeInt = 400
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+
+    @property
+    def site(self) -> str:
+        """Site of the channel."""
+        return self.channel.site
+
+    @property
+    def strength(self) -> float:
+        """Strength of the channel."""
+        return self.channel.strength
+
+    def build(self, victim: SplitVictim) -> Deployment:
+        """Return copies of the halves that are trained, with the channel between them."""
+        if self.train == "cloud":
+            return Deployment(victim.edge, self.channel, copied(victim.cloud), victim.edge)
+        layers = list(copied(victim.edge))
+        if self.bounded and self.site == "features":
+            layers.append(NormBound())
+        return Deployment(nn.Sequential(*layers), self.channel, copied(victim.cloud), victim.edge)
+
+    def trainable(self, deployment: Deployment) -> nn.Module:
+        """Return both halves, or the cloud alone."""
+        return deployment.cloud if self.train == "cloud" else super().trainable(deployment)
+
+    def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
+        """Return the trained deployment; a channel's range is that of the victim's features."""
+        if self.strength == 0:
+            return victim.deploy(self.channel)
+        ready = replace(self, channel=self.channel.calibrate(victim, data, services))
+        return TrainedDefense.fit(ready, victim, data, services)
+
+    @torch.no_grad()
+    def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
+        """Measure the mean norm of the features that the victim's own edge computes."""
+        bound = deployment.edge[-1]
+        if not isinstance(bound, NormBound):
+            return
+        images = data.pixels[:IMAGES].to(services.device).float() / 255
+        norms = [
+            deployment.undefended_edge(part).flatten(1).norm(dim=1) for part in images.split(128)
+        ]
+        bound.limit.fill_(float(torch.cat(norms).mean()))
+
+
+class NormBound(nn.Module):
+    """Shrink the features of an image to at most a norm; shorter ones stay as they are.
+
+    Attributes:
+        limit: Largest Euclidean norm; infinite until it is measured.
+    """
+
+    limit: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("limit", torch.tensor(torch.inf))
+
+    def reset_parameters(self) -> None:
+        """Forget the measured norm."""
+        self.limit.fill_(torch.inf)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Features ``(N, *feature_shape)``."""
+        norms = v.flatten(1).norm(dim=1).clamp_min(1e-12)
+        factors = (self.limit / norms).clamp_max(1.0)
+        bounded: Tensor = v * factors.view(-1, *(1,) * (v.dim() - 1))
+        return bounded

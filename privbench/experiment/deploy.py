@@ -1,0 +1,127 @@
+"""The deployment of a cell: the victim behind its defense, trained or loaded where that trains."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.experiment.plan import CellPlan
+from privbench.experiment.services import Services
+from privbench.experiment.victim import TrainedVictim
+from privbench.runtime.device import DeviceConfig
+from privbench.threat.view import Facts
+from privbench.training.loop import EpochLogger
+
+LOG = logging.getLogger(__name__)
+DEPLOYMENTS = "deployments"
+"""Directory of the store."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """A deployment with what identifies it in keys.
+
+    Attributes:
+        deployment: Edge, channel and cloud.
+        victim: The classifier that it was made of.
+        fitted: SHA-256 of each part that the defense trained or measured, by name; empty where it
+            did neither.
+    """
+
+    deployment: Deployment
+    victim: TrainedVictim
+    fitted: Mapping[str, str]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The weights behind it, as keys of derived artifacts name them."""
+        return {**self.victim.identity, **({"fitted": self.fitted} if self.fitted else {})}
+
+    def undefended(self) -> "Deployed":
+        """Return the same edge and cloud without the channel."""
+        parts = self.deployment
+        bare = Deployment(parts.edge, NoDefense(), parts.cloud, parts.undefended_edge)
+        return Deployed(bare, self.victim, self.fitted)
+
+
+@dataclass(frozen=True, eq=False)
+class DefenseServices:
+    """Services of a defense's ``fit``, whose artifacts are keyed on all that they depend on.
+
+    Attributes:
+        plan: Of the cell.
+        services: Of the cell.
+        victim: The classifier.
+        fitted: SHA-256 of each part that was trained or loaded, by name.
+    """
+
+    plan: CellPlan
+    services: Services
+    victim: TrainedVictim
+    fitted: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the victim."""
+        return self.services.device
+
+    @property
+    def device_config(self) -> DeviceConfig:
+        """Device and precision of trainings."""
+        return self.services.device_config
+
+    @property
+    def seed(self) -> int:
+        """Seed of the defender's trainings."""
+        return self.plan.seeds.of("deployment")
+
+    def fit_or_load(
+        self, part: str, module: nn.Module, train: Callable[[EpochLogger], Mapping[str, Any]]
+    ) -> None:
+        """Train a part of the deployment once, with its history logged either way; load it else."""
+        tracked, names = self.services.tracked, self.plan.cell.choices
+        history: list[dict[str, float]] = []
+
+        def report(epoch: int, losses: dict[str, float]) -> None:
+            history.append(losses)
+            tracked.log("deployment", epoch, **losses)
+
+        def make() -> Facts:
+            start = time.perf_counter()
+            LOG.info(
+                "fitting %s to %s, once: the store keeps it", names["defense"], names["victim"]
+            )
+            facts = train(report)
+            return {**facts, "history": history, "seconds": time.perf_counter() - start}
+
+        recipe = {
+            "victim": self.victim.identity,
+            "split": self.plan.split,
+            "defense": self.plan.defense_recipe,
+            "images": self.plan.data.train.fingerprint,
+            "seed": self.seed,
+            "part": part,
+        }
+        artifact = self.services.fit_or_load(DEPLOYMENTS, recipe, module, make)
+        self.fitted[part] = artifact.sha256
+        if not history:
+            for epoch, losses in enumerate(artifact.facts["history"]):
+                tracked.log("deployment", epoch, **losses)
+
+
+def fit_deployment(plan: CellPlan, services: Services, victim: TrainedVictim) -> Deployed:
+    """Deploy the victim behind the cell's defense, which trains what it trains, or loads it."""
+    given = DefenseServices(plan, services, victim)
+    deployment = plan.cell.defense.fit(victim.at(plan.split), plan.data.train, given)
+    return Deployed(deployment, victim, given.fitted)
+
+
+def undefended(plan: CellPlan, victim: TrainedVictim) -> Deployed:
+    """Deploy the victim as it is."""
+    return Deployed(victim.at(plan.split).deploy(NoDefense()), victim, {})
