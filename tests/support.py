@@ -106,6 +106,13 @@ def hasty(attack):
     return dataclasses.replace(attack, **changes)
 
 
+def at_site(defense, site):
+    """The same defense at another site; that of its channel, where it wraps one."""
+    if hasattr(defense, "channel"):
+        return dataclasses.replace(defense, channel=at_site(defense.channel, site))
+    return dataclasses.replace(defense, site=site)
+
+
 def scenes(count: int) -> torch.Tensor:
     """Smooth shapes on a dark ground: natural enough for a prior of edges."""
     rows = torch.arange(28.0).view(28, 1)

@@ -1,27 +1,21 @@
 """Keys of results, and properties of attacks and defenses together; see the other files here."""
 
-import importlib
-
 import pytest
 from torch import nn
 
 from privbench.attacks.rmle import RMLE
-from privbench.deployment import Deployment
+from privbench.deployment import SplitVictim
 from privbench.evaluation import metrics
 from privbench.evaluation.statistics import bca
-from privbench.runtime.conf_files import load_option
 from privbench.runtime.random import RandomStreams
 from tests.stage import Stage
-from tests.support import granted, lenet_edge, options, scenes
+from tests.support import at_site, granted, instantiated, lenet_edge, options, scenes
 
 
 def _more_often(name, site, attack, images):
     """PSNR of each image ``(N,)`` after 1, 4 and 16 transmissions of a defense by its yaml."""
-    config = load_option("defense", name)
-    module, _, kind = config.pop("_target_").rpartition(".")
-    defense = getattr(importlib.import_module(module), kind)(**config | {"site": site})
-    x, edge = scenes(images), lenet_edge("relu2")
-    deployment = Deployment(edge, defense, nn.Sequential(nn.Flatten()))
+    defense, x = at_site(instantiated("defense", name), site), scenes(images)
+    deployment = defense.build(SplitVictim(lenet_edge("relu2"), nn.Sequential(nn.Flatten())))
     for copies in (1, 4, 16):
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(images)), copies)
         view = granted(deployment, scenes(2), attack.access, transmissions=copies)

@@ -1,12 +1,15 @@
 """The example of the defenses' README, as printed."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
 from privbench.runtime.random import RandomStreams
-from tests.support import readme_example
+from privbench.testing import DefenseContract
+from tests.runs import read_records
+from tests.support import ROOT, parametrized, python_block, readme_example
 
 README = "privbench/defenses/README.md"
 
@@ -51,3 +54,34 @@ def test_the_example_refuses_what_is_out_of_range(defense):
         replace(defense, rate=1.5)
     with pytest.raises(ValueError, match=r"defense.site=edge is not known"):
         replace(defense, site="edge")
+
+
+class TestReadmeTrainedDefense(DefenseContract):
+    """The defense of the README that trains."""
+
+    subject_under_test = parametrized(
+        ["SmallFeatures"],
+        lambda name: python_block(ROOT / README, name)(epochs=1, min_steps=1),
+    )
+
+
+def test_the_trained_example_is_trained_once_and_anew_where_its_source_changed(
+    privbench, warm, user_module
+):
+    """As a user types it: the next attack loads the deployment; an edited loss trains it anew."""
+    text = (ROOT / README).read_text()
+    (source,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "SmallFeatures" in b)
+    (yaml,) = (b for b in re.findall(r"```yaml\n(.*?)```", text, re.S) if "SmallFeatures" in b)
+    words = [*user_module("defense", "my_trained_defense", source, yaml), "defense.epochs=1"]
+    words += ["defense.weight=10", "targets=5", "attack.steps=1", f"output_dir={warm}"]
+    fitted = []
+    for attack in ("rmle", "inverse"):
+        code, _, err = privbench(*words, f"attack={attack}")
+        assert code == 0, err
+        fitted.append(err.count("once: the store keeps it"))
+    assert fitted == [1, 0]
+    user_module("defense", "my_trained_defense", source.replace("v.square()", "v.abs()"), yaml)
+    code, _, err = privbench(*words, "attack=rmle")
+    assert code == 0, err
+    assert err.count("once: the store keeps it") == 1
+    assert len({record.accuracy for record in read_records(warm)}) == 2
