@@ -15,6 +15,7 @@ from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import Services
 from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.device import DeviceConfig
+from privbench.store import recipes
 from privbench.threat.view import Facts
 from privbench.training.loop import EpochLogger
 
@@ -107,6 +108,7 @@ class DefenseServices:
             "images": self.plan.data.train.fingerprint,
             "seed": self.seed,
             "part": part,
+            **recipes.threads(self.plan.cell.config),
         }
         artifact = self.services.fit_or_load(DEPLOYMENTS, recipe, module, make)
         self.fitted[part] = artifact.sha256

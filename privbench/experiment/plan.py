@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from privbench.data.image_data import ImageData, Source
+from privbench.defenses.base import Perturbation
 from privbench.deployment import Deployment, SplitVictim
 from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
@@ -70,6 +71,14 @@ class CellPlan:
     def defense_recipe(self) -> Any:
         """Everything that the defense's effect depends on; null at strength 0."""
         return recipes.defense_recipe(self.cell.config, self.sources, self.cell.defense.strength)
+
+    @property
+    def deployment_key(self) -> str:
+        """Hash of what the cell's deployment is trained from; empty where nothing is trained."""
+        if self.defense_recipe is None or isinstance(self.cell.defense, Perturbation):
+            return ""
+        parts = {"victim": self.victim_recipe, "split": self.split, "defense": self.defense_recipe}
+        return content_hash({**parts, "seed": self.seeds.of("deployment")})
 
 
 def store_of(cell: CellConfig) -> Store:

@@ -33,6 +33,7 @@ from privbench.runtime.files import write_atomically
 from privbench.runtime.random import isolated_rng
 from privbench.store.record import Record, valid_record
 from privbench.store.result_table import table
+from privbench.tracking.base import NullRun
 
 LOG = logging.getLogger(__name__)
 
@@ -128,6 +129,26 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
             {"reconstructions": output_paths(plan)["images"]},
         )
     return record, tracked.delivered
+
+
+def fit_shared(spec: CellSpec) -> None:
+    """Train a cell's victim and deployment, which other cells share, and nothing else.
+
+    Args:
+        spec: Of any of those cells.
+
+    Raises:
+        UserError: for bad input, before anything is trained or written.
+    """
+    with _as_user_errors():
+        cell = build(spec)
+        threads = cell.device_config.configure()
+        planned = plan(cell)
+    device = cell.device_config.device
+    services = Services(
+        store_of(cell), device, cell.device_config, threads, planned.seeds, NullRun()
+    )
+    fit_deployment(planned, services, fit_victim(planned, services))
 
 
 def log_cached(record: Record, plan: CellPlan) -> bool:

@@ -111,6 +111,25 @@ class SweepLog:
         here = {"host": socket.gethostname(), "pid": os.getpid()} if state == "running" else {}
         self.append([{"key": key, "state": state, "at": now(), **here, **metadata}])
 
+    def append_fit(self, deployment: str, fit: str, **metadata: Any) -> None:
+        """Add an event of a deployment that cells share: planned, running, done or failed."""
+        here = {"host": socket.gethostname(), "pid": os.getpid()} if fit == "running" else {}
+        self.append([{"deployment": deployment, "fit": fit, "at": now(), **here, **metadata}])
+
+    def deployments(self) -> list[CellStatus]:
+        """Return the shared deployments of the last launch, as their last events left them."""
+        found: dict[str, CellStatus] = {}
+        for line in self.lines()[0]:
+            if "cells" in line:
+                found = {}
+            elif line.get("fit") == "planned":
+                key = line["deployment"]
+                found[key] = CellStatus(key, [], line["name"], "")
+            elif line.get("deployment") in found:
+                entry = found[line["deployment"]]
+                entry.state, entry.metadata = line["fit"], line
+        return list(found.values())
+
     def lines(self, start: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Return whole lines from a place in the file on, and the place after them."""
         try:

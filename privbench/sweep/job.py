@@ -33,7 +33,39 @@ class Job:
         if self.threads:  # not part of the configuration: the key is the same for all workers
             os.environ[THREADS] = str(self.threads)
         logging.config.dictConfig(dict(self.logging))
-        run_cell(CellSpec.from_json(self.spec))
+        self.run(CellSpec.from_json(self.spec))
+
+    def run(self, spec: CellSpec) -> None:
+        """Run the cell in this process, as it is configured now."""
+        run_cell(spec)
+
+
+@dataclass(frozen=True)
+class FitJob(Job):
+    """Trains the deployment that a cell shares with others, before any of them.
+
+    Attributes:
+        deployment: Its key.
+    """
+
+    deployment: str = ""
+
+    def run(self, spec: CellSpec) -> None:
+        """Train it and log its events; after a failure the cells say what is wrong."""
+        log, start = SweepLog(Path(spec.output_dir)), time.perf_counter()
+        log.append_fit(self.deployment, "running", launch=spec.launch)
+        try:
+            from privbench.experiment.run import fit_shared
+
+            fit_shared(spec)
+        except Exception as error:
+            if type(error).__name__ == "UncompletedJobError":  # submitit's, as in run_cell
+                raise
+            cause = describe_error(error)
+            log.append_fit(self.deployment, "failed", launch=spec.launch, cause=cause)
+        else:
+            seconds = round(time.perf_counter() - start, 3)
+            log.append_fit(self.deployment, "done", launch=spec.launch, seconds=seconds)
 
 
 def run_cell(spec: CellSpec) -> None:

@@ -17,8 +17,9 @@ from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, now
-from privbench.sweep.job import Job
+from privbench.sweep.job import FitJob, Job
 from privbench.sweep.progress import PlannedCell, Progress, watching
+from privbench.sweep.shared import shared_deployments
 
 if TYPE_CHECKING:
     from privbench.experiment.spec import CellSpec
@@ -102,6 +103,7 @@ class Launch:
     def _run_pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> None:
         """Launch the cells that have no record; one whose worker dies runs once more."""
         pending = self._pending(planned, progress)
+        self._fit_shared(pending)
         stalled_rounds = 0
         while pending and not self._stopped:
             died, rest = self._launch(pending)
@@ -111,6 +113,19 @@ class Launch:
             if stalled_rounds > 1:
                 raise UserError(f"{len(rest)} cells were never started: see the workers' logs")
             pending = rest
+
+    def _fit_shared(self, pending: Sequence[PlannedCell]) -> None:
+        """Train each deployment that several cells share, once and before them."""
+        shared = shared_deployments(pending)
+        for key, (_, name) in shared.items():
+            self.log.append_fit(key, "planned", name=name, launch=self.id)
+        if shared:
+            LOG.info("deployments that cells share are trained first: %d", len(shared))
+            self.workers.launch([self._job(FitJob, cell, key) for key, (cell, _) in shared.items()])
+
+    def _job(self, kind: type[Job], cell: PlannedCell, *more: str) -> Job:
+        config = _logging_config(self.cfg.hydra)
+        return kind(self._spec(cell).to_json(), config, self.workers.threads, *more)
 
     @property
     def _stopped(self) -> bool:
@@ -151,13 +166,7 @@ class Launch:
     def _launch(self, cells: list[PlannedCell]) -> tuple[list[PlannedCell], list[PlannedCell]]:
         """Run cells, and return those that started without an end, and those not started."""
         start = self.log.path.stat().st_size
-        logging_config = _logging_config(self.cfg.hydra)
-        self.workers.launch(
-            [
-                Job(self._spec(cell).to_json(), logging_config, self.workers.threads)
-                for cell in cells
-            ]
-        )
+        self.workers.launch([self._job(Job, cell) for cell in cells])
         states = {
             line["key"]: line["state"]
             for line in self.log.lines(start)[0]

@@ -32,6 +32,7 @@ class PlannedCell:
         name: Overrides that distinguish it from the others.
         group: Shared by cells that differ in the seed alone.
         spec: Its specification; null for a cell that is refused.
+        deployment: Key of the deployment that is trained for it; empty where none is.
     """
 
     key: str
@@ -39,6 +40,7 @@ class PlannedCell:
     name: str
     group: str
     spec: CellSpec | None = None
+    deployment: str = ""
 
     @property
     def title(self) -> str:
@@ -106,7 +108,9 @@ class Progress:
         """Print what ended since the last time, and what is late."""
         lines, self.start = self.log.lines(self.start)
         for line in lines:
-            if line.get("state") in ENDED:
+            if line.get("fit") in ("done", "failed"):
+                print(_fitted(line), flush=True)
+            elif line.get("state") in ENDED:
                 self.end(line)
             elif line.get("state") == "running" and line["key"] in self.cells:
                 with self.lock:
@@ -160,6 +164,13 @@ class Progress:
         age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
         scores = f"{record.psnr_db:.2f} dB, SSIM {record.ssim:.3f}"
         return f"accuracy {record.accuracy:.4f}, {scores}{age}"
+
+
+def _fitted(line: Mapping[str, Any]) -> str:
+    """Return a line on a shared deployment whose training has ended."""
+    if line["fit"] == "failed":
+        return f"deployment {line['deployment'][:12]} failed: {line['cause']}"
+    return f"deployment {line['deployment'][:12]} ready, {line['seconds']:.1f} s"
 
 
 class Times:

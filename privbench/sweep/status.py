@@ -44,6 +44,7 @@ def report(folder: Path) -> str:
     if stale:
         counts += f"; {len(stale)} of those done would be computed again"
     lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
+    lines += _deployments(log)
     lines += [f"  again   {entry.title}: {reason}" for entry, reason in stale]
     lines += [f"  damaged {entry.title}: {damaged[entry.key]}" for entry in states["damaged"]]
     lines += [f"  running {entry.title}, {_process(entry)}" for entry in states["running"]]
@@ -55,6 +56,18 @@ def report(folder: Path) -> str:
     if launches and len(states["done"]) - len(stale) < total:
         lines.append(f"complete it: {launches[-1]['launch']}")
     return "\n".join(lines)
+
+
+def _deployments(log: SweepLog) -> list[str]:
+    """Return lines on the deployments that cells share: how many are trained, which ones run."""
+    shared = log.deployments()
+    if not shared:
+        return []
+    done = sum(entry.state == "done" for entry in shared)
+    lines = [f"  {len(shared)} shared deployments: {done} trained"]
+    lines += [f"  training {entry.name}, {_process(entry)}" for entry in shared if entry.is_running]
+    failed = [entry for entry in shared if entry.state == "failed"]
+    return lines + [f"  failed  {entry.name}: {entry.metadata['cause']}" for entry in failed]
 
 
 def _fields(log: SweepLog, entry: CellStatus) -> dict[str, Any]:

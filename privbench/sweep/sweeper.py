@@ -141,14 +141,14 @@ class Sweeper(HydrasSweeper):
         for overrides, name in zip(cells, names, strict=True):
             try:
                 spec = self._spec(overrides, name, folder)
-                key, group = _identify(spec, workers)
+                key, group, deployment = _identify(spec, workers)
             except (ValueError, OSError) as error:
                 message = " ".join(str(error).split())
                 key = content_hash({"refused": overrides})
                 refused.append((PlannedCell(key, overrides, name, key), message))
                 continue
             spec = replace(spec, key=key)
-            planned.setdefault(key, PlannedCell(key, overrides, name, group, spec))
+            planned.setdefault(key, PlannedCell(key, overrides, name, group, spec, deployment))
         return planned, refused
 
     def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
@@ -161,8 +161,10 @@ class Sweeper(HydrasSweeper):
         return CellSpec.of(composed, composed.hydra, str(folder), name)
 
 
-def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str]:
-    """Return the keys of a cell and of its group: cells that differ in the seed alone share it.
+def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str]:
+    """Return the keys of a cell, of its group and of the deployment that is trained for it.
+
+    Cells that differ in the seed alone are a group.
 
     Raises:
         ValueError: naming the value and the choices.
@@ -176,13 +178,14 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str]:
     if not workers.gpu_is_remote:
         require_device(cell.device_config)
     planned = plan(cell)
-    return planned.key, group_of(
+    group = group_of(
         cell.config,
         planned.split,
         cell.defense.strength,
         cell.transmissions,
         len(planned.indices),
     )
+    return planned.key, group, planned.deployment_key
 
 
 def _is_runtime_option(name: str) -> bool:
