@@ -153,7 +153,9 @@ class InputLikelihood:
         return data_term, negative_log
 
 
-def independent_observations(v: Tensor, defense: Perturbation | None) -> tuple[Tensor, Perturbation | None]:
+def independent_observations(
+    v: Tensor, defense: Perturbation | None
+) -> tuple[Tensor, Perturbation | None]:
     """Reduce transmissions to independent observations, where the defense is known.
 
     A defense on the input perturbs the image anew for each transmission, so none repeats another.
