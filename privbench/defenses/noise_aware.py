@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages
 from privbench.defenses.trained import TrainedDefense, copied
 from privbench.deployment import Deployment, SplitVictim
+from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -87,7 +88,7 @@ class NoiseAware(TrainedDefense):
         bound = deployment.edge[-1]
         if not isinstance(bound, NormBound):
             return
-        images = data.pixels[:IMAGES].to(services.device).float() / 255
+        images = in_unit_range(data.pixels[:IMAGES].to(services.device))
         norms = [
             deployment.undefended_edge(part).flatten(1).norm(dim=1) for part in images.split(128)
         ]

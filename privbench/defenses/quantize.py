@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages
 from privbench.deployment import SplitVictim
+from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, FiniteFloat, NonNegativeInt
 from privbench.training.loop import EpochLogger
@@ -66,7 +67,7 @@ class Quantize(Perturbation):
         measured = _Range()
 
         def measure(report: EpochLogger) -> Mapping[str, Any]:
-            images = data.pixels[:IMAGES].to(services.device).float() / 255
+            images = in_unit_range(data.pixels[:IMAGES].to(services.device))
             with torch.no_grad():
                 parts = [entry(part) for part in images.split(128)]
             measured.low.fill_(min(float(part.min()) for part in parts))

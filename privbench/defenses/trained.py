@@ -16,6 +16,7 @@ from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams
 from privbench.training.config import OptimizerConfig, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
+from privbench.training.task import TrainingTask
 
 LARGEST = 128
 """Largest batch."""
@@ -85,9 +86,6 @@ class TrainedDefense(Defense):
         services: FitServices,
         report: EpochLogger,
     ) -> Mapping[str, Any]:
-        # imports Lightning, which takes seconds that a refused value need not wait for
-        from privbench.defenses.training_task import DeploymentTask
-
         self.prepare(deployment, data, services)
         networks(deployment).requires_grad_(False)
         trained = self.trainable(deployment).requires_grad_(True).train()
@@ -114,6 +112,33 @@ class TrainedDefense(Defense):
             name="the deployment",
         )
         return {"epochs": epochs, "batch": batches.sizes[0]}
+
+
+class DeploymentTask(TrainingTask):
+    """Losses of a defense on images, with new draws of the channel in every step.
+
+    Args:
+        network: Trained in place: a part of the deployment.
+        defense: Computes the losses.
+        deployment: The whole.
+        seed: Of the draws.
+    """
+
+    name = "the deployment"
+
+    def __init__(
+        self, network: nn.Module, defense: TrainedDefense, deployment: Deployment, seed: int
+    ) -> None:
+        super().__init__(network)
+        self.defense, self.deployment = defense, deployment
+        self.seed, self.drawn = seed, 0
+
+    def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Compute the losses of images ``(B, C, H, W)``, their labels and their rows ``(B,)``."""
+        x, labels, rows = batch
+        draws = RandomStreams(self.seed, "deployment training", rows.tolist(), self.drawn)
+        self.drawn += 1
+        return self.defense.losses(self.deployment, x, labels, draws)
 
 
 def copied(module: nn.Sequential) -> nn.Sequential:
