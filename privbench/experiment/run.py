@@ -90,7 +90,8 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
             tracked = log_cached(cached, planned)
         if not spec.in_sweep:
             write_atomically(Path(spec.output_dir) / "record.json", record.to_json())
-            print(table(record, output_paths(planned), cached=bool(cached)), flush=True)  # noqa: T201 - what a run is for
+            paths = {name: path for name, path in output_paths(planned).items() if path.is_file()}
+            print(table(record, paths, cached=bool(cached)), flush=True)  # noqa: T201 - what a run is for
         return CellResult(record, bool(cached), tracked)
 
 
@@ -133,7 +134,8 @@ def log_cached(record: Record, plan: CellPlan) -> bool:
     """Log the record of an earlier run, and return whether the tracker received it."""
     with plan.cell.tracker.run(**tracker_metadata(plan)) as tracked:
         images = record_folder(plan).with_name(record.key) / IMAGES
-        tracked.finish({**tracker_summary(record), "cached": True}, {"reconstructions": images})
+        shown = {"reconstructions": images} if images.is_file() else {}  # an imported one has none
+        tracked.finish({**tracker_summary(record), "cached": True}, shown)
     return tracked.delivered
 
 

@@ -185,16 +185,33 @@ def read(path: Path) -> Record:
     """
     path = path / "record.json" if path.is_dir() else path
     try:
-        fields = json.loads(path.read_bytes())
+        return parse(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid record: {error}") from error
+
+
+def parse(fields: Any) -> Record:
+    """Return the record of fields as JSON has them.
+
+    Raises:
+        ValueError: where they are not a whole record of this schema.
+    """
+    try:
         if fields.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
-        for name in (name for name in fields if name.endswith("_ci95")):
-            fields[name] = tuple(fields[name]) if fields[name] is not None else None
-        record = Record(**fields)
+        ends = {name: fields[name] for name in fields if name.endswith("_ci95")}
+        intervals = {n: tuple(pair) if pair is not None else None for n, pair in ends.items()}
+        record = Record(**{**fields, **intervals})
         record.validate()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is not a valid record: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(str(error)) from error
     return record
+
+
+def same_numbers(one: Record, other: Record) -> bool:
+    """Return whether two records have the same scores, accuracies and victim."""
+    names = ("victim_sha256", "accuracy", "accuracy_single", "accuracy_undefended", "per_image")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def valid_record(path: Path, store: Path) -> Record | None:
