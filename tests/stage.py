@@ -8,7 +8,7 @@ from torch import Tensor
 from privbench.defenses.base import Defense
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.evaluation.metrics import Reference
+from privbench.evaluation.scoring import Reference
 from privbench.experiment import adversary, evaluate
 from privbench.experiment.config import CellConfig
 from privbench.experiment.plan import plan, store_of

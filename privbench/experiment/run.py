@@ -81,7 +81,7 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
         store = store_of(cell)
         with store.claim("records", planned.key):
             path = output_paths(planned)["record"]
-            cached = None if cell.force else valid_record(path, store.root)
+            cached = None if cell.force else valid_record(path, store.root, cell.config)
             if cached is None:
                 record, tracked = _run(planned, threads, clock)
             else:

@@ -11,7 +11,7 @@ from privbench.papers.he2020.published import is_published
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
-from tests.records import record
+from tests.records import put_images, record, rescored
 
 OWN = {
     "White-box: rMLE gives": (HOLDS,),
@@ -217,7 +217,8 @@ def test_deeper_is_worse_is_judged_by_a_paired_difference_and_by_both_metrics():
 
     def both(conv1: float, relu2: float, **others):
         deep = table("rmle_paper", "relu2", relu2)
-        deep.per_image.update(others)
+        for metric, values in others.items():
+            put_images(deep, metric, values)
         return [table("rmle_paper", "conv1", conv1), deep]
 
     assert verdict(text, both(0.9, 0.5))[0] == HOLDS
@@ -296,11 +297,15 @@ STRAY = {
     "more steps": lambda one: changed(one, "attack", steps=501),
     "another victim": lambda one: changed(one, "victim", epochs=1),
     "other targets": lambda one: record(one.defense, one.strength, one.site,
-                                        **{**PAPER, "targets": 13, "ssim": 1 - one.ssim}),
+                                        **{**PAPER, "targets": 13, "ssim": 1 - one.score("ssim")}),
     "figure 15's images": lambda one: dataclasses.replace(
         one, config={**one.config, "include": [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]}),
     "a lone seed": lambda one: dataclasses.replace(one, seed=7, key=f"{one.key}7"),
 }  # fmt: skip
+
+
+def _stray_scores(one):
+    return rescored(rescored(one, "ssim", mean=0.95), "identification", mean=0.0)
 
 
 @pytest.mark.parametrize("stray", STRAY)
@@ -310,7 +315,7 @@ def test_an_irrelevant_record_changes_no_verdict(stray, first):
     levels = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 2.0)
     records = [one for one in figure9(-0.05) if one.strength in levels]
     wrong = [
-        dataclasses.replace(STRAY[stray](one), ssim=0.95, accuracy=0.2, identification=0.0)
+        _stray_scores(dataclasses.replace(STRAY[stray](one), accuracy=0.2))
         for one in records
         if one.defense == "dropout" and one.strength in (0.3, 0.6)
     ]
@@ -345,7 +350,7 @@ def test_an_irrelevant_record_is_no_adaptive_adversary_either(stray):
     """However much it recovers."""
     adaptive = figure9(-0.1, attack="rmle_adaptive", adaptive=True)
     strong = [
-        dataclasses.replace(STRAY[stray](one), ssim=0.95, ssim_ci95=(0.94, 0.96))
+        rescored(STRAY[stray](one), "ssim", mean=0.95, ci95=(0.94, 0.96))
         for one in adaptive
         if one.defense == "dropout" and one.site == "features"
     ]
@@ -454,8 +459,10 @@ def test_curves_say_nothing_that_other_images_would_not_say():
                 )  # fmt: skip
                 odd = [spread * (-1) ** (at // 2 + (site == "input") * at) for at in range(12)]
                 for metric, unit in (("ssim", 1), ("psnr_db", 20)):
-                    scores = one.per_image[metric]
-                    one.per_image[metric] = [s + unit * o for s, o in zip(scores, odd, strict=True)]
+                    scores = one.columns[metric]
+                    put_images(
+                        one, metric, [s + unit * o for s, o in zip(scores, odd, strict=True)]
+                    )
                 found.append(one)
         return list({one.key: one for one in found}.values())
 
