@@ -16,7 +16,8 @@ from privbench.report.page import page
 from privbench.report.selection import select
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
-from privbench.store.record import SCHEMA, Record, images_file
+from privbench.store.recipes import FLAT_SCHEMA
+from privbench.store.record import Record, Score, images_file
 from privbench.store.sweep_log import SweepLog, now
 
 PUBLISHED = ("rmle_paper", "inverse_paper", "shadow", "shadow_same", "shadow_queried")
@@ -70,7 +71,7 @@ def record(
         "accuracy_draws": 3,
     }
     fields: dict[str, Any] = {
-        "schema": SCHEMA, "config": config, "sources": {}, "victim_sha256": "0" * 64, "overrides": [f"attack={attack}", f"seed={seed}"],
+        "schema": FLAT_SCHEMA, "config": config, "sources": {}, "victim_sha256": "0" * 64, "overrides": [f"attack={attack}", f"seed={seed}"],
         "dataset": dataset, "victim": "lenet5", "split": split, "attack": attack,
         "access": ["EDGE_WEIGHTS"], "adaptive": adaptive, "defense": defense, "site": site,
         "strength": strength, "transmissions": 1, "seed": seed, "targets": targets,
@@ -96,7 +97,7 @@ def record(
     fields["key"] = fields.get("key") or content_hash(
         {name: fields[name] for name in ("config", "split", "seed", "targets")}
     )
-    return Record(**fields)
+    return Record.of(fields)
 
 
 def kept(outputs: Path, records: Iterable[Record]) -> Path:
@@ -142,18 +143,28 @@ def imaged(one, scores: dict[int, float]):
     """The same record with these images' scores."""
     values = list(scores.values())
     psnr = [10 + 20 * value for value in values]
-    changed = dataclasses.replace(
-        one,
-        targets=len(values),
-        ssim=float(np.mean(values)),
-        psnr_db=float(np.mean(psnr)),
-        ssim_ci95=(min(values), max(values)),
-        psnr_db_ci95=(min(psnr), max(psnr)),
-    )
-    changed.per_image.clear()
-    changed.per_image.update(index=list(scores), ssim=values, psnr_db=psnr)
-    changed.per_image["identification"] = [0.5] * len(values)
-    return changed
+    shares = dataclasses.replace(one.scores["identification"], per_image=[0.5] * len(values))
+    lists = {"ssim": _score(values), "psnr_db": _score(psnr), "identification": shares}
+    images = {"index": list(scores)}
+    return dataclasses.replace(one, targets=len(values), scores=lists, per_image=images)
+
+
+def _score(values: list[float]) -> Score:
+    ends = min(values), max(values)
+    return Score(float(np.mean(values)), ends, per_image=values)
+
+
+def put_images(one: Record, metric: str, values: Iterable[float]) -> None:
+    """Give a record other scores of its images, and their mean."""
+    images = [float(value) for value in values]
+    mean = float(np.mean(images))
+    one.scores[metric] = dataclasses.replace(one.scores[metric], per_image=images, mean=mean)
+
+
+def rescored(one: Record, metric: str, **changes: Any) -> Record:
+    """The same record with other fields of a score."""
+    score = dataclasses.replace(one.scores[metric], **changes)
+    return dataclasses.replace(one, scores={**one.scores, metric: score})
 
 
 def with_victim(one, sha256: str):

@@ -29,7 +29,7 @@ def scores_by_key(outputs: Path) -> dict[str, object]:
     found = {}
     for path in (outputs / "store" / "records").glob("*/record.json"):
         record = results.read(path)
-        found[record.key] = (record.per_image, record.accuracy, record.floor, record.converged)
+        found[record.key] = (record.columns, record.accuracy, record.floor, record.converged)
     return found
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
-from privbench.evaluation.metrics import Reference
+from privbench.evaluation.scoring import Reference
 from privbench.experiment import adversary, evaluate
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from privbench.attacks.base import Attack
 from privbench.data.image_data import Source
 from privbench.defenses.base import Defense
+from privbench.evaluation import metrics
 from privbench.experiment.spec import CellSpec
 from privbench.runtime import validation
 from privbench.runtime.device import DeviceConfig
@@ -23,6 +24,8 @@ from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
 
 T = TypeVar("T")
+LISTS = {"target_indices": "[3,2,1]", "include": "[3,2,1]", "metrics": "[lpips]"}
+"""Options that are lists, each with an example."""
 
 
 @dataclass(frozen=True, config=VALIDATED)
@@ -60,6 +63,7 @@ class CellConfig:
         outputs: Directory of records, store and W&B's files.
         force: Run the cell although its record is there.
         isolate: Run the attack in a process that holds its view and nothing else.
+        metrics: Measured in addition to those of every cell.
     """
 
     spec: SkipValidation[CellSpec]
@@ -79,6 +83,7 @@ class CellConfig:
     outputs: Path
     force: bool
     isolate: bool
+    metrics: SkipValidation[list[metrics.Metric]]
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -118,6 +123,7 @@ def build(spec: CellSpec) -> CellConfig:
         "outputs": Path(config["output_dir"]),
         "force": config["force"],
         "isolate": config["isolate"],
+        "metrics": metrics.resolve(config.get("metrics") or []),
     }
     cell = _validated(CellConfig, values)
     try:
@@ -130,9 +136,9 @@ def build(spec: CellSpec) -> CellConfig:
 def _require_known(config: Mapping[str, Any]) -> None:
     if unknown := set(config) - KNOWN_OPTIONS:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: see --help")
-    for name in ("target_indices", "include"):
-        if config[name] is not None and not isinstance(config[name], list):
-            raise ValueError(f"{name} must be a list such as {name}=[3,2,1], got {config[name]}")
+    for name, example in LISTS.items():
+        if config.get(name) is not None and not isinstance(config[name], list):
+            raise ValueError(f"{name} must be a list such as {name}={example}, got {config[name]}")
 
 
 def _validated(kind: type[T], values: Mapping[str, Any], group: str = "") -> T:

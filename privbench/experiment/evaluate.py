@@ -1,38 +1,39 @@
 """The evaluation of a cell: its reconstructions scored, its accuracy measured, its record built."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from privbench import __version__
 from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
-from privbench.evaluation import metrics, utility
+from privbench.evaluation import metrics, scoring, utility
+from privbench.evaluation.metrics.base import Metric, finite
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
-from privbench.evaluation.statistics import mean_interval, wilson
+from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.adversary import adversary_view
 from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.runtime.code_identity import identity
 from privbench.store.artifacts import Artifact
-from privbench.store.recipes import SCHEMA
-from privbench.store.record import Record
+from privbench.store.recipes import RECORD_SCHEMA
+from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
 from privbench.threat.view import Facts, NullLogger
 
 LOG = logging.getLogger(__name__)
-SCORES = ("psnr_db", "ssim", "identification", "semantic_accuracy")
-"""Scores that have a blind baseline, and that an attack's gain over it is given for."""
+BY_IMAGE = ("psnr_db", "ssim")
+"""Metrics whose blind baseline a record holds image by image."""
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Reference:
+def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Reference:
     """Return the reference of all scores; its classifier is trained once for each data set.
 
     Args:
@@ -66,7 +67,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> metrics.Refe
     }
     artifact = services.fit_or_load("judges", recipe, model, fit)
     services.freeze(model)
-    return metrics.Reference(
+    return scoring.Reference(
         x,
         plan.indices,
         test.images.to(device),
@@ -136,7 +137,7 @@ def evaluate(
     plan: CellPlan,
     services: Services,
     deployed: Deployed,
-    reference: metrics.Reference,
+    reference: scoring.Reference,
     v: Tensor,
     x_hat: Tensor,
     logger: AttackLogger,
@@ -156,10 +157,13 @@ def evaluate(
     """
     baselines = baseline_reconstructions(plan, services, deployed, v)
     constants = [baselines[answer] for answer in CONSTANT]
+    named = plan.cell.metrics
+    wanted = [*metrics.RECONSTRUCTION_METRICS, *(m for m in named if m.interval is not None)]
     with clock.timing("score"):
-        scores = metrics.score(x_hat, reference, constants)
-    blind = {name: metrics.score(x, reference, constants) for name, x in baselines.items()}
+        scores = scoring.score(x_hat, reference, constants, wanted)
+    blind = {n: scoring.score(x, reference, constants, wanted) for n, x in baselines.items()}
     scored = _score_fields(scores, blind, reference, plan.indices)
+    scored["scores"] |= deployment_scores(plan, services, deployed)
     accuracies = _accuracy_fields(plan, services, deployed)
     facts = dict(logger.facts)
     clock.seconds["total"] = clock.total()
@@ -167,6 +171,7 @@ def evaluate(
         **_setting_fields(plan, deployed.victim.sha256),
         **scored,
         **accuracies,
+        metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
         notes={**facts, **plan.data.notes},
@@ -178,11 +183,48 @@ def evaluate(
     )
 
 
+def deployment_scores(plan: CellPlan, services: Services, deployed: Deployed) -> dict[str, Score]:
+    """Return the numbers of a cell's deployment; one that fails is left out with a warning."""
+    own = [metric for metric in plan.cell.metrics if metric.interval is None]
+    found = {}
+    for metric in (*metrics.DEPLOYMENT_METRICS, *own):
+        try:
+            found[metric.name] = Score(_deployment_number(metric, deployed, plan, services))
+        except Exception as error:  # a metric, or a network, of a user may raise anything
+            LOG.warning("no %s: %s", metric.name, " ".join(str(error).split()))
+    return found
+
+
+def _deployment_number(
+    metric: Metric, deployed: Deployed, plan: CellPlan, services: Services
+) -> float:
+    """Compute a deployment's number, or read it from the store where it is costly."""
+
+    def compute() -> float:
+        return finite(metric.compute(deployed.deployment, plan.data.shape))
+
+    def make() -> Artifact:
+        return Artifact({}, {"value": compute()})
+
+    if not metric.costly:
+        return compute()
+    recipe = {
+        "metric": metric.name,
+        "code": identity(metric.compute.__module__),
+        "victim": deployed.identity,
+        "split": plan.split,
+        "defense": plan.defense_recipe,
+        "seed": plan.seeds.of("defense"),
+        "shape": plan.data.shape,
+    }
+    return float(services.store.keep("deployment_metrics", recipe, make).facts["value"])
+
+
 def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
     """Return the record's fields that say what was attacked, and by whom."""
     cell, names, access = plan.cell, plan.cell.choices, plan.cell.attack.access
     return {
-        "schema": SCHEMA,
+        "schema": RECORD_SCHEMA,
         "key": plan.key,
         "config": cell.config,
         "sources": plan.sources,
@@ -234,36 +276,37 @@ def _accuracy_fields(plan: CellPlan, services: Services, deployed: Deployed) -> 
 
 
 def _score_fields(
-    scores: metrics.Scores,
-    blind: Mapping[str, metrics.Scores],
-    reference: metrics.Reference,
+    scores: scoring.Scores,
+    blind: Mapping[str, scoring.Scores],
+    reference: scoring.Reference,
     indices: list[int],
 ) -> dict[str, Any]:
     """Return the record's fields on the reconstructions and on the blind baselines."""
-    baseline, best = _baseline(blind)
-    means, count = scores.means(), len(indices)
+    baseline, best = _baseline(blind, list(scores.per_image))
+    means = scores.means()
     return {
-        "psnr_db": means["psnr_db"],
-        "psnr_db_ci95": mean_interval(scores.psnr_db),
-        "ssim": means["ssim"],
-        "ssim_ci95": mean_interval(scores.ssim),
-        "ssim_gaussian": float(np.mean(scores.ssim_gaussian)),
-        "identification": means["identification"],
-        "identification_ci95": wilson(means["identification"], count),
-        "identification_class": means["identification_class"],
+        "scores": {
+            name: Score(means[name], _interval(name, values), baseline["best"].get(name), values)
+            for name, values in scores.per_image.items()
+        },
         "chance": _chance(reference, indices),
-        "semantic_accuracy": means["semantic_accuracy"],
-        "semantic_accuracy_ci95": wilson(means["semantic_accuracy"], count),
         "judge_accuracy": reference.evaluator_accuracy,
         "above": {"attack": scores.share_above(), **{n: s.share_above() for n, s in blind.items()}},
         "floor": baseline,
-        "lift": {metric: means[metric] - baseline["best"][metric] for metric in SCORES},
-        "per_image": {"index": indices, **asdict(scores), **best},
+        "lift": {name: means[name] - value for name, value in baseline["best"].items()},
+        "per_image": {"index": indices, "failed": scores.failed, **best},
         "failed": sum(scores.failed),
     }
 
 
-def _chance(reference: metrics.Reference, indices: list[int]) -> dict[str, float]:
+def _interval(name: str, values: list[float]) -> Interval | None:
+    """Return the interval of a metric's mean, of the kind that the metric states."""
+    if metrics.metric(name).interval == "wilson":
+        return wilson(math.fsum(values) / len(values), len(values))
+    return mean_interval(values)
+
+
+def _chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
     """Return the identification that guessing gives, among all images and within the class."""
     labels = reference.labels.cpu()
     sizes = labels.bincount()[labels[indices]]
@@ -274,19 +317,30 @@ def _chance(reference: metrics.Reference, indices: list[int]) -> dict[str, float
 
 
 def _baseline(
-    scores: Mapping[str, metrics.Scores],
+    scores: Mapping[str, scoring.Scores], names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
     """Score each blind answer, and the best of those that use the predicted label alone.
 
     The best one is chosen for each score by its mean over the images.
+
+    Args:
+        scores: Of the blind answers, by name.
+        names: Metrics that the reconstructions have; one that failed on a blind answer is left out.
 
     Returns:
         The means by answer and score, with the answer ``best``; and ``floor_psnr_db`` and
         ``floor_ssim``, the scores of the best answer for each image.
     """
     means = {answer: scored.means() for answer, scored in scores.items()}
-    baseline = {answer: {m: found[m] for m in SCORES} for answer, found in means.items()}
-    leading = {m: max(LABEL_ONLY, key=lambda answer: baseline[answer][m]) for m in SCORES}
-    baseline["best"] = {m: baseline[leading[m]][m] for m in SCORES}
-    best = {f"floor_{m}": getattr(scores[leading[m]], m) for m in ("psnr_db", "ssim")}
+    shared = [name for name in names if all(name in found for found in means.values())]
+    baseline = {answer: {m: found[m] for m in shared} for answer, found in means.items()}
+    leading = {m: _leading(baseline, m) for m in shared}
+    baseline["best"] = {m: baseline[leading[m]][m] for m in shared}
+    best = {f"floor_{m}": scores[leading[m]].per_image[m] for m in BY_IMAGE}
     return baseline, best
+
+
+def _leading(baseline: Mapping[str, Mapping[str, float]], name: str) -> str:
+    """Return the answer that leaks most by a metric, of those that use the label alone."""
+    leakage = metrics.metric(name).leakage
+    return max(LABEL_ONLY, key=lambda answer: leakage(baseline[answer][name]))

@@ -1,13 +1,11 @@
 """Output of a cell: its files in the store, and its description for trackers."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from privbench.experiment.evaluate import SCORES
 from privbench.experiment.plan import CellPlan, store_of
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
@@ -69,15 +67,19 @@ def run_description(plan: CellPlan) -> RunDescription:
 
 def tracker_summary(record: Record) -> Mapping[str, Any]:
     """Return the record's scalars, as a dashboard sorts by them."""
-    plain = {k: v for k, v in asdict(record).items() if isinstance(v, str | int | float)}
+    plain = {
+        name: value for name, value in vars(record).items() if isinstance(value, str | int | float)
+    }
+    means = {name: score.mean for name, score in record.scores.items()}
+    intervals = {name: score.ci95 for name, score in record.scores.items()}
     ends = {
-        f"{metric}_{end}": value
-        for metric in (*SCORES, "accuracy")
-        if (interval := getattr(record, f"{metric}_ci95")) is not None  # one image has none
+        f"{name}_{end}": value
+        for name, interval in {**intervals, "accuracy": record.accuracy_ci95}.items()
+        if interval is not None  # one image has none
         for end, value in zip(("low", "high"), interval, strict=True)
     }
     baseline = {f"floor_{metric}": value for metric, value in record.floor["best"].items()}
     logits = {f"floor_logits_{metric}": value for metric, value in record.floor["logits"].items()}
     gain = {f"lift_{metric}": value for metric, value in record.lift.items()}
     seconds = {f"{name}_seconds": value for name, value in record.seconds.items()}
-    return {**plain, **ends, **baseline, **logits, **gain, **seconds}
+    return {**plain, **means, **ends, **baseline, **logits, **gain, **seconds}

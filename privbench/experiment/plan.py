@@ -103,7 +103,19 @@ def plan(cell: CellConfig) -> CellPlan:
     split = _outline(cell, data, sources).resolve(cell.split)
     planned = CellPlan(cell, data, sources, indices, split)
     _require_suitable_attack(planned)
+    _require_suitable_metrics(planned)
     return planned
+
+
+def _require_suitable_metrics(plan: CellPlan) -> None:
+    """Refuse metrics that the cell names and its images do not have.
+
+    Raises:
+        ValueError: naming the metric and the reason.
+    """
+    for metric in plan.cell.metrics:
+        if reason := metric.requires(plan.data.shape):
+            raise ValueError(f"metrics=[{metric.name}] {reason}")
 
 
 def require_device(config: DeviceConfig) -> None:

@@ -83,7 +83,7 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
         store = store_of(cell)
         with store.claim("records", planned.key):
             path = output_paths(planned)["record"]
-            cached = None if cell.force else valid_record(path, store.root)
+            cached = None if cell.force else valid_record(path, store.root, cell.config)
             if cached is None:
                 record, tracked = _run(planned, threads, clock)
             else:
@@ -92,7 +92,8 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
             tracked = log_cached(cached, planned)
         if not spec.in_sweep:
             write_atomically(Path(spec.output_dir) / "record.json", record.to_json())
-            print(table(record, output_paths(planned), cached=bool(cached)), flush=True)  # noqa: T201 - what a run is for
+            paths = {name: path for name, path in output_paths(planned).items() if path.is_file()}
+            print(table(record, paths, cached=bool(cached)), flush=True)  # noqa: T201 - what a run is for
         return CellResult(record, bool(cached), tracked)
 
 
@@ -155,7 +156,8 @@ def log_cached(record: Record, plan: CellPlan) -> bool:
     """Log the record of an earlier run, and return whether the tracker received it."""
     with plan.cell.tracker.run(run_description(plan)) as tracked:
         images = record_folder(plan).with_name(record.key) / IMAGES
-        tracked.finish({**tracker_summary(record), "cached": True}, {"reconstructions": images})
+        shown = {"reconstructions": images} if images.is_file() else {}  # an imported one has none
+        tracked.finish({**tracker_summary(record), "cached": True}, shown)
     return tracked.delivered
 
 

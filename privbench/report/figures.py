@@ -15,9 +15,9 @@ from privbench.report.figure_style import (
     place_labels,
     wrap_title,
 )
-from privbench.report.labels import METRICS, NAMES
+from privbench.report.labels import metric_title
 from privbench.report.operating_points import headline
-from privbench.report.overlay import Overlay, no_overlay, reference_curve
+from privbench.report.overlay import Overlay, ReferencePoint, no_overlay, reference_curve
 from privbench.report.tradeoffs import Adversary, Point, SplitResults
 
 STYLES = {"input": "-", "features": "--"}
@@ -39,6 +39,8 @@ def tradeoffs(
         overlay: Reference points of a record, drawn over its curve.
     """
     shown = [a for a in panel.adversaries if a.points and not a.blind]
+    if not panel.metrics:
+        return []
     return [
         _tradeoff(panel, shown[at : at + COLUMNS], link, overlay)
         for at in range(0, len(shown), COLUMNS)
@@ -52,23 +54,24 @@ def _tradeoff(
     overlay: Overlay,
 ) -> Figure:
     single = len(adversaries) == 1  # its metrics stand side by side
+    shown = panel.metrics
     width = 9.8 if single else 4.1 * len(adversaries)
     figure = Figure(figsize=(width, 5.2 if single else 8.2), layout="constrained")
     if single:
-        grid = figure.subplots(1, len(METRICS), squeeze=False, sharey=True).T
+        grid = figure.subplots(1, len(shown), squeeze=False, sharey=True).T
     else:
-        shape = (len(METRICS), len(adversaries))
+        shape = (len(shown), len(adversaries))
         grid = figure.subplots(*shape, squeeze=False, sharey=True, sharex="row")
     names = sorted({line.defense for a in panel.adversaries for line in a.lines})
     handles: dict[str, Any] = {}
     labelled: list[tuple[Axes, Labels]] = []
-    for row, metric in enumerate(METRICS):
+    for row, metric in enumerate(shown):
         for column, adversary in enumerate(adversaries):
             ax: Axes = grid[row, column]
             more, labels = _curves(ax, adversary, metric, names, link, overlay)
             handles |= more
             labelled.append((ax, labels))
-            ax.set_xlabel(f"{NAMES[metric]} of reconstructions")
+            ax.set_xlabel(f"{metric_title(metric)} of reconstructions")
             ax.grid(color="#dddddd", linewidth=0.6)
             ax.set_axisbelow(True)
             if column == 0 and not (single and row):
@@ -119,8 +122,10 @@ def _curves(
         dots.set_urls([link(point) for point in defended])
         _seeds(ax, points, metric, shade, style)
         labels += [(p.score(metric), p.accuracy, f"{p.strength:g}", shade) for p in defended]
-        if rows := reference_curve(overlay, defended[-1].group.first) if defended else []:
-            dots_ = [(x, row.accuracy) for row in rows if (x := getattr(row, metric)) is not None]
+        if rows := _reference_rows(overlay, defended, metric):
+            dots_ = [
+                (score, row.accuracy) for row in rows if (score := row.score(metric)) is not None
+            ]
             ax.plot(*zip(*dots_, strict=True), linestyle=style, color=shade, alpha=0.45,
                     linewidth=0.9, marker="x", markersize=3, label="published")  # fmt: skip
             handles["published, in its colour"] = Line2D(
@@ -143,6 +148,14 @@ def _curves(
     return handles, labels
 
 
+def _reference_rows(
+    overlay: Overlay, defended: Sequence[Point], metric: str
+) -> list[ReferencePoint]:
+    """Return the reference curve of a line's points; empty where it has no such scores."""
+    rows = reference_curve(overlay, defended[-1].group.first) if defended else []
+    return rows if any(row.score(metric) is not None for row in rows) else []
+
+
 def _seeds(ax: Axes, points: Sequence[Point], metric: str, shade: str, style: str) -> None:
     """Draw a thin line per seed where there are two to four."""
     seeds = sorted({record.seed for point in points for record in point.group.records})
@@ -150,7 +163,7 @@ def _seeds(ax: Axes, points: Sequence[Point], metric: str, shade: str, style: st
         return
     for seed in seeds:
         found = [
-            (getattr(record, metric), record.accuracy)
+            (record.score(metric), record.accuracy)
             for point in points
             for record in point.group.records
             if record.seed == seed

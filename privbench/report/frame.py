@@ -19,6 +19,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import Interval, mean_interval, victim_interval
 from privbench.report.group_keys import group_key, key_without
 from privbench.store.record import Record
@@ -49,8 +50,9 @@ def image_frame(records: Sequence[Record]) -> pd.DataFrame:
         ``victim_sha256``, in order of first appearance; a column for each score that all of the
         records have. Of two records of one victim the later one counts.
     """
-    shared = [name for name in records[0].per_image if all(name in r.per_image for r in records)]
-    columns = {name: [value for r in records for value in r.per_image[name]] for name in shared}
+    lists = [record.columns for record in records]
+    shared = [name for name in lists[0] if all(name in held for held in lists)]
+    columns = {name: [value for held in lists for value in held[name]] for name in shared}
     victims = [victim_of(r) for r in records for _ in r.per_image["index"]]
     levels = [columns.pop("index"), *zip(*victims, strict=True)]
     index = pd.MultiIndex.from_arrays(levels, names=["index", *VICTIM])
@@ -118,6 +120,10 @@ class SeedGroup:
         """Scores by image and victim: ``image_frame`` of the records."""
         return image_frame(self.records)
 
+    def has(self, metric: str) -> bool:
+        """Return whether all of its records have a score by a metric."""
+        return all(record.has(metric) for record in self.records)
+
     def score(self, metric: str) -> float:
         """Return the mean over distinct images of each image's mean over seeds."""
         if metric not in self._scores:
@@ -127,7 +133,7 @@ class SeedGroup:
         return self._scores[metric]
 
     def _of_records(self, metric: str) -> list[float]:
-        return [getattr(record, metric) for record in self.records]
+        return [record.score(metric) for record in self.records]
 
     @cached_property
     def _scores(self) -> dict[str, float]:
@@ -142,7 +148,7 @@ class SeedGroup:
         """Return the score of the blind baseline, the same mean where records have it by image."""
         if f"floor_{metric}" in self.frame:
             return self.score(f"floor_{metric}")
-        return fmean(record.floor["best"][metric] for record in self.records)
+        return fmean(record.baseline(metric) for record in self.records)
 
     def by_image(self, metric: str) -> pd.Series:
         """Return each distinct image's mean over seeds, in order of first appearance."""
@@ -166,8 +172,7 @@ class SeedGroup:
     def recorded_interval(self, metric: str) -> Interval | None:
         """Return ``interval``, read off the record where there is a single one (cheaper)."""
         if len(self.records) == 1:
-            ends: Interval | None = getattr(self.first, f"{metric}_ci95")
-            return ends
+            return self.first.scores[metric].ci95
         return self.interval(metric)
 
     def by_victim(self, metric: str) -> list[float]:
@@ -222,11 +227,13 @@ def paired_victims(one: SeedGroup, other: SeedGroup, metric: str) -> list[float]
 
 
 def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
-    """Return whether ``one`` scores higher on the images of both, beyond the paired interval."""
+    """Return whether ``one`` leaks more on the images of both, beyond the paired interval."""
+    leakage = metric_of(metric).leakage
     # of the same images and victims the mean difference is that of the scores, which are at hand
-    if one.score(metric) <= other.score(metric) and one.layout == other.layout:
+    least = leakage(one.score(metric)) <= leakage(other.score(metric))
+    if least and one.layout == other.layout:
         return False
-    found = _paired_by_image(one, other, metric)
+    found = _paired_by_image(one, other, metric) * leakage(1.0)
     if len(found) < FEWEST or fmean(found) <= 0:  # spares the interval where it is negative
         return False
     interval = mean_interval(found.to_numpy())

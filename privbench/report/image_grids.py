@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from privbench.evaluation.metrics import known_metrics
 from privbench.report.figure_style import wrap_title
 from privbench.report.tradeoffs import Adversary, Point, SplitResults
 from privbench.store.record import Record
@@ -84,7 +85,13 @@ def draw_images(
 
 
 def _caption(record: Record, at: int) -> str:
-    return f"{record.per_image['psnr_db'][at]:.1f} dB / {record.per_image['ssim'][at]:.2f}"
+    """Return an image's scores by the metrics of curves, with a digit less than in tables."""
+    shown = [metric for metric in known_metrics() if "curves" in metric.show]
+    found = {m: values[at] for m in shown if (values := record.columns.get(m.name)) is not None}
+    return " / ".join(
+        f"{value:.{max(0, m.decimals - 1)}f}{f' {m.unit}' if m.unit else ''}"
+        for m, value in found.items()
+    )
 
 
 def image_grid_by_strength(

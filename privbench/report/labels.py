@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
+from privbench.evaluation.metrics import known_metrics
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.evaluation.metrics.base import Place
 from privbench.evaluation.statistics import Interval, interval_label, victim_label
 from privbench.report.frame import SeedGroup
 from privbench.store.record import Record
 
-METRICS = ("ssim", "psnr_db")
-"""Scores of a reconstruction that curves and tables show."""
-NAMES = {"ssim": "SSIM", "psnr_db": "PSNR [dB]"}
-DIGITS = {"psnr_db": 2}
-"""Decimal places by metric; three for every other one."""
+HEADLINE = "ssim"
+"""Metric of sentences and comparisons, and the first of curves and tables."""
 LEGEND = (
     "A score is the mean over distinct images of each image's mean over seeds; an accuracy is the "
     "mean over seeds. Brackets are intervals of the score over images, of these victims: 95 % "
@@ -21,13 +21,34 @@ LEGEND = (
 """Definition of the scores and brackets of a report."""
 
 
+def shown_metrics(records: Iterable[Record], place: Place) -> list[str]:
+    """Return the metrics that are shown in a place and that all records have."""
+    shown = [metric.name for metric in known_metrics() if place in metric.show]
+    held = list(records)
+    return [name for name in shown if all(record.has(name) for record in held)]
+
+
+def curve_metrics(records: Iterable[Record]) -> list[str]:
+    """Return the metrics that are drawn and compared, and that all records have; SSIM first."""
+    return sorted(shown_metrics(records, "curves"), key=lambda name: name != HEADLINE)
+
+
+def table_metrics(records: Iterable[Record]) -> list[str]:
+    """Return the metrics of a table of cells: those that any record has, curves' first."""
+    held = list(records)
+    shown = [metric.name for metric in known_metrics() if "table" in metric.show]
+    first = curve_metrics([])
+    kept = [name for name in shown if any(record.has(name) for record in held)]
+    return sorted(kept, key=lambda name: first.index(name) if name in first else len(first))
+
+
 def number(value: float | None, metric: str) -> str:
     """Format a score with the digits of its metric; empty for a missing one.
 
     >>> number(17.4821, "psnr_db"), number(0.77412, "ssim")
     ('17.48', '0.774')
     """
-    return "" if value is None else f"{value:.{DIGITS.get(metric, 3)}f}"
+    return metric_of(metric).number(value)
 
 
 def signed(value: float, metric: str) -> str:
@@ -36,7 +57,7 @@ def signed(value: float, metric: str) -> str:
     >>> signed(0.5, "psnr_db"), signed(-0.02, "ssim")
     ('+0.50', '-0.020')
     """
-    return f"{value:+.{DIGITS.get(metric, 3)}f}"
+    return metric_of(metric).signed(value)
 
 
 def with_unit(value: float, metric: str) -> str:
@@ -45,15 +66,22 @@ def with_unit(value: float, metric: str) -> str:
     >>> with_unit(17.4821, "psnr_db"), with_unit(0.77412, "ssim"), with_unit(1.0, "identification")
     ('17.48 dB', 'SSIM 0.774', '100% identified')
     """
-    if metric == "identification":
-        return f"{value:.0%} identified"
-    text = number(value, metric)
-    return f"{text} dB" if metric == "psnr_db" else f"{metric_label(metric)} {text}"
+    return metric_of(metric).with_unit(value)
 
 
 def metric_label(metric: str) -> str:
     """Return the name of a metric without its unit: ``SSIM`` or ``PSNR``."""
-    return NAMES[metric].split()[0]
+    return metric_of(metric).label
+
+
+def metric_title(metric: str) -> str:
+    """Return the name of a metric with its unit: ``SSIM`` or ``PSNR [dB]``."""
+    return metric_of(metric).title
+
+
+def leakage(value: float, metric: str) -> float:
+    """Return a score with the sign that makes more of it more leakage."""
+    return metric_of(metric).leakage(value)
 
 
 def bracket(interval: Interval | None, images: int, metric: str) -> str:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
 from privbench.report.frame import (
     Victim,
@@ -13,7 +14,14 @@ from privbench.report.frame import (
     shared_images,
     shared_victims,
 )
-from privbench.report.labels import NAMES, describe_defense, signed
+from privbench.report.labels import (
+    HEADLINE,
+    describe_defense,
+    leakage,
+    metric_label,
+    metric_title,
+    signed,
+)
 from privbench.report.tradeoffs import Adversary, Point, SplitResults, flat_options
 from privbench.report.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
 
@@ -131,7 +139,7 @@ def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | Non
     allowed = [choice for choice in found if choice.lost <= loss + 1e-12]
     common = shared_victims(choice.worst.group for choice in allowed)
     kept = [choice.on(common) for choice in allowed if common <= choice.worst.group.victims]
-    best = min(kept, key=lambda choice: choice.leakage, default=None)
+    best = min(kept, key=lambda choice: leakage(choice.leakage, choice.metric), default=None)
     if best is None:
         return None
     names = {choice.name: choice.worst.group for choice in allowed}
@@ -155,7 +163,7 @@ def _beats(one: OperatingPoint, other: OperatingPoint) -> bool:
         return False
     (mine, theirs), metric = both, one.metric
     gained = mine.accuracy - theirs.accuracy
-    hidden = theirs.score(metric) - mine.score(metric)
+    hidden = leakage(theirs.score(metric) - mine.score(metric), metric)
     return gained >= 0 and hidden >= 0 and (gained > 0 or hidden > 0)
 
 
@@ -190,7 +198,7 @@ class Comparison:
             return f"inconclusive for {names}: no victim in common"
         if self.difference is None:
             return f"inconclusive for {names}: too few images in common"
-        low, high = self.difference
+        low, high = sorted(leakage(end, self.first.metric) for end in self.difference)
         text = f"inconclusive for {names}"
         if high < 0:
             text = f"{self.first.name} leaks less than {self.second.name}"
@@ -206,9 +214,10 @@ class Comparison:
         return f"{text}, {self._ends(over)} ({victim_label(len(victims))})" if over else text
 
     def _ends(self, interval: Interval) -> str:
-        low, high = (signed(end, self.first.metric) for end in interval)
-        unit, name = ("", "SSIM ") if self.first.metric == "ssim" else (" dB", "")
-        return f"{name}{low} to {high}{unit}"
+        metric = self.first.metric
+        low, high = (signed(end, metric) for end in interval)
+        unit = metric_of(metric).unit
+        return f"{low} to {high} {unit}" if unit else f"{metric_label(metric)} {low} to {high}"
 
     def _caveats(self) -> str:
         groups = self.first.worst.group, self.second.worst.group
@@ -228,13 +237,13 @@ def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Compariso
         if choice.worst.strength:
             by_line[choice.defense, choice.site].append(choice)
     best = [found for line in by_line.values() if (found := within(line, loss))]
-    best.sort(key=lambda choice: choice.leakage)
+    best.sort(key=lambda choice: leakage(choice.leakage, metric))
     return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
 
 
-def headline(panel: SplitResults, metric: str = "ssim", loss: float = 0.02) -> str:
+def headline(panel: SplitResults, metric: str = HEADLINE, loss: float = 0.02) -> str:
     """Return the least leakage at a loss of accuracy as a sentence."""
-    found = operating_points(panel, metric)
+    found = operating_points(panel, metric) if metric in panel.metrics else []
     defended = [choice for choice in found if choice.worst.strength]
     if not defended:
         return ""
@@ -242,10 +251,10 @@ def headline(panel: SplitResults, metric: str = "ssim", loss: float = 0.02) -> s
     if best is None:
         return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
     floor = best.worst.group.baseline(metric)
-    value = f"{best.leakage:.2f}" if metric == "ssim" else f"{best.leakage:.1f}"
-    blind = f"{floor:.2f}" if metric == "ssim" else f"{floor:.1f}"
+    places = max(0, metric_of(metric).decimals - 1)
+    value, blind = f"{best.leakage:.{places}f}", f"{floor:.{places}f}"
     caveats = f"; {'; '.join(best.caveats)}" if best.caveats else ""
     return (
-        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is {NAMES[metric]} "
-        f"{value} ({best.name}; the blind baseline scores {blind}{caveats})"
+        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is "
+        f"{metric_title(metric)} {value} ({best.name}; the blind baseline scores {blind}{caveats})"
     )

@@ -25,6 +25,11 @@ class ReferencePoint:
     ssim: float | None
     same_strength: bool
 
+    def score(self, metric: str) -> float | None:
+        """Return its score by a metric; null where it is not given."""
+        value: float | None = getattr(self, metric, None)
+        return value
+
 
 Overlay = Callable[[Record], Sequence[ReferencePoint]]
 """Return the reference points of a record: those of its settings and of its curve."""

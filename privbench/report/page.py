@@ -6,7 +6,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.report.advice import untried
 from privbench.report.frame import SeedGroup
 from privbench.report.image_grids import ImageLoader
-from privbench.report.labels import LEGEND, number
+from privbench.report.labels import (
+    HEADLINE,
+    LEGEND,
+    curve_metrics,
+    metric_label,
+    number,
+    table_metrics,
+)
 from privbench.report.operating_points import headline
 from privbench.report.selection import Selection
 from privbench.report.tables import Rows
@@ -28,9 +37,10 @@ from privbench.report.worst_case import mixed_victims, unequal_budgets, unreliab
 from privbench.store.record import Record
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLUMNS = ("dataset", "split", "attack", "defense", "site", "strength", "seed", "accuracy", "SSIM",
-           "PSNR", "blind SSIM", "identified", "state")  # fmt: skip
-NUMBERS = ("strength", "seed", "accuracy", "SSIM", "PSNR", "blind SSIM", "identified")
+SETTING = ("dataset", "split", "attack", "defense", "site", "strength", "seed", "accuracy")
+"""First columns of the table of cells; scores and the state follow."""
+WORDS = SETTING[:5]
+"""Columns that are not numbers."""
 MAX_STRIP = 10
 """Images of a cell that the page holds."""
 MAX_FIGURES = 8
@@ -68,7 +78,9 @@ def page(
         undefined=StrictUndefined,
     )
     environment.tests["span"] = _SPAN.fullmatch
-    rows, data = _cells(selection, read, folder)
+    metrics = table_metrics(selection.records)
+    columns = [*SETTING, *(name for name, _ in _scores(metrics)), "state"]
+    rows, data = _cells(selection, read, folder, columns)
     return environment.get_template("page.html.j2").render(
         name=selection.name,
         style=(TEMPLATES / "page.css").read_text(),
@@ -83,7 +95,7 @@ def page(
         legend=LEGEND,
         tables=[(title, lines) for title, lines in tables.items() if len(lines) > 1],
         folded=MAX_OPEN_ROWS,
-        columns=COLUMNS,
+        columns=columns,
         rows=rows,
         data=data,
     )
@@ -174,15 +186,17 @@ def _uri(png: bytes) -> str:
 
 
 def _cells(
-    selection: Selection, read: ImageLoader, folder: Path
+    selection: Selection, read: ImageLoader, folder: Path, columns: Sequence[str]
 ) -> tuple[list[dict[str, Any]], str]:
     """Return the rows of the table of cells, and the JSON of what they open."""
     images: dict[str, str] = {}
     details: dict[str, dict[str, str]] = {}
     rows = []
+    scores = _scores(table_metrics(selection.records))
     for record in selection.records:
         caveats = _caveats(record)
-        rows.append(_row(record.key, _values(record, caveats), "doubt" if caveats else ""))
+        values = [*_setting(record), *(value(record) for _, value in scores), caveats or "done"]
+        rows.append(_row(record.key, values, "doubt" if caveats else "", columns))
         details[record.key] = {
             "command": selection.rerun_command(record),
             "record": os.path.relpath(selection.store / "records" / record.key, folder.resolve()),
@@ -190,25 +204,43 @@ def _cells(
         if sum(map(len, images.values())) < MAX_IMAGE_BYTES:
             details[record.key] |= _strips(record, read, images)
     for entry, reason, command in selection.missing:
-        blanks = [""] * (len(COLUMNS) - 2)
-        rows.append(_row(entry.key, [entry.name or "the cell", *blanks, "no record"], "gap"))
+        values = [entry.name or "the cell", *[""] * (len(columns) - 2), "no record"]
+        rows.append(_row(entry.key, values, "gap", columns))
         details[entry.key] = {"command": command, "why": reason}
     data = json.dumps({"cells": details, "images": images}).replace("<", "\\u003c")
     return rows, data
 
 
-def _values(record: Record, caveats: str) -> list[str]:
+def _setting(record: Record) -> list[str]:
     return [
         record.dataset, record.split, record.attack, record.defense, record.site,
         f"{record.strength:g}", str(record.seed), f"{record.accuracy:.4f}",
-        number(record.ssim, "ssim"), number(record.psnr_db, "psnr_db"),
-        number(record.floor["best"]["ssim"], "ssim"), f"{record.identification:.2f}",
-        caveats or "done",
     ]  # fmt: skip
 
 
-def _row(key: str, values: Sequence[str], kind: str) -> dict[str, Any]:
-    kinds = ["number" if c in NUMBERS else "state" if c == "state" else "" for c in COLUMNS]
+def _scores(metrics: Sequence[str]) -> list[tuple[str, Callable[[Record], str]]]:
+    """Return the columns of scores: headings, and the text of a record's cell."""
+    found: list[tuple[str, Callable[[Record], str]]] = [
+        (metric_label(name), partial(_score, name=name)) for name in metrics
+    ]
+    curves = sum(name in curve_metrics([]) for name in metrics)
+    found.insert(curves, (f"blind {metric_label(HEADLINE)}", _blind))
+    return found
+
+
+def _score(record: Record, name: str) -> str:
+    if not record.has(name):
+        return ""
+    value = record.score(name)
+    return f"{value:.2f}" if metric_of(name).interval == "wilson" else number(value, name)
+
+
+def _blind(record: Record) -> str:
+    return number(record.floor["best"].get(HEADLINE), HEADLINE)
+
+
+def _row(key: str, values: Sequence[str], kind: str, columns: Sequence[str]) -> dict[str, Any]:
+    kinds = ["state" if c == "state" else "" if c in WORDS else "number" for c in columns]
     text = " ".join(values).lower()
     return {"key": key, "text": text, "kind": kind, "cells": list(zip(kinds, values, strict=True))}
 

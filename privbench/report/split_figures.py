@@ -1,6 +1,6 @@
 """Results at several split points, drawn: curves of a defense, bars without a defense."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -13,7 +13,7 @@ from privbench.report.figure_style import (
     place_labels,
     wrap_title,
 )
-from privbench.report.labels import METRICS, NAMES
+from privbench.report.labels import HEADLINE, curve_metrics, metric_title
 from privbench.report.overlay import Overlay, no_overlay, reference
 from privbench.report.tradeoffs import Point, SplitResults, depth, on_common_victims
 
@@ -31,7 +31,7 @@ def splits(
                     name = (panel.dataset, panel.note, adversary.name, line.name)
                     by_setting.setdefault(name, []).append((panel.split, points))
     for (dataset, _, attack, defense), members in by_setting.items():
-        if len(members) > 1:
+        if len(members) > 1 and _metrics(point for _, points in members for point in points):
             yield _splits(f"{dataset}, {defense}, {attack}", members, link)
 
 
@@ -40,10 +40,11 @@ def _splits(
     members: Sequence[tuple[str, Sequence[Point]]],
     link: Callable[[Point], str],
 ) -> Figure:
+    metrics = _metrics(point for _, points in members for point in points)
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
-    axes = figure.subplots(1, len(METRICS), sharey=True)
+    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     labelled = []
-    for ax, metric in zip(axes, METRICS, strict=True):
+    for ax, metric in zip(axes, metrics, strict=True):
         labels = []
         for at, (split, points) in enumerate(members):
             shade = (*COLOURS.values(), *OTHERS)[at % (len(COLOURS) + len(OTHERS))]
@@ -53,7 +54,7 @@ def _splits(
             labels += [
                 (a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)
             ]
-        ax.set_xlabel(f"{NAMES[metric]} of reconstructions")
+        ax.set_xlabel(f"{metric_title(metric)} of reconstructions")
         ax.grid(color="#dddddd", linewidth=0.6)
         ax.margins(0.06)
         labelled.append((ax, labels))
@@ -69,15 +70,22 @@ def _splits(
     return figure
 
 
+def _metrics(points: Iterable[Point]) -> list[str]:
+    """Return the metrics to draw: those of curves that all of the points have."""
+    return curve_metrics(record for point in points for record in point.group.records)
+
+
 def _means(
     members: Sequence[tuple[str, Sequence[Point]]], strengths: set[float]
 ) -> dict[str, float]:
     """Return the mean SSIM over strengths by split point, on the victims that all share."""
     named = [(split, p) for split, points in members for p in points if p.strength in strengths]
+    if not all(point.group.has(HEADLINE) for _, point in named):
+        return {}
     scores: dict[str, list[float]] = {}
     compared = on_common_victims([point for _, point in named]) if named else []
     for (split, _), point in zip(named, compared, strict=False):
-        scores.setdefault(split, []).append(point.score("ssim"))
+        scores.setdefault(split, []).append(point.score(HEADLINE))
     return {split: fmean(values) for split, values in scores.items()}
 
 
@@ -92,7 +100,7 @@ def partition(found: Sequence[SplitResults], overlay: Overlay = no_overlay) -> l
     return [
         _bars(dataset, attack, sorted(members, key=lambda member: depth(member[0])), overlay)
         for (dataset, _, attack), members in by_setting.items()
-        if len(members) > 1
+        if len(members) > 1 and _metrics(point for _, point in members)
     ]
 
 
@@ -100,9 +108,10 @@ def _bars(
     dataset: str, attack: str, members: Sequence[tuple[str, Point]], overlay: Overlay
 ) -> Figure:
     figure = Figure(figsize=(max(6.4, 0.9 * len(members) + 2), 6.4), layout="constrained")
-    axes = figure.subplots(len(METRICS), 1, sharex=True)
+    metrics = _metrics(point for _, point in members)
+    axes = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     x = np.arange(len(members))
-    for ax, metric in zip(axes, METRICS, strict=True):
+    for ax, metric in zip(axes, metrics, strict=True):
         height = [point.score(metric) for _, point in members]
         spread = np.array(
             [
@@ -116,7 +125,7 @@ def _bars(
         published = [
             (at, value)
             for at, row in enumerate(rows)
-            if row and (value := getattr(row, metric)) is not None
+            if row and (value := row.score(metric)) is not None
         ]
         if published:
             ax.bar(
@@ -126,15 +135,17 @@ def _bars(
         floors = [point.group.baseline(metric) for _, point in members]
         ax.step(np.append(x - 0.5, len(x) - 0.5), [*floors, floors[-1]], where="post",
                 color=BASELINE_COLOUR, linestyle=":", label="blind baseline")  # fmt: skip
-        ax.set_ylabel(NAMES[metric])
+        ax.set_ylabel(metric_title(metric))
         ax.set_ylim(bottom=0)
     axes[0].legend(fontsize=8)
     axes[-1].set_xticks(x, [split for split, _ in members])
     axes[-1].set_xlabel("split, from shallow to deep")
     caption = f"{dataset}, {attack}, no defense"
-    if compared := on_common_victims([point for _, point in members]):
+    compared = on_common_victims([point for _, point in members])
+    if compared and HEADLINE in metrics:
         by_split = {
-            split: point.score("ssim") for (split, _), point in zip(members, compared, strict=True)
+            split: point.score(HEADLINE)
+            for (split, _), point in zip(members, compared, strict=True)
         }
         best, least = (pick(by_split, key=by_split.__getitem__) for pick in (max, min))
         caption += f": {best} leaks most and {least} least (SSIM)"

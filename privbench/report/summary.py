@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from privbench.report.advice import untried
 from privbench.report.labels import attack_name, describe_access, with_unit
-from privbench.report.worst_case import METRICS, WorstCase, mixed_victims, worst_cases
+from privbench.report.worst_case import WorstCase, mixed_victims, worst_cases
 from privbench.store.record import Record, read
 from privbench.store.sweep_log import CellStatus, SweepLog
 
@@ -41,8 +41,7 @@ def _setting_lines(worst: WorstCase, gaps: Mapping[str, list[str]]) -> list[str]
 def _scores(worst: WorstCase) -> str:
     """Return the highest score by each metric, with the attack and its caveats."""
     by_attack: dict[str, list[str]] = defaultdict(list)
-    for metric in METRICS:
-        group = worst.best[metric]
+    for metric, group in worst.best.items():
         reasons = "; ".join(line for line in worst.caveats[metric] if line not in worst.notes)
         attack = f" by {attack_name(group.first)}"
         attack += f" (unreliable: {reasons})" if reasons else ""

@@ -4,8 +4,18 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.report.frame import SeedGroup
-from privbench.report.labels import METRICS, NAMES, describe_defense, number, span
+from privbench.report.labels import (
+    HEADLINE,
+    curve_metrics,
+    describe_defense,
+    metric_label,
+    metric_title,
+    number,
+    span,
+    table_metrics,
+)
 from privbench.report.operating_points import (
     ACCURACY_BUDGETS,
     OperatingPoint,
@@ -39,19 +49,31 @@ def as_markdown(rows: Rows) -> str:
 
 def cells(records: Iterable[Record]) -> Rows:
     """Return a row for every record."""
-    head = ["key", "dataset", "split", "attack", "defense", "site", "strength", "transmissions",
-            "seed", "targets", "accuracy", "ssim", "psnr_db", "identification", "floor_ssim",
-            "floor_psnr_db", "converged", "failed", "finished"]  # fmt: skip
-    rows: Rows = [head]
-    for r in records:
-        best = r.floor["best"]
-        values = [r.key, r.dataset, r.split, r.attack, r.defense, r.site, f"{r.strength:g}",
-                  r.transmissions, r.seed, r.targets, f"{r.accuracy:.4f}", f"{r.ssim:.4f}",
-                  f"{r.psnr_db:.3f}", f"{r.identification:.4f}", f"{best['ssim']:.4f}",
-                  f"{best['psnr_db']:.3f}", "" if r.converged is None else f"{r.converged:.2f}",
-                  r.failed, r.finished]  # fmt: skip
+    held = list(records)
+    metrics = table_metrics(held)
+    blind = [name for name in metrics if name in curve_metrics([])]
+    rows: Rows = [[
+        "key", "dataset", "split", "attack", "defense", "site", "strength", "transmissions", "seed",
+        "targets", "accuracy", *metrics, *(f"floor_{name}" for name in blind), "converged",
+        "failed", "finished",
+    ]]  # fmt: skip
+    for r in held:
+        scores = {name: score.mean for name, score in r.scores.items()}
+        values = [
+            r.key, r.dataset, r.split, r.attack, r.defense, r.site, f"{r.strength:g}",
+            r.transmissions, r.seed, r.targets, f"{r.accuracy:.4f}",
+            *(_precise(scores.get(name), name) for name in metrics),
+            *(_precise(r.floor["best"].get(name), name) for name in blind),
+            "" if r.converged is None else f"{r.converged:.2f}", r.failed, r.finished,
+        ]  # fmt: skip
         rows.append([str(value) for value in values])
     return rows
+
+
+def _precise(value: float | None, metric: str) -> str:
+    """Format a score with a digit more than elsewhere, a number of a deployment in full."""
+    places = metric_of(metric).decimals
+    return "" if value is None else f"{value:.{places + 1 if places else 0}f}"
 
 
 def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Rows:
@@ -61,9 +83,13 @@ def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Ro
         found: All that was measured.
         overlay: Reference points of a record; without one there is no column for them.
     """
-    head = ["setting", "defense", "attack", "seeds", "accuracy", "published SSIM", "SSIM",
-            "blind SSIM", "published PSNR", "PSNR [dB]", "blind PSNR", "budget",
-            "warning"]  # fmt: skip
+    metrics = curve_metrics(r for panel in found for r in panel.records)
+    scores = [
+        heading
+        for name, title in ((metric_label(m), metric_title(m)) for m in metrics)
+        for heading in (f"published {name}", title, f"blind {name}")
+    ]
+    head = ["setting", "defense", "attack", "seeds", "accuracy", *scores, "budget", "warning"]
     every_group = [
         p.group for panel in found for points in panel.settings().values() for p in points
     ]
@@ -72,7 +98,7 @@ def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Ro
         for adversary in panel.adversaries:
             anchor = [adversary.undefended] if adversary.undefended else []
             rows += [
-                _attack_row(panel, adversary, point, every_group, overlay or no_overlay)
+                _attack_row(panel, adversary, point, every_group, overlay or no_overlay, metrics)
                 for point in [*anchor, *adversary.points]
             ]
     if overlay is None:
@@ -87,20 +113,26 @@ def _attack_row(
     point: Point,
     every_group: Sequence[SeedGroup],
     overlay: Overlay,
+    metrics: Sequence[str],
 ) -> list[str]:
     one = point.group.first
     published = reference(overlay, one)
-    printed = {m: number(getattr(published, m), m) if published else "" for m in METRICS}
-    baselines = {m: number(point.group.baseline(m), m) for m in METRICS}
+    scores = [
+        text
+        for m in metrics
+        for text in (
+            number(published.score(m), m) if published else "",
+            span(point.group, m),
+            number(point.group.baseline(m), m),
+        )
+    ]
     defense = describe_defense(one.defense, one.strength, one.site)
     warnings = [] if point.complete else ["seeds are missing"]
-    for metric in METRICS:
+    for metric in metrics:
         warnings += caveats(point.group, every_group, metric)
     return [
         panel.title, defense, adversary.name, str(len(point.group.victims)),
-        f"{point.accuracy:.4f}", printed["ssim"], span(point.group, "ssim"), baselines["ssim"],
-        printed["psnr_db"], span(point.group, "psnr_db"), baselines["psnr_db"],
-        str(Budget.of(one)), "; ".join(dict.fromkeys(warnings)),
+        f"{point.accuracy:.4f}", *scores, str(Budget.of(one)), "; ".join(dict.fromkeys(warnings)),
     ]  # fmt: skip
 
 
@@ -124,10 +156,10 @@ def leakages(found: Sequence[SplitResults]) -> Rows:
     for panel in found:
         eligible = [a.name for a in panel.adversaries if a.points and not a.blind]
         for only in [*([None] if len(eligible) > 1 else []), *eligible]:
-            for metric in METRICS:
+            for metric in panel.metrics:
                 measured = [c for c in operating_points(panel, metric, only) if c.worst.strength]
                 cells_ = [_leak(within(measured, loss)) for loss in ACCURACY_BUDGETS]
-                rows.append([panel.title, only or "worst case", NAMES[metric], *cells_])
+                rows.append([panel.title, only or "worst case", metric_title(metric), *cells_])
     return rows
 
 
@@ -135,10 +167,10 @@ def pareto_sets(found: Sequence[SplitResults]) -> Rows:
     """Return the settings that no other one beats in the worst case."""
     rows: Rows = [["setting", "metric", "defense", "accuracy", "leakage", "by", "warning"]]
     for panel in found:
-        for metric in METRICS:
+        for metric in panel.metrics:
             for choice in pareto(operating_points(panel, metric)):
                 rows.append(
-                    [panel.title, NAMES[metric], choice.name, f"{choice.worst.accuracy:.4f}",
+                    [panel.title, metric_title(metric), choice.name, f"{choice.worst.accuracy:.4f}",
                      span(choice.worst.group, metric), choice.adversary, "; ".join(choice.caveats)]
                 )  # fmt: skip
     return rows
@@ -148,7 +180,9 @@ def pairwise_comparisons(found: Sequence[SplitResults]) -> Rows:
     """Return comparisons of two defenses at the same cost in accuracy, on the same images."""
     rows: Rows = [["setting", "at most", "comparison (paired by image and victim)"]]
     for panel in found:
+        if HEADLINE not in panel.metrics:
+            continue
         for loss in ACCURACY_BUDGETS:
-            for comparison in comparisons(panel, "ssim", loss):
+            for comparison in comparisons(panel, HEADLINE, loss):
                 rows.append([panel.title, f"{loss * 100:.0f} points", comparison.description])
     return rows

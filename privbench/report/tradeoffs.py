@@ -14,7 +14,7 @@ from typing import Any
 from privbench.evaluation.statistics import Interval
 from privbench.report.frame import SeedGroup, grouped
 from privbench.report.group_keys import group_key, setting_key
-from privbench.report.labels import METRICS, describe_split
+from privbench.report.labels import curve_metrics, describe_split, leakage
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 
@@ -70,7 +70,8 @@ class Point:
     @cached_property
     def bands(self) -> dict[str, Interval | None]:
         """Interval of the score over images by metric; null for a single image."""
-        return {metric: self.group.recorded_interval(metric) for metric in METRICS}
+        shown = curve_metrics(self.group.records)
+        return {metric: self.group.recorded_interval(metric) for metric in shown}
 
     @property
     def key(self) -> str:
@@ -145,12 +146,13 @@ class Adversary:
         return [point for line in self.lines for point in line.points if point.strength > 0]
 
     def baseline(self, metric: str) -> float:
-        """Return the highest score of the blind baseline on these images.
+        """Return the score of the blind baseline that leaks most on these images.
 
         Under a strong defense it scores less, since the cloud then predicts a wrong class.
         """
         groups = [point.group for point in (*self.points, self.undefended) if point]
-        return max(group.baseline(metric) for group in groups)
+        baselines = [group.baseline(metric) for group in groups]
+        return max(baselines, key=lambda score: leakage(score, metric))
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,17 @@ class SplitResults:
     def title(self) -> str:
         """Data set and split point in words."""
         return describe_split(self.dataset, self.split, self.transmissions, self.note)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Metrics of curves that all of its records have, SSIM first."""
+        return curve_metrics(self.records)
+
+    @property
+    def records(self) -> list[Record]:
+        """Records of all of its points."""
+        points = [point for found in self.settings().values() for point in found]
+        return [record for point in points for record in point.group.records]
 
     def settings(self) -> dict[tuple[str, str, float], list[Point]]:
         """Return every setting with the points of the attacks that were run in it."""

@@ -21,11 +21,10 @@ from privbench.report.frame import (
     victim_of,
 )
 from privbench.report.group_keys import setting_key
-from privbench.report.labels import attack_name, describe_setting
+from privbench.report.labels import HEADLINE, attack_name, describe_setting, leakage, shown_metrics
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 
-METRICS = ("psnr_db", "ssim", "identification")
 IMPLIED = {"EDGE_WEIGHTS": {"EDGE_QUERIES", "CLEAN_QUERIES", "EDGE_STRUCTURE"}}
 """Rights implied by another: edge weights imply queries, to the defended edge and without."""
 
@@ -84,7 +83,7 @@ def caveats(group: SeedGroup, groups: Sequence[SeedGroup], metric: str) -> list[
     mine = group.first
     for other in groups:
         theirs = other.first
-        if other.key == group.key or theirs.attack != mine.attack:
+        if other.key == group.key or theirs.attack != mine.attack or not other.has(metric):
             continue
         same = {name for name, key in group.keys_without.items() if other.keys_without[name] == key}
         reason = ""
@@ -159,8 +158,8 @@ class ComparableAttacks:
         return cls(kept, not_shared(names, common))
 
     def strongest(self, metric: str) -> SeedGroup:
-        """Return the group with the highest score: the one rule for the strongest adversary."""
-        return max(self.groups, key=lambda group: group.score(metric))
+        """Return the group that recovers most: the one rule for the strongest adversary."""
+        return max(self.groups, key=lambda group: leakage(group.score(metric), metric))
 
 
 @dataclass(frozen=True, order=True)
@@ -293,14 +292,16 @@ def _worst(
     all_attacks: ComparableAttacks,
     groups: Sequence[SeedGroup],
 ) -> WorstCase:
-    best = {metric: compared.strongest(metric) for metric in METRICS}
     one = compared.groups[0].first
+    records = [record for group in compared.groups for record in group.records]
+    shown = shown_metrics(records, "summary")
+    best = {metric: compared.strongest(metric) for metric in shown}
     return WorstCase(
         setting_key(compared.groups[0].key),
         describe_setting(one),
         rights,
-        best["ssim"].accuracy,
+        best.get(HEADLINE, compared.groups[0]).accuracy,
         best,
-        {m: [*caveats(best[m], groups, m), *compared.notes] for m in METRICS},
+        {m: [*caveats(best[m], groups, m), *compared.notes] for m in shown},
         [*all_attacks.notes, *filter(None, [unequal_budgets(all_attacks.groups)])],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from privbench.report import tables
-from privbench.report.labels import METRICS, NAMES
+from privbench.report.labels import metric_title
 from privbench.report.overlay import Overlay, no_overlay
 from privbench.report.selection import Selection
 from privbench.report.tradeoffs import Point, SplitResults, panels
@@ -128,9 +128,11 @@ def sweep_summary(selection: Selection, folder: Path) -> "SweepSummary":
     curves = {}
     for panel in found:
         for adversary in panel.adversaries:
-            for metric in METRICS:
+            for metric in panel.metrics:
                 lines = [line.complete for line in adversary.lines]
-                curves[f"{panel.title}, {adversary.name}: accuracy against {NAMES[metric]}"] = (
+                curves[
+                    f"{panel.title}, {adversary.name}: accuracy against {metric_title(metric)}"
+                ] = (
                     [line.name for line in lines],
                     [[point.score(metric) for point in line.points] for line in lines],
                     [[point.accuracy for point in line.points] for line in lines],

@@ -2,8 +2,9 @@
 
 CONFIG_GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
 """Config groups of a cell; each is instantiated."""
-PLACE_OPTIONS = ("output_dir", "device", "isolate")
-"""Where a cell is computed and stored; a command that runs it again repeats them."""
+PLACE_OPTIONS = ("output_dir", "device", "isolate", "metrics")
+"""Where a cell is computed and stored, and what else is measured; a command that runs it again
+repeats them."""
 LAUNCH_OPTIONS = ("tracker", "workers", "sweeps", "force", "sweep", "hydra")
 """How cells are launched and reported; a command that runs one of them again does without."""
 RUNTIME_OPTIONS = PLACE_OPTIONS + LAUNCH_OPTIONS

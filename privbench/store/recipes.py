@@ -11,11 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from privbench.evaluation.metrics import target_of
 from privbench.runtime.code_identity import HASHED, identified, identities, identity
 from privbench.runtime.hashing import content_hash
 
 SCHEMA = 3
-"""Raised whenever the harness gives other numbers, or a record has other fields."""
+"""Part of every key: raised whenever the harness gives other numbers, and for nothing else."""
+FLAT_SCHEMA = 3
+"""Records with a top-level field for each metric; ``record.upgraded`` reads them."""
+RECORD_SCHEMA = 4
+"""Layout of a record's fields."""
 GROUPS = ("dataset", "victim", "defense", "attack")
 EVALUATION = {
     "evaluation.metrics": "privbench.evaluation.metrics",
@@ -37,7 +42,17 @@ def code_of(config: Config) -> dict[str, str]:
         ValueError: in one line, where no source is found.
     """
     named = identities({group: config[group] for group in GROUPS})
-    return named | {place: identity(target) for place, target in EVALUATION.items()}
+    evaluation = {place: identity(target) for place, target in EVALUATION.items()}
+    return named | evaluation | metrics_of(config)
+
+
+def metrics_of(config: Config) -> dict[str, str]:
+    """Return the identities of the metrics that a cell names, by place; no key contains them.
+
+    Raises:
+        ValueError: in one line, where no source is found.
+    """
+    return {f"metrics.{entry}": identity(target_of(entry)) for entry in config.get("metrics") or []}
 
 
 def sources_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, str]:
@@ -117,8 +132,8 @@ def outdated(record: Mapping[str, Any], store: Path) -> list[str]:
     Raises:
         ValueError: where it has no such fields.
     """
-    if record.get("schema") != SCHEMA:
-        return [f"schema {record.get('schema')} is now {SCHEMA}"]
+    if record.get("schema") not in (FLAT_SCHEMA, RECORD_SCHEMA):
+        return [f"schema {record.get('schema')} is now {RECORD_SCHEMA}"]
     try:
         config, sources = record["config"], record["sources"]
         if not sources:

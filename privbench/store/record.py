@@ -15,12 +15,56 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
+from privbench.evaluation.metrics import metric, register
+from privbench.evaluation.metrics.base import Metric
 from privbench.evaluation.statistics import Interval
-from privbench.store.recipes import SCHEMA, victim_replaced
+from privbench.store.layout import upgraded
+from privbench.store.recipes import metrics_of, victim_replaced
 
 LOG = logging.getLogger(__name__)
 Images = NDArray[np.uint8]
 COLUMNS = 16
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score by one metric.
+
+    Attributes:
+        mean: Over the images; of a deployment the number itself.
+        ci95: Interval of the mean over images: BCa from 20 of them on, Student's t under 20, or
+            Wilson's of a share. Null for one image, for a number of a deployment, and where an
+            earlier version computed none.
+        baseline: Mean score of the best blind answer; null for a number of a deployment.
+        per_image: A value per image; null for a number of a deployment.
+    """
+
+    mean: float
+    ci95: Interval | None = None
+    baseline: float | None = None
+    per_image: list[float] | None = None
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Score":
+        """Return the score of fields as JSON has them."""
+        ends = fields.get("ci95")
+        return cls(**{**fields, "ci95": tuple(ends) if ends is not None else None})
+
+    def validate(self, name: str, metric: Metric) -> None:
+        """Refuse a score that contradicts itself.
+
+        Raises:
+            ValueError: naming it and its value.
+        """
+        if metric.interval == "wilson" and not 0 <= self.mean <= 1:
+            raise ValueError(f"{name}={self.mean} of a record is not in [0, 1]")
+        low, high = self.ci95 or (self.mean, self.mean)
+        if not (math.isfinite(self.mean) and low - 1e-6 <= self.mean <= high + 1e-6):
+            raise ValueError(f"{name}={self.mean} of a record is not in its interval {low}..{high}")
+        if metric.interval == "wilson" or self.per_image is None:
+            return
+        if abs(float(np.mean(self.per_image)) - self.mean) > 1e-6 * max(1, abs(self.mean)):
+            raise ValueError(f"{name}={self.mean} of a record is not the mean of its images")
 
 
 @dataclass(frozen=True)
@@ -53,33 +97,22 @@ class Record:
             image, and answers with the largest mean.
         accuracy_single: The same of a single transmission, whatever K; equal where K is 1.
         accuracy_ci95: Wilson's interval.
-        psnr_db: Mean over images of each one's PSNR, at most 100 dB each.
-        psnr_db_ci95: ``intervals.mean_interval`` over images: BCa from 20 of them on, Student's t
-            under 20; null for one image.
-        ssim: Mean structural similarity, 7x7 uniform window.
-        ssim_ci95: The same of ``ssim``.
-        ssim_gaussian: Mean structural similarity, 11x11 Gaussian window.
-        identification: Share of targets whose true image is the nearest one to the reconstruction
-            among the whole test set, as it is or over shifts and sign (``metrics.identified``);
-            ties share a hit.
-        identification_ci95: Wilson's interval.
-        identification_class: The same among the test images of its class.
+        scores: By metric (``evaluation.metrics``): scores of the reconstructions, and numbers of
+            the deployment. A record may lack any of them.
+        metrics: Descriptions of the metrics in ``scores`` that privbench does not have.
         chance: Expected result of guessing for either.
-        semantic_accuracy: Share of targets whose label an independent classifier reads off it.
-        semantic_accuracy_ci95: Wilson's interval.
-        judge_accuracy: That classifier's accuracy on the clean test set.
+        judge_accuracy: Accuracy on the clean test set of the classifier of ``semantic_accuracy``.
         above: Share of images above the paper's thresholds, PSNR > 10 dB and SSIM > 0.3, for the
             ``attack`` and for each blind answer.
-        floor: Blind baselines: ``psnr_db``, ``ssim``, ``identification`` and
-            ``semantic_accuracy`` of each blind answer: ``black``, ``grey``, ``mean``,
+        floor: Blind baselines: mean scores of each blind answer: ``black``, ``grey``, ``mean``,
             ``class_mean``, ``class_ssim`` (the image of the
             predicted class with the highest mean SSIM to the auxiliary ones) and ``logits`` (the
             mean of the 10 auxiliary images nearest by the cloud's logits). ``best`` is the best one
             by metric of those that use nothing of a target but its predicted label: of all but
             ``logits``.
         lift: Gain: score less that of the ``best`` blind answer, by metric.
-        per_image: Lists ``index``, ``psnr_db``, ``ssim``, ``identification``, ``failed``... and
-            ``floor_psnr_db`` and ``floor_ssim``, of the answer that is ``best`` by that metric.
+        per_image: Lists ``index`` and ``failed``, and ``floor_psnr_db`` and ``floor_ssim``, scores
+            of the answer that is ``best`` by that metric.
         failed: Reconstructions that were not finite, scored as the worst constant answer.
         converged: Share of images whose steps sufficed; null where there are none. Such an image
             moved from its start, the second half of the steps brought at most a tenth of its
@@ -118,17 +151,9 @@ class Record:
     accuracy: float
     accuracy_single: float
     accuracy_ci95: Interval
-    psnr_db: float
-    psnr_db_ci95: Interval | None
-    ssim: float
-    ssim_ci95: Interval | None
-    ssim_gaussian: float
-    identification: float
-    identification_ci95: Interval
-    identification_class: float
+    scores: Mapping[str, Score]
+    metrics: Mapping[str, Mapping[str, Any]]
     chance: Mapping[str, float]
-    semantic_accuracy: float
-    semantic_accuracy_ci95: Interval
     judge_accuracy: float
     above: Mapping[str, Mapping[str, float]]
     floor: Mapping[str, Mapping[str, float]]
@@ -144,27 +169,46 @@ class Record:
     versions: Mapping[str, str]
     finished: str
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Record":
+        """Return the record of fields as JSON has them, in any layout that is read."""
+        fields = upgraded(fields)
+        register(fields["metrics"])
+        scores = {name: Score.of(score) for name, score in fields["scores"].items()}
+        accuracy = tuple(fields["accuracy_ci95"])
+        return cls(**{**fields, "scores": scores, "accuracy_ci95": accuracy})
+
+    def score(self, metric: str) -> float:
+        """Return the mean score by a metric that the record has."""
+        return self.scores[metric].mean
+
+    def baseline(self, metric: str) -> float:
+        """Return the mean score of the best blind answer; NaN where none was scored."""
+        found = self.floor["best"].get(metric, self.scores[metric].baseline)
+        return math.nan if found is None else found
+
+    def has(self, metric: str) -> bool:
+        """Return whether the record has a score by a metric."""
+        return metric in self.scores
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """All lists with a value per image, by name: those of scores and of ``per_image``."""
+        scored = {name: one.per_image for name, one in self.scores.items()}
+        return {**{k: v for k, v in scored.items() if v is not None}, **self.per_image}
+
     def validate(self) -> None:
         """Refuse a record that contradicts itself.
 
         Raises:
             ValueError: naming the field and its value.
         """
-        shares = (
-            "accuracy_undefended", "accuracy", "accuracy_single", "identification",
-            "semantic_accuracy", "judge_accuracy",
-        )  # fmt: skip
-        for name in shares:
+        for name in ("accuracy_undefended", "accuracy", "accuracy_single", "judge_accuracy"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
-        for name in ("psnr_db", "ssim"):
-            score = getattr(self, name)
-            low, high = getattr(self, f"{name}_ci95") or (score, score)
-            if not (math.isfinite(score) and low - 1e-6 <= score <= high + 1e-6):
-                raise ValueError(f"{name}={score} of a record is not in its interval {low}..{high}")
-            if abs(float(np.mean(self.per_image[name])) - score) > 1e-6:
-                raise ValueError(f"{name}={score} of a record is not the mean of its images")
-        for name, values in self.per_image.items():
+        for name, score in self.scores.items():
+            score.validate(name, metric(name))
+        for name, values in self.columns.items():
             if len(values) != self.targets:
                 raise ValueError(
                     f"per_image.{name} of a record has {len(values)} of {self.targets}"
@@ -185,24 +229,48 @@ def read(path: Path) -> Record:
     """
     path = path / "record.json" if path.is_dir() else path
     try:
-        fields = json.loads(path.read_bytes())
-        if fields.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is {fields.get('schema')}, this program's {SCHEMA}")
-        for name in (name for name in fields if name.endswith("_ci95")):
-            fields[name] = tuple(fields[name]) if fields[name] is not None else None
-        record = Record(**fields)
-        record.validate()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return parse(json.loads(path.read_bytes()))
+    except ValueError as error:
         raise ValueError(f"{path} is not a valid record: {error}") from error
+
+
+def parse(fields: Any) -> Record:
+    """Return the record of fields as JSON has them.
+
+    Raises:
+        ValueError: where they are not a whole record of this schema.
+    """
+    try:
+        record = Record.of(fields)
+        record.validate()
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(str(error)) from error
     return record
 
 
-def valid_record(path: Path, store: Path) -> Record | None:
-    """Return the record in a file, if it is there and whole, and of the store's victim.
+def same_numbers(one: Record, other: Record) -> bool:
+    """Return whether two records have the same victim, accuracies and scores.
+
+    Only scores that both have are compared.
+    """
+    names = ("victim_sha256", "accuracy", "accuracy_single", "accuracy_undefended")
+    if any(getattr(one, name) != getattr(other, name) for name in names):
+        return False
+    if one.per_image["index"] != other.per_image["index"]:
+        return False
+    shared = one.scores.keys() & other.scores.keys()
+    return all(one.scores[m].per_image == other.scores[m].per_image for m in shared)
+
+
+def valid_record(path: Path, store: Path, config: Mapping[str, Any]) -> Record | None:
+    """Return the record in a file, if it is there and whole, and has what a cell asks for.
+
+    That is a record of the store's victim, with the metrics that the cell names.
 
     Args:
         path: Of the file.
         store: The store that holds it.
+        config: The cell's configuration.
     """
     try:
         record = read(path)
@@ -212,8 +280,11 @@ def valid_record(path: Path, store: Path) -> Record | None:
         LOG.warning("%s: the cell is run again", error)
         return None
     replaced = victim_replaced(record.config, record.sources, record.victim_sha256, store)
-    if replaced:
-        LOG.warning("%s: %s: the cell is run again", path, replaced)
+    wanted = metrics_of(config).items()
+    lacking = [place for place, code in wanted if record.sources.get(place) != code]
+    if replaced or lacking:
+        reason = replaced or f"it lacks {', '.join(lacking)}"
+        LOG.warning("%s: %s: the cell is run again", path, reason)
         return None
     return record
 

@@ -1,9 +1,11 @@
 """The table that a single run prints at its end (no torch)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from privbench.evaluation.metrics import known_metrics
+from privbench.evaluation.metrics.base import Metric
 from privbench.evaluation.statistics import Interval, interval_label
 from privbench.store.record import Record
 
@@ -40,7 +42,7 @@ def table(record: Record, paths: Mapping[str, Path], *, cached: bool = False) ->
         paths: Files that it wrote, by name.
         cached: Whether an earlier run wrote them.
     """
-    rows = [*_setting(record), *_scores(record), *_recognition(record), *_warnings(record)]
+    rows = [*_setting(record), *_accuracy(record), *_scores(record), *_warnings(record)]
     if cached:
         age = ago(record.finished)
         rows.append(("cached", f"finished {record.finished}, {age}; force=true runs it again"))
@@ -66,31 +68,48 @@ def _setting(record: Record) -> Rows:
     return [("target", target), ("attack", attack)]
 
 
+def _accuracy(record: Record) -> Rows:
+    interval = _interval(record.accuracy_ci95, lambda end: f"{end:.4f}", WILSON)
+    undefended = f"undefended {record.accuracy_undefended:.4f}"
+    return [("accuracy", f"{record.accuracy:.4f} {interval}, {_single(record)}{undefended}")]
+
+
 def _scores(record: Record) -> Rows:
+    """Return a row for each metric that is shown, and one of the numbers of the deployment."""
+    shown = [m for m in known_metrics() if "run" in m.show and record.has(m.name)]
+    values = [(m.label, _value(record, m)) for m in shown if m.interval == "bca"]
+    shares = [(m.label, _share(record, m)) for m in shown if m.interval == "wilson"]
+    return [*values, *_from_logits(record), *shares, *_deployment(record, shown)]
+
+
+def _value(record: Record, metric: Metric) -> str:
+    score, unit = record.scores[metric.name], f" {metric.unit}" if metric.unit else ""
     label = interval_label(record.targets)
-    psnr, ssim = (_interval(record.psnr_db_ci95, 2, label), _interval(record.ssim_ci95, 3, label))
-    best, logits = record.floor["best"], record.floor["logits"]
-    return [
-        (
-            "accuracy",
-            f"{record.accuracy:.4f} {_interval(record.accuracy_ci95, 4, WILSON)}, "
-            f"{_single(record)}undefended {record.accuracy_undefended:.4f}",
-        ),
-        ("PSNR", f"{record.psnr_db:.2f} dB {psnr} (blind baseline {best['psnr_db']:.2f} dB)"),
-        ("SSIM", f"{record.ssim:.3f} {ssim} (blind baseline {best['ssim']:.3f})"),
-        ("from the logits", f"{logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"),
-    ]
+    text = f"{metric.number(score.mean)}{unit} {_interval(score.ci95, metric.number, label)}"
+    if score.baseline is None:
+        return text
+    return f"{text} (blind baseline {metric.number(score.baseline)}{unit})"
 
 
-def _recognition(record: Record) -> Rows:
-    chance, baseline = record.chance["identification"], record.floor["best"]["semantic_accuracy"]
-    return [
-        ("identified", f"{_percent(record.identification)} (chance {100 * chance:.2f} %)"),
-        (
-            "label recovered",
-            f"{_percent(record.semantic_accuracy)} (blind baseline {_percent(baseline)})",
-        ),
-    ]
+def _share(record: Record, metric: Metric) -> str:
+    score, chance = record.scores[metric.name], record.chance.get(metric.name)
+    if chance is not None:
+        return f"{_percent(score.mean)} (chance {100 * chance:.2f} %)"
+    if score.baseline is None:
+        return _percent(score.mean)
+    return f"{_percent(score.mean)} (blind baseline {_percent(score.baseline)})"
+
+
+def _from_logits(record: Record) -> Rows:
+    """Return the scores of the blind answer that uses the logits, by the metrics of curves."""
+    logits = record.floor["logits"]
+    shown = [m for m in known_metrics() if "curves" in m.show and m.name in logits]
+    return [("from the logits", ", ".join(m.with_unit(logits[m.name]) for m in shown))]
+
+
+def _deployment(record: Record, shown: Sequence[Metric]) -> Rows:
+    numbers = [m.with_unit(record.score(m.name)) for m in shown if m.interval is None]
+    return [("deployment", ", ".join(numbers))] if numbers else []
 
 
 def _warnings(record: Record) -> Rows:
@@ -100,10 +119,10 @@ def _warnings(record: Record) -> Rows:
     return [("warning", "; ".join(warnings))] if warnings else []
 
 
-def _interval(ends: Interval | None, digits: int, label: str) -> str:
+def _interval(ends: Interval | None, number: Callable[[float], str], label: str) -> str:
     if ends is None:
         return "(one image: no interval)"
-    return f"{label} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+    return f"{label} [{number(ends[0])}, {number(ends[1])}]"
 
 
 def _percent(share: float) -> str:

@@ -143,7 +143,7 @@ class Launch:
         for key, entry in self.log.entries().items():
             if key not in planned:
                 continue
-            record = None if self.cfg.force else self._record(entry)
+            record = None if self.cfg.force else self._record(entry, planned[key])
             if record:
                 track = self._log_cached(planned[key], entry, record, track=track)
                 progress.end({"key": key, "state": "cached"}, record)
@@ -151,10 +151,10 @@ class Launch:
                 pending.append(planned[key])
         return sorted(pending, key=lambda cell: cell.steps)
 
-    def _record(self, entry: CellStatus) -> Record | None:
+    def _record(self, entry: CellStatus, cell: PlannedCell) -> Record | None:
         """Return a cell's record, if it is there, whole, and of the store's victim."""
         path = self.log.record(entry)
-        return valid_record(path, self.log.store) if path else None
+        return valid_record(path, self.log.store, self._spec(cell).config) if path else None
 
     def _try_again(self, cell: PlannedCell) -> None:
         """Run a cell whose worker died with no other: another cell may have been the cause."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from privbench.evaluation.metrics import known_metrics
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.countdown import duration
 from privbench.store.record import Record, read
@@ -162,8 +163,9 @@ class Progress:
         except (OSError, ValueError) as error:
             return str(error)
         age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
-        scores = f"{record.psnr_db:.2f} dB, SSIM {record.ssim:.3f}"
-        return f"accuracy {record.accuracy:.4f}, {scores}{age}"
+        shown = [m for m in known_metrics() if "curves" in m.show and record.has(m.name)]
+        scores = [metric.with_unit(record.score(metric.name)) for metric in shown]
+        return f"{', '.join([f'accuracy {record.accuracy:.4f}', *scores])}{age}"
 
 
 def _fitted(line: Mapping[str, Any]) -> str:

@@ -5,11 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from privbench.store.recipes import outdated
+from privbench.store.layout import incomplete
+from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
 from privbench.store.sweep_log import CellStatus, SweepLog
-
-SCORES = ("psnr_db", "ssim")
-"""Scores of every record; a record without them is damaged."""
 
 
 def main() -> None:
@@ -81,8 +79,9 @@ def _fields(log: SweepLog, entry: CellStatus) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(path.read_bytes())
-        if short := [name for name in SCORES if len(fields["per_image"][name]) < fields["targets"]]:
-            raise ValueError(f"per_image.{short[0]} is incomplete")
+        # of another schema outdated says so
+        if fields["schema"] in (FLAT_SCHEMA, RECORD_SCHEMA) and (short := incomplete(fields)):
+            raise ValueError(f"per_image.{short} is incomplete")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not a record ({' '.join(str(error).split())})") from error
     return dict(fields)

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from privbench.evaluation.metrics import known_metrics
+from privbench.evaluation.metrics.base import Metric
 from privbench.tracking.wandb import PATIENCE
 
 NAME = "privbench: accuracy against privacy"
@@ -31,11 +33,11 @@ def workspace(entity: str, project: str) -> Any:
         axes = {"x": wr.SummaryMetric(metric), "y": wr.SummaryMetric("accuracy")}
         return wr.ScatterPlot(title=title, **axes)
 
-    columns = ["defense", "site", "strength", "split", "attack", "accuracy", "ssim", "psnr_db"]
+    compared = [metric for metric in known_metrics() if "summary" in metric.show]
+    settings = ["defense", "site", "strength", "split", "attack", "accuracy"]
+    columns = [*settings, *(metric.name for metric in compared if "curves" in metric.show)]
     curves = [
-        scatter("ssim", "Accuracy against SSIM: the upper left is better"),
-        scatter("psnr_db", "Accuracy against PSNR: the upper left is better"),
-        scatter("identification", "Accuracy against identified images"),
+        *(scatter(metric.name, _heading(metric)) for metric in compared),
         wr.ParallelCoordinatesPlot(
             title="All settings and scores",
             columns=[wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(c)) for c in columns],
@@ -66,6 +68,11 @@ def workspace(entity: str, project: str) -> Any:
             filters=[ws.Metric("JobType") == "attack"],
         ),
     )
+
+
+def _heading(metric: Metric) -> str:
+    better = "left" if metric.higher_leaks else "right"
+    return f"Accuracy against {metric.label}: the upper {better} is better"
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, com
         "defense.rate=0.3",
     ]
     first, second = (run_cell(*words, f"accuracy_draws={n}") for n in (1, 2))
-    assert first.per_image == second.per_image
+    assert first.columns == second.columns
     assert first.notes["tuned"] == second.notes["tuned"]
     assert first.notes["tuned"]["settings"] == 4 and first.notes["tuned"]["images"] == 6
     assert first.adaptive == (inner == "rmle_adaptive")
@@ -76,7 +76,7 @@ def test_the_judge_is_nobodys_kin(run_cell, stage):
     assert not mine & {id(p) for p in made.truth().evaluator.parameters()}
     record = run_cell("attack=rmle", "defense=none", "targets=20", "attack.steps=150")
     assert record.judge_accuracy > 0.95
-    assert record.semantic_accuracy > 0.9 and record.identification > 0.9
+    assert record.score("semantic_accuracy") > 0.9 and record.score("identification") > 0.9
     assert record.above["attack"] == {"psnr_db": 1.0, "ssim": 1.0}
     assert record.above["black"]["psnr_db"] <= 1
     assert record.floor["black"]["identification"] == pytest.approx(record.chance["identification"])

@@ -120,8 +120,8 @@ def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better
     """Dropout of rate 1: every answer is zero."""
     words = ["attack=inverse", "attack.steps=80", "defense.rate=1", "targets=40"]
     record = run_cell(*words)
-    assert record.psnr_db == pytest.approx(record.floor["mean"]["psnr_db"], abs=0.3)
-    assert record.psnr_db < record.floor["mean"]["psnr_db"] + 0.1
+    assert record.score("psnr_db") == pytest.approx(record.floor["mean"]["psnr_db"], abs=0.3)
+    assert record.score("psnr_db") < record.floor["mean"]["psnr_db"] + 0.1
 
 
 def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(run_cell):
@@ -132,7 +132,7 @@ def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(run_cell):
     )
     assert adaptive.adaptive and not naive.adaptive
     assert adaptive.queries == naive.queries
-    assert adaptive.psnr_db_ci95[0] > naive.psnr_db_ci95[1]
+    assert adaptive.scores["psnr_db"].ci95[0] > naive.scores["psnr_db"].ci95[1]
 
 
 def _trained(folder):
@@ -177,7 +177,7 @@ def test_a_damaged_adversary_is_trained_again(harm, run_cell, warm):
         path.with_suffix(".json").unlink()
     after = run_cell(*words, "force=true")
     assert path.read_bytes() == whole
-    assert after.per_image == before.per_image
+    assert after.columns == before.columns
     assert after.queries == before.queries == 400
     assert after.notes["epochs"] == before.notes["epochs"]
 
@@ -189,7 +189,7 @@ def test_the_records_numbers_do_not_depend_on_whether_the_adversary_was_trained_
     words = ["attack=shadow_queried", "attack.steps=12", "attack.inverter.steps=20", "targets=5"]
     words += [f"output_dir={warm}", "force=true"]
     first, second = (run_cell(*words) for _ in range(2))
-    for name in ("per_image", "queries", "notes", "converged"):
+    for name in ("columns", "queries", "notes", "converged"):
         assert getattr(first, name) == getattr(second, name)
     assert first.queries == 400 and first.notes["aux_images"] == 400
     assert first.access == ["EDGE_QUERIES", "AUX_IMAGES"]

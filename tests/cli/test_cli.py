@@ -67,7 +67,7 @@ def test_the_default_command_ends_in_a_table_and_a_record(privbench, tmp_path):
     assert "privbench: training" not in err
     assert record_files(tmp_path) == [path], "the tracker is no part of the key"
     again = results.read(path)
-    assert again.per_image == record.per_image
+    assert again.columns == record.columns
     assert again.accuracy == record.accuracy
 
 
@@ -85,7 +85,7 @@ def test_a_sweep_makes_a_record_a_cell_and_lists_them(privbench, warm):
     again = ["attack=rmle", "defense.rate=0.6", "targets=5", "force=true"]
     assert privbench(*again, f"output_dir={warm}")[0] == 0
     for path, record in swept.items():
-        assert results.read(path).per_image == record.per_image
+        assert results.read(path).columns == record.columns
     assert len(record_files(warm)) == 4
 
 
@@ -288,7 +288,7 @@ def test_a_reconstruction_that_is_not_finite_is_counted_in_failed(privbench, min
     (path,) = record_files(warm)
     record = results.read(path)
     assert record.failed == 4
-    psnr, failed = record.per_image["psnr_db"], record.per_image["failed"]
+    psnr, failed = record.columns["psnr_db"], record.columns["failed"]
     assert failed == [False, *[True] * 4]
     worst = min(record.floor[name]["psnr_db"] for name in ("black", "grey", "mean"))
     assert sum(psnr[1:]) <= 5 * worst + 1e-6
@@ -305,7 +305,7 @@ def test_an_attacks_use_of_the_global_generator_depends_on_nothing_before(
         words = [*mine, "attack.fail=global", f"output_dir={without_victim}", "force=true", *brief]
         assert privbench(*words)[0] == 0
         (path,) = record_files(without_victim)
-        scores.append(results.read(path).per_image)
+        scores.append(results.read(path).columns)
     assert scores[0] == scores[1]
 
 

@@ -44,5 +44,5 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, priv
     assert record.defense.partition("(")[0] == name
     assert record.site == site
     assert 0 <= record.accuracy <= 1
-    assert record.psnr_db == pytest.approx(record.floor["class_mean"]["psnr_db"])
+    assert record.score("psnr_db") == pytest.approx(record.floor["class_mean"]["psnr_db"])
     assert not record.adaptive

@@ -9,7 +9,7 @@ from privbench.attacks.blind import LABEL_ONLY, Blind
 from privbench.attacks.components.class_images import ClassImages, LocalSsim, most_similar
 from privbench.data.digits import Digits
 from privbench.evaluation import metrics
-from privbench.experiment.evaluate import SCORES
+from privbench.evaluation.metrics import RECONSTRUCTION_METRICS
 from privbench.runtime.random import RandomStreams
 from privbench.store.artifacts import Store
 from privbench.store.result_table import table
@@ -66,9 +66,9 @@ def test_the_best_blind_answer_uses_the_label_at_most(run_cell):
     record = run_cell("attack=rmle", "attack.steps=5", "defense=none", "targets=60")
     floor = record.floor
     assert set(floor) == {*LABEL_ONLY, "logits", "best"}
-    for metric in SCORES:
+    for metric in (one.name for one in RECONSTRUCTION_METRICS):
         assert floor["best"][metric] == max(floor[answer][metric] for answer in LABEL_ONLY)
-        assert record.lift[metric] == getattr(record, metric) - floor["best"][metric]
+        assert record.lift[metric] == record.score(metric) - floor["best"][metric]
     assert floor["class_ssim"]["ssim"] > floor["class_mean"]["ssim"]
     for metric in ("psnr_db", "ssim"):
         assert floor["logits"][metric] > floor["best"][metric] + 0.02
@@ -84,8 +84,8 @@ def test_a_blind_answer_is_an_attack_that_scores_its_floor(answer, run_cell):
     """Under rights of its own; several transmissions are averaged."""
     words = ["attack=blind", f"attack.answer={answer}", "defense.rate=0.3", "transmissions=2"]
     record = run_cell(*words, "targets=12")
-    for metric in SCORES:
-        assert getattr(record, metric) == pytest.approx(record.floor[answer][metric])
+    for metric in (one.name for one in RECONSTRUCTION_METRICS):
+        assert record.score(metric) == pytest.approx(record.floor[answer][metric])
     asked = {"class_ssim": ["AUX_LABELS"], "logits": ["CLEAN_QUERIES"]}[answer]
     assert set(record.access) == {"AUX_IMAGES", *asked}
     assert not record.adaptive

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
-from privbench.evaluation import identification, metrics, utility
+from privbench.evaluation import identification, metrics, scoring, utility
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
@@ -39,26 +39,28 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
     x_hat = x.clone()
     x_hat[1, 0, 3, 3] = torch.nan
     constants = [torch.zeros_like(x), torch.full_like(x, 0.5)]
-    truth = metrics.Reference(
+    truth = scoring.Reference(
         x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]]
     )
-    scores = metrics.score(x_hat, truth, constants)
+    scores = scoring.score(x_hat, truth, constants)
     assert scores.failed == [False, True]
-    assert scores.psnr_db[0] == 100
-    assert scores.psnr_db[1] == pytest.approx(float(metrics.psnr_db(constants[0], x)[1]))
+    assert scores.per_image["psnr_db"][0] == 100
+    assert scores.per_image["psnr_db"][1] == pytest.approx(
+        float(metrics.psnr_db(constants[0], x)[1])
+    )
 
     # the classifier answers 3 for both: right once; a failed image counts as wrong, and ties with all
-    assert scores.semantic_accuracy == [1, 0]
-    assert scores.identification == [1, 0.5]
-    assert scores.identification_class == [1, 1]
+    assert scores.per_image["semantic_accuracy"] == [1, 0]
+    assert scores.per_image["identification"] == [1, 0.5]
+    assert scores.per_image["identification_class"] == [1, 1]
 
 
 def _identified(x_hat, rows, gallery):
     labels, rows = torch.zeros(len(gallery), dtype=torch.int64), list(rows)
-    truth = metrics.Reference(
+    truth = scoring.Reference(
         gallery[rows], rows, gallery, labels, lambda x: torch.zeros(len(x), 2)
     )
-    return torch.tensor(metrics.score(x_hat, truth, [gallery[rows]]).identification)
+    return torch.tensor(scoring.score(x_hat, truth, [gallery[rows]]).per_image["identification"])
 
 
 def _moved(images, down, right):
@@ -144,12 +146,12 @@ def test_identification_within_a_class_is_among_its_images_alone():
     gallery = torch.rand(60, 1, 16, 16)
     labels = torch.arange(60) % 3
     x_hat = gallery[[0, 1, 5, 4]] + 0.5 * gallery[[0, 4, 3, 4]]  # the third one's class is 0
-    truth = metrics.Reference(
+    truth = scoring.Reference(
         x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3)
     )
-    scores = metrics.score(x_hat.clamp(0, 1), truth, [])
-    assert scores.identification == [1, 0, 0, 1]
-    assert scores.identification_class == [1, 0, 1, 1]
+    scores = scoring.score(x_hat.clamp(0, 1), truth, [])
+    assert scores.per_image["identification"] == [1, 0, 0, 1]
+    assert scores.per_image["identification_class"] == [1, 0, 1, 1]
 
 
 def test_an_accuracy_of_many_copies_takes_fewer_images_at_once():

@@ -107,7 +107,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
         (path,) = (warm / "store" / "records").glob("*/record.json")
         record = results.read(path.parent)
         record.notes.pop("argv")
-        found.append((record.key, record.per_image, record.queries, record.notes))
+        found.append((record.key, record.columns, record.queries, record.notes))
     assert found[0] == found[1]
     assert found[0][2] == 3
     assert found[0][3]["nan"] == "nan"

@@ -19,8 +19,8 @@ def test_an_edited_attack_is_another_attack(privbench, user_module, warm):
     code, out, err = privbench(*words)
     assert code == 0, err
     assert "cached" not in out
-    first, second = sorted(read_records(warm), key=lambda record: record.psnr_db)
-    assert first.psnr_db != second.psnr_db
+    first, second = sorted(read_records(warm), key=lambda record: record.score("psnr_db"))
+    assert first.score("psnr_db") != second.score("psnr_db")
     assert {first.sources["attack"], second.sources["attack"]} >= {identity("my_attack.Level")}
     assert first.sources["attack"] != second.sources["attack"]
     assert privbench(*words)[1].count("cached") == 1, "unchanged, it is not run again"

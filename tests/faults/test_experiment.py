@@ -19,8 +19,8 @@ def test_the_published_white_box_numbers_reproduce(attacked):
     """Table 3: 15.10 dB / .600 at relu2; one victim lies 1.2 dB / .06 above it."""
     record = attacked(*PUBLISHED_WHITE_BOX)
     assert record.accuracy_undefended > 0.99
-    assert record.psnr_db == pytest.approx(15.10, abs=2)
-    assert record.ssim == pytest.approx(0.600, abs=0.08)
+    assert record.score("psnr_db") == pytest.approx(15.10, abs=2)
+    assert record.score("ssim") == pytest.approx(0.600, abs=0.08)
 
 
 @needs_mnist
@@ -29,7 +29,7 @@ def test_the_published_dropout_point_reproduces(attacked):
     """Figure 9 at r = 0.6: accuracy .967 within .01, SSIM .28 within .06."""
     record = attacked("attack=rmle_paper", "split=relu2", "attack.steps=500", "defense.rate=0.6")
     assert record.accuracy == pytest.approx(0.967, abs=0.01)
-    assert record.ssim == pytest.approx(0.28, abs=0.06)
+    assert record.score("ssim") == pytest.approx(0.28, abs=0.06)
 
 
 @needs_mnist
@@ -39,7 +39,7 @@ def test_noise_at_the_input_runs_as_the_issue_types_it(run_cell):
     words = ["split=conv1", "attack=rmle", "defense=gaussian", "defense.sigma=0.4"]
     record = run_cell("dataset=mnist", *words, "defense.site=input", "targets=64")
     assert record.site == "input"
-    assert 10 < record.psnr_db < 30
+    assert 10 < record.score("psnr_db") < 30
     assert record.accuracy > 0.97
 
 

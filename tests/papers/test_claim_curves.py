@@ -7,7 +7,7 @@ from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
-from tests.records import record
+from tests.records import put_images, record
 
 
 def test_what_is_alike_may_differ_in_sign_from_seed_to_seed():
@@ -72,8 +72,10 @@ def test_curves_say_nothing_that_other_images_would_not_say():
                 )  # fmt: skip
                 odd = [spread * (-1) ** (at // 2 + (site == "input") * at) for at in range(12)]
                 for metric, unit in (("ssim", 1), ("psnr_db", 20)):
-                    scores = one.per_image[metric]
-                    one.per_image[metric] = [s + unit * o for s, o in zip(scores, odd, strict=True)]
+                    scores = one.columns[metric]
+                    put_images(
+                        one, metric, [s + unit * o for s, o in zip(scores, odd, strict=True)]
+                    )
                 found.append(one)
         return list({one.key: one for one in found}.values())
 

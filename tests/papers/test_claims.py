@@ -7,7 +7,7 @@ from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
-from tests.records import record
+from tests.records import put_images, record
 
 OWN = {
     "White-box: rMLE gives": (HOLDS,),
@@ -215,7 +215,8 @@ def test_deeper_is_worse_is_judged_by_a_paired_difference_and_by_both_metrics():
 
     def both(conv1: float, relu2: float, **others):
         deep = table("rmle_paper", "relu2", relu2)
-        deep.per_image.update(others)
+        for metric, values in others.items():
+            put_images(deep, metric, values)
         return [table("rmle_paper", "conv1", conv1), deep]
 
     assert verdict(text, both(0.9, 0.5))[0] == HOLDS

@@ -19,7 +19,7 @@ from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.selection import select
 from privbench.report.tradeoffs import panels
 from tests.paper_records import PAPER, figure9, table
-from tests.records import kept, record, sweep
+from tests.records import kept, put_images, record, sweep
 
 
 def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
@@ -58,8 +58,7 @@ def test_what_is_not_met_is_listed():
     """Two dB or .07 of SSIM away from the published number; nothing nearer."""
     near, far = (table("rmle_paper", "relu2", ssim) for ssim in (0.62, 0.68))
     for one, psnr in ((near, 15.5), (far, 17.5)):
-        one.per_image["psnr_db"] = [psnr] * 12
-        object.__setattr__(one, "psnr_db", psnr)
+        put_images(one, "psnr_db", [psnr] * 12)
     assert len(deviations(match_published(panels([near])))) == 1, "the head alone"
     _, *rows = deviations(match_published(panels([far])))
     assert [row[2:4] for row in rows] == [["SSIM", "0.600"], ["PSNR [dB]", "15.10"]]
@@ -80,7 +79,7 @@ def test_the_published_ten_images_are_read_from_the_images_of_a_record():
     """Their mean and not that of all images decides what is met."""
     one = table("rmle_paper", "relu2", 0.6, targets=70)
     ten = {3, 2, 1, 18, 4, 8, 11, 0, 61, 7}
-    one.per_image["ssim"] = [0.9 if at in ten else 0.6 for at in range(70)]
+    put_images(one, "ssim", [0.9 if at in ten else 0.6 for at in range(70)])
     found = panels([one])
     (_, row) = comparison_tables(match_published(found), found)["table3"]
     assert "/ 0.900 [" in row[2]

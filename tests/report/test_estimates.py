@@ -1,6 +1,7 @@
 """Means over images and seeds, their intervals, and caveats of unequal budgets."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from privbench.report import frame, operating_points, summary, tables, tradeoffs
 from privbench.report.selection import select
 from privbench.store import record as results
 from privbench.store import result_table
-from tests.records import imaged, kept, page_text, record, records_by_steps, spread
+from tests.records import (
+    imaged,
+    kept,
+    page_text,
+    record,
+    records_by_steps,
+    rescored,
+    spread,
+)
 from tests.samples import SSIM, TRIALS, skewed_scores
 
 
@@ -28,10 +37,10 @@ def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_i
     hits = {"victims": 0, "images": 0}
     for _ in range(TRIALS // 2):
         one = frame.SeedGroup([
-            dataclasses.replace(record(seed=seed), per_image={
-                "index": list(range(64 * seed, 64 * (seed + 1))),
-                "ssim": list(skewed_scores(draw, 64) + draw.normal(0, 0.06)),
-            })
+            imaged(record(seed=seed), dict(zip(
+                range(64 * seed, 64 * (seed + 1)),
+                skewed_scores(draw, 64) + draw.normal(0, 0.06), strict=True,
+            )))
             for seed in range(5)
         ])  # fmt: skip
         ends = {"victims": one.victim_interval("ssim"), "images": one.interval("ssim")}
@@ -62,7 +71,7 @@ def test_score_interval_and_paired_difference_are_of_one_mean():
     images = [{}, {}]
     for at, records in enumerate((one, other)):
         for each in records:
-            for index, value in zip(each.per_image["index"], each.per_image["ssim"], strict=True):
+            for index, value in zip(each.columns["index"], each.columns["ssim"], strict=True):
                 images[at].setdefault(index, []).append(value)
     want = [np.mean([np.mean(values) for values in found.values()]) for found in images]
     for point, mean in zip(points, want, strict=True):
@@ -102,13 +111,13 @@ def test_a_single_image_has_no_interval(tmp_path):
     """Null in the record and not of no width; its page and its table are written."""
     assert intervals.mean_interval([0.3]) is None
     one = imaged(record(), {3: 0.5})
-    one = dataclasses.replace(one, ssim_ci95=None, psnr_db_ci95=None)
+    one = rescored(rescored(one, "ssim", ci95=None), "psnr_db", ci95=None)
     one.validate()
     store = kept(tmp_path, [one])
     path = store / "records" / one.key / "record.json"
-    assert '"ssim_ci95": null' in path.read_text()
+    assert json.loads(path.read_text())["scores"]["ssim"]["ci95"] is None
     assert "nan" not in path.read_text().lower()
-    assert results.read(path).ssim_ci95 is None
+    assert results.read(path).scores["ssim"].ci95 is None
     assert "(one image: no interval)" in result_table.table(one, {})
     from privbench.report.writing import write
 

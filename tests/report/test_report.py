@@ -141,7 +141,7 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     heads = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert heads == ["original", "0", "0.2", "0.4", "0.8"]
     captions = [ax.get_xlabel() for ax in figure.axes]
-    one = both[1].per_image
+    one = both[1].columns
     assert f"{one['psnr_db'][0]:.1f} dB / {one['ssim'][0]:.2f}" in captions
     assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
     shown = figure.axes[0].images[0].get_array()

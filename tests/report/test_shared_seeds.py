@@ -64,7 +64,7 @@ def test_a_figure_of_splits_ranks_them_on_shared_seeds():
         for rate in (0.1, 0.2, 0.3)
     ]
     plain = [imaged(record("none", 0.0, seed=one.seed, split=one.split),
-                    dict(zip(one.per_image["index"], one.per_image["ssim"], strict=True)))
+                    dict(zip(one.columns["index"], one.columns["ssim"], strict=True)))
              for one in defended if one.strength == 0.1]  # fmt: skip
     (bars,) = split_figures.partition(tradeoffs.panels(plain))
     assert "conv1 leaks most and relu2 least" in bars.get_suptitle().replace("\n", " ")

@@ -54,7 +54,7 @@ def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
     (before,), (after,) = read_records(trained), read_records(there)
     assert after.key == before.key
     assert after.victim_sha256 == before.victim_sha256
-    assert after.per_image == before.per_image
+    assert after.columns == before.columns
 
 
 def test_the_store_is_listed_with_checksums(trained, capfd):

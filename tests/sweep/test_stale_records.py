@@ -81,7 +81,7 @@ def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user
     assert "3 done, 1 damaged; 2 of those done would be computed again" in output
     now = identity("privbench.defenses.dropout.Dropout")
     assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in output
-    assert "again   defense.rate=0.3: schema 2 is now 3\n" in output
+    assert "again   defense.rate=0.3: schema 2 is now 4\n" in output
     assert "  damaged defense.rate=0.4: " in output
     user_module("attack", "my_attack", ATTACK + "\n\nOTHER = 1\n", LEVEL_YAML)
     assert "again   defense.rate=0.1: attack: its source has changed (sha256:" in _status(folder)

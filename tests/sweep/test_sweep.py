@@ -111,7 +111,7 @@ def test_out_of_memory_means_smaller_batches_and_the_same_numbers(privbench, war
         assert privbench(*words, f"attack.fail=memory {most}")[0] == code
     found = [results.read(path) for path in warm.glob("store/records/*/record.json")]
     whole, parts = sorted(found, key=lambda record: record.notes.get("batch", 0))
-    assert whole.per_image == parts.per_image
+    assert whole.columns == parts.columns
     assert (whole.converged, parts.converged) == (1.0, pytest.approx(0.8))
     assert parts.notes["batch"] == 2
 

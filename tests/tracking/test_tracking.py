@@ -54,7 +54,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     }
     (stored,) = (warm / "store" / "records").glob("*/record.json")
     record = results.read(stored)
-    assert float(summary["psnr_db"]) == pytest.approx(record.psnr_db)
+    assert float(summary["psnr_db"]) == pytest.approx(record.score("psnr_db"))
     assert float(summary["floor_ssim"]) == pytest.approx(record.floor["best"]["ssim"])
     assert next(r.exit.exit_code for r in records if r.HasField("exit")) == 0
 

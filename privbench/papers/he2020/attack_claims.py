@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 
-from privbench.papers.he2020.published import load_published
+from privbench.papers.he2020.published import METRICS, load_published
 from privbench.papers.he2020.sources import MeasuredResults, ResultSource
 from privbench.papers.he2020.verdicts import (
     FAILS,
@@ -20,7 +20,7 @@ from privbench.papers.he2020.verdicts import (
     recovers_less_by,
     similar,
 )
-from privbench.report.labels import METRICS, metric_label, number
+from privbench.report.labels import metric_label, number
 from privbench.report.tradeoffs import LAYERS
 
 SPLITS = {"mnist": ("conv1", "relu2"), "cifar10": ("conv11", "relu22", "relu32")}

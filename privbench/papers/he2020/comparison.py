@@ -7,11 +7,11 @@ from statistics import median
 import numpy as np
 
 from privbench.evaluation.statistics import Interval
-from privbench.papers.he2020.published import Published, published_for
+from privbench.papers.he2020.published import METRICS, Published, published_for
 from privbench.papers.he2020.sources import PAPER_IMAGES, comparable_score, paper_images_score
 from privbench.papers.he2020.verdicts import REPRODUCED
 from privbench.report.frame import SeedGroup
-from privbench.report.labels import METRICS, NAMES, bracket, describe_split, number, signed, span
+from privbench.report.labels import bracket, describe_split, metric_title, number, signed, span
 from privbench.report.tables import Rows
 from privbench.report.tradeoffs import Point, SplitResults
 from privbench.report.worst_case import ComparableAttacks
@@ -181,7 +181,7 @@ def deviations(measured: Matched) -> Rows:
         ]
         difference = here - wanted
         rows.append([
-            source, setting, NAMES.get(metric, metric), number(wanted, metric),
+            source, setting, metric_title(metric), number(wanted, metric),
             number(here, metric),
             signed(difference, metric),
             ", ".join(number(s, metric) for s in by_seed),

@@ -11,6 +11,8 @@ from privbench.report.overlay import ReferencePoint
 from privbench.runtime.conf_files import load_option
 from privbench.store.record import Record
 
+METRICS = ("ssim", "psnr_db")
+"""Scores of reconstructions that the paper reports."""
 NUMBERS = ("accuracy", "psnr_db", "ssim")
 
 

@@ -10,13 +10,14 @@ from privbench.evaluation.statistics import Interval, mean_interval
 from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.published import (
     FIGURE_15,
+    METRICS,
     Published,
     is_published,
     load_published,
     published_for,
 )
 from privbench.report.frame import SeedGroup, grouped, shared_victims
-from privbench.report.labels import METRICS, number, span
+from privbench.report.labels import number, span
 from privbench.report.tradeoffs import Point
 from privbench.report.worst_case import ComparableAttacks
 from privbench.store.record import Record

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
+from privbench.papers.he2020.published import METRICS
 from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
 from privbench.report.frame import (
     SeedGroup,
@@ -22,7 +23,7 @@ from privbench.report.frame import (
     paired_victims,
     shared_images,
 )
-from privbench.report.labels import METRICS, metric_label, number, span
+from privbench.report.labels import metric_label, number, span
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 NOT_APPLICABLE = "not applicable"

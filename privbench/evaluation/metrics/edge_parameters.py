@@ -1,0 +1,23 @@
+"""Size of the edge."""
+
+from typing import TYPE_CHECKING
+
+from privbench.evaluation.metrics.base import Metric, Shape
+
+if TYPE_CHECKING:
+    from privbench.deployment import Deployment
+
+
+def edge_parameters(deployment: "Deployment", _shape: Shape) -> float:
+    """Return the number of trained values in the edge; a tensor that layers share counts once."""
+    return float(sum(parameter.numel() for parameter in deployment.edge.parameters()))
+
+
+EDGE_PARAMETERS = Metric(
+    name="edge_parameters",
+    label="edge parameters",
+    interval=None,
+    decimals=0,
+    show=("run", "table"),
+    compute=edge_parameters,
+)

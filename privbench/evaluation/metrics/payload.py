@@ -1,0 +1,34 @@
+"""Size of what the edge sends for an image."""
+
+from typing import TYPE_CHECKING, Any
+
+from privbench.evaluation.metrics.base import Metric, Shape
+
+if TYPE_CHECKING:
+    from privbench.deployment import Deployment
+
+BITS = 32
+"""Bits of an element where the channel does not say otherwise."""
+
+
+def payload_bits(deployment: "Deployment", shape: Shape) -> float:
+    """Return the bits of one transmission of one image, from the channel's ``payload_bits``."""
+    import torch
+
+    from privbench.evaluation.metrics.edge_flops import features_of
+
+    v = features_of(deployment.edge, shape)
+    channel: Any = getattr(deployment, "channel", None) or getattr(deployment, "defense", None)
+    stated = getattr(channel, "payload_bits", None)
+    return float(stated(torch.zeros(v.shape)) if stated else BITS * v.numel())
+
+
+PAYLOAD_BITS = Metric(
+    name="payload_bits",
+    label="payload",
+    unit="bit",
+    interval=None,
+    decimals=0,
+    show=("run", "table"),
+    compute=payload_bits,
+)

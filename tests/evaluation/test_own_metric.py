@@ -1,0 +1,99 @@
+"""A metric of a user's own appears everywhere by its one file and its name on the command line."""
+
+import dataclasses
+import json
+
+from privbench.evaluation import metrics
+from privbench.report import summary, tables, worst_case
+from privbench.store import record as results
+from privbench.store.record import Score
+from privbench.store.result_table import table
+from privbench.tracking.base import NullRun
+from tests.records import curve, page_text
+from tests.runs import BRIEF, read_records
+
+MINE = """
+from privbench.evaluation.metrics.base import Metric
+
+MINE = Metric(
+    name="brightness",
+    label="brightness error",
+    higher_leaks=False,
+    compute=lambda x_hat, reference: (x_hat - reference.x).flatten(1).mean(1).abs() * 1.0,
+)
+WIDTH = Metric(name="width", label="width", unit="px", interval=None, decimals=0, costly=True,
+               compute=lambda deployment, shape: shape[2])
+"""
+NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH]"
+
+
+def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
+    privbench, tmp_path, user_module, monkeypatch
+):
+    """The cell is run again where its record lacks the metric, or the metric has been edited."""
+    user_module("attack", "my_metric", MINE, "{}\n")
+    logged = []
+    monkeypatch.setattr(NullRun, "finish", lambda _self, values, _images: logged.append(values))
+    words = ["attack=blind", *BRIEF, f"output_dir={tmp_path}"]
+    assert privbench(*words)[0] == 0
+    code, out, err = privbench(*words, NAMES)
+    assert code == 0, err
+    assert "it lacks metrics.my_metric.MINE" in err
+    (one,) = read_records(tmp_path)
+    score = one.scores["brightness"]
+    assert len(score.per_image) == 5 and score.ci95 is not None
+    answers = [one.floor[name]["brightness"] for name in ("black", "grey", "mean", "class_mean")]
+    assert score.baseline <= min(answers), "the best blind answer has the smallest error"
+    assert f"brightness error {score.mean:.3f}" in " ".join(out.split())
+    assert "width 28 px" in out
+    assert one.score("width") == 28
+    assert len(list((tmp_path / "store" / "deployment_metrics").glob("*.json"))) == 1
+    assert logged[-1]["brightness"] == score.mean
+    assert logged[-1]["floor_brightness"] == score.baseline
+    assert logged[-1]["lift_brightness"] == one.lift["brightness"]
+    assert "brightness" in tables.cells([one])[0]
+    assert "brightness error 0." in summary.table([one])
+
+    for again in ([], [NAMES]):
+        assert "cached" in privbench(*words, *again)[1], "a record may have more than is asked for"
+    user_module("attack", "my_metric", MINE.replace("* 1.0", "* 2.0"), "{}\n")
+    code, out, err = privbench(*words, NAMES)
+    assert code == 0, err
+    assert "cached" not in out
+    (after,) = read_records(tmp_path)
+    assert after.key == one.key, "no metric enters a key"
+    assert after.score("psnr_db") == one.score("psnr_db")
+
+
+def _with_error(one: results.Record, mean: float) -> results.Record:
+    """The record with a metric that this program does not have, as a file holds it."""
+    described = {"name": "error", "label": "pixel error", "unit": "", "higher_leaks": False,
+                 "interval": "bca", "decimals": 3, "show": ["run", "summary", "table", "curves"],
+                 "failed_as": "worst", "costly": False}  # fmt: skip
+    score = Score(mean, (mean - 0.1, mean + 0.1), 0.9, [mean] * one.targets)
+    return dataclasses.replace(
+        one, scores={**one.scores, "error": score}, metrics={"error": described}
+    )
+
+
+def test_a_record_describes_its_metric_to_a_program_without_it(tmp_path, monkeypatch):
+    """Label, digits and direction: the strongest attack is the one of the smallest error."""
+    monkeypatch.setattr(metrics, "_KNOWN", dict(metrics._KNOWN))
+    near = [_with_error(one, 0.2) for one in curve(attack="rmle")]
+    far = [_with_error(one, 0.6) for one in curve(attack="inverse", shift=0.1)]
+    records = [results.parse(json.loads(one.to_json())) for one in (*near, *far)]
+    assert [worst.best["error"].first.attack for worst in worst_case.worst_cases(records)] == [
+        "rmle"
+    ] * 4
+    assert "pixel error 0.200" in summary.table(records)
+    assert "pixel error 0.200" in " ".join(table(records[0], {}).split())
+    text = page_text(tmp_path, records)
+    assert "pixel error" in text and "0.600" in text
+    head = tables.attacks(_panels(records))[0]
+    assert {"pixel error", "blind pixel error"} <= set(head)
+
+
+def _panels(records):
+    from privbench.report.tradeoffs import panels
+
+    return panels(records)
