@@ -163,7 +163,7 @@ def evaluate(
         scores = scoring.score(x_hat, reference, constants, wanted)
     blind = {n: scoring.score(x, reference, constants, wanted) for n, x in baselines.items()}
     scored = _score_fields(scores, blind, reference, plan.indices)
-    scored["scores"] |= deployment_scores(plan, services, deployed)
+    scored["scores"] |= deployment_scores(plan, services, deployed, reference.x)
     accuracies = _accuracy_fields(plan, services, deployed)
     facts = dict(logger.facts)
     clock.seconds["total"] = clock.total()
@@ -183,25 +183,30 @@ def evaluate(
     )
 
 
-def deployment_scores(plan: CellPlan, services: Services, deployed: Deployed) -> dict[str, Score]:
+def deployment_scores(
+    plan: CellPlan, services: Services, deployed: Deployed, x: Tensor
+) -> dict[str, Score]:
     """Return the numbers of a cell's deployment; one that fails is left out with a warning."""
     own = [metric for metric in plan.cell.metrics if metric.interval is None]
     found = {}
     for metric in (*metrics.DEPLOYMENT_METRICS, *own):
         try:
-            found[metric.name] = Score(_deployment_number(metric, deployed, plan, services))
+            number = _deployment_number(metric, deployed, plan, services, x)
+            if number is not None:
+                found[metric.name] = Score(number)
         except Exception as error:  # a metric, or a network, of a user may raise anything
             LOG.warning("no %s: %s", metric.name, " ".join(str(error).split()))
     return found
 
 
 def _deployment_number(
-    metric: Metric, deployed: Deployed, plan: CellPlan, services: Services
-) -> float:
+    metric: Metric, deployed: Deployed, plan: CellPlan, services: Services, x: Tensor
+) -> float | None:
     """Compute a deployment's number, or read it from the store where it is costly."""
 
-    def compute() -> float:
-        return finite(metric.compute(deployed.deployment, plan.data.shape))
+    def compute() -> float | None:
+        number = metric.compute(deployed.deployment, x)
+        return None if number is None else finite(number)
 
     def make() -> Artifact:
         return Artifact({}, {"value": compute()})
@@ -217,7 +222,8 @@ def _deployment_number(
         "seed": plan.seeds.of("defense"),
         "shape": plan.data.shape,
     }
-    return float(services.store.keep("deployment_metrics", recipe, make).facts["value"])
+    kept: float | None = services.store.keep("deployment_metrics", recipe, make).facts["value"]
+    return kept
 
 
 def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:

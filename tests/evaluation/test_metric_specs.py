@@ -14,11 +14,13 @@ from torchmetrics.functional.image import (
 )
 
 from privbench.defenses.dropout import Dropout
+from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics, scoring
 from privbench.evaluation.metrics import multiscale, perceptual
 from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.metrics.channel_snr import CHANNEL_SNR
 from privbench.victims.lenet5 import LeNet5
 from tests.support import lenet_edge
 
@@ -26,6 +28,7 @@ SCORES = [*metrics.RECONSTRUCTION_METRICS, *metrics.OPTIONAL_METRICS]
 ALL = [*SCORES, *metrics.DEPLOYMENT_METRICS]
 NAMES = [one.name for one in ALL]
 SHAPE = (1, 28, 28)
+IMAGES = torch.rand(2, *SHAPE)
 
 
 def _features() -> nn.Sequential:
@@ -84,14 +87,15 @@ def test_a_score_is_a_finite_value_per_image_that_is_best_for_the_image_itself(m
 
 @pytest.mark.parametrize("metric", metrics.DEPLOYMENT_METRICS, ids=lambda one: one.name)
 def test_a_number_of_a_deployment_is_finite_and_leaves_the_deployment_as_it_is(metric):
-    """It needs no values: an edge on the meta device has the same."""
+    """But for the channel's, it needs no values: an edge on the meta device has the same."""
     model = LeNet5((1, 28, 28), 10).eval()
     edge, cloud = model.split("relu2")
     before = {name: tensor.clone() for name, tensor in edge.state_dict().items()}
-    number = metric.compute(Deployment(edge, Dropout(rate=0.3), cloud), SHAPE)
+    number = metric.compute(Deployment(edge, Dropout(rate=0.3), cloud), IMAGES)
     assert number > 0 and math.isfinite(number)
     assert all(torch.equal(before[name], tensor) for name, tensor in edge.state_dict().items())
-    assert metric.compute(Deployment(edge.to("meta"), NoDefense(), cloud), SHAPE) == number
+    if metric is not CHANNEL_SNR:
+        assert metric.compute(Deployment(edge.to("meta"), NoDefense(), cloud), IMAGES) == number
 
 
 def test_the_lists_are_consistent():
@@ -114,9 +118,17 @@ def test_metrics_are_listed_without_torch():
     assert done.stdout == "[]\n"
 
 
+def test_the_ratio_at_the_channel_is_that_of_the_powers():
+    """Gaussian noise of sigma 2 on features of variance 1: -6 dB; nothing without a channel."""
+    edge, x = nn.Sequential(nn.Identity()), torch.randn(20, 1, 50, 50)
+    noisy = Deployment(edge, Gaussian(sigma=2.0), nn.Identity())
+    assert CHANNEL_SNR.compute(noisy, x) == pytest.approx(-20 * math.log10(2), abs=0.1)
+    assert CHANNEL_SNR.compute(Deployment(edge, NoDefense(), nn.Identity()), x) is None
+
+
 def _flops(edge: nn.Module, shape=SHAPE) -> float:
     cloud = nn.Identity()
-    return metrics.EDGE_FLOPS.compute(Deployment(edge, NoDefense(), cloud), shape)
+    return metrics.EDGE_FLOPS.compute(Deployment(edge, NoDefense(), cloud), torch.empty(1, *shape))
 
 
 class _Attention(nn.Module):
@@ -144,7 +156,7 @@ def test_the_size_of_the_edge_counts_shared_weights_once():
     shared = nn.Linear(28, 28)
     edge = nn.Sequential(nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), shared, shared)
     deployment = Deployment(edge, NoDefense(), nn.Identity())
-    assert metrics.EDGE_PARAMETERS.compute(deployment, SHAPE) == 6 * 26 + 12 + 28 * 29
+    assert metrics.EDGE_PARAMETERS.compute(deployment, IMAGES) == 6 * 26 + 12 + 28 * 29
 
 
 def test_the_payload_is_what_the_channel_states_or_32_bits_an_element():
@@ -152,7 +164,7 @@ def test_the_payload_is_what_the_channel_states_or_32_bits_an_element():
     edge, compute = lenet_edge("relu2"), metrics.PAYLOAD_BITS.compute
     elements = edge(torch.rand(1, *SHAPE)).numel()
     deployment = Deployment(edge, NoDefense(), nn.Identity())
-    assert compute(deployment, SHAPE) == 32 * elements
+    assert compute(deployment, IMAGES) == 32 * elements
 
     class Quantised:
         def payload_bits(self, v):
@@ -160,7 +172,7 @@ def test_the_payload_is_what_the_channel_states_or_32_bits_an_element():
             return 3 * v.numel()
 
     deployment.channel = Quantised()
-    assert compute(deployment, SHAPE) == 3 * elements
+    assert compute(deployment, IMAGES) == 3 * elements
 
 
 @pytest.mark.parametrize(("side", "count"), [(28, 2), (64, 3), (176, 5)])

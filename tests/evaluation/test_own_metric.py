@@ -22,7 +22,7 @@ MINE = Metric(
     compute=lambda x_hat, reference: (x_hat - reference.x).flatten(1).mean(1).abs() * 1.0,
 )
 WIDTH = Metric(name="width", label="width", unit="px", interval=None, decimals=0, costly=True,
-               compute=lambda deployment, shape: shape[2])
+               compute=lambda deployment, x: x.shape[3])
 """
 NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH]"
 

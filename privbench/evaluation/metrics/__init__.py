@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.metrics.channel_snr import CHANNEL_SNR
 from privbench.evaluation.metrics.edge_flops import EDGE_FLOPS
 from privbench.evaluation.metrics.edge_parameters import EDGE_PARAMETERS
 from privbench.evaluation.metrics.multiscale import MS_SSIM
@@ -33,7 +34,7 @@ RECONSTRUCTION_METRICS = (
     SEMANTIC_ACCURACY,
 )
 """Scores of every cell's reconstructions, where their images have them."""
-DEPLOYMENT_METRICS = (PAYLOAD_BITS, EDGE_FLOPS, EDGE_PARAMETERS)
+DEPLOYMENT_METRICS = (CHANNEL_SNR, PAYLOAD_BITS, EDGE_FLOPS, EDGE_PARAMETERS)
 """Numbers of every cell's deployment; they need no attack."""
 OPTIONAL_METRICS = (LPIPS,)
 """Metrics of the cells that name them: ``metrics=[lpips]``."""

@@ -37,7 +37,8 @@ class Metric:
             images, that of a ``black`` image, or 0, a ``miss``.
         costly: True keeps a deployment's number in the store, for all cells on that deployment.
         compute: Of reconstructions ``(N, C, H, W)`` and their ``scoring.Reference``: a tensor
-            ``(N,)``. Of a deployment and the ``Shape`` of an image: a number.
+            ``(N,)``. Of a deployment and the targets ``(N, C, H, W)``: a number, or null where
+            there is none.
         requires: Returns in words why a shape of images has no such score; empty where it has.
     """
 

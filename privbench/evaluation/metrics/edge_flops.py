@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from privbench.evaluation.metrics.base import Metric, Shape
+from privbench.evaluation.metrics.base import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from privbench.deployment import Deployment
 
 
-def features_of(edge: "nn.Module", shape: Shape) -> "Tensor":
+def features_of(edge: "nn.Module", x: "Tensor") -> "Tensor":
     """Return the features of one image ``(1, *feature_shape)`` without values, on the meta device.
 
+    Only the shape of ``x`` ``(N, C, H, W)`` is read.
     Nothing is computed and the edge stays on its device.
     """
     import torch
@@ -21,11 +22,13 @@ def features_of(edge: "nn.Module", shape: Shape) -> "Tensor":
     state = {**dict(edge.named_parameters()), **dict(edge.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in state.items()}
     with torch.no_grad():
-        features: Tensor = functional_call(edge, meta, (torch.empty(1, *shape, device="meta"),))
+        features: Tensor = functional_call(
+            edge, meta, (torch.empty(1, *x.shape[1:], device="meta"),)
+        )
     return features
 
 
-def edge_flops(deployment: "Deployment", shape: Shape) -> float:
+def edge_flops(deployment: "Deployment", x: "Tensor") -> float:
     """Return the floating-point operations that the edge takes for an image.
 
     Those of convolutions, matrix products and attention, a multiplication and an addition each
@@ -35,7 +38,7 @@ def edge_flops(deployment: "Deployment", shape: Shape) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        features_of(deployment.edge, shape)
+        features_of(deployment.edge, x)
     return float(counter.get_total_flops())
 
 

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from privbench.evaluation.metrics.base import Metric, Shape
+from privbench.evaluation.metrics.base import Metric
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from privbench.deployment import Deployment
 
 
-def edge_parameters(deployment: "Deployment", _shape: Shape) -> float:
+def edge_parameters(deployment: "Deployment", _x: "Tensor") -> float:
     """Return the number of trained values in the edge; a tensor that layers share counts once."""
     return float(sum(parameter.numel() for parameter in deployment.edge.parameters()))
 

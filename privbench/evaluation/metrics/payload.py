@@ -2,24 +2,25 @@
 
 from typing import TYPE_CHECKING, Any
 
-from privbench.evaluation.metrics.base import Metric, Shape
+from privbench.evaluation.metrics.base import Metric
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from privbench.deployment import Deployment
 
 BITS = 32
 """Bits of an element where the channel does not say otherwise."""
 
 
-def payload_bits(deployment: "Deployment", shape: Shape) -> float:
+def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
     """Return the bits of one transmission of one image, from the channel's ``payload_bits``."""
     import torch
 
     from privbench.evaluation.metrics.edge_flops import features_of
 
-    v = features_of(deployment.edge, shape)
-    channel: Any = getattr(deployment, "channel", None) or getattr(deployment, "defense", None)
-    stated = getattr(channel, "payload_bits", None)
+    v = features_of(deployment.edge, x)
+    stated: Any = getattr(deployment.channel, "payload_bits", None)
     return float(stated(torch.zeros(v.shape)) if stated else BITS * v.numel())
 
 

@@ -1,0 +1,42 @@
+"""Signal-to-noise ratio at the channel."""
+
+import math
+from typing import TYPE_CHECKING
+
+from privbench.evaluation.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from privbench.deployment import Deployment
+
+SEED = 0
+"""Seed of the draws, which are none of the deployed defense's."""
+
+
+def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:
+    """Return the power of the features over that of the channel's error, in dB.
+
+    Noise of one sigma protects less where the features are larger, as a trained edge may make them.
+    Null where the channel changes nothing.
+
+    Args:
+        deployment: Edge, channel and cloud.
+        x: Targets ``(N, C, H, W)``.
+    """
+    from privbench.runtime.random import RandomStreams
+
+    draws = RandomStreams(SEED, "signal to noise", range(len(x)))
+    ratio = deployment.signal_to_noise_db(x, draws)
+    return ratio if math.isfinite(ratio) else None
+
+
+CHANNEL_SNR = Metric(
+    name="channel_snr_db",
+    label="SNR at the channel",
+    unit="dB",
+    interval=None,
+    decimals=1,
+    show=("run", "table"),
+    compute=channel_snr_db,
+)
