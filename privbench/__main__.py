@@ -23,7 +23,7 @@ from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
 
 FAILED: list[Exception] = []
 """The error that ended a single run."""
-PATH_OPTIONS = ("output_dir", "dataset.root")
+PATH_OPTIONS = ("output_dir", "dataset.root", "victim.weights")
 FLAGS_WITH_VALUE = (
     "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
     "--cfg", "-c", "--experimental-rerun",
@@ -168,6 +168,8 @@ def main() -> None:
     FAILED.clear()
     signal.signal(signal.SIGTERM, _stop)
     register_hydra_plugins()
+    if str(Path.cwd()) not in sys.path:  # as `python -m` does, for modules of the user
+        sys.path.append(str(Path.cwd()))
     OmegaConf.register_new_resolver("privbench_sweeps", list_sweeps, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     ARGV[:] = sys.argv[1:]

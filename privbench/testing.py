@@ -10,6 +10,7 @@ pytest then runs the contract's tests on ``subject``. A subclass may override th
 """
 
 import dataclasses
+import pickle
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -322,10 +323,36 @@ class VictimContract(Contract):
     def test_an_unknown_split_point_names_the_choices(self, subject_under_test: Any) -> None:
         """The last layer is none: nothing would remain for the cloud."""
         model = self.network(subject_under_test)
-        last = list(dict(model.layers.named_children()))[-1]
-        for name in (last, "nowhere"):
-            with pytest.raises(ValueError, match=f"split={name} .*{model.split_points[1]}"):
+        last = [name for name, _ in model.named_modules()][-1].removeprefix("layers.")
+        for name in (last.removeprefix("network."), "nowhere"):
+            with pytest.raises(ValueError, match=f"split={name} .*{model.choices()[1]}"):
                 model.split(name)
+
+    def test_a_rebuilt_edge_holds_nothing_of_the_weights(self, subject_under_test: Any) -> None:
+        """Built from a seed, in another process too, it is trainable and has the same layers."""
+        model = self.network(subject_under_test)
+        edge = model.split("middle")[0]
+        built: Any = pickle.loads(pickle.dumps(edge.rebuild))
+        first, second, other = built(1), built(1), built(2)
+        for name, old in edge.named_parameters():
+            weight = first.get_parameter(name)
+            assert weight.requires_grad
+            assert weight.shape == old.shape
+            assert torch.equal(weight, second.get_parameter(name))
+            if bool((weight != weight.flatten()[0]).any()):  # others are ones or zeros
+                assert not torch.equal(weight, other.get_parameter(name))
+                assert not torch.equal(weight, old)
+
+    def test_its_halves_can_be_sent_and_planned(self, subject_under_test: Any) -> None:
+        """Pickled halves compute the same bits; without weights the features have their shape."""
+        model, x = self.network(subject_under_test), smooth_images(2, self.image_shape)
+        edge, cloud = pickle.loads(pickle.dumps(model.split("middle")))
+        v = edge(x)
+        assert torch.equal(cloud(v), model(x))
+        with torch.device("meta"):
+            outline = subject_under_test(self.image_shape, CLASSES).eval()
+            assert outline.split_points == model.split_points
+            assert outline.split("middle")[0](torch.zeros(2, *self.image_shape)).shape == v.shape
 
 
 class DataSourceContract(Contract):

@@ -10,14 +10,15 @@ from typing import ClassVar
 from torch import nn
 
 from privbench.runtime.hashing import derive_seed
-from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel
+from privbench.victims.chain import ChainModel, FlattenLinear
+from privbench.victims.split_model import Normalize
 from privbench.victims.training import VictimConfig
 
 SEED = derive_seed(0, "judge")
 """Seed outside the range of cells' seeds, which have 32 bits."""
 
 
-class EvaluationClassifier(SplitModel):
+class EvaluationClassifier(ChainModel):
     """Three strided convolutions, each normalised within its image, and the mean over positions.
 
     Batch statistics would be those of clean images: a classifier with batch normalisation

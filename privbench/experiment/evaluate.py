@@ -169,6 +169,8 @@ def evaluate(
     clock.seconds["total"] = clock.total()
     return Record(
         **_setting_fields(plan, deployed.victim.sha256),
+        split_index=deployed.victim.model.split_points.index(plan.split),
+        split_count=len(deployed.victim.model.split_points),
         **scored,
         **accuracies,
         metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
@@ -278,7 +280,24 @@ def _accuracy_fields(plan: CellPlan, services: Services, deployed: Deployed) -> 
         "accuracy": accuracy,
         "accuracy_single": float(single.mean()),
         "accuracy_ci95": wilson(accuracy, len(correct)),
+        "victim_warning": chance_warning(without, plan.data.test.labels),
     }
+
+
+def chance_warning(accuracy: float, labels: Tensor) -> str:
+    """Describe a victim that is no better than its most frequent class; empty if it is.
+
+    Args:
+        accuracy: Share of the test images that it classifies correctly without a defense.
+        labels: Of the test images ``(M,)``.
+    """
+    chance = float(labels.bincount().max()) / len(labels)
+    if wilson(accuracy, len(labels))[0] > chance:
+        return ""
+    return (
+        f"the victim classifies {accuracy:.1%} of the test images right, no more than the most "
+        f"frequent class holds ({chance:.1%}): scores against it say little"
+    )
 
 
 def _score_fields(

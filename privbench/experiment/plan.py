@@ -183,7 +183,7 @@ def _outline(cell: CellConfig, data: ImageData, sources: Mapping[str, str]) -> S
     if key not in _OUTLINES:
         try:
             with torch.device("meta"):
-                outline = cell.victim.model(data.shape, len(data.classes)).eval()
+                outline = cell.victim.outline(data.shape, len(data.classes)).eval()
         except Exception as error:  # a constructor that computes with its weights needs them
             LOG.debug("built with weights: %s", error)
             outline = _untrained(cell, data)

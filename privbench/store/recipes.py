@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ EVALUATION = {
 """Code that every record's scores come from."""
 FILES = "data.files"
 VICTIMS = "victims"
+WEIGHTS = "victim.weights"
 
 Config = Mapping[str, Any]
 Sources = Mapping[str, str]
@@ -41,7 +43,7 @@ def code_of(config: Config) -> dict[str, str]:
     Raises:
         ValueError: in one line, where no source is found.
     """
-    named = identities({group: config[group] for group in GROUPS})
+    named = identities({group: config[group] for group in GROUPS}) | weights_of(config)
     evaluation = {place: identity(target) for place, target in EVALUATION.items()}
     return named | evaluation | metrics_of(config)
 
@@ -76,9 +78,26 @@ def threads(config: Config) -> dict[str, int]:
     return {} if typed is None else {"threads": typed}
 
 
+def weights_of(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of the file that a victim's weights come from, where it has one."""
+    path = Path(str(config["victim"].get("weights") or ""))
+    if not path.is_file():
+        return {}
+    stamp = path.stat()
+    return {WEIGHTS: HASHED + _sha256(path, stamp.st_mtime_ns, stamp.st_size)}
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, mtime: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def victim_recipe(config: Config, sources: Sources) -> dict[str, Any]:
     """Return everything that a victim's training depends on."""
     victim = identified(config["victim"], sources, "victim")
+    if WEIGHTS in sources:  # whatever the file's name
+        victim["weights"] = sources[WEIGHTS]
     return {
         "victim": {name: value for name, value in victim.items() if name != "name"},
         "images": sources["data.train"],

@@ -127,6 +127,10 @@ class Record:
         threads: Of the CPU.
         versions: Of the libraries that compute.
         finished: Time in UTC.
+        split_index: Position of ``split`` among the victim's split points, from 0; null in records
+            that were written before there was a count.
+        split_count: Number of split points.
+        victim_warning: Where the victim is no better than the most frequent class; empty elsewhere.
     """
 
     schema: int
@@ -168,6 +172,9 @@ class Record:
     threads: int
     versions: Mapping[str, str]
     finished: str
+    split_index: int | None = None
+    split_count: int | None = None
+    victim_warning: str = ""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Record":

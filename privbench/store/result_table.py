@@ -114,6 +114,8 @@ def _deployment(record: Record, shown: Sequence[Metric]) -> Rows:
 
 def _warnings(record: Record) -> Rows:
     warnings = [f"{record.failed} of {record.targets} not finite"] if record.failed else []
+    if record.victim_warning:
+        warnings.append(record.victim_warning)
     if record.converged is not None and record.converged < RELIABLE:
         warnings.append(f"only {record.converged:.0%} of the images converged: raise attack.steps")
     return [("warning", "; ".join(warnings))] if warnings else []

@@ -1,10 +1,9 @@
 """Granting: the view of a deployment that declared rights allow."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from privbench.deployment import Deployment, max_batch_size
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
-from privbench.runtime.random import RandomStreams, secret_seed, torch_seed_hidden
+from privbench.runtime.random import RandomStreams, secret_seed
 from privbench.threat.access import RIGHTS, Access
 from privbench.threat.view import (
     AdversaryView,
@@ -69,7 +68,7 @@ def grant(
     counter, write_only = QueryCounter(), WriteOnlyLogger(logger)
     makers: dict[str, Callable[[], Any]] = {
         "edge": partial(frozen, deployment.edge),
-        "fresh_edge": lambda: ReinitialisedEdge.of(deployment.edge, own_seed),
+        "fresh_edge": lambda: FreshEdge.of(deployment, own_seed),
         "query": lambda: _queries(deployment, defense_seed, write_only, counter),
         "clean_query": lambda: _clean_queries(
             frozen(deployment.undefended_edge), write_only, counter
@@ -97,34 +96,33 @@ def grant(
 
 
 @dataclass(frozen=True)
-class ReinitialisedEdge:
+class FreshEdge:
     """Builder of copies of the edge's layers that hold nothing of its weights, in any process.
 
     Attributes:
-        blank: The layers, every weight 0.
+        rebuild: Builds the edge by the network's constructor from a seed.
         seed: The adversary's seed.
     """
 
-    blank: nn.Sequential
+    rebuild: Callable[[int], nn.Sequential]
     seed: int
 
     @classmethod
-    def of(cls, edge: nn.Sequential, seed: int) -> "ReinitialisedEdge":
-        """Return the builder for the layers of an edge."""
-        blank = copy.deepcopy(edge)
-        # what a checkpoint holds is learnt; constants such as the normalisation's are structure
-        for weight in blank.state_dict().values():
-            weight.zero_()
-        return cls(blank, seed)
+    def of(cls, deployment: Deployment, seed: int) -> "FreshEdge":
+        """Return the builder of the deployed edge, else of the victim's that it was trained from.
+
+        Raises:
+            ValueError: for an edge without a constructor.
+        """
+        edges = (deployment.edge, deployment.undefended_edge)
+        rebuild = next((edge.rebuild for edge in edges if hasattr(edge, "rebuild")), None)
+        if rebuild is None:
+            raise ValueError("the edge's layers cannot be built anew: cut a SplitModel by split()")
+        return cls(cast("Callable[[int], nn.Sequential]", rebuild), seed)
 
     def __call__(self) -> nn.Sequential:
         """Return the layers, newly initialised, the same every time."""
-        built = copy.deepcopy(self.blank).requires_grad_(True).train()
-        with torch_seed_hidden(derive_seed(self.seed, "fresh edge")):
-            for layer in built.modules():
-                if reset := getattr(layer, "reset_parameters", None):
-                    reset()
-        return built
+        return self.rebuild(derive_seed(self.seed, "fresh edge"))
 
 
 def _queries(

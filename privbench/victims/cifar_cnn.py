@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from torch import nn
 
-from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel, require_min_size
+from privbench.victims.chain import ChainModel, FlattenLinear
+from privbench.victims.split_model import Normalize, require_min_size
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 
 
-class CifarCNN(SplitModel):
+class CifarCNN(ChainModel):
     """Three blocks of two 3x3 convolutions and a pooling, then two fully connected layers.
 
     Args:

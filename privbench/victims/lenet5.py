@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from torch import nn
 
-from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel, require_min_size
+from privbench.victims.chain import ChainModel, FlattenLinear
+from privbench.victims.split_model import Normalize, require_min_size
 
 
-class LeNet5(SplitModel):
+class LeNet5(ChainModel):
     """Two 5x5 convolutions and three fully connected layers, for images from 28 pixels up.
 
     Args:

@@ -1,17 +1,25 @@
-"""Split models: chains of named layers, divided after any layer but the last."""
+"""Split models: networks that divide into an edge and a cloud at named points."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+
+from privbench.runtime.errors import UserError
+from privbench.runtime.random import torch_seed_hidden
+
+INPUT = "input"
+"""Name of the first layer of every edge; cut behind it, the cloud computes the whole network."""
 
 
 class Normalize(nn.Module):
     """Layer ``input``: standardises images in [0, 1] channel by channel.
 
     Args:
-        mean: Mean of each channel.
+        mean: Mean of each channel; three of them turn a grey image into three channels.
         std: Standard deviation of each channel.
     """
 
@@ -28,63 +36,109 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-class FlattenLinear(nn.Linear):
-    """Fully connected layer that flattens its input; features before it keep their shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map ``(N, ...)`` to ``(N, out)``."""
-        return super().forward(input.flatten(1))
-
-
 class SplitModel(nn.Module):
-    """A chain of layers, the first of which is named ``input``.
+    """A classifier of images ``(N, C, H, W)`` in [0, 1] that divides in two at named points.
 
-    ``split`` divides it in two after any layer but the last.
-
-    Args:
-        layers: Every layer by its name, from the images to the logits. No layer works in place:
-            the adversary receives the features that are the next layer's input.
+    A subclass defines ``split_points`` and ``_halves``. Its constructor draws random weights and
+    loads none: an adversary who knows the layers calls it again (``rebuild``).
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}
     """Split points for ``early``, ``middle`` (the default) and ``late``, shared by all victims."""
+    constructor: "partial[Self]"
+    """Builds the network with other weights, in any process."""
 
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.Sequential()
-        for name, layer in layers.items():
-            self.layers.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(N, C, H, W)`` in [0, 1] to logits ``(N, classes)``."""
-        logits: Tensor = self.layers(x)
-        return logits
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Keep the arguments of the constructor."""
+        made = super().__new__(cls)
+        made.__dict__["constructor"] = partial(cls, *args, **options)
+        return made
 
     @property
     def split_points(self) -> tuple[str, ...]:
-        """Names of all layers but the last; at ``input`` the cloud computes the whole network."""
-        return tuple(name for name, _ in self.layers.named_children())[:-1]
+        """Names of all split points in the order of computation; the first is ``input``."""
+        raise NotImplementedError
+
+    def names(self) -> dict[str, str]:
+        """Return the split point of every name that ``split`` accepts, listed ones first."""
+        points = {point: point for point in self.split_points}
+        return {**points, **self.aliases}
+
+    def choices(self) -> list[str]:
+        """Return the names that an error lists."""
+        return [*self.split_points, *self.aliases]
 
     def resolve(self, point: str) -> str:
-        """Return the layer of a name or an alias.
+        """Return the split point of a name or an alias.
 
         Raises:
             ValueError: listing the split points.
         """
-        name = self.aliases.get(point, point)
-        if name not in self.split_points:
-            choices = ", ".join((*self.split_points, *self.aliases))
-            raise ValueError(f"split={point} is not known: choose from {choices}")
-        return name
+        names = self.names()
+        if point not in names:
+            listed = ", ".join(self.choices())
+            raise ValueError(f"split={point} is not known: choose from {listed}")
+        return names[point]
 
     def split(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return edge (up to and including the layer) and cloud (the rest), which share the layers.
+        """Return edge (up to and including the point) and cloud (the rest), which share the layers.
+
+        The edge's first layer is ``input``; its attribute ``rebuild`` is an ``EdgeBuilder``.
 
         Raises:
             ValueError: listing the split points.
         """
-        cut = self.split_points.index(self.resolve(point)) + 1
-        return self.layers[:cut], self.layers[cut:]
+        name = self.resolve(point)
+        edge, cloud = self._halves(name)
+        edge.__dict__["rebuild"] = EdgeBuilder(self.constructor, name)
+        return edge, cloud
+
+    def _halves(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return the halves at a split point."""
+        raise NotImplementedError
+
+    def rebuild(self, seed: int) -> Self:
+        """Build the network anew by its constructor: the same layers, nothing of these weights."""
+        with torch_seed_hidden(seed):
+            return self.constructor()
+
+
+@dataclass(frozen=True)
+class EdgeBuilder:
+    """Builder of an edge with new weights, which holds nothing of the victim's.
+
+    Attributes:
+        constructor: Builds the whole network.
+        point: Split point.
+    """
+
+    constructor: "Callable[[], SplitModel]"
+    point: str
+
+    def __call__(self, seed: int) -> nn.Sequential:
+        """Return the edge in training mode, newly initialised, the same for the same seed.
+
+        Raises:
+            UserError: where the constructor gives weights that are not random.
+        """
+        with torch_seed_hidden(seed + 1):  # other draws than those of the rebuilt network
+            other = self.constructor()
+        edge = other.rebuild(seed).split(self.point)[0]
+        _require_random(edge, other.split(self.point)[0])
+        return edge.requires_grad_(True).train()
+
+
+def _require_random(first: nn.Module, second: nn.Module) -> None:
+    """Refuse weights that two constructions share, unless all entries are one constant."""
+    weights = dict(second.named_parameters())
+    for name, weight in first.named_parameters():
+        if weight.is_meta or not weight.requires_grad or not torch.equal(weight, weights[name]):
+            continue
+        if bool((weight != weight.flatten()[0]).any()):
+            raise UserError(
+                f"the victim's constructor loads {name}, so this adversary would hold the "
+                "victim's weights: load them by victim.weights (victim=module)"
+            )
 
 
 def require_min_size(name: str, shape: tuple[int, int, int], smallest: int) -> None:

@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.downloads import describe_failure
@@ -35,7 +35,7 @@ LARGEST = 128
 MANY = 16 * LARGEST
 """Number of images from which on batches have that size, and images are augmented."""
 
-Build = Callable[[tuple[int, int, int], int], SplitModel]
+Build = Callable[[tuple[int, int, int], int], nn.Module]
 """Constructor of an untrained classifier from image shape and number of classes."""
 
 
@@ -77,6 +77,20 @@ class VictimConfig:
     schedule: Schedule = "one_cycle"
     halve_every: PositiveInt = 20
 
+    def outline(self, shape: tuple[int, int, int], classes: int) -> SplitModel:
+        """Build the untrained classifier with whatever weights it draws, or with none.
+
+        Raises:
+            ValueError: for images that are too small.
+        """
+        model = self.model(shape, classes)
+        if not isinstance(model, SplitModel):
+            raise ValueError(  # noqa: TRY004 - as all bad input
+                f"victim={self.name} builds {type(model).__name__}, which is not a SplitModel: "
+                "choose victim=module with victim.model._target_=MODULE.FUNCTION"
+            )
+        return model
+
     def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
         """Build the untrained classifier, initialised by a random stream of its own.
 
@@ -85,7 +99,7 @@ class VictimConfig:
         """
         try:
             with torch_seed(derive_seed(seed, "initialisation")):
-                return self.model(shape, classes)
+                return self.outline(shape, classes)
         except URLError as error:
             raise ValueError(
                 f"victim={self.name} downloads weights, which failed ({describe_failure(error)}): "

@@ -58,10 +58,11 @@ def test_an_edited_defense_is_another_defense(privbench, user_module, warm):
 
 NET = """
 from torch import nn
-from privbench.victims.split_model import FlattenLinear, Normalize, SplitModel
+from privbench.victims.chain import ChainModel, FlattenLinear
+from privbench.victims.split_model import Normalize
 
 
-class Net(SplitModel):
+class Net(ChainModel):
     aliases = {"middle": "pool"}
 
     def __init__(self, shape, classes):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from privbench.victims.split_model import SplitModel
+from privbench.victims.chain import ChainModel
 from privbench.victims.training import VictimConfig
 from tests.runs import read_records
 
@@ -23,13 +23,13 @@ def test_workers_assign_threads_without_moving_the_key(privbench, warm):
 def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
     """A hundred cells of three attacks are known from their configurations alone."""
     built, outlines = [], []
-    init = SplitModel.__init__
+    init = ChainModel.__init__
 
     def count(self, layers):
         init(self, layers)
         (outlines if all(p.is_meta for p in self.parameters()) else built).append(self)
 
-    monkeypatch.setattr(SplitModel, "__init__", count)
+    monkeypatch.setattr(ChainModel, "__init__", count)
     monkeypatch.setattr(VictimConfig, "train", lambda *_, **__: pytest.fail("a victim is trained"))
     monkeypatch.setattr(
         "privbench.sweep.launch.Launch.run", lambda self, planned, refused: runs.append(planned)
@@ -41,4 +41,4 @@ def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
     assert code == 0, err
     assert len(runs[0]) == 108
     assert built == []
-    assert len(outlines) <= 1, "one victim, in one shape"
+    assert len(outlines) <= 3, "one victim in one shape, and its edge built anew"

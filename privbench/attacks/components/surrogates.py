@@ -7,12 +7,15 @@ an activation in between, a pooling wherever the features' grid halves, one acti
 import math
 from collections.abc import Callable
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
-from privbench.attacks.components.decoders import Shape, stride
+from privbench.attacks.components.decoders import Shape, spatial, stride
 
 TRUNK = 16
 """Channels in front of the linear layer of a surrogate with fully connected features."""
+WIDEST = 128
+"""Channels in front of the last convolution, at most."""
 PAIR = 4
 """Rows and columns that two 3x3 convolutions without padding take off an image."""
 
@@ -25,6 +28,23 @@ class Centred(nn.Module):
         return 2 * x - 1
 
 
+class Tokens(nn.Module):
+    """Lay a grid ``(N, D, h, w)`` out as tokens ``(N, T, D)``.
+
+    Args:
+        class_token: Put the mean of all tokens in front.
+    """
+
+    def __init__(self, *, class_token: bool) -> None:
+        super().__init__()
+        self.class_token = class_token
+
+    def forward(self, t: Tensor) -> Tensor:
+        """``(N, D, h, w)`` to ``(N, T, D)``."""
+        tokens = t.flatten(2).transpose(1, 2)
+        return torch.cat([tokens.mean(1, keepdim=True), tokens], 1) if self.class_token else tokens
+
+
 def surrogate_edge(
     image_shape: tuple[int, int, int], feature_shape: Shape, cloud: nn.Sequential
 ) -> nn.Sequential:
@@ -32,14 +52,18 @@ def surrogate_edge(
 
     Args:
         image_shape: ``(C, H, W)``.
-        feature_shape: ``(C, h, w)`` or ``(n,)``.
-        cloud: Its first layer shows whether the features come before or after an activation.
+        feature_shape: ``(C, h, w)``, tokens ``(T, D)`` or ``(n,)``.
+        cloud: Its first layer shows whether the features come before or after an activation; a
+            graph shows neither, and no activation ends the surrogate.
     """
     published = PUBLISHED.get((image_shape, feature_shape))
     if published:
         layers = published()
     elif len(feature_shape) == 3:
         layers = _convolutions(image_shape, feature_shape)
+    elif len(grid := spatial(feature_shape)) == 3:
+        class_token = feature_shape[0] > grid[1] * grid[2]
+        layers = [*_convolutions(image_shape, grid), Tokens(class_token=class_token)]
     else:
         grid = (TRUNK, *(side // 4 for side in image_shape[1:]))
         layers = [
@@ -47,6 +71,7 @@ def surrogate_edge(
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(math.prod(grid), math.prod(feature_shape)),
+            *([nn.Unflatten(1, feature_shape)] if len(feature_shape) > 1 else []),
         ]
     if not _before_activation(image_shape, feature_shape, cloud):
         layers.append(nn.ReLU())
@@ -58,7 +83,7 @@ def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
     channels, *sides = image_shape
     out, *target = feature_shape
     layers: list[nn.Module] = []
-    step, narrow = stride(feature_shape, image_shape), max(8, out // 4)
+    step, wide = stride(feature_shape, image_shape), min(out, WIDEST)
     # pixels of the full image that convolutions without padding must remove
     excess = [side - step * aim for side, aim in zip(sides, target, strict=True)]
     at = 1
@@ -66,12 +91,12 @@ def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
         shrinks = [rest >= PAIR * at for rest in excess]
         excess = [rest - PAIR * at * shrunk for rest, shrunk in zip(excess, shrinks, strict=True)]
         pads = (int(not shrinks[0]), int(not shrinks[1]))
-        first = narrow if at == 1 else out
+        first = max(8, wide // 4) if at == 1 else wide
         layers += [
             nn.Conv2d(channels, first, 3, padding=pads),
-            nn.Conv2d(first, out, 3, padding=pads),
+            nn.Conv2d(first, out if at == step else wide, 3, padding=pads),
         ]
-        channels = out
+        channels = wide
         if at == step:
             break
         layers.append(nn.MaxPool2d(2))
@@ -84,6 +109,8 @@ def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
 def _before_activation(image_shape: Shape, feature_shape: Shape, cloud: nn.Sequential) -> bool:
     """Return True where features may be negative: before an activation, or the image itself."""
     first = next(iter(cloud))
+    if isinstance(first, fx.GraphModule):
+        return True
     return isinstance(first, nn.ReLU | nn.Sigmoid | nn.Tanh) or image_shape == feature_shape
 
 

@@ -90,7 +90,7 @@ class Metric:
         """
         if self.interval == "wilson":
             return f"{value:.0%} {self.label}"
-        if self.unit == "dB":
+        if self.unit == "dB" and self.interval:  # of images: the unit says which score it is
             return f"{self.number(value)} dB"
         return f"{self.label} {self.number(value)}{f' {self.unit}' if self.unit else ''}"
 

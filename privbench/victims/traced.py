@@ -1,0 +1,115 @@
+"""Traced models: any network that torch.fx traces, cut where every path passes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from privbench.victims import graph
+from privbench.victims.split_model import INPUT, Normalize, SplitModel
+
+DEPTHS = {"early": 1 / 4, "middle": 1 / 2, "late": 3 / 4}
+"""Shares of the split points in front of the aliases, for a network that names none."""
+
+
+class TracedModel(SplitModel):
+    """A network with its preprocessing in front of it, the first layer of every edge.
+
+    A split point is a node of the network's graph that every path from input to output passes. It
+    is named by the node (``add_2``), or by the dotted path of a module whose last node it is
+    (``layer2``, ``layer2.1``).
+
+    Args:
+        build: Builds the network with random weights; called in any process.
+        shape: Image shape ``(C, H, W)``.
+        classes: Number of classes.
+        mean: Mean of each channel; null for none to subtract.
+        std: Standard deviation of each channel; null for none to divide by.
+        depths: Split points of ``early``, ``middle`` and ``late``; null for those at a quarter,
+            half and three quarters of the list.
+
+    Raises:
+        ValueError: for a network that cannot be traced, or does not map such images to logits.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        shape: tuple[int, int, int],
+        classes: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        depths: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.input = Normalize(tuple(mean or (0.0,)), tuple(std or (1.0,)))
+        network = build()
+        self.known = frozenset(network.state_dict())
+        self.network = graph.traced(network)
+        features = self._try_out(network, shape, classes)
+        self.cuts = graph.cut_points(self.network.graph, features)
+        self.ends = {
+            path: node
+            for path, node in graph.module_ends(self.network.graph).items()
+            if node in self.cuts
+        }
+        self.depths = depths or self._at_shares()
+
+    def _at_shares(self) -> dict[str, str]:
+        points = self.split_points
+        return {name: points[int(share * len(points))] for name, share in DEPTHS.items()}
+
+    def _try_out(self, network: nn.Module, shape: tuple[int, int, int], classes: int) -> set[str]:
+        """Run the network once, and return the nodes whose values are features.
+
+        Raises:
+            ValueError: where it fails, or where its graph gives another result.
+        """
+        name = type(network).__name__
+        with torch.random.fork_rng(devices=[]):
+            x = self.input(torch.rand(graph.BATCH, *shape))
+        try:
+            logits, features = graph.try_out(self.network, x)
+            with torch.no_grad():
+                whole = network(x)
+        except Exception as error:  # whatever the network's layers raise
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{name} takes no images of shape {shape}: {reason}") from error
+        if not isinstance(logits, Tensor) or logits.shape != (graph.BATCH, classes):
+            got = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"{name} returns {got} for an image, expected {classes} logits")
+        if not logits.is_meta and not torch.equal(logits, whole):
+            raise ValueError(f"{name} overwrites values that it uses later: copy them first")
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images ``(N, C, H, W)`` in [0, 1] to logits ``(N, classes)``."""
+        logits: Tensor = self.network(self.input(x))
+        return logits
+
+    @property
+    def split_points(self) -> tuple[str, ...]:
+        """The preprocessing, and the nodes that every path passes, but the last."""
+        return (INPUT, *self.cuts)
+
+    def names(self) -> dict[str, str]:
+        """Return the split point of every node, module and alias."""
+        known = {**self.ends, **{point: point for point in self.split_points}}
+        return {**known, **{name: known[path] for name, path in self.depths.items()}}
+
+    def choices(self) -> list[str]:
+        """Return a name of each split point, that of a module where there is one, and aliases."""
+        longest_first = sorted(self.ends, key=len, reverse=True)
+        shortest = {self.ends[path]: path for path in longest_first}
+        return [*(shortest.get(point, point) for point in self.split_points), *DEPTHS]
+
+    def _halves(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
+        if point == INPUT:
+            return nn.Sequential(OrderedDict(input=self.input)), _sequential(self.network)
+        edge, cloud = graph.halves(self.network, point)
+        return nn.Sequential(OrderedDict(input=self.input, network=edge)), _sequential(cloud)
+
+
+def _sequential(network: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(network=network))
