@@ -21,6 +21,7 @@ from privbench.attacks.components.objectives import Profile, Squared, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import total_variation
 from privbench.defenses.base import Perturbation
+from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -121,7 +122,7 @@ class RMLE:
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Return the reconstructor; nothing is trained."""
         # channels last halves the time of convolutions and pooling
-        edge = view.edge.to(memory_format=torch.channels_last)
+        edge = view.edge.to(memory_format=fast_memory_format(view.edge))
         start, weight = self._initial_image(view), self._weight(view.split)
         defense = view.defense if self.adaptive else None
 

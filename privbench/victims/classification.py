@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from privbench.runtime.memory_format import fast_memory_format
 from privbench.training.task import TrainingTask
 from privbench.victims.split_model import SplitModel
 
@@ -18,7 +19,9 @@ class ClassificationTask(TrainingTask):
     """
 
     def __init__(self, network: SplitModel, *, augment: bool, generator: torch.Generator) -> None:
-        super().__init__(network.to(memory_format=torch.channels_last))
+        layout = fast_memory_format(network)
+        super().__init__(network.to(memory_format=layout))
+        self.memory_format = layout
         self.augment, self.generator = augment, generator
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -26,7 +29,7 @@ class ClassificationTask(TrainingTask):
         images, labels = batch
         if self.augment:
             images = augmented(images, self.generator)
-        logits = self.network(images.contiguous(memory_format=torch.channels_last))
+        logits = self.network(images.contiguous(memory_format=self.memory_format))
         loss = F.cross_entropy(logits, labels)
         return {"loss": loss, "accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 
