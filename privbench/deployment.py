@@ -90,15 +90,15 @@ class Deployment:
         return logits.view(*v.shape[:2], -1)
 
     @torch.no_grad()
-    def signal_to_noise_db(self, x: Tensor, draws: RandomStreams) -> float:
+    def signal_to_noise_db(self, x: Tensor) -> float:
         """Return the power of the features over that of what the channel does to them, in dB.
 
-        Infinite where the channel changes nothing.
+        Infinite where the channel changes nothing. The draws are none of a transmission.
 
         Args:
             x: Images ``(N, C, H, W)`` in [0, 1].
-            draws: One random stream per image.
         """
+        draws = RandomStreams(0, "signal to noise", range(len(x)))
         clean = self.edge(x)
         noise = (self.send(x, draws) - clean).double().square().mean()
         return float(10 * torch.log10(clean.double().square().mean() / noise))

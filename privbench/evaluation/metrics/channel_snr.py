@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 
     from privbench.deployment import Deployment
 
-SEED = 0
-"""Seed of the draws, which are none of the deployed defense's."""
-
 
 def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:
     """Return the power of the features over that of the channel's error, in dB.
@@ -24,10 +21,7 @@ def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:
         deployment: Edge, channel and cloud.
         x: Targets ``(N, C, H, W)``.
     """
-    from privbench.runtime.random import RandomStreams
-
-    draws = RandomStreams(SEED, "signal to noise", range(len(x)))
-    ratio = deployment.signal_to_noise_db(x, draws)
+    ratio = deployment.signal_to_noise_db(x)
     return ratio if math.isfinite(ratio) else None
 
 
