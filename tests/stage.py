@@ -8,7 +8,7 @@ from torch import Tensor
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation.scoring import Reference
-from privbench.experiment import adversary, evaluate
+from privbench.experiment import accuracy, adversary, evaluate
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import plan, store_of
@@ -74,7 +74,7 @@ class Stage:
     def usability(self, *, defended: bool, transmissions: int = 1) -> torch.Tensor:
         defense = self.cell.defense if defended else NoDefense()
         deployed = self.deployed(self.deploy(defense))
-        return evaluate.per_image_accuracy(self.plan, self.services, deployed, transmissions)
+        return accuracy.per_image_accuracy(self.plan, self.services, deployed, transmissions)
 
     def blind(self, v: Tensor) -> dict[str, Tensor]:
         deployed = self.deployed(self.deploy(NoDefense()))

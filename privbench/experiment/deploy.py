@@ -17,7 +17,6 @@ from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.store import recipes
 from privbench.threat.view import Facts
-from privbench.training.loop import EpochLogger
 
 LOG = logging.getLogger(__name__)
 DEPLOYMENTS = "deployments"
@@ -83,7 +82,7 @@ class DefenseServices:
         return self.plan.seeds.of("deployment")
 
     def fit_or_load(
-        self, part: str, module: nn.Module, train: Callable[[EpochLogger], Mapping[str, Any]]
+        self, part: str, module: nn.Module, train: Callable[..., Mapping[str, Any]]
     ) -> None:
         """Train a part of the deployment once, with its history logged either way; load it else."""
         tracked, names = self.services.tracked, self.plan.cell.choices

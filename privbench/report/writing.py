@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from privbench.report import tables
 from privbench.report.labels import metric_title
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from privbench.report.image_grids import ImageLoader
-    from privbench.tracking.base import SweepSummary
 
 Drawing = tuple[str, str, "Figure"]
 """Section, stem of its files, figure."""
@@ -115,15 +114,13 @@ def drawings(
                     at += 1
 
 
-def sweep_summary(selection: Selection, folder: Path) -> "SweepSummary":
-    """Return the table, curves and figures that a tracker logs for a sweep.
+def sweep_summary(selection: Selection, folder: Path) -> dict[str, Any]:
+    """Return the arguments of ``Tracker.log_summary``: table, curves, figures and scalars.
 
     Args:
         selection: The sweep's records.
         folder: Folder of its report.
     """
-    from privbench.tracking.base import SweepSummary
-
     found = panels(selection.records, selection.gaps)
     curves = {}
     for panel in found:
@@ -139,9 +136,9 @@ def sweep_summary(selection: Selection, folder: Path) -> "SweepSummary":
                 )
     pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
     numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
-    return SweepSummary(
-        tables.cells(selection.records),
-        {k: v for k, v in curves.items() if v[0]},
-        pictures,
-        numbers,
-    )
+    return {
+        "cells": tables.cells(selection.records),
+        "curves": {title: curve for title, curve in curves.items() if curve[0]},
+        "images": pictures,
+        "numbers": numbers,
+    }

@@ -34,6 +34,13 @@ def ago(finished: str, now: datetime | None = None) -> str:
     return "less than a minute ago"
 
 
+def in_a_line(record: Record) -> str:
+    """Return accuracy and the scores that curves are drawn of, for the progress of a sweep."""
+    shown = [m for m in known_metrics() if "curves" in m.show and record.has(m.name)]
+    scores = [metric.with_unit(record.score(metric.name)) for metric in shown]
+    return ", ".join([f"accuracy {record.accuracy:.4f}", *scores])
+
+
 def table(record: Record, paths: Mapping[str, Path], *, cached: bool = False) -> str:
     """Return the last lines of a run: target and attack, accuracy, scores, warnings, files.
 

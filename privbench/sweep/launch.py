@@ -264,7 +264,7 @@ class Launch:
             )
             if tracked:
                 instantiate(self.cfg.tracker).log_summary(
-                    self.log.folder.name, sweep_summary(selection, self.log.folder / "report")
+                    self.log.folder.name, **sweep_summary(selection, self.log.folder / "report")
                 )
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from privbench.evaluation.metrics import known_metrics
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.countdown import duration
 from privbench.store.record import Record, read
-from privbench.store.result_table import ago
+from privbench.store.result_table import ago, in_a_line
 from privbench.store.sweep_log import ENDED, SweepLog
 
 QUIET = 10.0
@@ -163,9 +162,7 @@ class Progress:
         except (OSError, ValueError) as error:
             return str(error)
         age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
-        shown = [m for m in known_metrics() if "curves" in m.show and record.has(m.name)]
-        scores = [metric.with_unit(record.score(metric.name)) for metric in shown]
-        return f"{', '.join([f'accuracy {record.accuracy:.4f}', *scores])}{age}"
+        return f"{in_a_line(record)}{age}"
 
 
 def _fitted(line: Mapping[str, Any]) -> str:

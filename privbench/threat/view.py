@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Perturbation
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams, generator_without_seed, torch_seed_hidden
@@ -110,7 +109,7 @@ class AdversaryView:
         clean_query: CLEAN_QUERIES. The same without the defense, counted too.
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
         labels: AUX_LABELS. ``(M,)``.
-        defense: DEFENSE. Its kind, site and strength.
+        defense: DEFENSE. The channel: its kind, site, strength and likelihood.
     """
 
     cloud: nn.Sequential
@@ -127,7 +126,7 @@ class AdversaryView:
     clean_query: Callable[[Tensor], Tensor]
     images: Tensor
     labels: Tensor
-    defense: Perturbation
+    defense: Any
 
     def __init__(
         self,

@@ -43,23 +43,6 @@ class RunDescription:
     run_id: str | None = None
 
 
-@dataclass(frozen=True)
-class SweepSummary:
-    """Results of a whole sweep.
-
-    Attributes:
-        cells: A table, its header first.
-        curves: Line plots by title.
-        images: Image files by name.
-        numbers: Scalars to sort sweeps by.
-    """
-
-    cells: Sequence[Sequence[Any]]
-    curves: Mapping[str, Curve]
-    images: Mapping[str, Path]
-    numbers: Mapping[str, float]
-
-
 class Tracker(Protocol):
     """Factory of runs."""
 
@@ -73,7 +56,15 @@ class Tracker(Protocol):
     def run(self, description: RunDescription) -> AbstractContextManager[Run]:
         """Start a run that is finished when its context ends, also by an error."""
 
-    def log_summary(self, name: str, summary: SweepSummary) -> None:
+    def log_summary(
+        self,
+        name: str,
+        *,
+        cells: Sequence[Sequence[Any]],
+        curves: Mapping[str, Curve],
+        images: Mapping[str, Path],
+        numbers: Mapping[str, float],
+    ) -> None:
         """Log the summary of a sweep; a later summary of the same name replaces it."""
 
 
@@ -103,5 +94,13 @@ class NullTracker:
         """Return a run that discards everything."""
         return nullcontext(NullRun())
 
-    def log_summary(self, name: str, summary: SweepSummary) -> None:
+    def log_summary(
+        self,
+        name: str,
+        *,
+        cells: Sequence[Sequence[Any]],
+        curves: Mapping[str, Curve],
+        images: Mapping[str, Path],
+        numbers: Mapping[str, float],
+    ) -> None:
         """Discard the summary."""

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from privbench.runtime.validation import VALIDATED, PositiveFloat, Text
-from privbench.tracking.base import Run, RunDescription, SweepSummary
+from privbench.tracking.base import Curve, Run, RunDescription
 
 LOG = logging.getLogger(__name__)
 AXES = {"victim": "epoch", "attack": "step"}
@@ -71,12 +71,20 @@ class WandbTracker:
             raise
         self._close(run, run_id)
 
-    def log_summary(self, name: str, summary: SweepSummary) -> None:
+    def log_summary(
+        self,
+        name: str,
+        *,
+        cells: Sequence[Sequence[Any]],
+        curves: Mapping[str, Curve],
+        images: Mapping[str, Path],
+        numbers: Mapping[str, float],
+    ) -> None:
         """Log tables, curves and images of a sweep as a run of the sweep's group."""
         run_id = f"summary-{name}"[:100]
         settings = {"name": f"summary of {name}", "group": name, "tags": ["summary"]}
         run = _WandbRun(lambda: self._init(run_id, job_type="summary", **settings))
-        run.log_summary(summary)
+        run.log_summary(lambda: _sweep_plots(cells, curves, images), numbers)
         self._close(run, run_id)
 
     def _init(self, run_id: str | None, **settings: Any) -> Any:
@@ -120,12 +128,14 @@ def _images(images: Mapping[str, Path]) -> dict[str, Any]:
     return {name: wandb.Image(str(path)) for name, path in images.items()}
 
 
-def _sweep_plots(summary: SweepSummary) -> dict[str, Any]:
+def _sweep_plots(
+    cells: Sequence[Sequence[Any]], curves: Mapping[str, Curve], images: Mapping[str, Path]
+) -> dict[str, Any]:
     import wandb
 
-    header, *rows = summary.cells
+    header, *rows = cells
     plots: dict[str, Any] = {"cells": wandb.Table(columns=list(header), data=rows)}
-    for title, (names, xs, ys) in summary.curves.items():
+    for title, (names, xs, ys) in curves.items():
         plots[title] = wandb.plot.line_series(
             xs=[list(x) for x in xs],
             ys=[list(y) for y in ys],
@@ -133,7 +143,7 @@ def _sweep_plots(summary: SweepSummary) -> dict[str, Any]:
             title=title,
             xname=title.rpartition(" against ")[2],
         )
-    return {**plots, **_images(summary.images)}
+    return {**plots, **_images(images)}
 
 
 def _has_key() -> bool:
@@ -177,9 +187,11 @@ class _WandbRun:
         """Log the summary and the images."""
         self._log_final(lambda: _images(images), summary)
 
-    def log_summary(self, summary: SweepSummary) -> None:
-        """Log table, curves, images and scalars of a sweep."""
-        self._log_final(lambda: _sweep_plots(summary), summary.numbers)
+    def log_summary(
+        self, plots: Callable[[], dict[str, Any]], numbers: Mapping[str, float]
+    ) -> None:
+        """Log plots and scalars of a sweep."""
+        self._log_final(plots, numbers)
 
     def close(self, exit_code: int) -> None:
         """End the run."""
