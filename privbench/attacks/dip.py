@@ -6,7 +6,6 @@ Singh et al. (DISCO, CVPR 2021).
 
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem
 from privbench.attacks.components.objectives import Profile, annealed
 from privbench.attacks.components.parametrizations import DeepImagePrior
 from privbench.attacks.components.priors import total_variation
+from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -86,7 +86,7 @@ class DIP:
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Return the reconstructor; nothing is trained before features arrive."""
         # channels last halves the time of convolutions and pooling
-        edge = view.edge.to(memory_format=torch.channels_last)
+        edge = view.edge.to(memory_format=fast_memory_format(view.edge))
 
         def reconstruct(v: Tensor) -> Tensor:
             def pose(rows: Rows) -> Problem:

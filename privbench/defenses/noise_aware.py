@@ -1,10 +1,11 @@
 """Noise-aware training: edge and cloud learn with the channel on."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages
@@ -24,7 +25,7 @@ IMAGES = 1024
 """Training images whose features give the bound."""
 
 
-@dataclass(frozen=True, kw_only=True, config=VALIDATED)
+@validated(frozen=True, kw_only=True, config=VALIDATED)
 class NoiseAware(TrainedDefense):
     """Train the victim further by cross-entropy, with noise, dropout or quantisation on.
 
@@ -66,10 +67,12 @@ class NoiseAware(TrainedDefense):
         """Return copies of the halves that are trained, with the channel between them."""
         if self.train == "cloud":
             return Deployment(victim.edge, self.channel, copied(victim.cloud), victim.edge)
-        layers = list(copied(victim.edge))
+        edge = copied(victim.edge)
         if self.bounded and self.site == "features":
-            layers.append(NormBound())
-        return Deployment(nn.Sequential(*layers), self.channel, copied(victim.cloud), victim.edge)
+            edge = nn.Sequential(*edge, NormBound())
+            if hasattr(victim.edge, "rebuild"):  # an adversary who knows the layers knows this one
+                edge.__dict__["rebuild"] = RebuildBounded(vars(victim.edge)["rebuild"])
+        return Deployment(edge, self.channel, copied(victim.cloud), victim.edge)
 
     def trainable(self, deployment: Deployment) -> nn.Module:
         """Return both halves, or the cloud alone."""
@@ -93,6 +96,21 @@ class NoiseAware(TrainedDefense):
             deployment.undefended_edge(part).flatten(1).norm(dim=1) for part in images.split(128)
         ]
         bound.limit.fill_(float(torch.cat(norms).mean()))
+
+
+@dataclass(frozen=True)
+class RebuildBounded:
+    """Builder of the bounded edge with new weights, in any process; its limit is not measured.
+
+    Attributes:
+        rebuild: Builds the victim's edge from a seed.
+    """
+
+    rebuild: Callable[[int], nn.Sequential]
+
+    def __call__(self, seed: int) -> nn.Sequential:
+        """Return the layers, newly initialised, the same for the same seed."""
+        return nn.Sequential(*self.rebuild(seed), NormBound()).train()
 
 
 class NormBound(nn.Module):

@@ -11,6 +11,9 @@ from privbench.defenses.quantize import Quantize
 from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
+from privbench.threat import Access
+from privbench.victims.lenet5 import LeNet5
+from tests.support import granted
 
 SIDE = 4
 
@@ -97,3 +100,16 @@ def test_a_short_vector_stays_and_a_long_one_is_shrunk():
 def test_a_defense_within_a_defense_is_refused():
     with pytest.raises(ValueError, match="channel"):
         NoiseAware(channel=NoiseAware(channel=Dropout()))
+
+
+def test_a_fresh_edge_has_the_bound_and_none_of_its_limit():
+    """As an adversary with the right EDGE_STRUCTURE gets it."""
+    torch.manual_seed(0)
+    model = LeNet5((1, 28, 28), 10).eval().requires_grad_(False)
+    deployment = NoiseAware(channel=Gaussian()).build(SplitVictim(*model.split("relu2")))
+    deployment.edge[-1].limit.fill_(3.0)
+    view = granted(deployment, torch.rand(2, 1, 28, 28), Access.EDGE_STRUCTURE)
+    fresh = view.fresh_edge()
+    assert len(fresh) == len(deployment.edge)
+    assert float(fresh[-1].limit) == torch.inf
+    assert not torch.equal(fresh[1].weight, deployment.edge[1].weight)
