@@ -164,6 +164,14 @@ def _composer() -> Composer:
     return Composer(loader, loader.load_configuration("config", [], RunMode.RUN))
 
 
+def composed_sweep(name: str) -> DictConfig:
+    """Return the configuration of a sweep's file, as the command that names it composes it."""
+    loaded: DictConfig = _composer().loader.load_configuration(
+        "config", [f"sweeps={name}"], RunMode.MULTIRUN
+    )
+    return loaded
+
+
 def composed_node(group: str, name: str, *overrides: str) -> DictConfig:
     """Return the composed configuration of a group's choice, with its defaults list applied."""
     node: DictConfig = composed_config(f"{group}={name}", *overrides)[group]

@@ -21,6 +21,7 @@ from privbench.runtime.validation import (
     expecting,
 )
 
+UNBOUNDED = torch.finfo(torch.float32).max
 IMAGES = 1024
 """Training images whose features give the bound."""
 
@@ -117,22 +118,22 @@ class NormBound(nn.Module):
     """Shrink the features of an image to at most a norm; shorter ones stay as they are.
 
     Attributes:
-        limit: Largest Euclidean norm; infinite until it is measured.
+        limit: Largest Euclidean norm; the largest float until it is measured.
     """
 
     limit: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("limit", torch.tensor(torch.inf))
+        self.register_buffer("limit", torch.tensor(UNBOUNDED))
 
     def reset_parameters(self) -> None:
         """Forget the measured norm."""
-        self.limit.fill_(torch.inf)
+        self.limit.fill_(UNBOUNDED)
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)``."""
-        norms = v.flatten(1).norm(dim=1).clamp_min(1e-12)
-        factors = (self.limit / norms).clamp_max(1.0)
+        # a ratio of at most 1, whose gradient is finite for a norm of 0 and for any limit
+        factors = self.limit / v.flatten(1).norm(dim=1).maximum(self.limit)
         bounded: Tensor = v * factors.view(-1, *(1,) * (v.dim() - 1))
         return bounded

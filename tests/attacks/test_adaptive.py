@@ -60,7 +60,11 @@ def test_who_knows_of_dropout_sees_through_it(split):
     assert adaptive > naive + 3
 
 
-@pytest.mark.parametrize("defense", [Gaussian(sigma=0.5), Laplace(scale=0.35)], ids=str)
+@pytest.mark.parametrize(
+    "defense",
+    [Gaussian(sigma=0.5), pytest.param(Laplace(scale=0.35), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_more_transmissions_are_never_worse(defense):
     """K = 16 less K = 1, paired by image: the interval is not wholly below 0."""
     from privbench.evaluation.statistics import bca

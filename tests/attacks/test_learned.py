@@ -105,7 +105,17 @@ def test_a_budget_buys_fresh_answers_of_the_images_that_are_trained_on():
     assert not torch.equal(v[first], v[again])
 
 
-@pytest.mark.parametrize("split", LeNet5((1, 28, 28), 10).split_points)
+TYPICAL = ("input", "conv1", "relu2", "fc2act")
+"""Split points of the default run, from the image to the last hidden layer; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        pytest.param(split, marks=[] if split in TYPICAL else pytest.mark.slow)
+        for split in LeNet5((1, 28, 28), 10).split_points
+    ],
+)
 def test_a_trained_decoder_beats_the_blind_floor_at_every_split(split, run_cell):
     """On targets it never saw, from the image itself down to the last hidden layer."""
     words = ["attack=inverse", "attack.steps=60", "attack.batch=32", "defense=none", "targets=20"]

@@ -115,7 +115,10 @@ BAD = [
         ["attack=foo"],
         "Could not find 'attack/foo'.*blind, dip, inverse, .*rmle, rmle_adaptive, rmle_paper",
     ),
-    (["defense=foo"], "Could not find 'defense/foo'.*dropout, gaussian, laplace, none"),
+    (
+        ["defense=foo"],
+        "Could not find 'defense/foo'.*dropout, gaussian, laplace, noise_aware, none, quantize",
+    ),
     (["dataset=foo"], "Could not find 'dataset/foo'.*digits, fashion_mnist, image_folder"),
     (["sweeps=foo"], "Could not find 'sweeps/foo'.*smoke"),
     (
@@ -254,6 +257,7 @@ def test_the_shell_completes_groups_and_options():
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
+    sys.modules.pop("my_attack", None)  # of a test that left its own
     (tmp_path / "my_attack.py").write_text(ATTACK)
     (tmp_path / "conf" / "attack").mkdir(parents=True)
     yaml = "# Mine.\n_target_: my_attack.Level\nlevel: 0.25\nfail: ''\n"

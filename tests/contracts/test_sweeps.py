@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from privbench.sweep.grids import expand_grids, parse_axes, to_overrides
-from tests.support import ROOT, composed_config, options, sweep_files
+from tests.support import ROOT, composed_config, composed_sweep, options, sweep_files
 
 GROUPS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
 
@@ -44,7 +44,7 @@ def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
 @pytest.mark.parametrize("name", sweep_files())
 def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
     """The first and the last cell of each grid have every value of their axes."""
-    composed(f"sweeps={name}")
+    assert composed_sweep(name).hydra.sweeper.get("params") or _sweeper(name).get("grids")
     for grid in _grids(name):
         cells = expand_grids([grid], {}, lambda option: option.partition("@")[0] in GROUPS)
         assert cells, "a grid has cells"

@@ -18,7 +18,7 @@ def test_the_example_of_a_guide_runs_as_printed(
 ):
     """Its class, its yaml and its command give a record that names it."""
     room, name = GUIDES[group]
-    guide = (ROOT / "privbench" / room / "README.md").read_text()
+    guide = (ROOT / "privbench" / room / "README.md").read_text().rpartition("\n## Add")[2]
     (source,), (config,) = (
         re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("python", "yaml")
     )

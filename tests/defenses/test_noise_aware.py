@@ -6,7 +6,7 @@ from torch import nn
 
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
-from privbench.defenses.noise_aware import NoiseAware, NormBound
+from privbench.defenses.noise_aware import UNBOUNDED, NoiseAware, NormBound
 from privbench.defenses.quantize import Quantize
 from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
@@ -93,7 +93,11 @@ def test_a_short_vector_stays_and_a_long_one_is_shrunk():
     bound = NormBound()
     v = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     assert torch.equal(bound(v), v)
-    bound.limit.fill_(1.0)
+    for limit in (UNBOUNDED, 1.0):
+        bound.limit.fill_(limit)
+        moved = v.clone().requires_grad_(True)
+        bound(moved).square().sum().backward()
+        assert bool(moved.grad.isfinite().all())
     assert torch.allclose(bound(v), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
 
 
@@ -111,5 +115,5 @@ def test_a_fresh_edge_has_the_bound_and_none_of_its_limit():
     view = granted(deployment, torch.rand(2, 1, 28, 28), Access.EDGE_STRUCTURE)
     fresh = view.fresh_edge()
     assert len(fresh) == len(deployment.edge)
-    assert float(fresh[-1].limit) == torch.inf
+    assert float(fresh[-1].limit) == UNBOUNDED
     assert not torch.equal(fresh[1].weight, deployment.edge[1].weight)
