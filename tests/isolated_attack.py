@@ -33,7 +33,7 @@ class Mine:
         view.query(view.images[:3])
         if self.way == "refused query":
             view.query(view.images[:3, :, :5])
-        view.logger.note(argv=sys.argv[1:], odd=object, share=torch.tensor(0.5), nan=float("nan"))
+        view.logger.note(pid=os.getpid(), argv=sys.argv[1:], odd=object, share=torch.tensor(0.5), nan=float("nan"))
         def reconstruct(v):
             images = (len(v), *view.image_shape)
             if self.way == "sleeps":

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import shutil
 import sys
 from contextlib import nullcontext
@@ -107,6 +108,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
         (path,) = (warm / "store" / "records").glob("*/record.json")
         record = results.read(path.parent)
         record.notes.pop("argv")
+        assert (record.notes.pop("pid") == os.getpid()) is (isolate == "false")
         found.append((record.key, record.columns, record.queries, record.notes))
     assert found[0] == found[1]
     assert found[0][2] == 3
