@@ -36,7 +36,7 @@ def test_the_strong_settings_recover_more_than_the_published_ones_of_a_brief_vic
 
 
 @needs_mnist
-@pytest.mark.fault
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("split", "psnr_db", "ssim"),
     [("conv1", 75, 0.999), ("relu2", 36, 0.95), ("pool2", 22, 0.75), ("fc1", 15, 0.55)],

@@ -176,11 +176,11 @@ def test_a_tracker_gets_the_curves(tmp_path):
     """Lines by name, places along x and y."""
     folder = sweep(tmp_path, "figure", curve(), [])
     delivered = sweep_summary(select(folder, {}), folder / "report")
-    names, xs, ys = delivered.curves["mnist relu2, rmle: accuracy against SSIM"]
+    names, xs, ys = delivered["curves"]["mnist relu2, rmle: accuracy against SSIM"]
     assert names == ["dropout on features"]
     assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
     assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
-    assert len(delivered.cells) == 5
+    assert len(delivered["cells"]) == 5
 
 
 def test_the_workspace_has_the_curves_the_images_and_a_comparer():

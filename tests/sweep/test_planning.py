@@ -7,6 +7,7 @@ from privbench.victims.training import VictimConfig
 from tests.runs import read_records
 
 
+@pytest.mark.slow
 def test_workers_assign_threads_without_moving_the_key(privbench, warm):
     """What processes of joblib computed is cached for this process, at its own threads."""
     words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]

@@ -175,6 +175,7 @@ def test_bad_sweeps_are_one_line_and_leave_nothing(privbench, tmp_path, monkeypa
     assert not list((tmp_path / "out").glob("sweeps/*"))
 
 
+@pytest.mark.slow
 def test_a_figure_is_one_command_and_any_axis_changes_on_the_command_line(privbench, warm):
     """Lists in a file are axes; the grids that a typed axis fits remain."""
     (warm / "conf" / "sweeps").mkdir(parents=True)
