@@ -28,8 +28,9 @@ def test_a_deployment_killed_while_it_trains_is_trained_by_the_same_command(warm
     job.kill()
     job.communicate(timeout=60)
     assert kept(warm) == []
-    code = start(warm).wait(timeout=300)
-    assert code == 0
+    again = start(warm)
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
     assert kept(warm) == [".json", ".safetensors"]
 
 
