@@ -54,10 +54,12 @@ def key_without(record: Record, name: str) -> str:
 
 
 def _without(defense: Mapping[str, Any], strength: float) -> dict[str, Any]:
+    """Leave out the option that gives the strength, which has its value or the inverse."""
+    given = (strength, round(1 / strength, 9)) if strength else (strength,)
     return {
         name: _without(value, strength) if isinstance(value, Mapping) else value
         for name, value in defense.items()
-        if name == "site" or value not in (strength, 1 / strength if strength else strength)
+        if name == "site" or isinstance(value, Mapping) or value not in given
     }
 
 
