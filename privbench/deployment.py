@@ -58,13 +58,19 @@ class Deployment:
         self.edge, self.channel, self.cloud = edge, channel, cloud
         self.undefended_edge = edge if undefended_edge is None else undefended_edge
 
+    def _entry(self, x: Tensor) -> Tensor:
+        """Return the tensor that the channel acts on, of images ``(N, C, H, W)``."""
+        entry: Tensor = self.edge[0](x) if self.channel.site == "input" else self.edge(x)
+        return entry
+
+    def _features(self, t: Tensor) -> Tensor:
+        """Return the features that the tensor behind the channel gives."""
+        v: Tensor = self.edge[1:](t) if self.channel.site == "input" else t
+        return v
+
     def send(self, x: Tensor, draws: RandomStreams) -> Tensor:
         """Return the features of one transmission ``(N, *feature_shape)``, with a gradient."""
-        if self.channel.site == "input":
-            sent: Tensor = self.edge[1:](self.channel.perturb(self.edge[0](x), draws))
-            return sent
-        perturbed: Tensor = self.channel.perturb(self.edge(x), draws)
-        return perturbed
+        return self._features(self.channel.perturb(self._entry(x), draws))
 
     @torch.no_grad()
     def transmit(self, x: Tensor, draws: RandomStreams, transmissions: int = 1) -> Tensor:
@@ -78,10 +84,9 @@ class Deployment:
         Returns:
             Features ``(N, K, *feature_shape)``.
         """
-        at_input = self.channel.site == "input"
-        entry = self.edge[0](x) if at_input else self.edge(x)
+        entry = self._entry(x)
         sent = [self.channel.perturb(entry, draws.for_draw(copy)) for copy in range(transmissions)]
-        return torch.stack([self.edge[1:](t) if at_input else t for t in sent], dim=1)
+        return torch.stack([self._features(t) for t in sent], dim=1)
 
     @torch.no_grad()
     def predict(self, v: Tensor) -> Tensor:
@@ -99,9 +104,11 @@ class Deployment:
             x: Images ``(N, C, H, W)`` in [0, 1].
         """
         draws = RandomStreams(0, "signal to noise", range(len(x)))
-        clean = self.edge(x)
-        noise = (self.send(x, draws) - clean).double().square().mean()
-        return float(10 * torch.log10(clean.double().square().mean() / noise))
+        entry = self._entry(x)
+        clean = self._features(entry)
+        noise = self._features(self.channel.perturb(entry, draws)) - clean
+        power, error = (t.double().square().mean() for t in (clean, noise))
+        return float(10 * torch.log10(power / error))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 
 from privbench.store import record as results
+from privbench.store.__main__ import main as store_command
 from privbench.store.sweep_log import SweepLog
 
 CHEAP = ["-m", "attack=blind", "targets=5"]
@@ -64,3 +65,14 @@ def replace_victim(outputs: Path) -> None:
     path.write_bytes(data)
     sidecar["sha256"] = hashlib.sha256(data).hexdigest()
     path.with_suffix(".json").write_text(json.dumps(sidecar))
+
+
+def store_run(*words: object, capfd) -> tuple[int, str, str]:
+    """Run ``python -m privbench.store`` here: exit code, standard output, standard error."""
+    code = 0
+    try:
+        store_command([str(word) for word in words])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    shown = capfd.readouterr()
+    return code, shown.out, shown.err

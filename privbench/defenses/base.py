@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from privbench.deployment import FLOAT_BITS, Deployment, SplitVictim
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import require_choice
 from privbench.training.loop import EpochLogger
 
 SITES = ("features", "input")
+IMAGES = 1024
+"""Training images on which a defense measures a scale or a range."""
 
 
 class TrainingImages(Protocol):
@@ -55,6 +58,13 @@ class FitServices(Protocol):
             module: Trained or loaded in place.
             train: Trains it, reporting epochs, and returns facts that JSON can hold.
         """
+
+
+@torch.no_grad()
+def sample_outputs(network: nn.Module, data: TrainingImages, services: FitServices) -> list[Tensor]:
+    """Return what a network computes for the first 1,024 training images, in parts ``(n, ...)``."""
+    images = in_unit_range(data.pixels[:IMAGES].to(services.device))
+    return [network(part) for part in images.split(128)]
 
 
 class Defense(ABC):

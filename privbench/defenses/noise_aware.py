@@ -8,10 +8,9 @@ import torch
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
-from privbench.defenses.base import FitServices, Perturbation, TrainingImages
+from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
 from privbench.defenses.trained import TrainedDefense, copied
 from privbench.deployment import Deployment, SplitVictim
-from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -22,8 +21,6 @@ from privbench.runtime.validation import (
 )
 
 UNBOUNDED = torch.finfo(torch.float32).max
-IMAGES = 1024
-"""Training images whose features give the bound."""
 
 
 @validated(frozen=True, kw_only=True, config=VALIDATED)
@@ -79,12 +76,11 @@ class NoiseAware(TrainedDefense):
         """Return both halves, or the cloud alone."""
         return deployment.cloud if self.train == "cloud" else super().trainable(deployment)
 
-    def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
-        """Return the trained deployment; a channel's range is that of the victim's features."""
-        if self.strength == 0:
-            return victim.deploy(self.channel)
-        ready = replace(self, channel=self.channel.calibrate(victim, data, services))
-        return TrainedDefense.fit(ready, victim, data, services)
+    def calibrate(
+        self, victim: SplitVictim, data: TrainingImages, services: FitServices
+    ) -> "NoiseAware":
+        """Return the defense with a channel whose range is that of the victim's features."""
+        return replace(self, channel=self.channel.calibrate(victim, data, services))
 
     @torch.no_grad()
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
@@ -92,11 +88,9 @@ class NoiseAware(TrainedDefense):
         bound = deployment.edge[-1]
         if not isinstance(bound, NormBound):
             return
-        images = in_unit_range(data.pixels[:IMAGES].to(services.device))
-        norms = [
-            deployment.undefended_edge(part).flatten(1).norm(dim=1) for part in images.split(128)
-        ]
-        bound.limit.fill_(float(torch.cat(norms).mean()))
+        parts = sample_outputs(deployment.undefended_edge, data, services)
+        norms = torch.cat([part.flatten(1).norm(dim=1) for part in parts])
+        bound.limit.fill_(float(norms.mean()))
 
 
 @dataclass(frozen=True)
@@ -126,10 +120,6 @@ class NormBound(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("limit", torch.tensor(UNBOUNDED))
-
-    def reset_parameters(self) -> None:
-        """Forget the measured norm."""
-        self.limit.fill_(UNBOUNDED)
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)``."""

@@ -9,15 +9,12 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from privbench.defenses.base import FitServices, Perturbation, TrainingImages
+from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
 from privbench.deployment import SplitVictim
-from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, FiniteFloat, NonNegativeInt
 from privbench.training.loop import EpochLogger
 
-IMAGES = 1024
-"""Training images whose features give the range."""
 NARROW = 1e-2
 """Width of a cell, in deviations, under which its probability is density times width."""
 
@@ -67,12 +64,10 @@ class Quantize(Perturbation):
         measured = _Range()
 
         def measure(report: EpochLogger) -> Mapping[str, Any]:
-            images = in_unit_range(data.pixels[:IMAGES].to(services.device))
-            with torch.no_grad():
-                parts = [entry(part) for part in images.split(128)]
+            parts = sample_outputs(entry, data, services)
             measured.low.fill_(min(float(part.min()) for part in parts))
             measured.high.fill_(max(float(part.max()) for part in parts))
-            return {"images": len(images)}
+            return {"images": sum(map(len, parts))}
 
         services.fit_or_load("range", measured, measure)
         low, high = float(measured.low), float(measured.high)

@@ -4,7 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,10 @@ class TrainedDefense(Defense):
         """Return the module whose weights are trained: by default edge and cloud."""
         return nn.ModuleList([deployment.edge, deployment.cloud])
 
+    def calibrate(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Self:
+        """Return the defense with what it measures on the victim's features; by default itself."""
+        return self
+
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
         """Measure what the training needs, such as a scale; by default nothing."""
 
@@ -69,12 +73,13 @@ class TrainedDefense(Defense):
 
     def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
         """Return the trained deployment, from the store where it is there."""
-        deployment = self.build(victim)
         if self.strength == 0:
-            return Deployment(victim.edge, deployment.channel, victim.cloud)
+            return victim.deploy(self.build(victim).channel)
+        ready = self.calibrate(victim, data, services)
+        deployment = ready.build(victim)
         kept = networks(deployment).to(services.device)
         services.fit_or_load(
-            "networks", kept, lambda report: self._train(deployment, data, services, report)
+            "networks", kept, lambda report: ready._train(deployment, data, services, report)
         )
         kept.eval().requires_grad_(False)
         return deployment

@@ -1,7 +1,6 @@
 """The deployment of a cell: the victim behind its defense, trained or loaded where that trains."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,20 +84,13 @@ class DefenseServices:
         self, part: str, module: nn.Module, train: Callable[..., Mapping[str, Any]]
     ) -> None:
         """Train a part of the deployment once, with its history logged either way; load it else."""
-        tracked, names = self.services.tracked, self.plan.cell.choices
-        history: list[dict[str, float]] = []
+        names = self.plan.cell.choices
 
-        def report(epoch: int, losses: dict[str, float]) -> None:
-            history.append(losses)
-            tracked.log("deployment", epoch, **losses)
-
-        def make() -> Facts:
-            start = time.perf_counter()
+        def make(report: Callable[[int, dict[str, float]], None]) -> Facts:
             LOG.info(
                 "fitting %s to %s, once: the store keeps it", names["defense"], names["victim"]
             )
-            facts = train(report)
-            return {**facts, "history": history, "seconds": time.perf_counter() - start}
+            return dict(train(report))
 
         recipe = {
             "victim": self.victim.identity,
@@ -109,11 +101,8 @@ class DefenseServices:
             "part": part,
             **recipes.threads(self.plan.cell.config),
         }
-        artifact = self.services.fit_or_load(DEPLOYMENTS, recipe, module, make)
+        artifact = self.services.fit_and_track(DEPLOYMENTS, "deployment", recipe, module, make)
         self.fitted[part] = artifact.sha256
-        if not history:
-            for epoch, losses in enumerate(artifact.facts["history"]):
-                tracked.log("deployment", epoch, **losses)
 
 
 def fit_deployment(plan: CellPlan, services: Services, victim: TrainedVictim) -> Deployed:

@@ -87,6 +87,41 @@ class Services:
         module.load_state_dict(dict(artifact.tensors))
         return artifact
 
+    def fit_and_track(
+        self,
+        kind: str,
+        stream: str,
+        recipe: Mapping[str, Any],
+        module: nn.Module,
+        train: Callable[..., Facts],
+    ) -> Artifact:
+        """Train a module or load it, with the history of its training logged either way.
+
+        Args:
+            kind: Directory within the store.
+            stream: The tracker's name of the training.
+            recipe: Everything that the trained weights depend on.
+            module: Its weights are replaced by those of the artifact.
+            train: Trains the module, reporting the metrics of each epoch, and returns facts, to
+                which ``history`` and ``seconds`` are added.
+        """
+        history: list[dict[str, float]] = []
+
+        def report(epoch: int, metrics: dict[str, float]) -> None:
+            history.append(metrics)
+            self.tracked.log(stream, epoch, **metrics)
+
+        def timed() -> Facts:
+            start = time.perf_counter()
+            facts = train(report)
+            return {**facts, "history": history, "seconds": time.perf_counter() - start}
+
+        artifact = self.fit_or_load(kind, recipe, module, timed)
+        if not history:
+            for epoch, metrics in enumerate(artifact.facts["history"]):
+                self.tracked.log(stream, epoch, **metrics)
+        return artifact
+
     def freeze(self, module: nn.Module) -> None:
         """Move a trained module to the device, for evaluation only."""
         module.eval().requires_grad_(False).to(self.device)

@@ -1,8 +1,7 @@
 """The victim of a cell: trained or loaded, and deployed behind a defense."""
 
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +43,10 @@ class TrainedVictim:
 
 def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     """Train the victim or load it, and log the history of its training either way."""
-    cell, data, tracked = plan.cell, plan.data, services.tracked
+    cell, data, names = plan.cell, plan.data, plan.cell.choices
     model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
-    history: list[dict[str, float]] = []
 
-    def report(epoch: int, losses: dict[str, float]) -> None:
-        history.append(losses)
-        tracked.log("victim", epoch, **losses)
-
-    def train() -> Facts:
-        start, names = time.perf_counter(), cell.choices
+    def train(report: Callable[[int, dict[str, float]], None]) -> Facts:
         LOG.info("training %s on %s, once: the store keeps it", names["victim"], names["dataset"])
         facts = cell.victim.train(
             model,
@@ -63,14 +56,9 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
             device_config=cell.device_config,
             report=report,
         )
-        named = {name: names[name] for name in ("victim", "dataset")}
-        seconds = time.perf_counter() - start
-        return {**named, **facts, "history": history, "seconds": seconds}
+        return {**{name: names[name] for name in ("victim", "dataset")}, **facts}
 
-    artifact = services.fit_or_load(recipes.VICTIMS, plan.victim_recipe, model, train)
-    if not history:
-        for epoch, losses in enumerate(artifact.facts["history"]):
-            tracked.log("victim", epoch, **losses)
+    artifact = services.fit_and_track(recipes.VICTIMS, "victim", plan.victim_recipe, model, train)
     services.freeze(model)
     code = {name: known for name, known in plan.sources.items() if name.startswith("victim")}
     return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]))

@@ -94,13 +94,5 @@ class NullTracker:
         """Return a run that discards everything."""
         return nullcontext(NullRun())
 
-    def log_summary(
-        self,
-        name: str,
-        *,
-        cells: Sequence[Sequence[Any]],
-        curves: Mapping[str, Curve],
-        images: Mapping[str, Path],
-        numbers: Mapping[str, float],
-    ) -> None:
+    def log_summary(self, name: str, **summary: Any) -> None:
         """Discard the summary."""

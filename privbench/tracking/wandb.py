@@ -71,20 +71,12 @@ class WandbTracker:
             raise
         self._close(run, run_id)
 
-    def log_summary(
-        self,
-        name: str,
-        *,
-        cells: Sequence[Sequence[Any]],
-        curves: Mapping[str, Curve],
-        images: Mapping[str, Path],
-        numbers: Mapping[str, float],
-    ) -> None:
+    def log_summary(self, name: str, *, numbers: Mapping[str, float], **plots: Any) -> None:
         """Log tables, curves and images of a sweep as a run of the sweep's group."""
         run_id = f"summary-{name}"[:100]
         settings = {"name": f"summary of {name}", "group": name, "tags": ["summary"]}
         run = _WandbRun(lambda: self._init(run_id, job_type="summary", **settings))
-        run.log_summary(lambda: _sweep_plots(cells, curves, images), numbers)
+        run.log_summary(lambda: _sweep_plots(**plots), numbers)
         self._close(run, run_id)
 
     def _init(self, run_id: str | None, **settings: Any) -> Any:

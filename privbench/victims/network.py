@@ -10,9 +10,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from privbench.runtime.device import DeviceConfig
 from privbench.runtime.validation import VALIDATED, NonNegativeInt
-from privbench.training.loop import EpochLogger
 from privbench.victims.split_model import SplitModel
 from privbench.victims.traced import TracedModel
 from privbench.victims.training import VictimConfig
@@ -85,23 +83,6 @@ class NetworkConfig(VictimConfig):
         if state := self._fitting(model):
             _network_of(model).load_state_dict(state, strict=False)
         return model
-
-    def train(
-        self,
-        model: SplitModel,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        seed: int,
-        device_config: DeviceConfig,
-        report: EpochLogger = lambda epoch, metrics: None,
-    ) -> dict[str, Any]:
-        """Train the network in place, unless there are no epochs."""
-        if self.epochs == 0:
-            return {"epochs": 0}
-        return super().train(
-            model, images, labels, seed=seed, device_config=device_config, report=report
-        )
 
     def _wrapped(self, shape: tuple[int, int, int], classes: int) -> SplitModel:
         with torch.random.fork_rng(devices=[]):  # it is built again, from the same draws

@@ -116,7 +116,7 @@ class VictimConfig:
         device_config: DeviceConfig,
         report: EpochLogger = lambda epoch, metrics: None,
     ) -> dict[str, Any]:
-        """Train a classifier in place.
+        """Train a classifier in place; not at all where there are no epochs.
 
         Args:
             model: The classifier.
@@ -129,6 +129,8 @@ class VictimConfig:
         Returns:
             ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
         """
+        if self.epochs == 0:
+            return {"epochs": 0}
         generator = torch.Generator().manual_seed(derive_seed(seed, "training"))
         device = device_config.device
         used = self.suited(len(labels))

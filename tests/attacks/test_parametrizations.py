@@ -110,7 +110,7 @@ def test_networks_have_images_of_any_size(shape):
 
 
 def test_a_network_moves_its_own_image_only():
-    """Its weights are nobody else's; all begin as the same image."""
+    """Each image has weights of its own; all of them begin as the same image."""
     networks = _networks(3, (1, 16, 16))
     images = networks.images()
     torch.testing.assert_close(images[0], images[2])

@@ -15,21 +15,10 @@ from privbench.experiment.plan import plan
 from privbench.report.image_grids import image_loader
 from privbench.report.page import page
 from privbench.report.selection import select
-from privbench.store.__main__ import main as store_command
 from privbench.store.artifacts import Artifact, Store
 from privbench.sweep.status import report as status
 from tests.records import curve, kept, record, sweep
-from tests.runs import cell_states, record_files
-
-
-def _store(*words: object, capfd) -> tuple[int, str, str]:
-    code = 0
-    try:
-        store_command([str(word) for word in words])
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    shown = capfd.readouterr()
-    return code, shown.out, shown.err
+from tests.runs import cell_states, record_files, store_run
 
 
 def _contents(outputs: Path) -> dict[str, bytes]:
@@ -49,7 +38,7 @@ def here(tmp_path) -> Path:
 def file(here, tmp_path, capfd) -> Path:
     """All records of ``here``."""
     at = tmp_path / "records.jsonl.xz"
-    assert _store("export-records", at, "--from", here, capfd=capfd)[:2] == (
+    assert store_run("export-records", at, "--from", here, capfd=capfd)[:2] == (
         0,
         f"{at}: 8 records\n",
     )
@@ -60,7 +49,7 @@ def test_records_travel_byte_for_byte_without_their_images(here, file, tmp_path,
     """Importing them twice changes nothing."""
     there = tmp_path / "there"
     for expected in ("8 records imported, 0 there already", "0 records imported, 8 there already"):
-        code, out, err = _store("import-records", file, "--into", there, capfd=capfd)
+        code, out, err = store_run("import-records", file, "--into", there, capfd=capfd)
         assert (code, out, err) == (0, f"{there}/store: {expected}\n", "")
     assert _contents(there) == _contents(here)
     assert not list(there.rglob("images.safetensors"))
@@ -70,7 +59,7 @@ def test_a_sweep_is_exported_by_its_folder_and_a_store_by_its_own(here, tmp_path
     """Each has its records only."""
     file = tmp_path / "some.xz"
     for folder, count in ((here / "sweeps" / "mine", 4), (here / "store", 8)):
-        _, out, _ = _store("export-records", file, "--from", folder, capfd=capfd)
+        _, out, _ = store_run("export-records", file, "--from", folder, capfd=capfd)
         assert out == f"{file}: {count} records\n"
 
 
@@ -79,7 +68,7 @@ def test_status_and_report_find_imported_records(here, file, tmp_path, capfd):
     there = tmp_path / "there"
     shutil.copytree(here / "sweeps", there / "sweeps")
     assert "4 missing" in status(there / "sweeps" / "mine")
-    _store("import-records", file, "--into", there, capfd=capfd)
+    store_run("import-records", file, "--into", there, capfd=capfd)
     assert "4 done" in status(there / "sweeps" / "mine")
     assert [len(select(at, {}).records) for at in (there / "sweeps" / "mine", there)] == [
         4,
@@ -90,7 +79,7 @@ def test_status_and_report_find_imported_records(here, file, tmp_path, capfd):
 def test_a_page_says_that_images_are_missing(file, tmp_path, capfd):
     """An imported record has none."""
     there = tmp_path / "there"
-    _store("import-records", file, "--into", there, capfd=capfd)
+    store_run("import-records", file, "--into", there, capfd=capfd)
     selection = select(there, {})
     text = page(selection, [], {}, {}, image_loader(selection.store), tmp_path)
     assert text.count("its images cannot be read") == 7
@@ -102,8 +91,8 @@ def test_a_cell_whose_record_was_imported_is_cached(privbench, composed, tmp_pat
     words = ["attack=blind", "defense=none", "targets=6"]
     planned = plan(build(composed(*words)))
     kept(here, [record(key=planned.key, config=planned.cell.config, sources=planned.sources)])
-    _store("export-records", file, "--from", here, capfd=capfd)
-    _store("import-records", file, "--into", there, capfd=capfd)
+    store_run("export-records", file, "--from", here, capfd=capfd)
+    store_run("import-records", file, "--into", there, capfd=capfd)
     code, out, err = privbench(*words, f"output_dir={there}")
     assert code == 0, err
     assert "cached" in out
@@ -120,8 +109,8 @@ def test_records_of_other_victims_are_counted(composed, tmp_path, capfd):
     kept(here, [record(key=planned.key, config=planned.cell.config, sources=planned.sources)])
     weights = Artifact({"w": torch.ones(2)}, {})
     Store(there / "store").keep("victims", planned.victim_recipe, lambda: weights)
-    _store("export-records", file, "--from", here, capfd=capfd)
-    code, _, err = _store("import-records", file, "--into", there, capfd=capfd)
+    store_run("export-records", file, "--from", here, capfd=capfd)
+    code, _, err = store_run("import-records", file, "--into", there, capfd=capfd)
     assert code == 0
     assert "1 record of victims with other weights" in err
 
@@ -135,7 +124,7 @@ def test_a_record_with_other_numbers_is_kept_and_named(here, file, tmp_path, cap
     path = there / "store" / "records" / damaged.key / "record.json"
     path.parent.mkdir()
     path.write_text("{")
-    code, out, err = _store("import-records", file, "--into", there, capfd=capfd)
+    code, out, err = store_run("import-records", file, "--into", there, capfd=capfd)
     assert code == 1
     assert out == f"{there}/store: 7 records imported, 0 there already\n"
     assert re.fullmatch(f"privbench: 1 record of .* other numbers: {one.key}\n", err)
@@ -148,7 +137,7 @@ def test_the_same_numbers_from_another_machine_are_not_other_numbers(file, tmp_p
     """Times, paths and versions may differ."""
     there = tmp_path / "there"
     kept(there, [replace(curve("dropout")[1], seconds={"total": 9.0}, finished="2026-01-01")])
-    code, out, _ = _store("import-records", file, "--into", there, capfd=capfd)
+    code, out, _ = store_run("import-records", file, "--into", there, capfd=capfd)
     assert (code, out) == (0, f"{there}/store: 7 records imported, 1 there already\n")
 
 
@@ -184,7 +173,7 @@ HARM = {
 def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, file, tmp_path, capfd):
     """Whatever is wrong with it, and wherever."""
     HARM[harm](file)
-    code, out, err = _store("import-records", file, "--into", tmp_path / "there", capfd=capfd)
+    code, out, err = store_run("import-records", file, "--into", tmp_path / "there", capfd=capfd)
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 1
     assert err.startswith("privbench: ")
@@ -197,14 +186,14 @@ def test_a_damaged_record_is_left_out_of_the_file_and_named(here, tmp_path, capf
     file = tmp_path / "records.xz"
     first, *rest = record_files(here)
     first.write_text("{")
-    code, out, err = _store("export-records", file, "--from", here, capfd=capfd)
+    code, out, err = store_run("export-records", file, "--from", here, capfd=capfd)
     assert (code, out) == (0, f"{file}: 7 records\n")
     assert err.startswith(f"privbench: left out: {first} is not a valid record")
     file.unlink()
     for path in rest:
         path.write_text("{")
     for folder in (here, tmp_path / "nowhere"):
-        code, out, err = _store("export-records", file, "--from", folder, capfd=capfd)
+        code, out, err = store_run("export-records", file, "--from", folder, capfd=capfd)
         assert (code, out) == (1, "")
         assert len(err.splitlines()) == 1
         assert f"{folder} holds no record" in err
@@ -215,7 +204,7 @@ def test_an_export_that_fails_leaves_the_earlier_file(here, file, tmp_path, capf
     """It is written next to it, and put in its place as the last step."""
     before = file.read_bytes()
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    code, _, err = _store("export-records", file, "--from", here, capfd=capfd)
+    code, _, err = store_run("export-records", file, "--from", here, capfd=capfd)
     assert (code, err) == (1, "privbench: full\n")
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]
@@ -226,6 +215,6 @@ def test_per_image_scores_are_whole(tmp_path, capfd):
     one = record(targets=1000)
     file = tmp_path / "records.xz"
     kept(tmp_path / "here", [one])
-    _store("export-records", file, "--from", tmp_path / "here", capfd=capfd)
+    store_run("export-records", file, "--from", tmp_path / "here", capfd=capfd)
     lines = lzma.decompress(file.read_bytes()).splitlines()
     assert json.loads(lines[1])["per_image"] == one.per_image

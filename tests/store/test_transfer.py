@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from privbench.store.__main__ import main as store_command
-from tests.runs import BRIEF_RMLE, read_records, replace_victim, victim_files
+from tests.runs import BRIEF_RMLE, read_records, replace_victim, store_run, victim_files
 
 
 @pytest.fixture
@@ -22,16 +21,6 @@ def trained(privbench, without_victim) -> Path:
     """An outputs folder with a quickly trained victim, and a record of it."""
     assert privbench(*BRIEF_RMLE, f"output_dir={without_victim}")[0] == 0
     return without_victim
-
-
-def _store(*words: object, capfd) -> tuple[int, str, str]:
-    code = 0
-    try:
-        store_command([str(word) for word in words])
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    shown = capfd.readouterr()
-    return code, shown.out, shown.err
 
 
 def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
@@ -43,7 +32,7 @@ def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
     subprocess.run(command, check=True)
     for expected in ("1 victim and 1 evaluation classifier imported, 0 victims",
                      "0 victims and 0 evaluation classifiers imported, 1 victim and 1"):  # fmt: skip
-        code, out, _ = _store("import-victims", file, there, capfd=capfd)
+        code, out, _ = store_run("import-victims", file, there, capfd=capfd)
         assert code == 0
         assert expected in out
         stamps = {path: path.stat().st_mtime_ns for path in there.rglob("*.safetensors")}
@@ -59,7 +48,7 @@ def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
 
 def test_the_store_is_listed_with_checksums(trained, capfd):
     """As sha256sum prints them, without importing torch."""
-    code, out, _ = _store("list", trained, capfd=capfd)
+    code, out, _ = store_run("list", trained, capfd=capfd)
     assert code == 0
     (path,) = victim_files(trained)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -77,13 +66,13 @@ def test_other_weights_of_the_same_recipe_are_refused_unless_replaced(trained, t
     replace_victim(there)
     (path,) = victim_files(there)
     other = path.read_bytes()
-    assert _store("export-victims", trained, file, capfd=capfd)[0] == 0
-    code, _, err = _store("import-victims", file, there, capfd=capfd)
+    assert store_run("export-victims", trained, file, capfd=capfd)[0] == 0
+    code, _, err = store_run("import-victims", file, there, capfd=capfd)
     assert code == 1
     assert re.fullmatch(r"privbench: .* has other weights of the same recipe .*--replace.*\n", err)
     assert path.read_bytes() == other
     assert not (there / "store" / "judges").exists()
-    assert _store("import-victims", file, there, "--replace", capfd=capfd)[0] == 0
+    assert store_run("import-victims", file, there, "--replace", capfd=capfd)[0] == 0
     assert path.read_bytes() == victim_files(trained)[0].read_bytes()
 
 
@@ -155,9 +144,9 @@ def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, tmp_
         store.keep(
             kind, {"seed": 0}, lambda: Artifact({"w": torch.arange(900.0)}, {"accuracy": 0.5})
         )
-    assert _store("export-victims", here, file, capfd=capfd)[0] == 0
+    assert store_run("export-victims", here, file, capfd=capfd)[0] == 0
     HARM[harm](file)
-    code, out, err = _store("import-victims", file, there, capfd=capfd)
+    code, out, err = store_run("import-victims", file, there, capfd=capfd)
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 1
     assert err.startswith("privbench: ")
@@ -175,7 +164,7 @@ def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, tmp_
 def test_a_folder_without_victims_is_refused_in_one_line(words, line, tmp_path, capfd, monkeypatch):
     """It names the folder."""
     monkeypatch.chdir(tmp_path)
-    code, out, err = _store(*words, capfd=capfd)
+    code, out, err = store_run(*words, capfd=capfd)
     assert (code, out) == (1, "")
     assert re.fullmatch(f"privbench: {line}.*\n", err)
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,7 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
 
 
 def test_a_kept_network_replays_its_queries_and_knows_its_edge():
-    """A hit costs what its training cost; two stand-in edges never share a network."""
+    """A loaded network counts the queries of its training; two surrogate edges share none."""
     from privbench.threat import Access
 
     kept: dict[str, tuple[dict, dict]] = {}

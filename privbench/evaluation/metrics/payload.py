@@ -1,6 +1,6 @@
 """Size of what the edge sends for an image."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from privbench.evaluation.metrics.base import Metric
 
@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from privbench.deployment import Deployment
-
-BITS = 32
-"""Bits of an element where the channel does not say otherwise."""
 
 
 def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
@@ -20,8 +17,7 @@ def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
     from privbench.evaluation.metrics.edge_flops import features_of
 
     v = features_of(deployment.edge, x)
-    stated: Any = getattr(deployment.channel, "payload_bits", None)
-    return float(stated(torch.zeros(v.shape)) if stated else BITS * v.numel())
+    return float(deployment.channel.payload_bits(torch.zeros(v.shape)))
 
 
 PAYLOAD_BITS = Metric(
