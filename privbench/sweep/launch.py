@@ -249,7 +249,7 @@ class Launch:
         """Write the page and its figures; log them where this launch has tracked a cell."""
         from hydra.utils import instantiate
 
-        from privbench.report.selection import select
+        from privbench.analysis.selection import select
         from privbench.report.writing import sweep_summary, write
         from privbench.sweep.overlays import published_overlay
 

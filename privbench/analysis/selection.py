@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.report.group_keys import group_key
-from privbench.report.summary import of_cells
+from privbench.analysis.group_keys import group_key
 from privbench.store.record import Record, read
 from privbench.store.sweep_log import CellStatus, SweepLog
 
@@ -81,6 +80,22 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
     return replace(found, name=name, records=kept)
+
+
+def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:
+    """Return readable records, and every other cell with the reason why it has none."""
+    records, missing = [], []
+    for entry in ledger.entries().values():
+        path = ledger.record(entry) if ledger.done(entry) else None
+        reason = entry.reason
+        if path:
+            try:
+                records.append(read(path))
+                continue
+            except (OSError, ValueError) as error:
+                reason = str(error)
+        missing.append((entry, reason))
+    return records, missing
 
 
 def _of_sweep(folder: Path) -> Selection:
