@@ -49,7 +49,7 @@ class CellPlan:
     @property
     def seeds(self) -> Seeds:
         """Random streams of the cell."""
-        return Seeds(self.cell.seed, self.data.test.fingerprint)
+        return Seeds(self.cell.seed, self.data.seed_text or self.data.test.fingerprint)
 
     @cached_property
     def key(self) -> str:

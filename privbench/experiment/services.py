@@ -23,8 +23,9 @@ class Seeds:
 
     Attributes:
         seed: The cell's.
-        secret: Fingerprint of the private test set, mixed into every seed. It is the same on every
-            machine, and a process that holds the test set holds the targets anyway.
+        secret: Fingerprint of the private test set (or ``ImageData.seed_text``), mixed into every
+            seed. It is the same on every machine, and a process that holds the test set holds the
+            targets anyway.
     """
 
     seed: int
