@@ -73,7 +73,7 @@ class Result:
         rights = ", ".join(self.access).lower() or "none"
         return (
             f"<{names['attack']} (access: {rights}) on {len(self.targets)} images, "
-            f"{names['victim']} cut at {self.split}, defense {names['defense']}, "
+            f"{names['victim']} cut at {self.cell.plan.cell.split}, defense {names['defense']}, "
             f"{sum(self.seconds.values()):.1f} s>"
         )
 

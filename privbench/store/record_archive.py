@@ -63,7 +63,7 @@ def export_records(folder: Path, file: Path) -> tuple[int, list[str]]:
         OSError: where the file cannot be written.
     """
     lines, unreadable = [], []
-    for path in _paths(folder):
+    for path in record_paths(folder):
         try:
             read(path)
             lines.append(json.dumps(json.loads(path.read_bytes()), allow_nan=False))
@@ -109,7 +109,7 @@ def import_records(file: Path, folder: Path) -> Import:
     return done
 
 
-def _paths(folder: Path) -> list[Path]:
+def record_paths(folder: Path) -> list[Path]:
     """Return the files of the records of a sweep or of a store, in the order of their keys."""
     if (folder / CELLS).is_file():
         log = SweepLog(folder)
