@@ -25,6 +25,7 @@ from privbench.experiment.spec import CellSpec
 from privbench.experiment.victim import fit_victim
 from privbench.runtime.errors import as_user_errors
 from privbench.runtime.files import write_atomically
+from privbench.store.artifacts import announce
 from privbench.store.record import Record, valid_record
 from privbench.store.result_table import table
 from privbench.tracking.base import NullRun
@@ -75,6 +76,8 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
             threads = cell.device_config.configure()
             planned = plan(cell)
         store = store_of(cell)
+        if not spec.in_sweep:
+            announce(store)
         with store.claim("records", planned.key):
             path = output_paths(planned)["record"]
             cached = None if cell.force else valid_record(path, store.root, cell.config)
@@ -97,7 +100,6 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
     import torchmetrics.functional.image  # noqa: F401
 
     cell, data, device = plan.cell, plan.data, plan.cell.device_config.device
-    _announce_new_store(plan)
     with cell.tracker.run(run_description(plan)) as tracked, attack_process(cell) as attack:
         services = Services(
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
@@ -144,13 +146,6 @@ def log_cached(record: Record, plan: CellPlan) -> bool:
         shown = {"reconstructions": images} if images.is_file() else {}  # an imported one has none
         tracked.finish({**tracker_summary(record), "cached": True}, shown)
     return tracked.delivered
-
-
-def _announce_new_store(plan: CellPlan) -> None:
-    """Name a store that is new: in another directory than usual everything is trained again."""
-    root = store_of(plan.cell).root
-    if not (root / "victims").exists():
-        LOG.info("new store: %s", root)
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privbench.evaluation.metrics import known_metrics
+from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS
 from privbench.store.record import Record, read
@@ -49,10 +51,34 @@ def load_records(path: str | Path, *, images: bool = False) -> "pd.DataFrame":
     records, unreadable = read_records(Path(path))
     for line in unreadable:
         LOG.warning("left out: %s", line)
-    records = newest(records)
-    if images:
-        return image_table(records)
-    return table(records, sweep_commands(Path(path)))
+    return table_of(Path(path), records, images=images)
+
+
+def table_of(folder: Path, records: Iterable[Record], *, images: bool) -> "pd.DataFrame":
+    """Return the table of records that a folder holds, as ``load_records`` does."""
+    kept = newest(records)
+    return image_table(kept) if images else table(kept, sweep_commands(folder))
+
+
+def write_table(rows: "pd.DataFrame", file: Path, form: str | None) -> None:
+    """Write a table, whole or not at all.
+
+    Args:
+        rows: The table.
+        file: Is written, or replaced.
+        form: ``csv`` or ``parquet``; null for what the file's name ends in.
+
+    Raises:
+        ValueError: where ``parquet`` lacks its package.
+        OSError: where the file cannot be written.
+    """
+    form = form or ("parquet" if file.suffix == ".parquet" else "csv")
+    if form == "csv":
+        write_atomically(file, rows.to_csv(index=False).encode())
+    elif find_spec("pyarrow") is None:
+        raise ValueError("parquet needs pyarrow: pip install pyarrow, or choose --format csv")
+    else:
+        write_atomically(file, rows.to_parquet(index=False))
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
