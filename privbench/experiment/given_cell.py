@@ -6,12 +6,13 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from privbench.data.image_data import ImageData, Subset
+from privbench.data.image_data import ImageData, Subset, subset_of
 from privbench.experiment.config import CellConfig
 from privbench.experiment.given_images import (
     GivenImages,
     Labelled,
     checked_pixels,
+    class_names,
     given_data,
     has_labels,
     labelled,
@@ -89,17 +90,20 @@ def given_plan(cell: CellConfig, given: Given) -> CellPlan:
     loaded = _loaded(cell, given, classes)
 
     def subset(name: str, images: Labelled | None, default: Subset | None) -> Subset | None:
-        return default if images is None else labelled(name, images, network, classes, device)
+        if images is None:
+            return default
+        return labelled(name, images, network, classes, device, like=pixels)
 
     owned = None if isinstance(given.aux, str) else given.aux
+    node = network.described(shape, classes)
     data = given_data(
-        labelled("images", (pixels, logits.argmax(1)), network, classes, device),
+        subset_of(class_names(classes), pixels, logits.argmax(1)),
         subset("aux", owned, loaded.aux if loaded else None),
         subset("train", given.train, loaded.train if loaded else None),
         classes,
-        seed_text=network.fingerprint(shape, classes),
+        seed_text=node["network"],
     )
-    return plan(_in_place(cell, given, data))
+    return plan(_in_place(cell, given, data, node))
 
 
 def _loaded(cell: CellConfig, given: Given, classes: int) -> ImageData | None:
@@ -114,14 +118,16 @@ def _loaded(cell: CellConfig, given: Given, classes: int) -> ImageData | None:
     return loaded
 
 
-def _in_place(cell: CellConfig, given: Given, data: ImageData) -> CellConfig:
+def _in_place(
+    cell: CellConfig, given: Given, data: ImageData, node: Mapping[str, Any]
+) -> CellConfig:
     """Return the cell with the given network and images."""
     network = given.network
     source = GivenImages(given.aux if isinstance(given.aux, str) else "given images", data)
     indices = list(range(len(data.test)))
     changed = replace(cell, victim=cast("Any", network), dataset=source, target_indices=indices)
     config = {
-        "victim": network.described(data.shape, len(data.classes)),
+        "victim": node,
         "dataset": source.described(),
         "targets": len(indices),
         "target_indices": indices,

@@ -87,7 +87,12 @@ def class_names(classes: int) -> list[str]:
 
 
 def labelled(
-    name: str, given: Labelled, network: GivenNetwork, classes: int, device: torch.device
+    name: str,
+    given: Labelled,
+    network: GivenNetwork,
+    classes: int,
+    device: torch.device,
+    like: Tensor,
 ) -> Subset:
     """Return images with their labels, or with the network's answers where they have none.
 
@@ -97,12 +102,14 @@ def labelled(
         network: Answers.
         classes: Number of its logits.
         device: Where it answers.
+        like: The targets, whose shape they must have.
 
     Raises:
         ValueError: in one line, naming the argument.
     """
     images, labels = given if has_labels(given) else (given, None)
     pixels = checked_pixels(name, images)
+    _require_same_shape(name, pixels, like)
     if labels is None:
         found = network.logits(pixels, device).argmax(1)
     else:

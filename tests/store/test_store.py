@@ -63,7 +63,7 @@ def test_a_process_killed_while_it_makes_leaves_nothing_behind(tmp_path):
     root, log = tmp_path / "store", tmp_path / "log"
     job = multiprocessing.get_context("fork").Process(target=_keep, args=(root, log, 60))
     job.start()
-    while not log.exists():
+    while not (log.exists() and log.read_text()):
         time.sleep(0.01)
     os.kill(job.pid, signal.SIGKILL)
     job.join()
