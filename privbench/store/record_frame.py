@@ -76,7 +76,9 @@ def write_table(rows: "pd.DataFrame", file: Path, form: str | None) -> None:
     if form == "csv":
         write_atomically(file, rows.to_csv(index=False).encode())
     elif find_spec("pyarrow") is None:
-        raise ValueError("parquet needs pyarrow: pip install pyarrow, or choose --format csv")
+        raise ValueError(
+            "parquet needs pyarrow: pip install 'privbench[parquet]', or choose --format csv"
+        )
     else:
         write_atomically(file, rows.to_parquet(index=False))
 
