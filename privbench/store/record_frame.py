@@ -110,7 +110,7 @@ def newest(records: Iterable[Record]) -> list[Record]:
 def cell_of(record: Record) -> str:
     """Return a hash of the options that the numbers of a record's cell depend on."""
     options = {name: record.config.get(name) for name in CELL_OPTIONS}
-    return content_hash({**options, "split": record.split})
+    return content_hash({**options, "split": record.split, "seed": record.seed})
 
 
 def _order(one: Record) -> tuple[Any, ...]:
