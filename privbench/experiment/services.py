@@ -170,7 +170,7 @@ class AttackLogger:
 
     def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
         """Log the progress after step ``n``."""
-        if isinstance(self.tracked, NullRun):  # nobody reads what the images would be scored for
+        if isinstance(self.tracked, NullRun):  # which discards all scores
             return
         if x_hat is not None and x_hat.shape == self.truth.shape:
             shown = x_hat.detach().nan_to_num(0).clamp(0, 1)

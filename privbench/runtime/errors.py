@@ -88,11 +88,15 @@ def describe_error(error: BaseException) -> str:
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Turn errors in values and files into a ``UserError`` of one line within the context."""
+    """Turn errors in values and files into a ``UserError`` of one line within the context.
+
+    Their causes, which a notebook would print in full, are kept where PRIVBENCH_TRACE is set.
+    """
     try:
         yield
     except (ValueError, OSError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        cause = error if os.environ.get("PRIVBENCH_TRACE") else None
+        raise UserError(" ".join(str(error).split())) from cause
 
 
 def print_error(error: BaseException, prefix: str = "") -> None:

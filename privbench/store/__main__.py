@@ -80,7 +80,8 @@ def _remove(found: removal.Removal, given: argparse.Namespace) -> None:
         print(f"note: {note}")
     if found.remains:
         print(f"remains of processes that were killed: {len(found.remains)}")
-    count = f"{_plural(len(found.items), 'item')}, {size(found.size)}"
+    sweeps = f"{_plural(len(found.sweeps), 'sweep')} and " if found.sweeps else ""
+    count = f"{sweeps}{_plural(len(found.items), 'item')}, {size(found.size)}"
     if not given.yes:
         print(f"would delete {count}; nothing was deleted: add --yes")
         return

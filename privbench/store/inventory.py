@@ -180,7 +180,7 @@ class Choice:
         items = list(items)
         for key in self.keys:
             if not any(self._begins(item, key) for item in items):
-                raise ValueError(f"{key} is not the beginning of a key: see list")
+                raise ValueError(f"{key} is neither a sweep nor the beginning of a key: see list")
         found = [item for item in items if self._has(item)]
         if not found:
             raise ValueError("nothing there is of that choice: see list")

@@ -48,10 +48,11 @@ def load_records(path: str | Path, *, images: bool = False) -> "pd.DataFrame":
     Raises:
         ValueError: where the folder holds no record that can be read.
     """
-    records, unreadable = read_records(Path(path))
+    folder = Path(path).expanduser()
+    records, unreadable = read_records(folder)
     for line in unreadable:
         LOG.warning("left out: %s", line)
-    return table_of(Path(path), records, images=images)
+    return table_of(folder, records, images=images)
 
 
 def table_of(folder: Path, records: Iterable[Record], *, images: bool) -> "pd.DataFrame":
@@ -207,6 +208,5 @@ def _image_rows(one: Record) -> "pd.DataFrame":
         if name.startswith(BASELINE)
     }
     setting = {name: getattr(one, name) for name in SETTING}
-    return pd.DataFrame(
-        {**setting, "index": lists["index"], **scored, **baselines, "failed": lists["failed"]}
-    )
+    failed = {"failed": lists["failed"]} if "failed" in lists else {}
+    return pd.DataFrame({**setting, "index": lists["index"], **scored, **baselines, **failed})
