@@ -12,9 +12,9 @@ from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.recognised import SEMANTIC_ACCURACY
 from privbench.evaluation.statistics import wilson
 from privbench.experiment.api import AttackedCell, Result, numeric_modes_restored
+from privbench.experiment.baselines import baseline_reconstructions
 from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.evaluate import (
-    baseline_reconstructions,
     baseline_scores,
     chance,
     deployment_scores,
