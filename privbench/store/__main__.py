@@ -12,7 +12,8 @@ from privbench.store.archive import StoredArtifact, export, restore
 from privbench.store.arguments import parser
 from privbench.store.inventory import FILTERS, KINDS, RECORDS, Choice, Item, age, fits, inventory
 from privbench.store.listing import details, line, lines, size, summary
-from privbench.store.record_archive import export_records, import_records, record_paths, store_in
+from privbench.store.record_archive import export_records, import_records
+from privbench.store.record_files import record_paths, store_in
 from privbench.store.record_frame import read_records, table_of, write_table
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog

@@ -12,7 +12,7 @@ from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS
 from privbench.store.record import Record, read
-from privbench.store.record_archive import record_paths, store_in
+from privbench.store.record_files import record_paths, store_in
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog
 
