@@ -122,11 +122,11 @@ class LinearMap(nn.Module):
         self.image.copy_(x.mean(0))
         rows, wanted = (v - self.features).flatten(1), (x - self.image).flatten(1)
         wide = rows.shape[1] > rows.shape[0]
-        gram = rows @ rows.T if wide else rows.T @ rows
+        gram = _products(rows if wide else rows.T)
         scale = gram.diagonal().sum() / rows.shape[1]
 
         def solved(penalty: float) -> Tensor:
-            ridged = gram.double()
+            ridged = gram.clone()
             ridged.diagonal().add_((penalty * scale).clamp_min(1e-12))
             factor = torch.linalg.cholesky(ridged)
             right = (wanted if wide else rows.T @ wanted).double()
@@ -134,3 +134,12 @@ class LinearMap(nn.Module):
             return rows.T @ solution if wide else solution
 
         return solved
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Return the products of all pairs of rows, in double precision, a few columns at a time."""
+    parts = (part.double() for part in rows.split(4096, dim=1))
+    total = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+    for part in parts:
+        total.addmm_(part, part.T)
+    return total

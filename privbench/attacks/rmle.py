@@ -6,21 +6,18 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components.data_terms import (
     DataTerm,
-    FeatureLikelihood,
-    InputLikelihood,
-    SquaredError,
+    data_term_of,
     independent_observations,
 )
 from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows, Schedule
 from privbench.attacks.components.objectives import Profile, Squared, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import total_variation
-from privbench.defenses.base import Perturbation
 from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import (
     VALIDATED,
@@ -132,7 +129,9 @@ class RMLE:
             def pose(rows: Rows) -> Problem:
                 part = observed[rows]
                 batch = start.expand(len(part), *start.shape).contiguous()
-                data_term = self._data_term(edge, part, known, batch)
+                data_term = data_term_of(
+                    edge, part, known, batch, relative=self.objective == "profile"
+                )
                 prior = self._prior(weight, observed.shape[1] if known else 1, data_term)
                 return self._problem(data_term, prior, batch)
 
@@ -177,15 +176,6 @@ class RMLE:
 
         pixels = Pixels(start, clamp=self.clamp)
         return Problem(terms, pixels, data_term.unit, data_term.extra_parameters)
-
-    def _data_term(
-        self, edge: nn.Sequential, v: Tensor, defense: Perturbation | None, start: Tensor
-    ) -> DataTerm:
-        if defense is None:
-            return SquaredError(edge, v, relative=self.objective == "profile")
-        if defense.site == "input":
-            return InputLikelihood(edge, v, defense, start)
-        return FeatureLikelihood(edge, v, defense)
 
     def _initial_image(self, view: AdversaryView) -> Tensor:
         """Return one image ``(C, H, W)`` for all targets, so that none depends on its place."""

@@ -26,7 +26,7 @@ class UnSplit:
     """Search for an image and for the weights of a clone of the edge in turns.
 
     Algorithm 1 of the paper: with ED the mean squared difference between the clone's features and
-    the received ones, ``inner_steps`` of Adam on the image minimise ED + lambda TV, as many on the
+    the received ones, ``steps`` of Adam on the image minimise ED + lambda TV, as many on the
     clone minimise ED, and so on. The adversary knows the edge's layers and has neither images nor
     queries. ED is in units of the features' mean square, so that one lambda serves every split. In
     the published code one clone is carried from target to target, so that the order of the targets
@@ -35,7 +35,7 @@ class UnSplit:
 
     Attributes:
         rounds: Turns of image and clone.
-        inner_steps: Updates of each in one turn.
+        steps: Updates of each in one turn.
         lr: Adam's learning rate (AMSGrad) of the image, in units of the pixel range.
         clone_lr: The same of the clone, in units of its weights.
         tv_weight: Lambda.
@@ -45,7 +45,7 @@ class UnSplit:
     version: ClassVar[str] = "unsplit-1"
 
     rounds: PositiveInt
-    inner_steps: PositiveInt
+    steps: PositiveInt
     lr: PositiveFloat
     clone_lr: PositiveFloat
     tv_weight: NonNegativeFloat
@@ -78,11 +78,11 @@ class UnSplit:
         unknown = list(search.weights.values()) or [search.x]
         clones = Adam(unknown, lr=self.clone_lr, amsgrad=True, foreach=False)
         for _ in range(self.rounds):
-            for _ in range(self.inner_steps):
+            for _ in range(self.steps):
                 search.set_image_gradient()
                 image.step()
                 search.x.clamp_(0, 1)
-            for _ in range(self.inner_steps if search.weights else 0):
+            for _ in range(self.steps if search.weights else 0):
                 search.set_weight_gradients()
                 clones.step()
             shown.advance()

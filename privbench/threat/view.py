@@ -207,6 +207,10 @@ class AdversaryView:
         """Return this view with only those of its rights that ``access`` names."""
         return self._derive(self.access & access)
 
+    def assuming(self, defense: Any) -> "AdversaryView":
+        """Return this view for an adversary who believes that a defense runs; it gains no right."""
+        return self._derive(self.access, defense=defense)
+
     def without_logging(self) -> "AdversaryView":
         """Return this view with a logger that discards everything, for trials."""
         return self._derive(self.access, logger=NullLogger())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.data_terms import independent_observations
+from privbench.attacks.components.data_terms import data_term_of, independent_observations
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.base import Perturbation
 from privbench.defenses.dropout import Dropout
@@ -104,7 +104,7 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 16)
     attack = RMLE(adaptive=True)
     observed, known = independent_observations(v, defense)
-    data_term = attack._data_term(edge, observed, known, 0.1 * x)
+    data_term = data_term_of(edge, observed, known, 0.1 * x)
     prior = attack._prior(4.0, observed.shape[1], data_term)
     first, last = (float(prior(torch.tensor(r))) for r in (1.0, attack.noise_variance_last))
     alone = isinstance(defense, Dropout) and site == "features"

@@ -13,7 +13,7 @@ from privbench.runtime.random import RandomStreams
 from privbench.victims.lenet5 import LeNet5
 from tests.support import granted, instantiated, scenes
 
-ATTACK = UnSplit(rounds=2, inner_steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0)
+ATTACK = UnSplit(rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0)
 
 
 def _attacked(split, **changes):
@@ -27,7 +27,7 @@ def _attacked(split, **changes):
 
 def test_an_edge_without_weights_is_inverted():
     """Its clone is the edge itself, so the image is the only unknown."""
-    reconstruct, v, x = _attacked("input", tv_weight=0.0, rounds=3, inner_steps=40)
+    reconstruct, v, x = _attacked("input", tv_weight=0.0, rounds=3, steps=40)
     assert float(metrics.psnr_db(reconstruct(v), x).min()) > 40
 
 

@@ -153,6 +153,30 @@ class InputLikelihood:
         return data_term, negative_log
 
 
+def data_term_of(
+    edge: nn.Sequential,
+    v: Tensor,
+    defense: Perturbation | None,
+    start: Tensor,
+    *,
+    relative: bool = True,
+) -> DataTerm:
+    """Return the data term of observations, as ``independent_observations`` leaves them.
+
+    Args:
+        edge: The edge, white-box.
+        v: Observations ``(N, K, *feature_shape)``.
+        defense: The defense under which each has its likelihood; None for undefended ones.
+        start: Initial images ``(N, C, H, W)``.
+        relative: Divide by the features' mean square, where there is no defense.
+    """
+    if defense is None:
+        return SquaredError(edge, v, relative=relative)
+    if defense.site == "input":
+        return InputLikelihood(edge, v, defense, start)
+    return FeatureLikelihood(edge, v, defense)
+
+
 def independent_observations(
     v: Tensor, defense: Perturbation | None
 ) -> tuple[Tensor, Perturbation | None]:

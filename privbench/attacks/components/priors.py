@@ -1,10 +1,13 @@
 """Image priors, which penalise unlikely images."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 FLAT = 1e-8
 """Offset under the root of ``beta < 2``, whose gradient is not a number where an image is flat."""
+SHRINKAGE = 0.1
+"""Share of a covariance that is a multiple of the identity."""
 
 
 def total_variation(x: Tensor, beta: float) -> Tensor:
@@ -38,3 +41,44 @@ def total_variation(x: Tensor, beta: float) -> Tensor:
         # a root costs a tenth of a power
         total = (squared.sqrt() if beta == 1 else squared.pow(beta / 2)).flatten(1).sum(1)
     return total / differences
+
+
+class ResidualPrior(nn.Module):
+    """The squared Mahalanobis distance of a deviation from zero, by a sample of deviations.
+
+    The covariance is S = (1 - a) RᵀR / M + a s² I, of M deviations R with mean square s², shrunk
+    towards a multiple of the identity (Ledoit and Wolf, 2004, with a fixed a). By Woodbury's
+    identity the distance takes M products with vectors of an image's size, and no matrix of pixels
+    by pixels.
+
+    Args:
+        count: Number of deviations, M.
+        shape: Shape of one ``(C, H, W)``.
+    """
+
+    errors: Tensor
+    floor: Tensor
+
+    def __init__(self, count: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.register_buffer("errors", torch.zeros(count, *shape))
+        self.register_buffer("floor", torch.ones(()))
+
+    def set(self, deviations: Tensor) -> None:
+        """Compute the projection from deviations ``(M, C, H, W)``."""
+        rows = deviations.flatten(1).double()
+        floor = (SHRINKAGE * rows.square().mean()).clamp_min(1e-8)
+        scaled = rows * ((1 - SHRINKAGE) / len(rows)) ** 0.5
+        gram = scaled @ scaled.T
+        gram.diagonal().add_(floor)
+        factor = torch.linalg.cholesky(gram)
+        projected = torch.linalg.solve_triangular(factor, scaled, upper=False)
+        self.errors.copy_(projected.view_as(self.errors))
+        self.floor.copy_(floor)
+
+    def forward(self, deviation: Tensor) -> Tensor:
+        """Return the distance ``(N,)`` of deviations ``(N, C, H, W)``."""
+        rows = deviation.flatten(1)
+        explained = (rows @ self.errors.flatten(1).T).square().sum(1)
+        distance: Tensor = (rows.square().sum(1) - explained) / self.floor
+        return distance

@@ -1,0 +1,241 @@
+"""A likelihood descent that starts from a network's answer and has it as its prior."""
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import SkipValidation
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from privbench.attacks.base import Attack, Reconstruct
+from privbench.attacks.components.data_terms import data_term_of, independent_observations
+from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows
+from privbench.attacks.components.learning import held_out
+from privbench.attacks.components.objectives import Profile, annealed
+from privbench.attacks.components.parametrizations import Pixels
+from privbench.attacks.components.priors import ResidualPrior, total_variation
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.runtime.code_identity import described, identity_of
+from privbench.runtime.memory_format import fast_memory_format
+from privbench.runtime.validation import (
+    VALIDATED,
+    AtLeastTwo,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+from privbench.threat import Access, AdversaryView
+
+RIGHTS = Access.EDGE_WEIGHTS | Access.AUX_IMAGES
+WEIGHTS = (0.25, 1.0, 4.0)
+"""Weights of the network's prior that are tried; 1 is Bayes' rule for independent errors."""
+PRIORS = 1000
+"""Held-out images, at most, whose errors make the prior."""
+
+
+@plain_dataclass(frozen=True)
+class Mixture:
+    """One way to combine network and likelihood.
+
+    Attributes:
+        network: Weight of the prior around the network's answer.
+        tv: Weight of the total variation.
+        descend: False leaves the network's answer as it is.
+    """
+
+    network: float = 0.0
+    tv: float = 0.0
+    descend: bool = True
+
+
+@dataclass(frozen=True, config=VALIDATED)
+class InverseRefined:
+    """Refine a network's answer by the likelihood of the received features.
+
+    Minimises log(ED + s²) + (w / m) (x - x0)ᵀ S⁻¹ (x - x0), from x0: the data term of ``RMLE`` for
+    m features, and a Gaussian prior around the network's answer x0, whose covariance S is that of
+    the network's errors on auxiliary images it was not trained on. With w = 1 this is the negative
+    log-posterior if those errors did not depend on the features; since the network has used the
+    features already, w is chosen on further held-out images by squared error, and so are the
+    network's answer alone and a descent from it with total variation instead of the prior.
+
+    Attributes:
+        network: The attack whose answer is refined; it needs no more than edge weights, auxiliary
+            images and, where this attack is adaptive, the defense.
+        adaptive: Train the network and descend with the defense's likelihood; otherwise features
+            are taken for undefended ones.
+        images: Held-out images on which the combination is chosen, at most half of them.
+        steps: Updates of every image.
+        lr: Adam's learning rate, in units of the pixel range.
+        noise_variance: s² at the first step, as a share of the features' mean square.
+        noise_variance_last: s² at the last step.
+        tv_weight: Weight of the total variation where it takes the prior's place.
+        tv_beta: Beta of the total variation, He et al. Eq. (1b).
+    """
+
+    version: ClassVar[str] = "inverse_refined-1"
+
+    network: SkipValidation[Attack]
+    adaptive: bool
+    images: AtLeastTwo
+    steps: PositiveInt
+    lr: PositiveFloat
+    noise_variance: PositiveFloat
+    noise_variance_last: PositiveFloat
+    tv_weight: NonNegativeFloat
+    tv_beta: PositiveFloat
+
+    def __post_init__(self) -> None:
+        """Refuse what is no attack, or needs other rights."""
+        if not isinstance(self.network, Attack):
+            raise ValueError(  # noqa: TRY004 - as all bad input
+                f"attack.network={self.network} is not an attack: type attack@attack.network=NAME"
+            )
+        excess = self.network.access & ~(RIGHTS | Access.DEFENSE)
+        if excess or Access.AUX_IMAGES not in self.network.access:
+            raise ValueError(
+                "attack.network must learn from auxiliary images and need no more than "
+                "edge_weights, aux_images and defense: choose attack@attack.network="
+                "inverse_adaptive"
+            )
+
+    @property
+    def access(self) -> Access:
+        """Rights: the edge's weights, auxiliary images, and the defense if it is adaptive."""
+        return RIGHTS | (Access.DEFENSE if self.adaptive else Access.NONE)
+
+    def check(self, view: AdversaryView) -> None:
+        """Refuse what the network refuses, and too few images to hold out.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        if check := getattr(self.network, "check", None):
+            check(self._believed(view))
+        if held_out(len(view.images)) < 4:
+            raise ValueError(
+                f"the auxiliary set holds {len(view.images)} images where 40 are needed, four of "
+                "which are held out: raise dataset.aux_images"
+            )
+        if self.adaptive and view.defense.strength and not view.defense.has_likelihood:
+            raise ValueError(
+                f"defense {type(view.defense).__name__} has no likelihood (_log_likelihood), which "
+                "this attack maximises: choose attack=inverse_refined or an inverse network"
+            )
+
+    def fit(self, view: AdversaryView) -> Reconstruct:
+        """Fit the network, measure its errors, choose the combination; return the reconstructor."""
+        believed = self._believed(view)
+        refinement = Refinement(self, believed)
+        recipe = {
+            "attack": "inverse_refined",
+            "code": identity_of(type(self)),
+            "settings": described(self),
+            "transmissions": view.transmissions,
+        }
+        view.fit_or_load(recipe, refinement.kept, refinement.calibrate)
+        return lambda v: refinement(self._observed(v), view)
+
+    def _believed(self, view: AdversaryView) -> AdversaryView:
+        """Return the view with the defense that the adversary believes in."""
+        return view if self.adaptive else view.assuming(NoDefense())
+
+    def _observed(self, v: Tensor) -> Tensor:
+        """Return features as a naive adversary takes them: one undefended transmission."""
+        return v if self.adaptive else v.mean(1, keepdim=True)
+
+    @property
+    def mixtures(self) -> list[Mixture]:
+        """Return the combinations that are tried."""
+        weighted = [Mixture(network=weight) for weight in WEIGHTS]
+        return [Mixture(descend=False), Mixture(tv=self.tv_weight), *weighted]
+
+    @property
+    def optimizer(self) -> ImageOptimizer:
+        """Return the optimizer of the descent."""
+        return ImageOptimizer(self.steps, self.lr, 1e-8, False, "cosine")
+
+
+class Calibration(nn.Module):
+    """The index of the chosen combination and the prior, as the store keeps them."""
+
+    choice: Tensor
+
+    def __init__(self, prior: ResidualPrior) -> None:
+        super().__init__()
+        self.prior = prior
+        self.register_buffer("choice", torch.zeros((), dtype=torch.int64))
+
+
+class Refinement:
+    """The network's answers, and their descent.
+
+    Args:
+        attack: Hyper-parameters.
+        view: With the defense that the adversary believes in.
+    """
+
+    def __init__(self, attack: InverseRefined, view: AdversaryView) -> None:
+        self.attack, self.view, self.answer = attack, view, attack.network.fit(view)
+        self.edge = view.edge.to(memory_format=fast_memory_format(view.edge))
+        count = held_out(len(view.images))
+        self.tried = min(attack.images, count // 2)
+        errors = min(PRIORS, count - self.tried)
+        self.kept = Calibration(ResidualPrior(errors, view.image_shape)).to(view.device)
+
+    def calibrate(self) -> dict[str, Any]:
+        """Set prior and combination from the images that the network was not trained on."""
+        errors = len(self.kept.prior.errors)
+        x = self.view.images[-(errors + self.tried) :]
+        draws = self.view.streams("refinement", range(len(x)))
+        deployment = Deployment(self.view.edge, self.view.defense, nn.Sequential())
+        v = deployment.transmit(x, draws, self.view.transmissions)
+        answer = self.answer(v)
+        self.kept.prior.set((answer - x)[:errors])
+        v, x, answer = v[errors:], x[errors:], answer[errors:]
+        losses = [
+            float((self._combined(way, v, answer, self.view.without_logging()) - x).square().mean())
+            for way in self.attack.mixtures
+        ]
+        best = min(range(len(losses)), key=losses.__getitem__)
+        self.kept.choice.fill_(best)
+        chosen = self.attack.mixtures[best]
+        return {"refined": {**vars(chosen), "images": self.tried, "losses": losses}}
+
+    def __call__(self, v: Tensor, view: AdversaryView) -> Tensor:
+        """Return images ``(N, C, H, W)`` of features ``(N, K, *feature_shape)``."""
+        way = self.attack.mixtures[int(self.kept.choice)]
+        return self._combined(way, v, self.answer(v), view)
+
+    def _combined(self, way: Mixture, v: Tensor, answer: Tensor, view: AdversaryView) -> Tensor:
+        if not way.descend:
+            return answer
+        observed, known = independent_observations(v, self.view.defense)
+
+        def pose(rows: Rows) -> Problem:
+            return self._problem(way, observed[rows], known, answer[rows])
+
+        return self.attack.optimizer.minimise(pose, Profile(), self._noise_variance, view.logger)
+
+    def _problem(self, way: Mixture, v: Tensor, known: Any, answer: Tensor) -> Problem:
+        """Pose the problem for a batch of observations ``(N, K', *feature_shape)``."""
+        data_term = data_term_of(self.edge, v, known, answer)
+        # the data term is a mean over observations and features, the evidence is their sum
+        count = v.shape[1] if known else 1
+
+        def terms(x: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
+            error, penalty = data_term(x, noise_variance)
+            if way.network:
+                weight = way.network / (count * v[0, 0].numel())
+                penalty = penalty + weight * self.kept.prior(x - answer)
+            if way.tv:
+                penalty = penalty + way.tv / count * total_variation(x, self.attack.tv_beta)
+            return error, penalty
+
+        pixels = Pixels(answer, clamp=True)
+        return Problem(terms, pixels, data_term.unit, data_term.extra_parameters)
+
+    def _noise_variance(self, progress: float) -> float:
+        return annealed(self.attack.noise_variance, self.attack.noise_variance_last, progress)
