@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from privbench.attacks.base import Attack
 from privbench.attacks.blind import FROM_IMAGES
+from privbench.attacks.components.denoiser import FROM_AUX_IMAGES
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.isolation import Isolated
@@ -56,15 +57,16 @@ def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]
     aux = plan.data.aux.fingerprint
     if recipe["recipe"] == FROM_IMAGES:  # the same for every victim, split and seed
         return {"aux": aux, "recipe": FROM_IMAGES}
+    own = {"aux": aux, "seed": plan.seeds.of("adversary"), **recipes.threads(plan.cell.config)}
+    if recipe["recipe"].get("of") == FROM_AUX_IMAGES:  # the same for every victim and split
+        return {**own, **recipe}
     adaptive = set(ADAPTIVE.names) & set(recipe["access"])
     return {
         "victim": deployed.identity,
         "split": plan.split,
         # an adversary that sees neither the defense nor its answers learns the same under each
         "defense": plan.defense_recipe if adaptive else None,
-        "aux": aux,
-        "seed": plan.seeds.of("adversary"),
-        **recipes.threads(plan.cell.config),
+        **own,
         **recipe,
     }
 

@@ -140,17 +140,23 @@ class InputLikelihood:
 
     def __call__(self, x: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return ED of the perturbed images, and their negative log-likelihood per feature."""
-        shape = self.perturbed.shape
         u = self.entry(self.perturbed.flatten(0, 1))
-        difference = self.rest(u).view_as(self.received) - self.received
-        data_term = difference.flatten(1).square().mean(1) / self.scale
+        data_term = self._error(u)
         log_likelihood = self.defense.log_likelihood(
-            u.view(shape),
+            u.view(self.perturbed.shape),
             self.entry(x).unsqueeze(1),
             noise_variance.view(1).clamp_min(INPUT_NOISE_VARIANCE),
         )
         negative_log = -2 * log_likelihood.flatten(1).sum(1) / self.received[0].numel()
         return data_term, negative_log
+
+    def feature_error(self) -> Tensor:
+        """Return ED of the perturbed images ``(N,)``, whatever x is."""
+        return self._error(self.entry(self.perturbed.flatten(0, 1)))
+
+    def _error(self, u: Tensor) -> Tensor:
+        difference: Tensor = self.rest(u).view_as(self.received) - self.received
+        return difference.flatten(1).square().mean(1) / self.scale
 
 
 def data_term_of(
