@@ -21,9 +21,20 @@ from privbench.analysis.labels import (
     signed,
 )
 from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, flat_options
-from privbench.analysis.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
+from privbench.analysis.worst_case import (
+    ComparableAttacks,
+    caveats,
+    not_shared,
+    unequal_budgets,
+)
 from privbench.evaluation.metrics import metric as metric_of
-from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
+from privbench.evaluation.statistics import (
+    FEW_VICTIMS,
+    Interval,
+    interval_label,
+    victim_interval,
+    victim_label,
+)
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""
@@ -85,7 +96,6 @@ def operating_points(
     names = {p.group.key: a.name for a in eligible for line in a.lines for p in line.points}
     names |= {a.undefended.group.key: a.name for a in eligible if a.undefended}
     met_by_any = panel.settings()
-    every_group = [point.group for points in met_by_any.values() for point in points]
     # an attack that was run with no defense, or only with one, is not required elsewhere
     due = {
         defended: len({_kind(a) for a in eligible if (a.points if defended else a.undefended)})
@@ -100,7 +110,7 @@ def operating_points(
             continue
         compared = ComparableAttacks.of(point.group for point in points)
         worst = compared.strongest(metric)
-        reason = [*caveats(worst, every_group, metric), *compared.notes]
+        reason = [*caveats(worst, panel.related, metric), *compared.notes]
         if strength and not any(point.group.first.adaptive for point in points):
             reason.append(_unknown(met_by_any[defense, site, strength]))
         found.append(OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason))
@@ -209,7 +219,8 @@ class Comparison:
     def _span(self, interval: Interval, images: int) -> str:
         groups = self.first.worst.group, self.second.worst.group
         text = f"{self._ends(interval)} ({interval_label(images)})"
-        victims = paired_victims(*groups, self.first.metric)
+        few = len(groups[0].victims & groups[1].victims) < FEW_VICTIMS
+        victims = [] if few else paired_victims(*groups, self.first.metric)
         over = victim_interval(victims)
         return f"{text}, {self._ends(over)} ({victim_label(len(victims))})" if over else text
 

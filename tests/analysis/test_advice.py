@@ -4,6 +4,7 @@ import re
 import shlex
 
 from privbench.analysis import operating_points, tables, tradeoffs
+from privbench.analysis.weaknesses import weaknesses
 from privbench.report import summary
 from privbench.store.sweep_log import SweepLog
 from tests.records import page_text, record, sweep
@@ -70,7 +71,7 @@ def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch)
         assert command.endswith(f"attack=rmle,{attack}")
 
 
-def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
+def test_a_page_says_behind_its_finding_which_defense_no_attack_knows(tmp_path):
     """A selection of a store gets a command from what was typed for its records."""
     records = [
         record("dropout", rate, overrides=["attack=rmle", f"defense.rate={rate:g}", f"seed={seed}",
@@ -81,13 +82,26 @@ def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
     for one in records:
         one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
     text = page_text(tmp_path, records)
-    body = text.partition("<body>")[2].lstrip()
-    assert body.startswith(f"<p class=warn>{UNKNOWN}</p>")
+    _, finding, weakness = text.partition("<h1>")[2].partition("Weakness:")
+    assert finding and weakness.startswith("</strong> no attack knew the defense; few images (6); ")
     command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"
-    assert f"<pre>{command}</pre>" in body.splitlines()[1]
+    assert f"<p>{UNKNOWN}</p>" in weakness and f"<pre>{command}</pre>" in weakness
     some = [*records, record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)]
     text = page_text(tmp_path / "some", some)
     assert "was run against dropout on features in 1 of its 2 settings: the" in text
+
+
+def test_weaknesses_are_the_unknown_defense_first_and_nothing_where_there_are_none():
+    """In a few words each."""
+    weak = [record(converged=0.2), record(strength=0.5, victim_warning="at chance")]
+    assert weaknesses(weak, 2) == [
+        "no attack knew the defense", "1 of 2 cells did not converge", "2 cells are missing",
+        "few images (6)", "a single victim", "a victim no better than the most frequent class",
+    ]  # fmt: skip
+    strong = [record(targets=24, adaptive=True, seed=seed) for seed in range(5)]
+    assert weaknesses(strong) == []
+    assert weaknesses(strong[:3]) == ["only 3 victims"]
+    assert weaknesses([], 2) == ["2 cells are missing"]
 
 
 def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():

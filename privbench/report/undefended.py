@@ -1,0 +1,98 @@
+"""Leakage without a defense, drawn by split point and attack (He et al. 2020, figure 15)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import altair as alt
+
+from privbench.analysis.labels import HEADLINE, curve_metrics, metric_title
+from privbench.analysis.overlay import Overlay, no_overlay, reference
+from privbench.analysis.tradeoffs import Point, SplitResults, depth, on_common_victims
+from privbench.report.rendering import Figure
+from privbench.report.style import NO_DATA, channels, padded, series, specification
+
+Member = tuple[str, str, Point]
+"""Split point, attack, and its point without a defense."""
+CAPTION = "Bars: intervals; grey ticks: blind baseline"
+
+
+def undefended(found: Sequence[SplitResults], overlay: Overlay = no_overlay) -> Iterator[Figure]:
+    """Yield the figures of each data set: scores without a defense, by split point and attack.
+
+    A single attack at a single split point is left out: its number stands in the tables.
+    """
+    by_data: dict[str, list[Member]] = {}
+    for panel in found:
+        title = f"{panel.dataset} ({panel.note})" if panel.note else panel.dataset
+        for adversary in panel.adversaries:
+            if adversary.undefended and adversary.undefended.complete and not adversary.blind:
+                member = (panel.split, adversary.name, adversary.undefended)
+                by_data.setdefault(title, []).append(member)
+    for title, members in by_data.items():
+        if len(members) > 1:
+            yield from _figures(title, members, overlay)
+
+
+def _figures(title: str, members: Sequence[Member], overlay: Overlay) -> Iterator[Figure]:
+    for metric in curve_metrics(r for *_, point in members for r in point.group.records):
+        rows = [row for member in members for row in _rows(member, metric, overlay)]
+        published = "; crosses: published" if any(r["kind"] == "published" for r in rows) else ""
+        yield Figure(
+            "Without a defense", f"undefended-{title}-{metric}",
+            f"{title}, no defense{_extremes(members) if metric == HEADLINE else ''}",
+            f"{CAPTION}{published}.", _chart(rows, members, metric), metric=metric,
+        )  # fmt: skip
+
+
+def _rows(member: Member, metric: str, overlay: Overlay) -> Iterator[dict[str, Any]]:
+    split, attack, point = member
+    place = {"split": split, "attack": attack}
+    low, high = point.bands[metric] or (None, None)
+    score = point.score(metric)
+    yield {**place, "kind": "measured", "y": score, "y0": low, "y1": high, "key": point.key}
+    yield {**place, "kind": "blind", "y": point.group.baseline(metric)}
+    row = reference(overlay, point.group.first)
+    if row and (value := row.score(metric)) is not None:
+        yield {**place, "kind": "published", "y": value}
+
+
+def _extremes(members: Sequence[Member]) -> str:
+    """Return which split points leak most and least, where there is a single attack."""
+    if len({attack for _, attack, _ in members}) > 1:
+        return ""
+    compared = on_common_victims([point for *_, point in members])
+    if not compared or not all(point.group.has(HEADLINE) for point in compared):
+        return ""
+    scores = {m[0]: p.score(HEADLINE) for m, p in zip(members, compared, strict=True)}
+    most, least = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
+    return f": {most} leaks most and {least} least (SSIM)"
+
+
+def _chart(rows: list[dict[str, Any]], members: Sequence[Member], metric: str) -> dict[str, Any]:
+    names = list(dict.fromkeys(attack for _, attack, _ in members))
+    splits = sorted({split for split, *_ in members}, key=lambda name: (depth(name), name))
+    ends = [row[end] for row in rows for end in ("y", "y0", "y1") if row.get(end) is not None]
+    domain = padded([*ends, 0.0] if min(ends) >= 0 else ends)
+    scale = alt.Scale(domain=[max(0.0, domain[0]) if min(ends) >= 0 else domain[0], domain[1]])
+    x = alt.X("split:N", sort=splits, title="split point, from shallow to deep",
+              axis=alt.Axis(labelAngle=0, labelLimit=90))  # fmt: skip
+    offset = alt.XOffset("attack:N", sort=names)
+    y = alt.Y("y:Q", title=metric_title(metric), scale=scale)
+    colour, shape = channels(series(names), "attack", "attack")
+    base = alt.Chart().encode(x=x, xOffset=offset)
+
+    def of(kind: str) -> Any:
+        return base.transform_filter(f"datum.kind === '{kind}'")
+
+    width = max(260, max(36, 14 * len(names)) * len(splits))
+    layers = [
+        of("measured").mark_rule(strokeWidth=2.5, opacity=0.45)
+        .encode(y=alt.Y("y0:Q", scale=scale), y2="y1:Q", color=colour),
+        of("blind").mark_tick(style="guide", thickness=1.6)
+        .encode(y=y),
+        of("published").mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=40).encode(y=y, color=colour),
+        of("measured").mark_point(filled=True, size=60, opacity=1)
+        .encode(y=y, color=colour, shape=shape, tooltip=["key:N"]),
+    ]  # fmt: skip
+    whole = alt.layer(*layers).properties(width=width, height=230, data=NO_DATA)
+    return specification(whole, rows)
