@@ -27,6 +27,8 @@ from privbench.evaluation.statistics import Interval, interval_label, victim_int
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""
+NOT_ADAPTIVE = ("this attack is not adaptive", "no adaptive attack was run")
+"""Caveats of a defended setting: another attack there was adaptive, or none was."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,7 @@ def _unknown(points: Iterable[Point]) -> str:
     Args:
         points: Points of all attacks in the setting.
     """
-    if any(point.group.first.adaptive for point in points):
-        return "this attack is not adaptive"
-    return "no adaptive attack was run"
+    return NOT_ADAPTIVE[not any(point.group.first.adaptive for point in points)]
 
 
 def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:

@@ -1,0 +1,154 @@
+"""The finding of a sweep and its weaknesses: the one wording of terminal, page and tracker."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from privbench.analysis.advice import untried
+from privbench.analysis.frame import SeedGroup
+from privbench.analysis.labels import (
+    HEADLINE,
+    attack_name,
+    bracket,
+    leakage,
+    metric_label,
+    number,
+    with_unit,
+)
+from privbench.analysis.operating_points import (
+    NOT_ADAPTIVE,
+    OperatingPoint,
+    operating_points,
+    within,
+)
+from privbench.analysis.tradeoffs import SplitResults
+from privbench.analysis.worst_case import mixed_victims, unreliable
+from privbench.evaluation.statistics import FEW_IMAGES
+from privbench.store.record import Record
+
+LOSS = 0.02
+"""Loss of accuracy of the finding, a share."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a sweep in sentences, without their full stops.
+
+    Attributes:
+        weaknesses: Reasons why more may leak than was measured, the gravest first.
+        statements: The least leakage at each split point.
+    """
+
+    weaknesses: Sequence[str]
+    statements: Sequence[str]
+
+    @property
+    def sentence(self) -> str:
+        """Weaknesses and statements as one line."""
+        return f"{'. '.join(self.lines)}."
+
+    @property
+    def lines(self) -> list[str]:
+        """Weaknesses, then statements."""
+        return [*self.weaknesses, *self.statements]
+
+
+def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
+    """Return what results show, and what weakens it.
+
+    Args:
+        panels: Results by victim and split point.
+        missing: Number of cells without a record.
+    """
+    records = [record for panel in panels for record in panel.records]
+    statements = [f"{panel.title}: {line}" for panel in panels if (line := statement(panel))]
+    none = "no defense was measured with every attack" if records else "nothing was measured"
+    return Finding(weaknesses(records, missing), statements or [none])
+
+
+def weaknesses(records: Sequence[Record], missing: int = 0) -> list[str]:
+    """Return why records may show less leakage than there is, the gravest reason first.
+
+    Args:
+        records: Records of any settings.
+        missing: Number of cells without a record.
+    """
+    found = [f"{r.dataset} {r.victim}: {r.victim_warning}" for r in records if r.victim_warning]
+    found += [line.removesuffix(".") for line in untried(records).warnings]
+    if missing:
+        count = f"{missing} of {len(records) + missing} cells have no record"
+        found.append(f"{count}: settings that lack one are left out")
+    found += _doubtful(records)
+    if few := sorted({r.targets for r in records if r.targets < FEW_IMAGES}):
+        images = " or ".join(f"{count} image{'s' * (count > 1)}" for count in few)
+        found.append(f"few images: scores are means over {images}")
+    found += [f"the sweep {line}" for line in mixed_victims(records)]
+    return list(dict.fromkeys(found))
+
+
+def _doubtful(records: Iterable[Record]) -> list[str]:
+    """Return a line for each attack and reason to doubt its scores, with the number of cells."""
+    cells: Counter[str] = Counter()
+    doubts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        cells[attack := attack_name(record)] += 1
+        doubts.update((attack, _kind(reason)) for reason in unreliable(SeedGroup([record])))
+    return [
+        f"{attack}: {kind} in {count} of {cells[attack]} cells: more steps may recover more"
+        for (attack, kind), count in doubts.items()
+    ]
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without its count, so that cells of other counts share it."""
+    for kind in ("never moved", "not finite"):
+        if reason.endswith(kind):
+            return f"images that {kind}" if kind.startswith("never") else f"images {kind}"
+    return reason
+
+
+def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -> str:
+    """Return the least leakage at a loss of accuracy as a sentence; empty without an attack.
+
+    Args:
+        panel: Results of one victim and split point.
+        metric: Name of the score.
+        loss: Accuracy that a defense may cost, a share.
+    """
+    found = operating_points(panel, metric) if metric in panel.metrics else []
+    defended = [choice for choice in found if choice.worst.strength]
+    if not defended:
+        return f"without a defense {_leak(found[0])}" if found else ""
+    if best := within(defended, loss):
+        return f"at most {_points(loss)} of accuracy lost, the least leakage is {_leak(best)}"
+    least = min(defended, key=lambda choice: choice.lost)
+    return (
+        f"no measured defense keeps the accuracy within {_points(loss)} of the undefended "
+        f"{least.worst.undefended:.4f}; {least.name} loses {_points(least.lost)}: {_leak(least)}"
+    )
+
+
+def _points(loss: float) -> str:
+    return f"{loss * 100:.3g} points"
+
+
+def _leak(choice: OperatingPoint) -> str:
+    """Return the score of an operating point, its attack, its baseline and its caveats."""
+    group, metric = choice.worst.group, choice.metric
+    interval = bracket(group.recorded_interval(metric), group.images, metric)
+    against = f" against {choice.name}" if choice.worst.strength else ""
+    covered = {*unreliable(group), *NOT_ADAPTIVE}  # weaknesses say these
+    caveats = [line for line in choice.caveats if line not in covered]
+    doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
+    return (
+        f"{with_unit(choice.leakage, metric)}{interval}, by {choice.adversary}{against}; "
+        f"{_blind(choice)}{doubt}"
+    )
+
+
+def _blind(choice: OperatingPoint) -> str:
+    metric, baseline = choice.metric, choice.worst.group.baseline(choice.metric)
+    blind = number(baseline, metric)
+    if leakage(choice.leakage - baseline, metric) <= 0:
+        return f"no more than a blind guess, {metric_label(metric)} {blind}"
+    return f"a blind guess scores {blind}"
