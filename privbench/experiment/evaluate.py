@@ -27,10 +27,13 @@ from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
 from privbench.threat.view import Facts, NullLogger
+from privbench.training.loop import EpochLogger
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
 """Metrics whose blind baseline a record holds image by image."""
+CLASSIFIERS = "judges"
+"""Directory of the store."""
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
@@ -45,7 +48,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     train, test, device = plan.data.train, plan.data.test, services.device
     model = EVALUATION_CLASSIFIER.build(plan.data.shape, len(plan.data.classes), EVALUATION_SEED)
 
-    def fit() -> Facts:
+    def fit(report: EpochLogger) -> Facts:
         name = plan.cell.choices["dataset"]
         LOG.info("training the evaluation classifier on %s, once: the store keeps it", name)
         EVALUATION_CLASSIFIER.train(
@@ -54,6 +57,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
             train.labels,
             seed=EVALUATION_SEED,
             device_config=plan.cell.device_config,
+            report=report,
         )
         model.to(device)
         correct = utility.per_image_accuracy(
@@ -61,12 +65,8 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         )
         return {"accuracy": float(correct.mean())}
 
-    recipe = {
-        "judge": plan.sources["evaluation.classifier"],
-        "images": train.fingerprint,
-        "test": test.fingerprint,
-    }
-    artifact = services.fit_or_load("judges", recipe, model, fit)
+    recipe = classifier_recipe(plan)
+    artifact = services.fit_and_track(CLASSIFIERS, "evaluation_classifier", recipe, model, fit)
     services.freeze(model)
     return scoring.Reference(
         x,
@@ -76,6 +76,15 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         model,
         float(artifact.facts["accuracy"]),
     )
+
+
+def classifier_recipe(plan: CellPlan) -> dict[str, str]:
+    """Return everything that the evaluation classifier's training depends on."""
+    return {
+        "judge": plan.sources["evaluation.classifier"],
+        "images": plan.data.train.fingerprint,
+        "test": plan.data.test.fingerprint,
+    }
 
 
 def baseline_reconstructions(

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from privbench.analysis import tables
-from privbench.analysis.labels import metric_title
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.selection import Selection
 from privbench.analysis.tradeoffs import Point, SplitResults, panels
@@ -112,33 +111,3 @@ def drawings(
                 if grid := grids.image_grid_by_strength(panel, adversary, defense, read):
                     yield IMAGES, f"images-{at}", grid
                     at += 1
-
-
-def sweep_summary(selection: Selection, folder: Path) -> dict[str, Any]:
-    """Return the arguments of ``Tracker.log_summary``: table, curves, figures and scalars.
-
-    Args:
-        selection: The sweep's records.
-        folder: Folder of its report.
-    """
-    found = panels(selection.records, selection.gaps)
-    curves = {}
-    for panel in found:
-        for adversary in panel.adversaries:
-            for metric in panel.metrics:
-                lines = [line.complete for line in adversary.lines]
-                curves[
-                    f"{panel.title}, {adversary.name}: accuracy against {metric_title(metric)}"
-                ] = (
-                    [line.name for line in lines],
-                    [[point.score(metric) for point in line.points] for line in lines],
-                    [[point.accuracy for point in line.points] for line in lines],
-                )
-    pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
-    return {
-        "cells": tables.cells(selection.records),
-        "curves": {title: curve for title, curve in curves.items() if curve[0]},
-        "images": pictures,
-        "numbers": numbers,
-    }

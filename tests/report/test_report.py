@@ -1,7 +1,5 @@
 """A report: its numbers, its figures by their data, and what a tracker gets."""
 
-import warnings
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -15,12 +13,9 @@ from privbench.analysis.operating_points import (
     pareto,
     within,
 )
-from privbench.analysis.selection import select
 from privbench.analysis.tradeoffs import attack_names, panels
 from privbench.report import figure_style, figures, image_grids
-from privbench.report.writing import sweep_summary
-from tests.records import curve, kept, record, sweep
-from tests.support import finished_run
+from tests.records import curve, kept, record
 
 
 def test_a_curve_runs_from_no_defense_to_the_strongest_through_its_means():
@@ -147,53 +142,3 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
     shown = figure.axes[0].images[0].get_array()
     assert np.array_equal(shown, read(both[-1])[0][0, 0])
-
-
-def test_the_end_of_a_sweep_draws_its_page_and_logs_it(privbench, warm):
-    """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
-
-    words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
-    code, out, err = privbench(*words, f"output_dir={warm}", "tracker=wandb", "sweep.report=true")
-    assert code == 0, err
-    (page,) = (warm / "sweeps").glob("*/report/index.html")
-    assert str(page) in out
-    found = []
-    for path in (warm / "wandb").glob("offline-run-*/*.wandb"):
-        records = finished_run(path)
-        run = next((r.run for r in records if r.HasField("run")), None)
-        if run and run.job_type == "summary":
-            found.append((run, records))
-    ((run, records),) = found
-    assert run.run_group == page.parent.parent.name
-    keys = {
-        i.key or i.nested_key[0] for r in records if r.HasField("history") for i in r.history.item
-    }
-    assert "cells" in keys
-    assert any("accuracy against SSIM" in key for key in keys)
-    assert any(key.startswith("tradeoff") for key in keys)
-
-
-def test_a_tracker_gets_the_curves(tmp_path):
-    """Lines by name, places along x and y."""
-    folder = sweep(tmp_path, "figure", curve(), [])
-    delivered = sweep_summary(select(folder, {}), folder / "report")
-    names, xs, ys = delivered["curves"]["mnist relu2, rmle: accuracy against SSIM"]
-    assert names == ["dropout on features"]
-    assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
-    assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
-    assert len(delivered["cells"]) == 5
-
-
-def test_the_workspace_has_the_curves_the_images_and_a_comparer():
-    """Built offline."""
-    with warnings.catch_warnings():  # its own code's age is not ours
-        warnings.simplefilter("ignore")
-        pytest.importorskip("wandb_workspaces.workspaces")
-        from privbench.tracking.dashboard import workspace
-
-        made = workspace("me", "privbench")
-    kinds = {panel.__class__.__name__ for section in made.sections for panel in section.panels}
-    assert {"ScatterPlot", "ParallelCoordinatesPlot", "MediaBrowser", "RunComparer"} <= kinds
-    scatters = [p for s in made.sections for p in s.panels if type(p).__name__ == "ScatterPlot"]
-    assert {plot.x.name for plot in scatters} >= {"ssim", "psnr_db"}
-    assert {plot.y.name for plot in scatters} == {"accuracy"}
