@@ -137,13 +137,20 @@ def _leak(choice: OperatingPoint) -> str:
     group, metric = choice.worst.group, choice.metric
     interval = bracket(group.recorded_interval(metric), group.images, metric)
     against = f" against {choice.name}" if choice.worst.strength else ""
-    covered = {*unreliable(group), *NOT_ADAPTIVE}  # weaknesses say these
-    caveats = [line for line in choice.caveats if line not in covered]
+    # a weakness of the whole names the defenses that no adaptive attack met
+    caveats = [line for line in choice.caveats if line not in NOT_ADAPTIVE]
     doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
+    many = f" on {group.images} images" if group.images >= FEW_IMAGES else ""  # few are in brackets
     return (
-        f"{with_unit(choice.leakage, metric)}{interval}, by {choice.adversary}{against}; "
+        f"{with_unit(choice.leakage, metric)}{interval}{many} of {_victims(group)}, "
+        f"by {choice.adversary}{against}; "
         f"{_blind(choice)}{doubt}"
     )
+
+
+def _victims(group: SeedGroup) -> str:
+    count = len(group.victims)
+    return "one victim" if count == 1 else f"{count} victims"
 
 
 def _blind(choice: OperatingPoint) -> str:

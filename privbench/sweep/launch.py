@@ -212,10 +212,10 @@ class Launch:
         from privbench.report.summary import of_sweep
 
         summary, missing = of_sweep(self.log), self._missing()
-        if summary:
-            print(summary, flush=True)
+        if summary.short:
+            print(summary.short, flush=True)
         self._print_missing(missing)
-        for write in (partial(self._keep, summary), self._report, self._track):
+        for write in (partial(self._keep, summary.whole), self._report, self._track):
             try:
                 write()
             except Exception as error:  # records are whole, and the reason of an abort is shown

@@ -11,8 +11,12 @@ from tests.records import page_text, record, sweep
 UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
 
 
+def _of(folder) -> str:
+    return summary.of_sweep(SweepLog(folder)).whole
+
+
 def _command(text: str) -> list[str]:
-    (line,) = re.findall(r"this adds one: (.*)", text)
+    (line,) = re.findall(r"to add an adaptive attack: (.*)", text.replace("\\\n", " "))
     return shlex.split(line)
 
 
@@ -29,13 +33,14 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
         lines = (folder / "cells.jsonl").read_text().splitlines()
         lines[0] = lines[0].replace(f"python -m privbench sweeps={name}", text)
         (folder / "cells.jsonl").write_text("\n".join(lines) + "\n")
-        summaries[name] = summary.of_sweep(SweepLog(folder)).splitlines()
-    assert summaries["without"][0] == UNKNOWN
+        summaries[name] = summary.of_sweep(SweepLog(folder)).whole
+    assert summaries["without"].startswith(f"weak   {UNKNOWN[:-1]}\n")
     want = text.replace(" attack=rmle ", " ") + " attack=rmle,rmle_adaptive"
-    assert _command(summaries["without"][1]) == shlex.split(want)
-    assert summaries["with"][0].startswith("worst case over 2 cells")
-    nothing = sweep(tmp_path / "none", "none", [record("none", 0.0)], [])
-    assert summary.of_sweep(SweepLog(nothing)).startswith("worst case")
+    assert _command(summaries["without"]) == shlex.split(want)
+    for text in (summaries["with"], _of(sweep(tmp_path, "none", [record("none", 0.0)], []))):
+        assert "adaptive attack" not in text
+        assert text.startswith("weak   few images: scores are means over 6 images\nfound  mnist")
+    assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
 
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):

@@ -103,10 +103,10 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     (figure,) = figures.tradeoffs(panel)
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
     assert len(line.get_xdata()) == 3
-    summary = of_sweep(SweepLog(folder))
+    summary = of_sweep(SweepLog(folder)).whole
     assert "11 cells, 1 more have no record" in summary
-    assert "dropout 0.2 on features: accuracy" in summary
-    assert "dropout 0.4 on features: accuracy" not in summary
+    assert "\n dropout 0.2 on features    0.9850" in summary
+    assert "\n dropout 0.4 on features" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
 
 
