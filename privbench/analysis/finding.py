@@ -23,7 +23,7 @@ from privbench.analysis.operating_points import (
 )
 from privbench.analysis.tradeoffs import SplitResults
 from privbench.analysis.worst_case import mixed_victims, unreliable
-from privbench.evaluation.statistics import FEW_IMAGES
+from privbench.evaluation.statistics import ENOUGH_VICTIMS, FEW_IMAGES
 from privbench.store.record import Record
 
 LOSS = 0.02
@@ -31,26 +31,34 @@ LOSS = 0.02
 
 
 @dataclass(frozen=True)
+class Weakness:
+    """A reason why more may leak than was measured.
+
+    Attributes:
+        name: A few words, such as ``few images (6)``.
+        sentence: What it concerns and means, without a full stop.
+    """
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """The result of a sweep in sentences, without their full stops.
 
     Attributes:
-        weaknesses: Reasons why more may leak than was measured, the gravest first.
+        weaknesses: Reasons why more may leak, the gravest first.
         statements: The least leakage at each split point.
     """
 
-    weaknesses: Sequence[str]
+    weaknesses: Sequence[Weakness]
     statements: Sequence[str]
-
-    @property
-    def sentence(self) -> str:
-        """Weaknesses and statements as one line."""
-        return f"{'. '.join(self.lines)}."
 
     @property
     def lines(self) -> list[str]:
         """Weaknesses, then statements."""
-        return [*self.weaknesses, *self.statements]
+        return [*(weakness.sentence for weakness in self.weaknesses), *self.statements]
 
 
 def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
@@ -66,45 +74,60 @@ def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
     return Finding(weaknesses(records, missing), statements or [none])
 
 
-def weaknesses(records: Sequence[Record], missing: int = 0) -> list[str]:
+def weaknesses(records: Sequence[Record], missing: int = 0) -> list[Weakness]:
     """Return why records may show less leakage than there is, the gravest reason first.
 
     Args:
         records: Records of any settings.
         missing: Number of cells without a record.
     """
-    found = [f"{r.dataset} {r.victim}: {r.victim_warning}" for r in records if r.victim_warning]
-    found += [line.removesuffix(".") for line in untried(records).warnings]
+    found = [*_poor_victims(records), *_not_adaptive(records)]
     if missing:
         count = f"{missing} of {len(records) + missing} cells have no record"
-        found.append(f"{count}: settings that lack one are left out")
+        found.append(Weakness(f"{missing} cells are missing", f"{count}: more may leak"))
     found += _doubtful(records)
     if few := sorted({r.targets for r in records if r.targets < FEW_IMAGES}):
         images = " or ".join(f"{count} image{'s' * (count > 1)}" for count in few)
-        found.append(f"few images: scores are means over {images}")
-    found += [f"the sweep {line}" for line in mixed_victims(records)]
-    return list(dict.fromkeys(found))
+        found.append(Weakness(f"few images ({few[0]})", f"few images: scores are of {images}"))
+    return found + _victims(records)
 
 
-def _doubtful(records: Iterable[Record]) -> list[str]:
-    """Return a line for each attack and reason to doubt its scores, with the number of cells."""
-    cells: Counter[str] = Counter()
-    doubts: Counter[tuple[str, str]] = Counter()
-    for record in records:
-        cells[attack := attack_name(record)] += 1
-        doubts.update((attack, _kind(reason)) for reason in unreliable(SeedGroup([record])))
-    return [
-        f"{attack}: {kind} in {count} of {cells[attack]} cells: more steps may recover more"
-        for (attack, kind), count in doubts.items()
+def _poor_victims(records: Iterable[Record]) -> list[Weakness]:
+    lines = {f"{r.dataset} {r.victim}: {r.victim_warning}" for r in records if r.victim_warning}
+    name = "a victim no better than the most frequent class"
+    return [Weakness(name, line) for line in sorted(lines)]
+
+
+def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
+    some = any(record.strength and record.adaptive for record in records)
+    name = f"{'in some settings ' * some}no attack knew the defense"
+    return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
+
+
+def _doubtful(records: Sequence[Record]) -> list[Weakness]:
+    """Return the number of cells with a reason to doubt their scores, by attack."""
+    doubts = {record.key: unreliable(SeedGroup([record])) for record in records}
+    cells = Counter(attack_name(record) for record in records)
+    doubtful = Counter(attack_name(record) for record in records if doubts[record.key])
+    if not doubtful:
+        return []
+    converged = all(reason != "not converged" for held in doubts.values() for reason in held)
+    state = "gave images that never moved or are not finite" if converged else "did not converge"
+    attacks = ", ".join(f"{n} of {cells[attack]} of {attack}" for attack, n in doubtful.items())
+    name = f"{doubtful.total()} of {len(records)} cells {state}"
+    return [Weakness(name, f"{name} ({attacks}): more steps may recover more")]
+
+
+def _victims(records: Sequence[Record]) -> list[Weakness]:
+    found = [
+        Weakness("victims of several weights", f"the sweep {line}")
+        for line in mixed_victims(records)
     ]
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without its count, so that cells of other counts share it."""
-    for kind in ("never moved", "not finite"):
-        if reason.endswith(kind):
-            return f"images that {kind}" if kind.startswith("never") else f"images {kind}"
-    return reason
+    count = len({record.seed for record in records})
+    if 0 < count < ENOUGH_VICTIMS:
+        name = "a single victim" if count == 1 else f"only {count} victims"
+        found.append(Weakness(name, f"{name}: on others, of further seeds, more may leak"))
+    return found
 
 
 def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -> str:
@@ -142,15 +165,10 @@ def _leak(choice: OperatingPoint) -> str:
     doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
     many = f" on {group.images} images" if group.images >= FEW_IMAGES else ""  # few are in brackets
     return (
-        f"{with_unit(choice.leakage, metric)}{interval}{many} of {_victims(group)}, "
+        f"{with_unit(choice.leakage, metric)}{interval}{many}, "
         f"by {choice.adversary}{against}; "
         f"{_blind(choice)}{doubt}"
     )
-
-
-def _victims(group: SeedGroup) -> str:
-    count = len(group.victims)
-    return "one victim" if count == 1 else f"{count} victims"
 
 
 def _blind(choice: OperatingPoint) -> str:

@@ -105,7 +105,7 @@ def _finding(found: Sequence[SplitResults], missing: int, commands: Sequence[str
     more = len(result.statements) - MOST_FINDINGS
     rest = [f"{more} more split points: see the table"] if more > 0 else []
     return [
-        *labelled("weak", result.weaknesses),
+        *labelled("weak", [weakness.sentence for weakness in result.weaknesses]),
         *(line for one in commands for line in command_lines("to add an adaptive attack:", one)),
         *labelled("found", [*result.statements[:MOST_FINDINGS], *rest]),
     ]

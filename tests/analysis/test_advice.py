@@ -39,7 +39,7 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
     assert _command(summaries["without"]) == shlex.split(want)
     for text in (summaries["with"], _of(sweep(tmp_path, "none", [record("none", 0.0)], []))):
         assert "adaptive attack" not in text
-        assert text.startswith("weak   few images: scores are means over 6 images\nfound  mnist")
+        assert text.startswith("weak   few images: scores are of 6 images\n       a single victim")
     assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
 
 

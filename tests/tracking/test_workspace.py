@@ -64,7 +64,7 @@ def test_a_panel_of_the_workspace_has_the_keys_that_a_sweep_logs(privbench, warm
     (folder,) = (warm / "sweeps").iterdir()
     assert summary.header.run_group == folder.name
     assert summary.header.notes.startswith("No adaptive attack was run against dropout")
-    assert "few images: scores are means over 5 images" in summary.header.notes
+    assert "few images: scores are of 5 images" in summary.header.notes
     section = _workspace()
     panels = [p for s in section["panelBankConfig"]["sections"] for p in s["panels"]]
     text = json.dumps(panels)
