@@ -69,6 +69,16 @@ def with_unit(value: float, metric: str) -> str:
     return metric_of(metric).with_unit(value)
 
 
+def in_column(value: float, metric: str) -> str:
+    """Format a score for a column that names its metric.
+
+    >>> in_column(17.4821, "psnr_db"), in_column(0.987, "identification")
+    ('17.48', '99%')
+    """
+    share = metric_of(metric).interval == "wilson"
+    return f"{value:.0%}" if share else number(value, metric)
+
+
 def metric_label(metric: str) -> str:
     """Return the name of a metric without its unit: ``SSIM`` or ``PSNR``."""
     return metric_of(metric).label

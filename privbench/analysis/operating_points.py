@@ -13,11 +13,9 @@ from privbench.analysis.frame import (
     shared_victims,
 )
 from privbench.analysis.labels import (
-    HEADLINE,
     describe_defense,
     leakage,
     metric_label,
-    metric_title,
     signed,
 )
 from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, flat_options
@@ -38,6 +36,8 @@ from privbench.evaluation.statistics import (
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""
+NOT_ADAPTIVE = ("this attack is not adaptive", "no adaptive attack was run")
+"""Caveats of a defended setting: another attack there was adaptive, or none was."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,7 @@ def _unknown(points: Iterable[Point]) -> str:
     Args:
         points: Points of all attacks in the setting.
     """
-    if any(point.group.first.adaptive for point in points):
-        return "this attack is not adaptive"
-    return "no adaptive attack was run"
+    return NOT_ADAPTIVE[not any(point.group.first.adaptive for point in points)]
 
 
 def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:
@@ -250,22 +248,3 @@ def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Compariso
     best = [found for line in by_line.values() if (found := within(line, loss))]
     best.sort(key=lambda choice: leakage(choice.leakage, metric))
     return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
-
-
-def headline(panel: SplitResults, metric: str = HEADLINE, loss: float = 0.02) -> str:
-    """Return the least leakage at a loss of accuracy as a sentence."""
-    found = operating_points(panel, metric) if metric in panel.metrics else []
-    defended = [choice for choice in found if choice.worst.strength]
-    if not defended:
-        return ""
-    best = within(defended, loss)
-    if best is None:
-        return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
-    floor = best.worst.group.baseline(metric)
-    places = max(0, metric_of(metric).decimals - 1)
-    value, blind = f"{best.leakage:.{places}f}", f"{floor:.{places}f}"
-    caveats = f"; {'; '.join(best.caveats)}" if best.caveats else ""
-    return (
-        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is "
-        f"{metric_title(metric)} {value} ({best.name}; the blind baseline scores {blind}{caveats})"
-    )

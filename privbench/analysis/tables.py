@@ -225,3 +225,18 @@ def pairwise_comparisons(found: Sequence[SplitResults]) -> Rows:
             for comparison in comparisons(panel, HEADLINE, loss):
                 rows.append([panel.title, f"{loss * 100:.0f} points", comparison.description])
     return rows
+
+
+def by_title(found: Sequence[SplitResults], overlay: Overlay | None) -> dict[str, tuple[str, Rows]]:
+    """Return the stem of its files and the rows of each table, by its heading in the page."""
+    every = "Every attack: published, measured, blind" if overlay else "Every attack"
+    return {
+        "Least leakage within a loss of accuracy": ("leakage", leakages(found)),
+        "Worst case by rights": ("worst", worst(found)),
+        "Comparisons of defenses at the same cost in accuracy": (
+            "comparisons",
+            pairwise_comparisons(found),
+        ),
+        "Pareto-optimal settings (worst case)": ("pareto", pareto_sets(found)),
+        every: ("attacks", attacks(found, overlay)),
+    }

@@ -14,7 +14,7 @@ from typing import Any
 from privbench.analysis.frame import SeedGroup, grouped
 from privbench.analysis.group_keys import group_key, setting_key
 from privbench.analysis.labels import curve_metrics, describe_split, leakage
-from privbench.analysis.worst_case import RelatedGroups
+from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
@@ -335,3 +335,13 @@ def _adversary(name: str, points: Sequence[Point]) -> Adversary:
         for (defense, site), members in sorted(by_line.items())
     ]
     return Adversary(name, points[0].group.first.adaptive, lines, undefended)
+
+
+def unequal_settings(found: Sequence[SplitResults]) -> list[str]:
+    """Return the number of settings that were attacked with different budgets, in a sentence."""
+    attacked = [points for panel in found for points in panel.settings().values()]
+    uneven = sum(bool(unequal_budgets(point.group for point in points)) for points in attacked)
+    return [
+        f"{uneven} settings compare attacks of unequal budgets (steps, queries, auxiliary images): "
+        "the table of every attack has them, and a larger budget may explain a gap"
+    ] * bool(uneven)

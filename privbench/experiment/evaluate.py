@@ -10,27 +10,35 @@ from typing import Any
 from torch import Tensor
 
 from privbench import __version__
-from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
+from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.base import Metric, finite
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.accuracy import accuracy_fields
-from privbench.experiment.adversary import adversary_view
+from privbench.experiment.baselines import (
+    baseline_reconstructions,
+    constant_images,
+    score_baselines,
+)
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.runtime.code_identity import identity
+from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
-from privbench.threat.view import Facts, NullLogger
+from privbench.threat.view import Facts
+from privbench.training.loop import EpochLogger
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
 """Metrics whose blind baseline a record holds image by image."""
+CLASSIFIERS = "judges"
+"""Directory of the store."""
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
@@ -45,7 +53,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     train, test, device = plan.data.train, plan.data.test, services.device
     model = EVALUATION_CLASSIFIER.build(plan.data.shape, len(plan.data.classes), EVALUATION_SEED)
 
-    def fit() -> Facts:
+    def fit(report: EpochLogger) -> Facts:
         name = plan.cell.choices["dataset"]
         LOG.info("training the evaluation classifier on %s, once: the store keeps it", name)
         EVALUATION_CLASSIFIER.train(
@@ -54,6 +62,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
             train.labels,
             seed=EVALUATION_SEED,
             device_config=plan.cell.device_config,
+            report=report,
         )
         model.to(device)
         correct = utility.per_image_accuracy(
@@ -61,12 +70,8 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         )
         return {"accuracy": float(correct.mean())}
 
-    recipe = {
-        "judge": plan.sources["evaluation.classifier"],
-        "images": train.fingerprint,
-        "test": test.fingerprint,
-    }
-    artifact = services.fit_or_load("judges", recipe, model, fit)
+    recipe = classifier_recipe(plan)
+    artifact = services.fit_and_track(CLASSIFIERS, "evaluation_classifier", recipe, model, fit)
     services.freeze(model)
     return scoring.Reference(
         x,
@@ -75,19 +80,17 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         test.labels.to(device),
         model,
         float(artifact.facts["accuracy"]),
+        content_hash({**recipe, "classifier": artifact.sha256, "targets": plan.indices}),
     )
 
 
-def baseline_reconstructions(
-    plan: CellPlan, services: Services, deployed: Deployed, v: Tensor
-) -> dict[str, Tensor]:
-    """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
-    bare = deployed.undefended()
-    images: dict[str, Tensor] = {}
-    for blind in map(Blind, ANSWERS):
-        view = adversary_view(plan, services, bare, blind.access, NullLogger())
-        images[blind.answer] = blind.fit(view)(v)
-    return images
+def classifier_recipe(plan: CellPlan) -> dict[str, str]:
+    """Return everything that the evaluation classifier's training depends on."""
+    return {
+        "judge": plan.sources["evaluation.classifier"],
+        "images": plan.data.train.fingerprint,
+        "test": plan.data.test.fingerprint,
+    }
 
 
 def evaluate(
@@ -113,12 +116,11 @@ def evaluate(
         clock: Holds the seconds of the cell's phases.
     """
     baselines = baseline_reconstructions(plan, services, deployed, v)
-    constants = [baselines[answer] for answer in CONSTANT]
     named = plan.cell.metrics
     wanted = [*metrics.RECONSTRUCTION_METRICS, *(m for m in named if m.interval is not None)]
     with clock.timing("score"):
-        scores = scoring.score(x_hat, reference, constants, wanted)
-    blind = {n: scoring.score(x, reference, constants, wanted) for n, x in baselines.items()}
+        scores = scoring.score(x_hat, reference, constant_images(baselines), wanted)
+    blind = score_baselines(baselines, reference, wanted)
     scored = _score_fields(scores, blind, reference, plan.indices)
     scored["scores"] |= deployment_scores(plan, services, deployed, reference.x)
     accuracies = accuracy_fields(plan, services, deployed)

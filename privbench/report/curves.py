@@ -1,28 +1,25 @@
 """Accuracy against leakage, drawn: by defense for each attack and site, or by split point."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from statistics import fmean
 from typing import Any
 
 import altair as alt
 
-from privbench.analysis.labels import HEADLINE, curve_metrics, metric_title
-from privbench.analysis.operating_points import headline
-from privbench.analysis.overlay import Overlay, no_overlay, reference_curve
-from privbench.analysis.tradeoffs import (
-    Adversary,
-    Line,
-    Point,
-    SplitResults,
-    depth,
-    on_common_victims,
+from privbench.analysis.curves import (
+    Row,
+    facet_rows,
+    least_and_most,
+    line_rows,
+    metrics_of,
 )
+from privbench.analysis.finding import statement
+from privbench.analysis.labels import HEADLINE, metric_title
+from privbench.analysis.overlay import Overlay, no_overlay
+from privbench.analysis.tradeoffs import Line, SplitResults, depth
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, STAR, Series, channels, padded, series, specification
 
-Row = dict[str, Any]
-"""Fields of a mark; ``kind`` says which."""
 SIZE = {"width": 230, "height": 190}
 COLUMNS = 3
 """Facets in a row of a file; the page chooses its own number."""
@@ -54,9 +51,9 @@ def tradeoffs(
         overlay: Reference points of a record, drawn with its curve.
     """
     shown = [a for a in panel.adversaries if a.points and not a.blind]
-    finding = headline(panel)
+    finding = statement(panel)
     for metric in panel.metrics if shown else ():
-        rows = [row for a in shown for row in _facets(a, metric, overlay)]
+        rows = [row for a in shown for row in facet_rows(a, metric, overlay)]
         drawn = {row["series"] for row in rows}
         yield Figure(
             "Accuracy against leakage",
@@ -67,59 +64,6 @@ def tradeoffs(
             panel.title,
             metric,
         )
-
-
-def _facets(adversary: Adversary, metric: str, overlay: Overlay) -> Iterator[Row]:
-    """Yield the rows of an adversary, a facet for each site."""
-    adaptive = adversary.adaptive and "adaptive" not in adversary.name
-    name = f"{adversary.name}{' (adaptive)' if adaptive else ''}"
-    for site in sorted({line.site for line in adversary.lines}):
-        lines = [line.complete for line in adversary.lines if line.site == site]
-        facet = {"facet": f"{name}, on {site}", "series": "", "x": None, "y": None}
-        points = [point for line in lines for point in line.points]
-        yield {**facet, "kind": "blind", "x": adversary.baseline(metric)}
-        if points:
-            yield {**facet, "kind": "accuracy", "y": fmean(p.undefended for p in points)}
-        if adversary.undefended:
-            row = point_row(adversary.undefended, metric)
-            yield {**row, **facet, "kind": "undefended", "x": row["x"], "y": row["y"]}
-        for line in lines:
-            for row in line_rows(line, metric, overlay):
-                yield {**facet, "series": line.defense, **row}
-
-
-def line_rows(line: Line, metric: str, overlay: Overlay = no_overlay) -> Iterator[Row]:
-    """Yield the rows of a curve: its points, its seeds where they are few, published ones."""
-    for point in line.points:
-        yield point_row(point, metric)
-    defended = [point for point in line.points if point.strength]
-    for published in reference_curve(overlay, defended[-1].group.first) if defended else ():
-        score = published.score(metric)
-        if score is not None and published.accuracy is not None:
-            yield {"kind": "reference", "x": score, "y": published.accuracy,
-                   "strength": published.strength}  # fmt: skip
-    yield from _seed_rows(line.points, metric)
-
-
-def point_row(point: Point, metric: str) -> Row:
-    """Return the row of a point, with both of its intervals."""
-    low, high = point.bands[metric] or (None, None)
-    bottom, top = point.accuracy_band
-    return {
-        "kind": "point" if point.strength else "anchor",
-        "x": point.score(metric), "x0": low, "x1": high,
-        "y": point.accuracy, "y0": bottom, "y1": top,
-        "strength": point.strength, "hollow": not point.group.converged, "key": point.key,
-    }  # fmt: skip
-
-
-def _seed_rows(points: Sequence[Point], metric: str) -> Iterator[Row]:
-    """Yield a row for each record where there are two to four seeds."""
-    records = [record for point in points for record in point.group.records]
-    if 1 < len({record.seed for record in records}) < 5:
-        for record in records:
-            yield {"kind": "seed", "seed": record.seed, "x": record.score(metric),
-                   "y": record.accuracy, "strength": record.strength}  # fmt: skip
 
 
 def caption(rows: Sequence[Row]) -> str:
@@ -250,7 +194,7 @@ def _split_figures(
 ) -> Iterator[Figure]:
     lines = [member for members in facets.values() for member in members]
     names = sorted({split for split, _ in lines}, key=lambda name: (depth(name), name))
-    for metric in _metrics(point for _, line in lines for point in line.points):
+    for metric in metrics_of(point for _, line in lines for point in line.points):
         rows = [
             {"facet": facet, "series": split, **row}
             for facet, members in facets.items()
@@ -260,39 +204,9 @@ def _split_figures(
         ]
         for row in rows:
             row["kind"] = "point" if row["kind"] == "anchor" else row["kind"]
-        said = _least_and_most(facets) if metric == HEADLINE else ""
+        said = least_and_most(facets) if metric == HEADLINE else ""
         said += f" ({others} more: report fewer attacks or defenses)" if others else ""
         yield Figure(
             "A defense at several split points", f"splits-{title}-{metric}", title + said,
             caption(rows), chart(rows, metric, series(names), "split point"), metric=metric,
         )  # fmt: skip
-
-
-def _metrics(points: Iterable[Point]) -> list[str]:
-    """Return the metrics to draw: those of curves that all of the points have."""
-    return curve_metrics(record for point in points for record in point.group.records)
-
-
-def _least_and_most(facets: Mapping[str, list[tuple[str, Line]]]) -> str:
-    """Return which split points leak least and most, where there is a single facet."""
-    if len(facets) > 1:
-        return ""
-    (members,) = facets.values()
-    common = set.intersection(*({p.strength for p in line.points} for _, line in members))
-    means = mean_by_split(members, common)
-    if len(set(means.values())) < 2:
-        return ""
-    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-    return f": over the same strengths, {least} leaks least and {most} most (SSIM)"
-
-
-def mean_by_split(members: Sequence[tuple[str, Line]], strengths: set[float]) -> dict[str, float]:
-    """Return the mean SSIM over strengths by split point, on the victims that all share."""
-    named = [(s, p) for s, line in members for p in line.points if p.strength in strengths]
-    if not all(point.group.has(HEADLINE) for _, point in named):
-        return {}
-    scores: dict[str, list[float]] = {}
-    compared = on_common_victims([point for _, point in named]) if named else []
-    for (split, _), point in zip(named, compared, strict=False):
-        scores.setdefault(split, []).append(point.score(HEADLINE))
-    return {split: fmean(values) for split, values in scores.items()}

@@ -2,8 +2,8 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import altair as alt
@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from privbench.analysis.tradeoffs import Adversary, Line, Point, SplitResults
-from privbench.evaluation.metrics import known_metrics
-from privbench.report.image_sheets import ImageLoader, as_picture
-from privbench.report.rendering import Figure, wrapped
+from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.analysis.tradeoffs import Line, SplitResults
+from privbench.report.image_sheets import as_picture
+from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, specification
-from privbench.store.record import Record
 
-GridImage = tuple[NDArray[np.uint8], str] | None
-"""Image ``(C, H, W)`` with its caption; null for a gap."""
 SIZE, GAP, CAPTION, NAMES = 58, 4, 12, 108
 """Points: side of an image, room between images, height of a caption, width of the row names."""
 MAX_COLUMNS = 12
@@ -39,7 +36,7 @@ def grid_chart(heads: Sequence[str], rows: Mapping[str, Sequence[GridImage]]) ->
     ]
     for at, (name, cells) in enumerate(rows.items()):
         y = top + at * (SIZE + CAPTION + GAP)
-        text = "\n".join(wrapped(name, 20))
+        text = textwrap.fill(name, 20)
         marks.append({"kind": "name", "x": NAMES - 8, "y": y + SIZE / 2, "text": text})
         marks += [mark for column, cell in enumerate(cells) for mark in _cell(cell, column, y)]
     layers = [
@@ -89,16 +86,6 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _caption(record: Record, at: int) -> str:
-    """Return an image's scores by the metrics of curves, with a digit less than in tables."""
-    shown = [metric for metric in known_metrics() if "curves" in metric.show]
-    found = {m: values[at] for m in shown if (values := record.columns.get(m.name)) is not None}
-    return " / ".join(
-        f"{value:.{max(0, m.decimals - 1)}f}{f' {m.unit}' if m.unit else ''}"
-        for m, value in found.items()
-    )
-
-
 def by_strength(
     panel: SplitResults, stem: str, read: ImageLoader, images: int = 2
 ) -> Iterator[Figure]:
@@ -135,48 +122,3 @@ def _strength_rows(
     for index in one.per_image["index"][:images]:
         cells = [reconstruction_of(points.get(s), one.seed, index, read) for s in strengths]
         yield f"{line.site}, image {index}", [original_of(one, index, read), *cells]
-
-
-def reconstruction_of(point: Point | None, seed: int, index: int, read: ImageLoader) -> GridImage:
-    """Return the reconstruction of a test image by the record of a seed; null without it."""
-    for record in point.group.records if point else ():
-        if record.seed == seed and index in record.per_image["index"]:
-            at = record.per_image["index"].index(index)
-            with suppress(ValueError):  # its images are missing: a gap
-                return read(record)[1][at], _caption(record, at)
-    return None
-
-
-def original_of(record: Record, index: int, read: ImageLoader) -> GridImage:
-    """Return a test image as a record keeps it; null where its images are missing."""
-    with suppress(ValueError):  # its images are missing: a gap
-        return read(record)[0][record.per_image["index"].index(index)], ""
-    return None
-
-
-def by_split(
-    found: Sequence[SplitResults], read: ImageLoader, images: int = 10
-) -> Iterator[Figure]:
-    """Yield a figure for each data set: originals, then a row for each split point and attack."""
-    by_data: dict[str, list[tuple[SplitResults, Adversary]]] = {}
-    for panel in found:
-        title = f"{panel.dataset} ({panel.note})" if panel.note else panel.dataset
-        members = [(panel, adversary) for adversary in panel.adversaries if adversary.undefended]
-        by_data.setdefault(title, []).extend(members)
-    for title, members in by_data.items():
-        points = {f"{panel.split}, {a.name}": a.undefended for panel, a in members[:16]}
-        first = next((point for point in points.values() if point), None)
-        if first is None:
-            continue
-        one = min(first.group.records, key=lambda record: record.seed)
-        chosen = one.per_image["index"][:images]
-        rows: dict[str, Sequence[GridImage]] = {
-            "original": [original_of(one, index, read) for index in chosen]
-        }
-        for name, point in points.items():
-            rows[name] = [reconstruction_of(point, one.seed, index, read) for index in chosen]
-        yield Figure(
-            "Reconstructions", f"images-{title}-no-defense",
-            f"{title}, no defense: reconstructions by split point and attack", "",
-            grid_chart([str(index) for index in chosen], rows),
-        )  # fmt: skip

@@ -4,21 +4,17 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from privbench.analysis.images import ImageLoader
 from privbench.store.record import Record
 
-ImageLoader = Callable[[Record], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-"""Return a record's originals and reconstructions, ``(N, C, H, W)`` each."""
 MAX_BYTES = 900_000
 """Bytes of sheets that a page holds, before their encoding as text; files hold the others."""
 MAX_SIDE = 96
@@ -27,20 +23,6 @@ QUALITIES: tuple[int | None, ...] = (None, 80, 50)
 """WebP qualities to choose from; null is lossless."""
 SAMPLE = 6
 """Records whose sheets are encoded to choose the quality."""
-
-
-def image_loader(store: Path) -> ImageLoader:
-    """Return a loader of the images that a store keeps with its records."""
-
-    def read(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        path = store / "records" / record.key / "images.safetensors"
-        try:
-            tensors = load_file(path)
-            return tensors["targets"], tensors["reconstructions"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-
-    return read
 
 
 def as_picture(image: NDArray[np.uint8]) -> Image.Image:

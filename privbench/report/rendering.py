@@ -4,31 +4,19 @@ Altair describes a figure; vl-convert draws it. Both are the extra ``report``.
 """
 
 import io
+import json
 import textwrap
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from privbench.runtime.errors import UserError
 
-FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-PAPER: dict[str, Any] = {
-    "background": "white",
-    "font": FONT,
-    "view": {"stroke": "#bbbbbb"},
-    "axis": {"gridColor": "#e6e6e6", "labelFontSize": 10, "titleFontSize": 11,
-             "titleFontWeight": "normal", "tickCount": 5},
-    "header": {"labelFontSize": 11, "title": None},
-    "legend": {"orient": "bottom", "labelFontSize": 10, "titleFontSize": 10, "columns": 5,
-               "labelLimit": 400, "symbolLimit": 60},
-    "title": {"anchor": "start", "fontSize": 12, "subtitleFontSize": 10, "fontWeight": "normal",
-              "subtitleColor": "#555555"},
-    "style": {"guide": {"color": "#777777"}, "undefended": {"color": "black"},
-              "halo": {"stroke": "white", "strokeWidth": 3, "strokeOpacity": 0.8}},
-}  # fmt: skip
+PAPER = json.loads((Path(__file__).parent / "templates" / "paper.json").read_text())
 """Theme of the files, for print; the page has its own, in light and in dark colours."""
 SCALE = 2
 """Pixels of a PNG for each point of a figure."""
@@ -65,20 +53,15 @@ class Figure:
         """Return the figure as SVG, PNG and PDF, by file name."""
         import vl_convert
 
-        title = {"text": wrapped(self.title, self.width)}
+        title = {"text": textwrap.wrap(self.title, self.width)}
         if self.caption:
-            title["subtitle"] = wrapped(self.caption, self.width)
+            title["subtitle"] = textwrap.wrap(self.caption, self.width)
         svg = vl_convert.vegalite_to_svg({**self.chart, "title": title, "config": PAPER})
         return {
             f"{self.stem}.svg": svg.encode(),
             f"{self.stem}.png": _smaller(vl_convert.svg_to_png(svg, scale=SCALE)),
             f"{self.stem}.pdf": vl_convert.svg_to_pdf(svg),
         }
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Return the lines of a text of at most so many characters a line."""
-    return textwrap.wrap(text, width)
 
 
 def _points_wide(chart: dict[str, Any]) -> int:

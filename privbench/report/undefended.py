@@ -5,14 +5,13 @@ from typing import Any
 
 import altair as alt
 
-from privbench.analysis.labels import HEADLINE, curve_metrics, metric_title
-from privbench.analysis.overlay import Overlay, no_overlay, reference
-from privbench.analysis.tradeoffs import Point, SplitResults, depth, on_common_victims
+from privbench.analysis.curves import Member, extremes, metrics_of, undefended_rows
+from privbench.analysis.labels import HEADLINE, metric_title
+from privbench.analysis.overlay import Overlay, no_overlay
+from privbench.analysis.tradeoffs import SplitResults, depth
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, channels, padded, series, specification
 
-Member = tuple[str, str, Point]
-"""Split point, attack, and its point without a defense."""
 CAPTION = "Bars: intervals; grey ticks: blind baseline"
 
 
@@ -34,38 +33,14 @@ def undefended(found: Sequence[SplitResults], overlay: Overlay = no_overlay) -> 
 
 
 def _figures(title: str, members: Sequence[Member], overlay: Overlay) -> Iterator[Figure]:
-    for metric in curve_metrics(r for *_, point in members for r in point.group.records):
-        rows = [row for member in members for row in _rows(member, metric, overlay)]
+    for metric in metrics_of(point for *_, point in members):
+        rows = [row for member in members for row in undefended_rows(member, metric, overlay)]
         published = "; crosses: published" if any(r["kind"] == "published" for r in rows) else ""
         yield Figure(
             "Without a defense", f"undefended-{title}-{metric}",
-            f"{title}, no defense{_extremes(members) if metric == HEADLINE else ''}",
+            f"{title}, no defense{extremes(members) if metric == HEADLINE else ''}",
             f"{CAPTION}{published}.", _chart(rows, members, metric), metric=metric,
         )  # fmt: skip
-
-
-def _rows(member: Member, metric: str, overlay: Overlay) -> Iterator[dict[str, Any]]:
-    split, attack, point = member
-    place = {"split": split, "attack": attack}
-    low, high = point.bands[metric] or (None, None)
-    score = point.score(metric)
-    yield {**place, "kind": "measured", "y": score, "y0": low, "y1": high, "key": point.key}
-    yield {**place, "kind": "blind", "y": point.group.baseline(metric)}
-    row = reference(overlay, point.group.first)
-    if row and (value := row.score(metric)) is not None:
-        yield {**place, "kind": "published", "y": value}
-
-
-def _extremes(members: Sequence[Member]) -> str:
-    """Return which split points leak most and least, where there is a single attack."""
-    if len({attack for _, attack, _ in members}) > 1:
-        return ""
-    compared = on_common_victims([point for *_, point in members])
-    if not compared or not all(point.group.has(HEADLINE) for point in compared):
-        return ""
-    scores = {m[0]: p.score(HEADLINE) for m, p in zip(members, compared, strict=True)}
-    most, least = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
-    return f": {most} leaks most and {least} least (SSIM)"
 
 
 def _chart(rows: list[dict[str, Any]], members: Sequence[Member], metric: str) -> dict[str, Any]:

@@ -6,17 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from privbench.analysis import tables
-from privbench.analysis.labels import metric_title
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.selection import Selection
 from privbench.analysis.tradeoffs import SplitResults, panels
 from privbench.report.rendering import Figure, require_extra, scripts
-
-if TYPE_CHECKING:
-    from privbench.report.image_sheets import ImageLoader
 
 MAX_FILES = 40
 """Figures that are written as files; the page draws all curves."""
@@ -36,19 +31,21 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
         UserError: where the libraries that draw are not installed.
     """
     require_extra(f"python -m privbench.report {folder.parent}")
-    from privbench.report.image_sheets import ImageSheets, image_loader
+    from privbench.analysis.images import image_loader
+    from privbench.report.image_grids import by_strength
+    from privbench.report.image_sheets import ImageSheets
     from privbench.report.page import page
 
     found = panels(selection.records, selection.gaps)
     read = image_loader(selection.store)
     drawn = curve_figures(found, overlay or no_overlay)
-    grids = _named(islice(grid_figures(found, read), MAX_GRIDS))
+    grids = _named(islice(chain(*(by_strength(one, one.title, read) for one in found)), MAX_GRIDS))
     written: dict[str, bytes] = {}
     filed = [*drawn[: MAX_FILES - len(grids)], *grids]
     with ThreadPoolExecutor(1) as pool:  # vl-convert has a process's second core
         pool.submit(scripts)
         files = pool.map(Figure.files, filed)
-        by_title = _tables(found, overlay)
+        by_title = tables.by_title(found, overlay)
         for forms in files:
             written |= forms
     for stem, rows in [*by_title.values(), ("cells", tables.cells(selection.records))]:
@@ -74,14 +71,6 @@ def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> list[Figur
     return _named(chain(*by_defense, *others))
 
 
-def grid_figures(found: Sequence[SplitResults], read: "ImageLoader") -> Iterator[Figure]:
-    """Yield grids of reconstructions: by split point without a defense, then by strength."""
-    from privbench.report import image_grids
-
-    by_strength = (image_grids.by_strength(panel, panel.title, read) for panel in found)
-    return chain(image_grids.by_split(found, read), *by_strength)
-
-
 def _named(figures: Iterator[Figure]) -> list[Figure]:
     """Return figures with stems that a LaTeX file can include: letters, digits and hyphens."""
     found: dict[str, Figure] = {}
@@ -92,23 +81,6 @@ def _named(figures: Iterator[Figure]) -> list[Figure]:
             other += 1
         found[name] = replace(figure, stem=name)
     return list(found.values())
-
-
-def _tables(
-    found: Sequence[SplitResults], overlay: Overlay | None
-) -> dict[str, tuple[str, tables.Rows]]:
-    """Return the stem of its files and the rows of each table, by its heading in the page."""
-    every = "Every attack: published, measured, blind" if overlay else "Every attack"
-    return {
-        "Least leakage within a loss of accuracy": ("leakage", tables.leakages(found)),
-        "Worst case by rights": ("worst", tables.worst(found)),
-        "Comparisons of defenses at the same cost in accuracy": (
-            "comparisons",
-            tables.pairwise_comparisons(found),
-        ),
-        "Pareto-optimal settings (worst case)": ("pareto", tables.pareto_sets(found)),
-        every: ("attacks", tables.attacks(found, overlay)),
-    }
 
 
 LIST = ".report"
@@ -126,33 +98,3 @@ def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
     for name, data in written.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
-
-
-def sweep_summary(selection: Selection, folder: Path) -> dict[str, Any]:
-    """Return the arguments of ``Tracker.log_summary``: table, curves, figures and scalars.
-
-    Args:
-        selection: The sweep's records.
-        folder: Folder of its report.
-    """
-    found = panels(selection.records, selection.gaps)
-    curves = {}
-    for panel in found:
-        for adversary in panel.adversaries:
-            for metric in panel.metrics:
-                lines = [line.complete for line in adversary.lines]
-                curves[
-                    f"{panel.title}, {adversary.name}: accuracy against {metric_title(metric)}"
-                ] = (
-                    [line.name for line in lines],
-                    [[point.score(metric) for point in line.points] for line in lines],
-                    [[point.accuracy for point in line.points] for line in lines],
-                )
-    pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
-    return {
-        "cells": tables.cells(selection.records),
-        "curves": {title: curve for title, curve in curves.items() if curve[0]},
-        "images": pictures,
-        "numbers": numbers,
-    }

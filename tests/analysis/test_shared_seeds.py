@@ -23,8 +23,8 @@ def test_the_worst_case_is_taken_on_shared_seeds():
         assert worst.best["ssim"].first.attack == "rmle"
         assert worst.best["ssim"].score("ssim") == pytest.approx(0.9, abs=0.01)
         assert worst.caveats["ssim"] == ["compared on seed 0: inverse lacks seeds 1, 2"]
-        line = "\n    compared on seed 0: inverse lacks seeds 1, 2\n"
-        assert line in summary.table(records), "said once, of the whole setting"
+        line = "\n    compared on seed 0: inverse lacks seeds 1, 2"
+        assert summary.table(records).count(line) == 1, "said once, of the whole setting"
         assert "unreliable" not in summary.table(records)
         (choice,) = operating_points.operating_points(tradeoffs.panels(records)[0], "ssim")
         assert choice.adversary == "rmle"

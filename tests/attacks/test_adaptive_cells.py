@@ -92,9 +92,9 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
 
     records = [
         cell("blind", 0.3),
-        cell("rmle", 0.3, "attack.steps=150"),
-        cell("rmle_adaptive", 0.2, "attack.steps=150"),
-        cell("rmle_adaptive", 0.6, "attack.steps=150"),
+        cell("rmle", 0.3, "attack.steps=60"),
+        cell("rmle_adaptive", 0.2, "attack.steps=60"),
+        cell("rmle_adaptive", 0.6, "attack.steps=60"),
     ]
     # as if the stronger defense had hidden less
     low, high = records[2:]

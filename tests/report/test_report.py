@@ -2,29 +2,27 @@
 
 import base64
 import io
-import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from privbench.analysis import tables
+from privbench.analysis.finding import statement
+from privbench.analysis.images import image_loader
 from privbench.analysis.operating_points import (
     ACCURACY_BUDGETS,
     comparisons,
-    headline,
     operating_points,
     pareto,
     within,
 )
 from privbench.analysis.overlay import no_overlay
-from privbench.analysis.selection import select
 from privbench.analysis.tradeoffs import attack_names, panels
 from privbench.report import curves, image_grids, image_sheets, style
-from privbench.report.image_sheets import ImageSheets, image_loader
-from privbench.report.writing import curve_figures, sweep_summary
-from tests.records import curve, kept, record, rows_of, sweep
-from tests.support import finished_run
+from privbench.report.image_sheets import ImageSheets
+from privbench.report.writing import curve_figures
+from tests.records import curve, kept, record, rows_of
 
 
 def _figures(records, metric="ssim"):
@@ -119,7 +117,7 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     dear = [record("dropout", 0.9, ssim=0.1, accuracy=0.5)]
     (poor,) = panels(dear)
     assert within(operating_points(poor, "ssim"), max(ACCURACY_BUDGETS)) is None
-    assert "no measured defense keeps the accuracy" in headline(poor)
+    assert "no measured defense keeps the accuracy" in statement(poor)
     rows = tables.leakages([poor])
     assert rows[1][3:] == ["none"] * 3
 
@@ -201,53 +199,3 @@ def test_sheets_hold_every_image_in_the_page_or_in_files(tmp_path, monkeypatch):
     assert sheets.quality == image_sheets.QUALITIES[-1]
     assert {held["source"] for held in sheets.held.values()} == set(sheets.files)
     assert "compressed" in sheets.note and "images/" in sheets.note
-
-
-def test_the_end_of_a_sweep_draws_its_page_and_logs_it(privbench, warm):
-    """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
-
-    words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
-    code, out, err = privbench(*words, f"output_dir={warm}", "tracker=wandb", "sweep.report=true")
-    assert code == 0, err
-    (page,) = (warm / "sweeps").glob("*/report/index.html")
-    assert str(page) in out
-    found = []
-    for path in (warm / "wandb").glob("offline-run-*/*.wandb"):
-        records = finished_run(path)
-        run = next((r.run for r in records if r.HasField("run")), None)
-        if run and run.job_type == "summary":
-            found.append((run, records))
-    ((run, records),) = found
-    assert run.run_group == page.parent.parent.name
-    keys = {
-        i.key or i.nested_key[0] for r in records if r.HasField("history") for i in r.history.item
-    }
-    assert "cells" in keys
-    assert any("accuracy against SSIM" in key for key in keys)
-    assert any(key.startswith("tradeoff") for key in keys)
-
-
-def test_a_tracker_gets_the_curves(tmp_path):
-    """Lines by name, places along x and y."""
-    folder = sweep(tmp_path, "figure", curve(), [])
-    delivered = sweep_summary(select(folder, {}), folder / "report")
-    names, xs, ys = delivered["curves"]["mnist relu2, rmle: accuracy against SSIM"]
-    assert names == ["dropout on features"]
-    assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
-    assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
-    assert len(delivered["cells"]) == 5
-
-
-def test_the_workspace_has_the_curves_the_images_and_a_comparer():
-    """Built offline."""
-    with warnings.catch_warnings():  # its own code's age is not ours
-        warnings.simplefilter("ignore")
-        pytest.importorskip("wandb_workspaces.workspaces")
-        from privbench.tracking.dashboard import workspace
-
-        made = workspace("me", "privbench")
-    kinds = {panel.__class__.__name__ for section in made.sections for panel in section.panels}
-    assert {"ScatterPlot", "ParallelCoordinatesPlot", "MediaBrowser", "RunComparer"} <= kinds
-    scatters = [p for s in made.sections for p in s.panels if type(p).__name__ == "ScatterPlot"]
-    assert {plot.x.name for plot in scatters} >= {"ssim", "psnr_db"}
-    assert {plot.y.name for plot in scatters} == {"accuracy"}
