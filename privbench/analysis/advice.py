@@ -34,11 +34,6 @@ class Advice:
     warnings: Sequence[str]
     commands: Sequence[str]
 
-    @property
-    def lines(self) -> list[str]:
-        """Warnings and commands for a terminal."""
-        return [*self.warnings, *(f"  this adds one: {line}" for line in self.commands)]
-
 
 def untried(records: Sequence[Record], command: str = "") -> Advice:
     """Return the defenses that were not attacked adaptively, and commands that add an attack.

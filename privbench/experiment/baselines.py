@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 from torch import Tensor
 
@@ -22,12 +23,16 @@ REMEMBERED = 64
 
 
 def baseline_reconstructions(
-    plan: CellPlan, services: Services, deployed: Deployed, v: Tensor
+    plan: CellPlan,
+    services: Services,
+    deployed: Deployed,
+    v: Tensor,
+    answers: Sequence[Any] = ANSWERS,
 ) -> dict[str, Tensor]:
     """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
     bare = deployed.undefended()
     images: dict[str, Tensor] = {}
-    for blind in map(Blind, ANSWERS):
+    for blind in map(Blind, answers):
         view = adversary_view(plan, services, bare, blind.access, NullLogger())
         images[blind.answer] = blind.fit(view)(v)
     return images

@@ -229,20 +229,26 @@ def _score_fields(
     indices: list[int],
 ) -> dict[str, Any]:
     """Return the record's fields on the reconstructions and on the blind baselines."""
-    baseline, best = _baseline(blind, list(scores.per_image))
+    baseline, best = baseline_scores(blind, list(scores.per_image))
     means = scores.means()
     return {
-        "scores": {
-            name: Score(means[name], _interval(name, values), baseline["best"].get(name), values)
-            for name, values in scores.per_image.items()
-        },
-        "chance": _chance(reference, indices),
+        "scores": with_intervals(scores, baseline["best"]),
+        "chance": chance(reference, indices),
         "judge_accuracy": reference.evaluator_accuracy,
         "above": {"attack": scores.share_above(), **{n: s.share_above() for n, s in blind.items()}},
         "floor": baseline,
         "lift": {name: means[name] - value for name, value in baseline["best"].items()},
         "per_image": {"index": indices, "failed": scores.failed, **best},
         "failed": sum(scores.failed),
+    }
+
+
+def with_intervals(scores: scoring.Scores, baseline: Mapping[str, float]) -> dict[str, Score]:
+    """Return the mean of each metric with its interval and its baseline, where there is one."""
+    means = scores.means()
+    return {
+        name: Score(means[name], _interval(name, values), baseline.get(name), values)
+        for name, values in scores.per_image.items()
     }
 
 
@@ -253,7 +259,7 @@ def _interval(name: str, values: list[float]) -> Interval | None:
     return mean_interval(values)
 
 
-def _chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
+def chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
     """Return the identification that guessing gives, among all images and within the class."""
     labels = reference.labels.cpu()
     sizes = labels.bincount()[labels[indices]]
@@ -263,7 +269,7 @@ def _chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float
     }
 
 
-def _baseline(
+def baseline_scores(
     scores: Mapping[str, scoring.Scores], names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
     """Score each blind answer, and the best of those that use the predicted label alone.

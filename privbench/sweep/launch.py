@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
+from privbench.store.artifacts import Store, announce
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, now
 from privbench.sweep.job import FitJob, Job
@@ -58,6 +59,7 @@ class Launch:
             SweepIncompleteError: where a cell has no record at the end, after printing why.
         """
         start = self._write_header(planned, refused)
+        announce(Store(self.log.store))
         try:
             with watching(self.log, planned, start) as progress:
                 self._run_pending(planned, progress)

@@ -39,6 +39,7 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, priv
         "record.json",
         "reconstructions.png",
         "images.safetensors",
+        "history.json",
     }
     record = results.read(folder)
     assert record.defense.partition("(")[0] == name
