@@ -1,7 +1,9 @@
 // The table of cells: filters by column and by word, sorting, and what a row opens.
 const table = at("table");
 const search = at("search");
-const shownColumns = data.columns.map((column, at) => ({ ...column, at }))
+// of missing cells only, the first column is their names
+const heading = (column, at) => (records.length || at ? column.name : "cell");
+const shownColumns = data.columns.map((column, at) => ({ ...column, name: heading(column, at), at }))
   .filter((column) => !column.empty && column.constant === null);
 const short = (name) => name.toLowerCase().replace(/[\s-]+/g, "_");
 let rows = [];
@@ -9,8 +11,7 @@ let rows = [];
 function buildTable() {
   const head = add(add(table, "thead"), "tr");
   for (const column of shownColumns) {
-    const name = records.length || column.at ? column.name : "cell"; // of missing cells only
-    const button = add(add(head, "th"), "button", name, { type: "button" });
+    const button = add(add(head, "th"), "button", column.name, { type: "button" });
     button.addEventListener("click", () => sortBy(column));
     add(at("sort"), "option", column.name, { value: column.at });
   }
