@@ -11,7 +11,7 @@ from torch import nn
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import Services
+from privbench.experiment.services import EpochLogger, Services
 from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.store import recipes
@@ -86,7 +86,7 @@ class DefenseServices:
         """Train a part of the deployment once, with its history logged either way; load it else."""
         names = self.plan.cell.choices
 
-        def make(report: Callable[[int, dict[str, float]], None]) -> Facts:
+        def make(report: EpochLogger) -> Facts:
             LOG.info(
                 "fitting %s to %s, once: the store keeps it", names["defense"], names["victim"]
             )

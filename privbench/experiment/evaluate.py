@@ -24,7 +24,7 @@ from privbench.experiment.baselines import (
 )
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.code_identity import identity
 from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
@@ -32,7 +32,6 @@ from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
 from privbench.threat.view import Facts
-from privbench.training.loop import EpochLogger
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")

@@ -1,13 +1,13 @@
 """The victim of a cell: trained or loaded, and deployed behind a defense."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from privbench.deployment import SplitVictim
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import Services
+from privbench.experiment.services import EpochLogger, Services
 from privbench.store import recipes
 from privbench.threat.view import Facts
 from privbench.victims.split_model import SplitModel
@@ -46,7 +46,7 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     cell, data, names = plan.cell, plan.data, plan.cell.choices
     model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
 
-    def train(report: Callable[[int, dict[str, float]], None]) -> Facts:
+    def train(report: EpochLogger) -> Facts:
         named = {name: names[name] for name in ("victim", "dataset")}
         if cell.victim.epochs == 0:  # its weights are given
             return {**named, "epochs": 0}
