@@ -110,7 +110,7 @@ def span(group: SeedGroup, metric: str) -> str:
     An interval is labelled unless it is the usual one, 95 % over images.
     """
     score, images = group.score(metric), group.images
-    text = f"{number(score, metric)}{bracket(group.interval(metric), images, metric)}"
+    text = f"{number(score, metric)}{bracket(group.recorded_interval(metric), images, metric)}"
     over_victims = group.victim_interval(metric)
     if over_victims is None:
         return text

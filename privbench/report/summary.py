@@ -21,7 +21,7 @@ from privbench.analysis.labels import (
 from privbench.analysis.selection import of_cells
 from privbench.analysis.tradeoffs import SplitResults, panels
 from privbench.analysis.worst_case import WorstCase, worst_cases
-from privbench.report.terminal import Line, aligned, command_lines, labelled, wrapped
+from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
 from privbench.store.record import Record
 from privbench.store.sweep_log import SweepLog
 

@@ -272,7 +272,7 @@ class Launch:
         from hydra.utils import instantiate
 
         from privbench.analysis.selection import select
-        from privbench.report.tracked import sweep_summary
+        from privbench.analysis.tracked import sweep_summary
 
         summary = sweep_summary(select(self.log.folder, {}), self.log.folder / "report")
         instantiate(self.cfg.tracker).log_summary(self.log.folder.name, summary)

@@ -1,7 +1,7 @@
 """The terminal's summary: 100 columns, weaknesses first, short where a sweep is large."""
 
 from privbench.report.summary import MOST_LINES, of_sweep, table
-from privbench.report.terminal import WIDTH
+from privbench.runtime.terminal import WIDTH
 from privbench.store.sweep_log import SweepLog
 from tests.records import record, sweep
 

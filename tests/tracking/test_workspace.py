@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from privbench.analysis.selection import select
-from privbench.report.tracked import sweep_summary
+from privbench.analysis.tracked import sweep_summary
 from tests.records import curve, record, sweep
 from tests.support import ROOT
 from tests.wandb_files import offline_runs
