@@ -26,7 +26,7 @@ from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
-from privbench.threat.view import Facts, NullLogger
+from privbench.threat.view import Facts, NullLogger, jsonable
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
@@ -79,10 +79,16 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
 
 
 def baseline_reconstructions(
-    plan: CellPlan, services: Services, deployed: Deployed, v: Tensor
+    plan: CellPlan, services: Services, bare: Deployed, v: Tensor
 ) -> dict[str, Tensor]:
-    """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
-    bare = deployed.undefended()
+    """Return the blind answers to received features, ``(N, C, H, W)`` by name.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        bare: The deployment without its channel.
+        v: Received features ``(N, K, *feature_shape)``.
+    """
     images: dict[str, Tensor] = {}
     for blind in map(Blind, ANSWERS):
         view = adversary_view(plan, services, bare, blind.access, NullLogger())
@@ -112,7 +118,8 @@ def evaluate(
         logger: Holds the attack's notes.
         clock: Holds the seconds of the cell's phases.
     """
-    baselines = baseline_reconstructions(plan, services, deployed, v)
+    bare = deployed.undefended(reference.x[:1])
+    baselines = baseline_reconstructions(plan, services, bare, v)
     constants = [baselines[answer] for answer in CONSTANT]
     named = plan.cell.metrics
     wanted = [*metrics.RECONSTRUCTION_METRICS, *(m for m in named if m.interval is not None)]
@@ -133,13 +140,18 @@ def evaluate(
         metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
-        notes={**facts, **plan.data.notes},
+        notes={**facts, **plan.data.notes, **_defense_note(deployed)},
         seconds={"victim": deployed.victim.seconds, **clock.seconds},
         device=services.device.type,
         threads=services.threads,
         versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _defense_note(deployed: Deployed) -> Facts:
+    """Return the facts of a defense that states any, in a form that a record can hold."""
+    return {"defense": jsonable(deployed.facts)} if deployed.facts else {}
 
 
 def deployment_scores(
@@ -211,13 +223,15 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
 
 
 def defense_name(choices: Mapping[str, str]) -> str:
-    """Return the name of a defense, with that of the channel that it wraps.
+    """Return the name of a defense, with that of a channel that it wraps.
 
     >>> defense_name({"defense": "noise_aware", "defense@defense.channel": "dropout"})
     'noise_aware(dropout)'
+    >>> defense_name({"defense": "nopeek", "defense@defense.channel": "none"})
+    'nopeek'
     """
-    channel = choices.get("defense@defense.channel")
-    return f"{choices['defense']}({channel})" if channel else choices["defense"]
+    channel = choices.get("defense@defense.channel", "none")
+    return choices["defense"] if channel == "none" else f"{choices['defense']}({channel})"
 
 
 def _score_fields(
