@@ -160,7 +160,11 @@ class DeploymentTask(TrainingTask):
         x, labels, rows = batch
         draws = RandomStreams(self.seed, "deployment training", rows.tolist(), self.drawn)
         self.drawn += 1
-        return self.defense.losses(self.deployment, x, labels, draws)
+        return self.batch_losses(x, labels, draws)
+
+    def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:
+        """Compute the losses as the defense states them."""
+        return self.defense.losses(self.deployment, x, y, draws)
 
 
 def new_layers(services: FitServices) -> AbstractContextManager[None]:
