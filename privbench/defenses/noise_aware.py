@@ -79,15 +79,26 @@ class NoiseAware(TrainedDefense):
         """Return the defense with a channel whose range is that of the victim's features."""
         return replace(self, channel=self.channel.calibrate(victim, data, services))
 
-    @torch.no_grad()
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
         """Measure the mean norm of the features that the victim's own edge computes."""
-        bound = deployment.edge[-1]
-        if not isinstance(bound, NormBound):
-            return
-        parts = sample_outputs(deployment.undefended_edge, data, services)
-        norms = torch.cat([part.flatten(1).norm(dim=1) for part in parts])
-        bound.limit.fill_(float(norms.mean()))
+        bound_by_victim(deployment, data, services)
+
+
+@torch.no_grad()
+def bound_by_victim(deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
+    """Set the norm that an edge is bounded by, if it is, to the mean norm of the victim's features.
+
+    Args:
+        deployment: Its edge may end with a ``NormBound``.
+        data: The victim's training images.
+        services: Device.
+    """
+    bound = deployment.edge[-1]
+    if not isinstance(bound, NormBound):
+        return
+    parts = sample_outputs(deployment.undefended_edge, data, services)
+    norms = torch.cat([part.flatten(1).norm(dim=1) for part in parts])
+    bound.limit.fill_(float(norms.mean()))
 
 
 class NormBound(nn.Module):
