@@ -63,11 +63,18 @@ def test_the_loss_of_the_first_batch_is_the_formula(setting):
 
 
 def test_clusters_become_narrow_within_the_bounded_norm(setting):
-    """At a larger weight; the patterns of a class differ less, beside the same noise."""
+    """The variance within the classes, at a larger weight, beside the same noise."""
     victim, data = setting
     x, left = data.pixels / 255, []
     for weight in (1e-3, 3.0):
-        defense = CEM(channel=Gaussian(sigma=0.1), weight=weight, clusters=2, min_steps=80, lr=1e-2)
+        defense = CEM(
+            channel=Gaussian(sigma=0.01),
+            weight=weight,
+            clusters=1,
+            gamma=1e-5,
+            min_steps=80,
+            lr=1e-2,
+        )
         deployment = defense.fit(victim, data, FitAlways())
         v = deployment.edge(x)
         means = torch.stack([v[data.labels == label].mean(0) for label in (0, 1)])
