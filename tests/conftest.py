@@ -1,12 +1,15 @@
 """What the tests share: composed cells, trained victims, the command line as a user types it."""
 
+import dataclasses
 import gc
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +20,7 @@ from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from privbench import __main__ as command
+from privbench.experiment import evaluate
 from privbench.experiment.config import CellConfig, build
 from privbench.experiment.run import run
 from privbench.experiment.spec import CellSpec
@@ -70,22 +74,35 @@ def _session_folder(factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+@dataclass(frozen=True)
+class DefaultRun:
+    """What ``python -m privbench`` left, typed by itself in an empty folder."""
+
+    folder: Path
+    shown: str
+
+
 @pytest.fixture(scope="session")
-def default_store(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> Path:
-    """Victim, evaluation classifier, baselines and accuracies of the default cell, and no other."""
+def default_run(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> DefaultRun:
+    """The default cell as a user runs it first: in a process of its own, W&B offline."""
     folder = _session_folder(tmp_path_factory) / "default"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             part = folder.with_name("part")
-            made = Stage.of(build(cell_spec(part)))
-            made.prepare_victim()
-            made.truth()
-            made.blind(made.send(made.deploy(made.cell.defense)))
-            for defended in (False, True):
-                made.usability(defended=defended)
-            shutil.copytree(part / "store", outputs / "store", dirs_exist_ok=True)
-            (part / "store").rename(folder)
-    return folder
+            typed = [sys.executable, "-m", "privbench", f"output_dir={part}"]
+            done = subprocess.run(typed, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            (part / "shown.txt").write_text(done.stdout)
+            for kind in KINDS:
+                shutil.copytree(part / "store" / kind, outputs / "store" / kind, dirs_exist_ok=True)
+            part.rename(folder)
+    return DefaultRun(folder, (folder / "shown.txt").read_text().replace("/part/", "/default/"))
+
+
+@pytest.fixture(scope="session")
+def default_store(default_run: DefaultRun) -> Path:
+    """The store of the default cell, whose artifacts other cells share."""
+    return default_run.folder / "store"
 
 
 @pytest.fixture
@@ -149,8 +166,9 @@ def privbench(
 
 @pytest.fixture
 def warm(tmp_path: Path, default_store: Path) -> Path:
-    """An outputs folder of the test's own, whose store holds what the default cell computes."""
-    shutil.copytree(default_store, tmp_path / "warm" / "store")
+    """An outputs folder of the test's own, whose store holds what the default cell trains."""
+    for kind in KINDS:
+        shutil.copytree(default_store / kind, tmp_path / "warm" / "store" / kind)
     return tmp_path / "warm"
 
 
@@ -165,6 +183,13 @@ def without_victim(tmp_path: Path, default_store: Path) -> Path:
             for file in (path, path.with_suffix(".safetensors")):
                 shutil.copy(file, store / "baselines")
     return store.parent
+
+
+@pytest.fixture
+def brief_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train evaluation classifiers for a few steps, where a test starts from an empty store."""
+    short = dataclasses.replace(evaluate.EVALUATION_CLASSIFIER, epochs=1, min_steps=8)
+    monkeypatch.setattr(evaluate, "EVALUATION_CLASSIFIER", short)
 
 
 @pytest.fixture

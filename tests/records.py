@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from privbench.analysis import tradeoffs
+from privbench.analysis.group_keys import group_key
+from privbench.analysis.selection import select
 from privbench.evaluation.statistics import mean_interval
-from privbench.report import tradeoffs
-from privbench.report.group_keys import group_key
 from privbench.report.image_grids import image_loader
 from privbench.report.page import page
-from privbench.report.selection import select
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.recipes import FLAT_SCHEMA

@@ -8,7 +8,7 @@ from torch import Tensor
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation.scoring import Reference
-from privbench.experiment import accuracy, adversary, evaluate
+from privbench.experiment import accuracy, adversary, baselines, evaluate
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import plan, store_of
@@ -78,7 +78,7 @@ class Stage:
 
     def blind(self, v: Tensor) -> dict[str, Tensor]:
         deployed = self.deployed(self.deploy(NoDefense()))
-        return evaluate.baseline_reconstructions(self.plan, self.services, deployed, v)
+        return baselines.baseline_reconstructions(self.plan, self.services, deployed, v)
 
     @property
     def defense_seed(self) -> int:

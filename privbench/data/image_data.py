@@ -62,6 +62,8 @@ class ImageData:
         aux: Images that the adversary holds.
         test: Images that targets are selected from and accuracy is measured on.
         notes: Counts for the record, e.g. ``skipped`` unreadable files.
+        seed_text: Text that all seeds derive from, besides the cell's; where it is empty, the
+            fingerprint of the test images, which no adversary holds.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +71,7 @@ class ImageData:
     aux: Subset
     test: Subset
     notes: dict[str, int] = field(default_factory=dict)
+    seed_text: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -196,9 +199,9 @@ def partition(
         aux_part = images[:count], labels[:count]
     return ImageData(
         tuple(classes),
-        train=_subset(classes, images[count:], labels[count:]),
-        aux=_subset(classes, *aux_part),
-        test=_subset(classes, *test),
+        train=subset_of(classes, images[count:], labels[count:]),
+        aux=subset_of(classes, *aux_part),
+        test=subset_of(classes, *test),
         notes=notes or {},
     )
 
@@ -266,7 +269,7 @@ def _reorder(images: Tensor, order: list[int]) -> Tensor:
     return images
 
 
-def _subset(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
+def subset_of(classes: Sequence[str], images: Tensor, labels: Tensor) -> Subset:
     """Put 8-bit images and labels under the hash of classes, pixels and labels."""
     digest = hashlib.sha256(repr((tuple(classes), tuple(images.shape))).encode())
     for tensor in (images, labels.long()):

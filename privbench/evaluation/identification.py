@@ -1,6 +1,6 @@
 """Rank-1 identification: recognition of the true image among candidates."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,8 +100,11 @@ def identified_over_shifts(x_hat: Tensor, target_indices: Tensor, crops: Tensor)
 def _true_similarity(distinct: Tensor, which: Tensor, true_crops: Tensor) -> Tensor:
     """Compute the similarity ``(N,)`` of ``distinct[which]`` to the crops of their true images."""
     largest = torch.zeros(len(which), device=true_crops.device)
-    for window in _shifted_crops(distinct):
-        largest = torch.maximum(largest, (window[which] * true_crops).sum(1).abs())
+    shifts, count = _shifts(distinct), max(1, MAX_SIMILARITIES // true_crops.numel())
+    for first in range(0, len(shifts), count):
+        windows = _shifted_crops(distinct, shifts[first : first + count])
+        similarity = (windows[:, which] * true_crops).sum(2).abs_()
+        largest = torch.maximum(largest, similarity.amax(0))
     return largest
 
 
@@ -126,14 +129,14 @@ def _undominated(distinct: Tensor, true_similarity: Tensor, crops: Tensor) -> tu
     """
     kept = torch.arange(len(distinct), device=distinct.device)
     similarity = torch.zeros(len(distinct), len(crops), device=distinct.device)
-    for window in _shifted_crops(distinct):
-        if (shown := window[kept]).any():
-            torch.maximum(similarity, (shown @ crops.T).abs_(), out=similarity)
+    left = _shifts(distinct)
+    count = 1  # the first shift alone drops most of the poor reconstructions
+    while left and len(kept):
+        windows = _shifted_crops(distinct[kept], left[:count])
+        torch.maximum(similarity, (windows @ crops.T).abs_().amax(0), out=similarity)
         holds = similarity.amax(1) <= true_similarity[kept] + TIE
-        if not holds.all():
-            kept, similarity = kept[holds], similarity[holds]
-        if not len(kept):
-            break
+        kept, similarity, left = kept[holds], similarity[holds], left[count:]
+        count = max(1, MAX_SIMILARITIES // max(1, len(kept) * max(crops.shape)))
     return kept, similarity
 
 
@@ -169,18 +172,27 @@ def identified_within_class(
 
 def central_crops(images: Tensor) -> Tensor:
     """Return the part of images ``(N, C, H, W)`` inside all shifts, standardised ``(N, D)``."""
-    return next(_shifted_crops(images))
+    return _shifted_crops(images, _shifts(images)[:1])[0]
 
 
-def _shifted_crops(images: Tensor) -> Iterator[Tensor]:
-    """Yield the part under a candidate's central crop at each shift; small shifts first."""
-    height, width = images.shape[-2:]
-    reach = min(MAX_SHIFT, min(height, width) // 8)
+def _shifts(images: Tensor) -> list[tuple[int, int]]:
+    """Return the shifts ``(dy, dx)`` that images ``(N, C, H, W)`` are tested at, by length."""
+    reach = _reach(images)
     steps = range(-reach, reach + 1)
-    shifts = sorted(((dy, dx) for dy in steps for dx in steps), key=lambda s: s[0] ** 2 + s[1] ** 2)
-    for top, left in ((reach + dy, reach + dx) for dy, dx in shifts):
-        inside = images[..., top : top + height - 2 * reach, left : left + width - 2 * reach]
-        yield standardise(inside)
+    return sorted(((dy, dx) for dy in steps for dx in steps), key=lambda s: s[0] ** 2 + s[1] ** 2)
+
+
+def _reach(images: Tensor) -> int:
+    return min(MAX_SHIFT, min(images.shape[-2:]) // 8)
+
+
+def _shifted_crops(images: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the part under a candidate's central crop at ``S`` shifts, ``(S, N, D)``."""
+    reach = _reach(images)
+    height, width = (side - 2 * reach for side in images.shape[-2:])
+    corners = [(reach + dy, reach + dx) for dy, dx in shifts]
+    parts = [images[..., y : y + height, x : x + width] for y, x in corners]
+    return standardise(torch.cat(parts)).view(len(shifts), len(images), -1)
 
 
 def standardise(images: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class Reference:
         labels: Labels of the gallery ``(M,)``.
         evaluator: Evaluation classifier: images ``(N, C, H, W)`` to logits ``(N, classes)``.
         evaluator_accuracy: Accuracy of the evaluation classifier on the gallery.
+        fingerprint: Hash of all of the above; empty where it was not computed.
     """
 
     x: Tensor
@@ -35,6 +36,7 @@ class Reference:
     labels: Tensor
     evaluator: Callable[[Tensor], Tensor]
     evaluator_accuracy: float = 1.0
+    fingerprint: str = ""
     _last: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     @cached_property

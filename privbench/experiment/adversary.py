@@ -14,7 +14,7 @@ from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.isolation import Isolated
 from privbench.experiment.plan import CellPlan, view_of
-from privbench.experiment.services import AttackLogger, Services
+from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.runtime.errors import UserError
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
@@ -67,6 +67,41 @@ def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]
         **recipes.threads(plan.cell.config),
         **recipe,
     }
+
+
+def reconstruct_targets(
+    plan: CellPlan,
+    services: Services,
+    deployed: Deployed,
+    attack: Attack,
+    logger: AttackLogger,
+    clock: Clock,
+) -> tuple[Tensor, Tensor]:
+    """Fit an attack to its view of a deployment, send the targets, and reconstruct them.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        deployed: That is attacked.
+        attack: Gets a view and the received features, and nothing else.
+        logger: Holds the targets, and the attack's facts.
+        clock: Gets the seconds of ``fit`` and ``reconstruct``.
+
+    Returns:
+        Received features ``(N, K, *feature_shape)``, and reconstructions ``(N, C, H, W)`` in
+        [0, 1], NaN where they are not finite.
+    """
+    cell, x = plan.cell, logger.truth
+    view = adversary_view(plan, services, deployed, attack.access, logger)
+    with clock.timing("fit"), isolated_rng(plan.seeds.of("fit")):
+        reconstruct = attack.fit(view)
+    streams = plan.seeds.streams("transmission", plan.indices)
+    v = deployed.deployment.transmit(x, streams, cell.transmissions)
+    if not cell.spec.in_sweep:  # a sweep has a line a cell
+        LOG.info("%s reconstructs %d images", cell.choices["attack"], len(v))
+    with clock.timing("reconstruct"):
+        seed = plan.seeds.of("reconstruct")
+        return v, checked_images(reconstruct_in_batches(reconstruct, v, logger, seed), x)
 
 
 def reconstruct_in_batches(

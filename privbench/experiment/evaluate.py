@@ -10,23 +10,28 @@ from typing import Any
 from torch import Tensor
 
 from privbench import __version__
-from privbench.attacks.blind import ANSWERS, CONSTANT, LABEL_ONLY, Blind
+from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.base import Metric, finite
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.accuracy import accuracy_fields
-from privbench.experiment.adversary import adversary_view
+from privbench.experiment.baselines import (
+    baseline_reconstructions,
+    constant_images,
+    score_baselines,
+)
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.runtime.code_identity import identity
+from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
-from privbench.threat.view import Facts, NullLogger, jsonable
+from privbench.threat.view import Facts, jsonable
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
@@ -75,25 +80,8 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         test.labels.to(device),
         model,
         float(artifact.facts["accuracy"]),
+        content_hash({**recipe, "classifier": artifact.sha256, "targets": plan.indices}),
     )
-
-
-def baseline_reconstructions(
-    plan: CellPlan, services: Services, bare: Deployed, v: Tensor
-) -> dict[str, Tensor]:
-    """Return the blind answers to received features, ``(N, C, H, W)`` by name.
-
-    Args:
-        plan: Of the cell.
-        services: Of the cell.
-        bare: The deployment without its channel.
-        v: Received features ``(N, K, *feature_shape)``.
-    """
-    images: dict[str, Tensor] = {}
-    for blind in map(Blind, ANSWERS):
-        view = adversary_view(plan, services, bare, blind.access, NullLogger())
-        images[blind.answer] = blind.fit(view)(v)
-    return images
 
 
 def evaluate(
@@ -118,14 +106,12 @@ def evaluate(
         logger: Holds the attack's notes.
         clock: Holds the seconds of the cell's phases.
     """
-    bare = deployed.undefended(reference.x[:1])
-    baselines = baseline_reconstructions(plan, services, bare, v)
-    constants = [baselines[answer] for answer in CONSTANT]
+    baselines = baseline_reconstructions(plan, services, deployed, v)
     named = plan.cell.metrics
     wanted = [*metrics.RECONSTRUCTION_METRICS, *(m for m in named if m.interval is not None)]
     with clock.timing("score"):
-        scores = scoring.score(x_hat, reference, constants, wanted)
-    blind = {n: scoring.score(x, reference, constants, wanted) for n, x in baselines.items()}
+        scores = scoring.score(x_hat, reference, constant_images(baselines), wanted)
+    blind = score_baselines(baselines, reference, wanted)
     scored = _score_fields(scores, blind, reference, plan.indices)
     scored["scores"] |= deployment_scores(plan, services, deployed, reference.x)
     accuracies = accuracy_fields(plan, services, deployed)
@@ -241,20 +227,26 @@ def _score_fields(
     indices: list[int],
 ) -> dict[str, Any]:
     """Return the record's fields on the reconstructions and on the blind baselines."""
-    baseline, best = _baseline(blind, list(scores.per_image))
+    baseline, best = baseline_scores(blind, list(scores.per_image))
     means = scores.means()
     return {
-        "scores": {
-            name: Score(means[name], _interval(name, values), baseline["best"].get(name), values)
-            for name, values in scores.per_image.items()
-        },
-        "chance": _chance(reference, indices),
+        "scores": with_intervals(scores, baseline["best"]),
+        "chance": chance(reference, indices),
         "judge_accuracy": reference.evaluator_accuracy,
         "above": {"attack": scores.share_above(), **{n: s.share_above() for n, s in blind.items()}},
         "floor": baseline,
         "lift": {name: means[name] - value for name, value in baseline["best"].items()},
         "per_image": {"index": indices, "failed": scores.failed, **best},
         "failed": sum(scores.failed),
+    }
+
+
+def with_intervals(scores: scoring.Scores, baseline: Mapping[str, float]) -> dict[str, Score]:
+    """Return the mean of each metric with its interval and its baseline, where there is one."""
+    means = scores.means()
+    return {
+        name: Score(means[name], _interval(name, values), baseline.get(name), values)
+        for name, values in scores.per_image.items()
     }
 
 
@@ -265,7 +257,7 @@ def _interval(name: str, values: list[float]) -> Interval | None:
     return mean_interval(values)
 
 
-def _chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
+def chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
     """Return the identification that guessing gives, among all images and within the class."""
     labels = reference.labels.cpu()
     sizes = labels.bincount()[labels[indices]]
@@ -275,7 +267,7 @@ def _chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float
     }
 
 
-def _baseline(
+def baseline_scores(
     scores: Mapping[str, scoring.Scores], names: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
     """Score each blind answer, and the best of those that use the predicted label alone.

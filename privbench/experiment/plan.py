@@ -49,7 +49,7 @@ class CellPlan:
     @property
     def seeds(self) -> Seeds:
         """Random streams of the cell."""
-        return Seeds(self.cell.seed, self.data.test.fingerprint)
+        return Seeds(self.cell.seed, self.data.seed_text or self.data.test.fingerprint)
 
     @cached_property
     def key(self) -> str:
@@ -231,13 +231,15 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
         deployment = plan.cell.defense.build(victim)
         check(view_of(plan, deployment, plan.cell.attack.access, NullLogger(), device))
 
-    try:
-        with (meta := torch.device("meta")):
-            checked(_outline(plan.cell, plan.data, plan.sources), meta)
-    except Exception as error:  # it may need values: only real tensors decide then
-        LOG.debug("checked again with weights: %s", error)
-    else:
-        return ""
+    outline, meta = _outline(plan.cell, plan.data, plan.sources), torch.device("meta")
+    if all(weight.is_meta for weight in outline.parameters()):
+        try:
+            with meta:
+                checked(outline, meta)
+        except Exception as error:  # it may need values: only real tensors decide then
+            LOG.debug("checked again with weights: %s", error)
+        else:
+            return ""
     try:
         checked(_untrained(plan.cell, plan.data), torch.device("cpu"))
     except ValueError as error:

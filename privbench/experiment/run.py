@@ -6,12 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from privbench.experiment.adversary import (
-    adversary_view,
-    attack_process,
-    checked_images,
-    reconstruct_in_batches,
-)
+from privbench.experiment.adversary import attack_process, reconstruct_targets
 from privbench.experiment.config import build
 from privbench.experiment.deploy import fit_deployment
 from privbench.experiment.evaluate import evaluate, fit_reference
@@ -28,9 +23,9 @@ from privbench.experiment.plan import CellPlan, plan, store_of
 from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.experiment.spec import CellSpec
 from privbench.experiment.victim import fit_victim
-from privbench.runtime.errors import UserError
+from privbench.runtime.errors import as_user_errors
 from privbench.runtime.files import write_atomically
-from privbench.runtime.random import isolated_rng
+from privbench.store.artifacts import announce
 from privbench.store.record import Record, valid_record
 from privbench.store.result_table import table
 from privbench.tracking.base import NullRun
@@ -74,13 +69,15 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
     """
     clock = Clock()
     with _remove_empty_dir(Path(spec.output_dir)):
-        with _as_user_errors():
+        with as_user_errors():
             cell = build(spec)
             if cell.isolate:
                 require_picklable(cell.attack, cell.defense)
             threads = cell.device_config.configure()
             planned = plan(cell)
         store = store_of(cell)
+        if not spec.in_sweep:
+            announce(store)
         with store.claim("records", planned.key):
             path = output_paths(planned)["record"]
             cached = None if cell.force else valid_record(path, store.root, cell.config)
@@ -103,7 +100,6 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
     import torchmetrics.functional.image  # noqa: F401
 
     cell, data, device = plan.cell, plan.data, plan.cell.device_config.device
-    _announce_new_store(plan)
     with cell.tracker.run(run_description(plan)) as tracked, attack_process(cell) as attack:
         services = Services(
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
@@ -113,16 +109,7 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
         reference = fit_reference(plan, services, x)
         deployed = fit_deployment(plan, services, victim)
         logger = AttackLogger(x, tracked)
-        view = adversary_view(plan, services, deployed, attack.access, logger)
-        with clock.timing("fit"), isolated_rng(plan.seeds.of("fit")):
-            reconstruct = attack.fit(view)
-        streams = plan.seeds.streams("transmission", plan.indices)
-        v = deployed.deployment.transmit(x, streams, cell.transmissions)
-        if not cell.spec.in_sweep:  # a sweep has a line a cell
-            LOG.info("%s reconstructs %d images", cell.choices["attack"], len(v))
-        with clock.timing("reconstruct"):
-            seed = plan.seeds.of("reconstruct")
-            x_hat = checked_images(reconstruct_in_batches(reconstruct, v, logger, seed), x)
+        v, x_hat = reconstruct_targets(plan, services, deployed, attack, logger, clock)
         record = evaluate(plan, services, deployed, reference, v, x_hat, logger, clock)
         write_record(record, plan, x, x_hat)
         tracked.finish(
@@ -141,7 +128,7 @@ def fit_shared(spec: CellSpec) -> None:
     Raises:
         UserError: for bad input, before anything is trained or written.
     """
-    with _as_user_errors():
+    with as_user_errors():
         cell = build(spec)
         threads = cell.device_config.configure()
         planned = plan(cell)
@@ -159,21 +146,6 @@ def log_cached(record: Record, plan: CellPlan) -> bool:
         shown = {"reconstructions": images} if images.is_file() else {}  # an imported one has none
         tracked.finish({**tracker_summary(record), "cached": True}, shown)
     return tracked.delivered
-
-
-def _announce_new_store(plan: CellPlan) -> None:
-    """Name a store that is new: in another directory than usual everything is trained again."""
-    root = store_of(plan.cell).root
-    if not (root / "victims").exists():
-        LOG.info("new store: %s", root)
-
-
-@contextmanager
-def _as_user_errors() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise UserError(" ".join(str(error).split())) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams, secret_seed
 from privbench.store.artifacts import Artifact, Store
 from privbench.threat.view import Facts, jsonable
-from privbench.tracking.base import Run
+from privbench.tracking.base import NullRun, Run
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Seeds:
 
     Attributes:
         seed: The cell's.
-        secret: Fingerprint of the private test set, mixed into every seed. It is the same on every
-            machine, and a process that holds the test set holds the targets anyway.
+        secret: Fingerprint of the private test set (or ``ImageData.seed_text``), mixed into every
+            seed. It is the same on every machine, and a process that holds the test set holds the
+            targets anyway.
     """
 
     seed: int
@@ -169,6 +170,8 @@ class AttackLogger:
 
     def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
         """Log the progress after step ``n``."""
+        if isinstance(self.tracked, NullRun):  # which discards all scores
+            return
         if x_hat is not None and x_hat.shape == self.truth.shape:
             shown = x_hat.detach().nan_to_num(0).clamp(0, 1)
             scalars["psnr_db"] = float(metrics.psnr_db(shown, self.truth).mean())

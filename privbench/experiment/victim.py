@@ -49,6 +49,9 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
 
     def train(report: Callable[[int, dict[str, float]], None]) -> Facts:
+        named = {name: names[name] for name in ("victim", "dataset")}
+        if cell.victim.epochs == 0:  # its weights are given
+            return {**named, "epochs": 0}
         LOG.info("training %s on %s, once: the store keeps it", names["victim"], names["dataset"])
         facts = cell.victim.train(
             model,
@@ -58,7 +61,7 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
             device_config=cell.device_config,
             report=report,
         )
-        return {**{name: names[name] for name in ("victim", "dataset")}, **facts}
+        return {**named, **facts}
 
     artifact = services.fit_and_track(recipes.VICTIMS, "victim", plan.victim_recipe, model, train)
     services.freeze(model)

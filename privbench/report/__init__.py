@@ -1,1 +1,1 @@
-"""Records to curves, grids, tables and pages; imports no torch."""
+"""Figures, pages and summaries of what ``analysis`` computed; imports no torch."""

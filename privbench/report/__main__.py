@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.report.selection import FILTERS, select
+from privbench.analysis.selection import FILTERS, select
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from privbench.report.tradeoffs import Point
+from privbench.analysis.tradeoffs import Point
 
 # Okabe and Ito's colours, which colour-blind readers distinguish
 COLOURS = {"gaussian": "#0072B2", "laplace": "#E69F00", "dropout": "#009E73"}

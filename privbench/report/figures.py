@@ -7,6 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from privbench.analysis.labels import metric_title
+from privbench.analysis.operating_points import headline
+from privbench.analysis.overlay import Overlay, ReferencePoint, no_overlay, reference_curve
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
 from privbench.report.figure_style import (
     BASELINE_COLOUR,
     Labels,
@@ -15,10 +19,6 @@ from privbench.report.figure_style import (
     place_labels,
     wrap_title,
 )
-from privbench.report.labels import metric_title
-from privbench.report.operating_points import headline
-from privbench.report.overlay import Overlay, ReferencePoint, no_overlay, reference_curve
-from privbench.report.tradeoffs import Adversary, Point, SplitResults
 
 STYLES = {"input": "-", "features": "--"}
 MARKS = {"input": "o", "features": "s"}

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
 from privbench.evaluation.metrics import known_metrics
 from privbench.report.figure_style import wrap_title
-from privbench.report.tradeoffs import Adversary, Point, SplitResults
 from privbench.store.record import Record
 
 ImageLoader = Callable[[Record], tuple[NDArray[np.uint8], NDArray[np.uint8]]]

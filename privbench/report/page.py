@@ -17,11 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from privbench.evaluation.metrics import metric as metric_of
-from privbench.report.advice import untried
-from privbench.report.frame import SeedGroup
-from privbench.report.image_grids import ImageLoader
-from privbench.report.labels import (
+from privbench.analysis.advice import untried
+from privbench.analysis.frame import SeedGroup
+from privbench.analysis.labels import (
     HEADLINE,
     LEGEND,
     curve_metrics,
@@ -29,11 +27,13 @@ from privbench.report.labels import (
     number,
     table_metrics,
 )
-from privbench.report.operating_points import headline
-from privbench.report.selection import Selection
-from privbench.report.tables import Rows
-from privbench.report.tradeoffs import SplitResults
-from privbench.report.worst_case import mixed_victims, unequal_budgets, unreliable
+from privbench.analysis.operating_points import headline
+from privbench.analysis.selection import Selection
+from privbench.analysis.tables import Rows
+from privbench.analysis.tradeoffs import SplitResults
+from privbench.analysis.worst_case import mixed_victims, unequal_budgets, unreliable
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.image_grids import ImageLoader
 from privbench.store.record import Record
 
 TEMPLATES = Path(__file__).parent / "templates"

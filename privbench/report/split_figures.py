@@ -6,6 +6,9 @@ from statistics import fmean
 import numpy as np
 from matplotlib.figure import Figure
 
+from privbench.analysis.labels import HEADLINE, curve_metrics, metric_title
+from privbench.analysis.overlay import Overlay, no_overlay, reference
+from privbench.analysis.tradeoffs import Point, SplitResults, depth, on_common_victims
 from privbench.report.figure_style import (
     BASELINE_COLOUR,
     COLOURS,
@@ -13,9 +16,6 @@ from privbench.report.figure_style import (
     place_labels,
     wrap_title,
 )
-from privbench.report.labels import HEADLINE, curve_metrics, metric_title
-from privbench.report.overlay import Overlay, no_overlay, reference
-from privbench.report.tradeoffs import Point, SplitResults, depth, on_common_victims
 
 
 def splits(

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from privbench.report.advice import untried
-from privbench.report.labels import attack_name, describe_access, with_unit
-from privbench.report.worst_case import WorstCase, mixed_victims, worst_cases
-from privbench.store.record import Record, read
-from privbench.store.sweep_log import CellStatus, SweepLog
+from privbench.analysis.advice import untried
+from privbench.analysis.labels import attack_name, describe_access, with_unit
+from privbench.analysis.selection import of_cells
+from privbench.analysis.worst_case import WorstCase, mixed_victims, worst_cases
+from privbench.store.record import Record
+from privbench.store.sweep_log import SweepLog
 
 
 def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None) -> str:
@@ -47,22 +48,6 @@ def _scores(worst: WorstCase) -> str:
         attack += f" (unreliable: {reasons})" if reasons else ""
         by_attack[attack].append(with_unit(group.score(metric), metric))
     return " | ".join(", ".join(scores) + attack for attack, scores in by_attack.items())
-
-
-def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:
-    """Return readable records, and every other cell with the reason why it has none."""
-    records, missing = [], []
-    for entry in ledger.entries().values():
-        path = ledger.record(entry) if ledger.done(entry) else None
-        reason = entry.reason
-        if path:
-            try:
-                records.append(read(path))
-                continue
-            except (OSError, ValueError) as error:
-                reason = str(error)
-        missing.append((entry, reason))
-    return records, missing
 
 
 def of_sweep(ledger: SweepLog) -> str:

@@ -5,11 +5,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from privbench.report import tables
-from privbench.report.labels import metric_title
-from privbench.report.overlay import Overlay, no_overlay
-from privbench.report.selection import Selection
-from privbench.report.tradeoffs import Point, SplitResults, panels
+from privbench.analysis import tables
+from privbench.analysis.labels import metric_title
+from privbench.analysis.overlay import Overlay, no_overlay
+from privbench.analysis.selection import Selection
+from privbench.analysis.tradeoffs import Point, SplitResults, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,6 +4,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -82,6 +84,19 @@ def describe_error(error: BaseException) -> str:
     """Describe any error in one line."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return user_message(error) or " ".join(text.split())
+
+
+@contextmanager
+def as_user_errors() -> Iterator[None]:
+    """Turn errors in values and files into a ``UserError`` of one line within the context.
+
+    Their causes, which a notebook would print in full, are kept where PRIVBENCH_TRACE is set.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        cause = error if os.environ.get("PRIVBENCH_TRACE") else None
+        raise UserError(" ".join(str(error).split())) from cause
 
 
 def print_error(error: BaseException, prefix: str = "") -> None:

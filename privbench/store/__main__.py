@@ -1,20 +1,29 @@
-"""Move trained victims and records between machines: ``python -m privbench.store --help``."""
+"""Manage a store, and move its contents: ``python -m privbench.store --help``."""
 
 import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from privbench.store.archive import StoredArtifact, export, restore, stored_artifacts
-from privbench.store.record_archive import export_records, import_records, store_in
+from privbench.store import removal
+from privbench.store.archive import StoredArtifact, export, restore
+from privbench.store.arguments import parser
+from privbench.store.inventory import FILTERS, KINDS, RECORDS, Choice, Item, age, fits, inventory
+from privbench.store.listing import details, line, lines, size, summary
+from privbench.store.record_archive import export_records, import_records
+from privbench.store.record_files import record_paths, store_in
+from privbench.store.record_frame import read_records, table_of, write_table
+from privbench.store.sweep_log import NAME as CELLS
+from privbench.store.sweep_log import SweepLog
 
 NAMES = {"victims": "victim", "judges": "evaluation classifier"}
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Do what the words say; bad input is one line and exit code 1."""
-    given = _parser().parse_args(words)
+    given = parser().parse_args(words)
     try:
         COMMANDS[given.command](given)
     except (ValueError, OSError) as error:
@@ -33,13 +42,100 @@ def _import_victims(given: argparse.Namespace) -> None:
 
 
 def _list(given: argparse.Namespace) -> None:
-    print("\n".join(map(_line, stored_artifacts(given.outputs / "store"))))
+    items, choice = _present(given.folder), _choice(given)
+    print(summary(items) if choice.is_empty else lines(choice.of(items)))
+
+
+def _show(given: argparse.Namespace) -> None:
+    items = _present(given.folder)
+    for item in Choice(given.keys, (), {}, None).of(items):
+        print(details(item, items))
+
+
+def _rm(given: argparse.Namespace) -> None:
+    folders = [Path(word) for word in given.keys if (Path(word) / CELLS).is_file()]
+    if folders:
+        if len(given.keys) > 1:
+            raise ValueError(f"{folders[0]} is a sweep: delete it alone")
+        _remove(removal.of_sweep(folders[0]), given)
+        return
+    choice = _choice(given)
+    if choice.is_empty:
+        raise ValueError("choose what to delete: KEY, a sweep's folder, a filter, --older-than")
+    kinds = choice.kinds or (() if choice.keys else (RECORDS,))
+    items = replace(choice, kinds=kinds).of(_present(given.folder))
+    _remove(removal.of_choice(store_in(given.folder), items), given)
+
+
+def _gc(given: argparse.Namespace) -> None:
+    _remove(removal.of_unused(store_in(given.folder), age(given.older_than)), given)
+
+
+def _remove(found: removal.Removal, given: argparse.Namespace) -> None:
+    """Say what is to be deleted, and delete it where the words ask for that."""
+    for item in found.items:
+        print(line(item))
+    for folder in found.sweeps:
+        print(f"{folder}  log, page and tables of a sweep")
+    for note in found.consequences:
+        print(f"note: {note}")
+    if found.remains:
+        print(f"remains of processes that were killed: {len(found.remains)}")
+    sweeps = f"{_plural(len(found.sweeps), 'sweep')} and " if found.sweeps else ""
+    count = f"{sweeps}{_plural(len(found.items), 'item')}, {size(found.size)}"
+    if not given.yes:
+        print(f"would delete {count}; nothing was deleted: add --yes")
+        return
+    held = found.carry_out()
+    for name in held:
+        _complain(f"{name} stays: a process holds it")
+    print(f"deleted {count}" if not held else f"deleted {count}, but {len(held)} that are held")
+
+
+def _export(given: argparse.Namespace) -> None:
+    filters = _filters(given)
+    records, unreadable = read_records(given.folder)
+    for text in unreadable:
+        _complain(f"left out: {text}")
+    chosen = [record for record in records if fits(record, filters)]
+    if not chosen:
+        raise ValueError(f"{given.folder} holds no such record")
+    rows = table_of(given.folder, chosen, images=given.images)
+    write_table(rows, given.file, given.format)
+    print(f"{given.file}: {_plural(len(rows), 'image' if given.images else 'record')}")
+
+
+def _present(folder: Path) -> list[Item]:
+    """Return what a store holds, or of a sweep its records."""
+    if not (folder / CELLS).is_file():
+        return inventory(store_in(folder))
+    paths = {path.parent.name for path in record_paths(folder)}
+    items = inventory(SweepLog(folder).store)
+    return [item for item in items if item.kind == RECORDS and item.key in paths]
+
+
+def _choice(given: argparse.Namespace) -> Choice:
+    """Return the choice that the words make.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+    kinds = [word for word in given.kind.split(",") if word]
+    if unknown := set(kinds) - set(KINDS):
+        raise ValueError(f"{min(unknown)} is not a kind: choose from {', '.join(KINDS)}")
+    least = age(given.older_than) if given.older_than else None
+    return Choice(getattr(given, "keys", ()), kinds, _filters(given), least)
+
+
+def _filters(given: argparse.Namespace) -> dict[str, list[str]]:
+    values = {name: [v for v in getattr(given, name).split(",") if v] for name in FILTERS}
+    return {name: held for name, held in values.items() if held}
 
 
 def _export_records(given: argparse.Namespace) -> None:
     count, unreadable = export_records(given.folder, given.file)
-    for line in unreadable:
-        _complain(f"left out: {line}")
+    for text in unreadable:
+        _complain(f"left out: {text}")
     print(f"{given.file}: {_records(count)}")
 
 
@@ -62,70 +158,33 @@ def _import_records(given: argparse.Namespace) -> None:
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "list": _list,
+    "show": _show,
+    "rm": _rm,
+    "gc": _gc,
+    "export": _export,
     "export-victims": _export_victims,
     "import-victims": _import_victims,
-    "list": _list,
     "export-records": _export_records,
     "import-records": _import_records,
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m privbench.store",
-        description="Move trained victims, and the classifiers that evaluate, to another machine: "
-        "results compare only where the weights are the same. Move records, without their images.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    outputs, tar = ("outputs", "OUTPUTS", "folder that output_dir names"), ("file", "FILE.tar", "")
-    file = ("file", "FILE", "JSON lines, compressed by xz: FILE.jsonl.xz")
-    given = {
-        "export-victims": ("write those of OUTPUTS to FILE.tar", (outputs, tar)),
-        "import-victims": ("put those of FILE.tar into OUTPUTS", (tar, outputs)),
-        "list": ("list those of OUTPUTS with their SHA-256", (outputs,)),
-        "export-records": ("write whole records, without images, to FILE", (file,)),
-        "import-records": ("put the records of FILE where sweeps and reports find them", (file,)),
-    }
-    made = {}
-    for name, (text, arguments) in given.items():
-        command = made[name] = commands.add_parser(name, help=text, description=text)
-        for argument, shown, help_ in arguments:
-            command.add_argument(argument, metavar=shown, type=Path, help=help_)
-    made["import-victims"].add_argument(
-        "--replace", action="store_true", help="where OUTPUTS has other weights of a recipe"
-    )
-    sources = "outputs, a store, or a sweep's folder for its records (default: outputs)"
-    _add_folder(made["export-records"], "--from", sources)
-    _add_folder(made["import-records"], "--into", "outputs or a store (default: outputs)")
-    return parser
-
-
-def _add_folder(command: argparse.ArgumentParser, option: str, text: str) -> None:
-    default = Path("outputs")
-    command.add_argument(
-        option, dest="folder", metavar="FOLDER", type=Path, default=default, help=text
-    )
-
-
-def _complain(line: str) -> None:
-    print(f"privbench: {' '.join(line.split())}", file=sys.stderr)
+def _complain(text: str) -> None:
+    print(f"privbench: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _records(count: int) -> str:
-    return f"{count} record{'' if count == 1 else 's'}"
+    return _plural(count, "record")
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _counted(found: Sequence[StoredArtifact]) -> str:
     count = Counter(one.kind for one in found)
-    return " and ".join(
-        f"{count[kind]} {name}{'' if count[kind] == 1 else 's'}" for kind, name in NAMES.items()
-    )
-
-
-def _line(one: StoredArtifact) -> str:
-    what = " ".join(str(one.facts[name]) for name in ("victim", "dataset") if name in one.facts)
-    seed = f" seed {one.recipe['seed']}" if "seed" in one.recipe else ""
-    return f"{one.name}  sha256 {one.sha256}  {what or NAMES[one.kind]}{seed}"
+    return " and ".join(_plural(count[kind], name) for kind, name in NAMES.items())
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from privbench.runtime.files import PART, atomic_file, write_atomically
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.paths import ROOT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,22 +93,68 @@ class Store:
 
         Half-written files of a killed owner are removed.
         """
-        folder = self.root / kind
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{key}.lock")
+        lock = self._lock(kind, key)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             LOG.info("another process makes %s/%s: waiting for it", kind, key)
             lock.acquire()
         try:
-            for place in (folder, folder / key):
-                for part in place.glob(f".*{PART}"):
-                    if place != folder or part.name.startswith(f".{key}."):
-                        part.unlink(missing_ok=True)
+            self._remove_parts(kind, key)
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def claim_unless_held(self, kind: str, key: str) -> Iterator[bool]:
+        """Hold a key like ``claim`` while the block runs, or yield false where a process has it."""
+        lock = self._lock(kind, key)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            self._remove_parts(kind, key)
+            yield True
+        finally:
+            lock.release()
+
+    def held(self) -> list[str]:
+        """Return the names of all keys that processes hold now, such as ``records/KEY``."""
+        locks = sorted(self.root.glob("*/*.lock"))
+        return [f"{path.parent.name}/{path.stem}" for path in locks if _is_held(path)]
+
+    def _lock(self, kind: str, key: str) -> BaseFileLock:
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{key}.lock")
+
+    def _remove_parts(self, kind: str, key: str) -> None:
+        folder = self.root / kind
+        for place in (folder, folder / key):
+            for part in place.glob(f".*{PART}"):
+                if place != folder or part.name.startswith(f".{key}."):
+                    part.unlink(missing_ok=True)
+
+
+def announce(store: Store) -> None:
+    """Name a store in the log if it is new, as all is trained again there, or elsewhere than usual.
+
+    In the repository ``outputs`` is the usual place; elsewhere it lies in the working directory.
+    """
+    if not (store.root / "victims").exists():
+        LOG.info("new store: %s", store.root)
+    elif not Path.cwd().is_relative_to(ROOT):
+        LOG.info("store: %s", store.root)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _read(path: Path, load: Callable[[Path, Stamps], Artifact]) -> Artifact | None:

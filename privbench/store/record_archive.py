@@ -17,8 +17,7 @@ from privbench.runtime.files import PART, write_atomically
 from privbench.store.artifacts import Store
 from privbench.store.recipes import victim_replaced
 from privbench.store.record import Record, parse, read, same_numbers
-from privbench.store.sweep_log import NAME as CELLS
-from privbench.store.sweep_log import SweepLog
+from privbench.store.record_files import record_paths, store_in
 
 FORMAT = 1
 KEY = re.compile(r"[0-9a-f]{20}")
@@ -43,11 +42,6 @@ class Import:
     other_victim: list[str] = field(default_factory=list)
 
 
-def store_in(folder: Path) -> Path:
-    """Return the store that a folder is, or has in it."""
-    return folder if (folder / "records").is_dir() else folder / "store"
-
-
 def export_records(folder: Path, file: Path) -> tuple[int, list[str]]:
     """Write the records of a folder to a file; whole or not at all.
 
@@ -63,7 +57,7 @@ def export_records(folder: Path, file: Path) -> tuple[int, list[str]]:
         OSError: where the file cannot be written.
     """
     lines, unreadable = [], []
-    for path in _paths(folder):
+    for path in record_paths(folder):
         try:
             read(path)
             lines.append(json.dumps(json.loads(path.read_bytes()), allow_nan=False))
@@ -107,15 +101,6 @@ def import_records(file: Path, folder: Path) -> Import:
         if victim_replaced(record.config, record.sources, record.victim_sha256, store.root):
             done.other_victim.append(record.key)
     return done
-
-
-def _paths(folder: Path) -> list[Path]:
-    """Return the files of the records of a sweep or of a store, in the order of their keys."""
-    if (folder / CELLS).is_file():
-        log = SweepLog(folder)
-        found = {path for entry in log.entries().values() if (path := log.record(entry))}
-        return sorted(found)
-    return sorted((store_in(folder) / "records").glob("*/record.json"))
 
 
 def _write_lines(file: Path, lines: Iterable[str]) -> None:

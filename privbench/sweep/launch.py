@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
+from privbench.store.artifacts import Store, announce
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, now
 from privbench.sweep.job import FitJob, Job
@@ -57,6 +58,7 @@ class Launch:
             SweepIncompleteError: where a cell has no record at the end, after printing why.
         """
         start = self._write_header(planned, refused)
+        announce(Store(self.log.store))
         try:
             with watching(self.log, planned, start) as progress:
                 self._run_pending(planned, progress)
@@ -249,7 +251,7 @@ class Launch:
         """Write the page and its figures; log them where this launch has tracked a cell."""
         from hydra.utils import instantiate
 
-        from privbench.report.selection import select
+        from privbench.analysis.selection import select
         from privbench.report.writing import sweep_summary, write
         from privbench.sweep.overlays import published_overlay
 

@@ -170,9 +170,9 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str]:
         ValueError: naming the value and the choices.
         OSError: where the output directory cannot be written.
     """
+    from privbench.analysis.group_keys import group_of
     from privbench.experiment.config import build
     from privbench.experiment.plan import plan, require_device
-    from privbench.report.group_keys import group_of
 
     cell = build(spec)
     if not workers.gpu_is_remote:

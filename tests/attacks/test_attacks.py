@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.analysis.frame import RELIABLE
 from privbench.attacks.blind import ANSWERS, Blind
 from privbench.attacks.components.convergence import sample
 from privbench.attacks.components.priors import total_variation
@@ -16,7 +17,6 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics
-from privbench.report.frame import RELIABLE
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe

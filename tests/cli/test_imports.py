@@ -36,3 +36,14 @@ def test_a_value_out_of_range_is_refused_without_lightning(tmp_path):
     assert "attack.lr=-1 is out of range" in errors
     assert "victim.lr=-1 is out of range" in errors
     assert imported == "['torch']"
+
+
+def test_the_python_interface_is_imported_at_its_first_use():
+    """``import privbench`` takes no time; records are loaded without torch."""
+    code = (
+        "import sys, privbench; known = {'attack', 'evaluate', 'load_records'} <= set(dir(privbench));"
+        "print(known, 'pandas' in sys.modules, hasattr(privbench, 'attak'));"
+        "privbench.load_records; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "False", "False"]

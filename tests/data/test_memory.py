@@ -14,7 +14,7 @@ from privbench.store.artifacts import Store
 from privbench.training.loop import Batches
 from tests.support import instantiated
 
-COUNT, FEW = 4000, 40
+COUNT, FEW = 2000, 40
 SHAPE = (3, 64, 64)
 BYTES = COUNT * 3 * 64 * 64
 LARGEST = 300 / 246

@@ -14,7 +14,7 @@ GUIDES = {"dataset": ("data", "stripes"), "victim": ("victims", "tiny")}
 
 @pytest.mark.parametrize("group", GUIDES)
 def test_the_example_of_a_guide_runs_as_printed(
-    group, privbench, without_victim, tmp_path, monkeypatch
+    group, privbench, without_victim, brief_classifier, tmp_path, monkeypatch
 ):
     """Its class, its yaml and its command give a record that names it."""
     room, name = GUIDES[group]

@@ -3,8 +3,9 @@
 import dataclasses
 import json
 
+from privbench.analysis import tables, worst_case
 from privbench.evaluation import metrics
-from privbench.report import summary, tables, worst_case
+from privbench.report import summary
 from privbench.store import record as results
 from privbench.store.record import Score
 from privbench.store.result_table import table
@@ -94,6 +95,6 @@ def test_a_record_describes_its_metric_to_a_program_without_it(tmp_path, monkeyp
 
 
 def _panels(records):
-    from privbench.report.tradeoffs import panels
+    from privbench.analysis.tradeoffs import panels
 
     return panels(records)

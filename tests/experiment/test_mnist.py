@@ -19,7 +19,10 @@ def test_the_published_white_box_numbers_reproduce_on_the_mean_of_three_victims(
 
 
 @needs_mnist
-@pytest.mark.parametrize(("split", "psnr_db", "ssim"), [("conv1", 75, 0.999), ("relu2", 36, 0.95)])
+@pytest.mark.parametrize(
+    ("split", "psnr_db", "ssim"),
+    [pytest.param("conv1", 75, 0.999, marks=pytest.mark.slow), ("relu2", 36, 0.95)],
+)
 def test_the_strong_settings_recover_more_than_the_published_ones_of_a_brief_victim(
     cell, split, psnr_db, ssim
 ):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from privbench.analysis import tables as report_tables
+from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.published import curve, load_published, overlay, published_for
 from privbench.report import figures, split_figures
-from privbench.report import tables as report_tables
-from privbench.report.tradeoffs import panels
 from privbench.sweep.overlays import published_overlay
 from tests.records import kept, record
 

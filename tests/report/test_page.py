@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from privbench.report import figures, image_grids, tables
-from privbench.report.__main__ import main
-from privbench.report.operating_points import (
+from privbench.analysis import tables
+from privbench.analysis.operating_points import (
     headline,
     operating_points,
 )
-from privbench.report.selection import select
+from privbench.analysis.selection import select
+from privbench.analysis.tradeoffs import panels
+from privbench.report import figures, image_grids
+from privbench.report.__main__ import main
 from privbench.report.summary import of_sweep
-from privbench.report.tradeoffs import panels
 from privbench.report.writing import write
 from privbench.store.sweep_log import SweepLog
 from tests.records import curve, kept, record, sweep

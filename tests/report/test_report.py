@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from privbench.report import figure_style, figures, image_grids, tables
-from privbench.report.operating_points import (
+from privbench.analysis import tables
+from privbench.analysis.operating_points import (
     ACCURACY_BUDGETS,
     comparisons,
     headline,
@@ -15,8 +15,9 @@ from privbench.report.operating_points import (
     pareto,
     within,
 )
-from privbench.report.selection import select
-from privbench.report.tradeoffs import attack_names, panels
+from privbench.analysis.selection import select
+from privbench.analysis.tradeoffs import attack_names, panels
+from privbench.report import figure_style, figures, image_grids
 from privbench.report.writing import sweep_summary
 from tests.records import curve, kept, record, sweep
 from tests.support import finished_run

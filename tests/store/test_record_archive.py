@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from privbench.analysis.selection import select
 from privbench.experiment.config import build
 from privbench.experiment.plan import plan
 from privbench.report.image_grids import image_loader
 from privbench.report.page import page
-from privbench.report.selection import select
 from privbench.store.artifacts import Artifact, Store
 from privbench.sweep.status import report as status
 from tests.records import curve, kept, record, sweep

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from privbench.runtime.files import write_atomically
-from privbench.store.artifacts import Artifact, Store
+from privbench.store.artifacts import Artifact, Store, announce
+from tests.support import ROOT
 
 RECIPE = {"what": "weights", "seed": 0}
 
@@ -63,7 +64,7 @@ def test_a_process_killed_while_it_makes_leaves_nothing_behind(tmp_path):
     root, log = tmp_path / "store", tmp_path / "log"
     job = multiprocessing.get_context("fork").Process(target=_keep, args=(root, log, 60))
     job.start()
-    while not log.exists():
+    while not (log.exists() and log.read_text()):
         time.sleep(0.01)
     os.kill(job.pid, signal.SIGKILL)
     job.join()
@@ -114,3 +115,18 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(tmp_path):
     with pytest.raises(OSError, match="record.json"):
         write_atomically(tmp_path / "record.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_run_names_a_store_that_is_new_or_outside_of_the_repository(
+    tmp_path, caplog, monkeypatch
+):
+    """In the repository the usual one is not worth a line."""
+    store = Store(tmp_path / "store")
+    with caplog.at_level(logging.INFO):
+        announce(store)
+        (store.root / "victims").mkdir(parents=True)
+        monkeypatch.chdir(ROOT)
+        announce(store)
+        monkeypatch.chdir(tmp_path)
+        announce(store)
+    assert caplog.messages == [f"new store: {store.root}", f"store: {store.root}"]

@@ -158,7 +158,7 @@ def test_a_damaged_file_is_refused_in_one_line_and_nothing_is_written(harm, tmp_
     ("words", "line"),
     [
         (["export-victims", "nowhere", "x.tar"], "nowhere/store holds no victim"),
-        (["list", "nowhere"], "nowhere/store holds no victim"),
+        (["list", "nowhere"], "nowhere/store holds nothing"),
     ],
 )
 def test_a_folder_without_victims_is_refused_in_one_line(words, line, tmp_path, capfd, monkeypatch):

@@ -41,7 +41,9 @@ def test_a_slow_training_says_how_far_it_is_and_what_is_left(clock, caplog):
     assert [line.split()[4] for line in messages] == ["1", "2", "4", "8", "16"]
 
 
-def test_a_single_run_shows_each_training_and_the_reconstruction(privbench, tmp_path, monkeypatch):
+def test_a_single_run_shows_each_training_and_the_reconstruction(
+    privbench, tmp_path, brief_classifier, monkeypatch
+):
     """The victim, the evaluation classifier, the adversary's network, the images."""
     monkeypatch.setattr(countdown, "FIRST", 0.0)
     words = ["attack=shadow", "attack.steps=6", "attack.inverter.steps=4", "targets=3"]

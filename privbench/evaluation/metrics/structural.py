@@ -3,12 +3,13 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.metrics.base import Metric, Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOW = 7
+GAUSSIAN_WINDOW = 11
 # scikit-image divides the window's variances by n - 1, torchmetrics by n; in the quotient that is
 # a smaller second constant, (K2 L)^2 (n - 1) / n
 _K2 = 0.03 * math.sqrt((WINDOW**2 - 1) / WINDOW**2)
@@ -39,7 +40,7 @@ def ssim_gaussian(x_hat: "Tensor", x: "Tensor") -> "Tensor":
     Returns:
         Values ``(N,)`` in [-1, 1].
     """
-    return _ssim(x_hat, x, 11, {"gaussian_kernel": True, "sigma": 1.5})
+    return _ssim(x_hat, x, GAUSSIAN_WINDOW, {"gaussian_kernel": True, "sigma": 1.5})
 
 
 def _ssim(x_hat: "Tensor", x: "Tensor", kernel_size: int, settings: dict[str, Any]) -> "Tensor":
@@ -58,6 +59,12 @@ def _ssim(x_hat: "Tensor", x: "Tensor", kernel_size: int, settings: dict[str, An
     return full[..., border:-border, border:-border].flatten(1).mean(1)
 
 
+def _requires_gaussian(shape: Shape) -> str:
+    if min(shape[1:]) >= GAUSSIAN_WINDOW:
+        return ""
+    return f"needs images of {GAUSSIAN_WINDOW} pixels or more, these have {shape[1]}x{shape[2]}"
+
+
 SSIM = Metric(
     name="ssim",
     label="SSIM",
@@ -69,4 +76,5 @@ SSIM_GAUSSIAN = Metric(
     label="SSIM (Gaussian)",
     show=(),
     compute=lambda x_hat, reference: ssim_gaussian(x_hat, reference.x),
+    requires=_requires_gaussian,
 )

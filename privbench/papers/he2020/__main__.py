@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from privbench.analysis.selection import Selection, select
 from privbench.papers.he2020.document import document
 from privbench.papers.he2020.figures import write_figures
 from privbench.papers.he2020.published import overlay
-from privbench.report.selection import Selection, select
 
 PROGRAM = "python -m privbench.papers.he2020"
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from privbench.evaluation.statistics import interval_label, victim_interval, victim_label
-from privbench.papers.he2020.comparison import baseline, seeds
-from privbench.papers.he2020.published import is_published
-from privbench.report.frame import (
+from privbench.analysis.frame import (
     on_shared_victims,
     paired_interval,
     paired_victims,
     shared_images,
 )
-from privbench.report.labels import (
+from privbench.analysis.labels import (
     describe_aux,
     describe_defense,
     describe_split,
@@ -19,9 +16,12 @@ from privbench.report.labels import (
     signed,
     span,
 )
-from privbench.report.tables import Rows
-from privbench.report.tradeoffs import Adversary, Point, SplitResults, depth
-from privbench.report.worst_case import unequal_budgets
+from privbench.analysis.tables import Rows
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, depth
+from privbench.analysis.worst_case import unequal_budgets
+from privbench.evaluation.statistics import interval_label, victim_interval, victim_label
+from privbench.papers.he2020.comparison import baseline, seeds
+from privbench.papers.he2020.published import is_published
 
 PAIRS = {
     ("rmle", "rmle_adaptive"):

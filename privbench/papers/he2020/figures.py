@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from privbench.analysis.selection import Selection
+from privbench.analysis.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
 from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
 from privbench.report.figure_style import (
     BASELINE_COLOUR,
@@ -23,8 +25,6 @@ from privbench.report.image_grids import (
     original_of,
     reconstruction_of,
 )
-from privbench.report.selection import Selection
-from privbench.report.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
 from privbench.store.record import Record
 
 PAIR = ("rmle", "rmle_adaptive")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from privbench.report.overlay import ReferencePoint
+from privbench.analysis.overlay import ReferencePoint
 from privbench.runtime.conf_files import load_option
 from privbench.store.record import Record
 
@@ -157,11 +157,11 @@ def published_for(record: Record) -> list[Published]:
     """Return the published numbers of a record's setting; seed and images may differ."""
     if not is_published(record):
         return []
-    config = record.config
+    config, steps = record.config, _rmle(record).get("steps")
     return [
         row
         for row in _of(record.dataset, record.split, record.attack)
-        if row.steps in (None, _rmle(record).get("steps"))
+        if row.steps in (None, steps)
         and (row.source == "fig15") == (config.get("include") == FIGURE_15)
         and row.aux in ("", config["dataset"].get("aux", "disjoint"))
         and abs(row.strength - record.strength) < 1e-9

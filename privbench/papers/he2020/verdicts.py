@@ -3,7 +3,7 @@
 Scores of the same images are compared by paired intervals. Curves of accuracy against score are
 compared at equal scores, again and again over resampled images: what they say stands where 95 % of
 the draws say the same. Either verdict falls where one seed's records say the contrary: each
-seed trains its own victim. Scores are those of ``report.frame``, on the victims that
+seed trains its own victim. Scores are those of ``analysis.frame``, on the victims that
 all sides of a comparison attacked.
 """
 
@@ -13,17 +13,17 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
-from privbench.papers.he2020.published import METRICS
-from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
-from privbench.report.frame import (
+from privbench.analysis.frame import (
     SeedGroup,
     on_shared_victims,
     paired_interval,
     paired_victims,
     shared_images,
 )
-from privbench.report.labels import metric_label, number, span
+from privbench.analysis.labels import metric_label, number, span
+from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
+from privbench.papers.he2020.published import METRICS
+from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 NOT_APPLICABLE = "not applicable"

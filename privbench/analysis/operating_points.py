@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from privbench.evaluation.metrics import metric as metric_of
-from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
-from privbench.report.frame import (
+from privbench.analysis.frame import (
     Victim,
     on_shared_victims,
     paired_interval,
@@ -14,7 +12,7 @@ from privbench.report.frame import (
     shared_images,
     shared_victims,
 )
-from privbench.report.labels import (
+from privbench.analysis.labels import (
     HEADLINE,
     describe_defense,
     leakage,
@@ -22,8 +20,10 @@ from privbench.report.labels import (
     metric_title,
     signed,
 )
-from privbench.report.tradeoffs import Adversary, Point, SplitResults, flat_options
-from privbench.report.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, flat_options
+from privbench.analysis.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from privbench.analysis import frame, operating_points, tables, tradeoffs, worst_case
+from privbench.analysis.selection import select
 from privbench.evaluation import statistics as intervals
-from privbench.report import frame, operating_points, summary, tables, tradeoffs, worst_case
-from privbench.report.selection import select
+from privbench.report import summary
 from privbench.store import record as results
 from privbench.store import result_table
 from tests.records import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from privbench.report.frame import (
+from privbench.analysis.frame import (
     SeedGroup,
     Victim,
     grouped,
@@ -20,8 +20,14 @@ from privbench.report.frame import (
     shared_victims,
     victim_of,
 )
-from privbench.report.group_keys import setting_key
-from privbench.report.labels import HEADLINE, attack_name, describe_setting, leakage, shown_metrics
+from privbench.analysis.group_keys import setting_key
+from privbench.analysis.labels import (
+    HEADLINE,
+    attack_name,
+    describe_setting,
+    leakage,
+    shown_metrics,
+)
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from privbench.report import frame, operating_points, split_figures, summary, tradeoffs, worst_case
+from privbench.analysis import frame, operating_points, tradeoffs, worst_case
+from privbench.report import split_figures, summary
 from tests.records import imaged, record, spread, with_victim
 
 

@@ -1,6 +1,6 @@
 """Points, curves and adversaries of a victim at a split point: accuracy against leakage.
 
-Scores are means over distinct images of each image's mean over seeds, as ``report.frame`` defines
+Scores are means over distinct images of each image's mean over seeds, as ``analysis.frame`` defines
 them.
 """
 
@@ -11,10 +11,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from privbench.analysis.frame import SeedGroup, grouped
+from privbench.analysis.group_keys import group_key, setting_key
+from privbench.analysis.labels import curve_metrics, describe_split, leakage
 from privbench.evaluation.statistics import Interval
-from privbench.report.frame import SeedGroup, grouped
-from privbench.report.group_keys import group_key, setting_key
-from privbench.report.labels import curve_metrics, describe_split, leakage
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 

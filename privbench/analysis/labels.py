@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from privbench.analysis.frame import SeedGroup
 from privbench.evaluation.metrics import known_metrics
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.metrics.base import Place
 from privbench.evaluation.statistics import Interval, interval_label, victim_label
-from privbench.report.frame import SeedGroup
 from privbench.store.record import Record
 
 HEADLINE = "ssim"

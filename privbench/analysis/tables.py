@@ -4,9 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from privbench.evaluation.metrics import metric as metric_of
-from privbench.report.frame import SeedGroup
-from privbench.report.labels import (
+from privbench.analysis.frame import SeedGroup
+from privbench.analysis.labels import (
     HEADLINE,
     curve_metrics,
     describe_defense,
@@ -16,7 +15,7 @@ from privbench.report.labels import (
     span,
     table_metrics,
 )
-from privbench.report.operating_points import (
+from privbench.analysis.operating_points import (
     ACCURACY_BUDGETS,
     OperatingPoint,
     comparisons,
@@ -24,9 +23,10 @@ from privbench.report.operating_points import (
     pareto,
     within,
 )
-from privbench.report.overlay import Overlay, no_overlay, reference
-from privbench.report.tradeoffs import Adversary, Point, SplitResults
-from privbench.report.worst_case import Budget, caveats
+from privbench.analysis.overlay import Overlay, no_overlay, reference
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
+from privbench.analysis.worst_case import Budget, caveats
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
 Rows = list[list[str]]

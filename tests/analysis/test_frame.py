@@ -2,7 +2,7 @@ import math
 import subprocess
 import sys
 
-from privbench.report.frame import SeedGroup, differences
+from privbench.analysis.frame import SeedGroup, differences
 from tests.records import record
 
 
@@ -29,7 +29,7 @@ def test_differences_are_of_shared_images_and_victims():
 
 def test_a_sweep_starts_without_pandas():
     code = (
-        "import sys, privbench.sweep.sweeper, privbench.sweep.status, privbench.report.group_keys\n"
+        "import sys, privbench.sweep.sweeper, privbench.sweep.status, privbench.analysis.group_keys\n"
         "sys.exit('pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

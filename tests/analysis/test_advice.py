@@ -3,7 +3,8 @@
 import re
 import shlex
 
-from privbench.report import operating_points, summary, tables, tradeoffs
+from privbench.analysis import operating_points, tables, tradeoffs
+from privbench.report import summary
 from privbench.store.sweep_log import SweepLog
 from tests.records import page_text, record, sweep
 
@@ -39,7 +40,7 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
     """They would be refused, or mean something else."""
-    from privbench.report.advice import untried
+    from privbench.analysis.advice import untried
 
     network = record(attack="inverse_naive")
     network.config["attack"]["_target_"] = "privbench.attacks.inverse.Inverse"
@@ -53,7 +54,7 @@ def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
 
 def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch):
     """Whether it states one is read off its class, one that it inherits included."""
-    from privbench.report.advice import untried
+    from privbench.analysis.advice import untried
 
     (tmp_path / "mine_here.py").write_text(
         "from privbench.defenses.base import Perturbation\n"

@@ -1,16 +1,16 @@
 """Selection of the records that a report covers: those of a sweep or of a store."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.report.group_keys import group_key
-from privbench.report.summary import of_cells
+from privbench.analysis.group_keys import group_key
+from privbench.store.inventory import FILTERS, fits
 from privbench.store.record import Record, read
+from privbench.store.record_frame import rerun_command
 from privbench.store.sweep_log import CellStatus, SweepLog
 
-FILTERS = ("dataset", "split", "attack", "defense", "site", "seed")
+__all__ = ["FILTERS", "Selection", "select"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Selection:
 
     def rerun_command(self, record: Record) -> str:
         """Return the command that runs the cell of a record."""
-        return f"python -m privbench {shlex.join(record.overrides)}".strip()
+        return rerun_command(record)
 
 
 def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
@@ -63,12 +63,8 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
         there = sorted(path.parent.name for path in folder.glob("*/cells.jsonl"))
         choices = f": choose {', '.join(there)} in it" if there else ""
         raise ValueError(f"{folder} is neither a sweep nor a store{choices}")
-    wanted = {name: set(values) for name, values in filters.items() if values}
-    kept = [
-        record
-        for record in found.records
-        if all(str(getattr(record, name)) in values for name, values in wanted.items())
-    ]
+    wanted = {name: values for name, values in filters.items() if values}
+    kept = [record for record in found.records if fits(record, wanted)]
     if not kept and not (found.gaps and not wanted):
         held = {
             name: sorted({str(getattr(record, name)) for record in found.records})
@@ -81,6 +77,22 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
     return replace(found, name=name, records=kept)
+
+
+def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:
+    """Return readable records, and every other cell with the reason why it has none."""
+    records, missing = [], []
+    for entry in ledger.entries().values():
+        path = ledger.record(entry) if ledger.done(entry) else None
+        reason = entry.reason
+        if path:
+            try:
+                records.append(read(path))
+                continue
+            except (OSError, ValueError) as error:
+                reason = str(error)
+        missing.append((entry, reason))
+    return records, missing
 
 
 def _of_sweep(folder: Path) -> Selection:

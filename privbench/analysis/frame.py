@@ -19,9 +19,9 @@ from statistics import fmean
 
 import pandas as pd
 
+from privbench.analysis.group_keys import group_key, key_without
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import Interval, mean_interval, victim_interval
-from privbench.report.group_keys import group_key, key_without
 from privbench.store.record import Record
 
 RELIABLE = 0.95

@@ -1,0 +1,1 @@
+"""Records to settings, worst cases, curves, comparisons and tables; imports no torch."""
