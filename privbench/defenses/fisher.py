@@ -9,6 +9,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privbench.defenses.base import IMAGES, FitServices, TrainingImages
 from privbench.defenses.bottleneck import narrowed
@@ -21,8 +22,8 @@ from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, Fraction, NonNegativeFloat
 from privbench.training.loop import EpochLogger
 
-PROBES = 16
-"""Random probes of the trace from which the noise is calibrated."""
+PROBES = 2
+"""Random probes of each image's trace, whose mean over images calibrates the noise."""
 BATCH = 64
 
 
@@ -117,22 +118,28 @@ class Deviation(nn.Module):
 
 
 def squared_jacobian(
-    network: nn.Module, x: Tensor, probe: Callable[[Tensor], Tensor]
+    network: nn.Module,
+    x: Tensor,
+    probe: Callable[[Tensor], Tensor],
+    *,
+    differentiable: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Return a network's output and an unbiased estimate of tr(JᵀJ), both with a gradient.
+    """Return a network's output and an unbiased estimate of tr(JᵀJ).
 
     Args:
-        network: Acts on each image by itself; batch statistics would mix them.
+        network: Acts on each image by itself; batch statistics, while it trains, mix them.
         x: Images ``(N, C, H, W)``.
         probe: Independent entries of mean 0 and variance 1, in the shape of the output.
+        differentiable: Return both with a gradient for the network's weights.
 
     Returns:
         Output ``(N, ...)`` and |Jᵀu|² ``(N,)``.
     """
-    with torch.enable_grad():
+    # attention has a second derivative in this implementation alone
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         inputs = x.detach().requires_grad_(True)
         v = network(inputs)
-        (slope,) = torch.autograd.grad(v, inputs, probe(v), create_graph=True)
+        (slope,) = torch.autograd.grad(v, inputs, probe(v), create_graph=differentiable)
     return v, slope.flatten(1).square().sum(1)
 
 
@@ -151,7 +158,7 @@ def mean_squared_jacobian(network: nn.Module, x: Tensor, seed: int, probes: int 
         streams = RandomStreams(derive_seed(seed, "trace"), "probes", range(at, at + len(part)))
         for number in range(probes):
             probe = partial(signs, streams.for_draw(number))
-            _, trace = squared_jacobian(network, part, probe)
+            _, trace = squared_jacobian(network, part, probe, differentiable=False)
             found.append(trace.detach())
     return float(torch.cat(found).double().mean())
 
