@@ -24,12 +24,14 @@ class TrainedVictim:
         sha256: Of its weight file in the store.
         code: Identities of the code that built and trained it.
         seconds: That its training took, here or in an earlier run.
+        image_shape: ``(C, H, W)``.
     """
 
     model: SplitModel
     sha256: str
     code: Mapping[str, str]
     seconds: float
+    image_shape: tuple[int, int, int]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class TrainedVictim:
 
     def at(self, split: str) -> SplitVictim:
         """Cut the victim behind a layer."""
-        return SplitVictim(*self.model.split(split))
+        return SplitVictim(*self.model.split(split), self.image_shape)
 
 
 def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
@@ -64,4 +66,4 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     artifact = services.fit_and_track(recipes.VICTIMS, "victim", plan.victim_recipe, model, train)
     services.freeze(model)
     code = {name: known for name, known in plan.sources.items() if name.startswith("victim")}
-    return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]))
+    return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]), data.shape)
