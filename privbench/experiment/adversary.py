@@ -14,7 +14,7 @@ from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.isolation import Isolated
 from privbench.experiment.plan import CellPlan, view_of
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.errors import UserError
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
@@ -22,7 +22,6 @@ from privbench.threat import Access, AdversaryView
 from privbench.threat import view as threat
 from privbench.threat.access import ADAPTIVE
 from privbench.threat.view import Facts
-from privbench.training.loop import EpochLogger
 
 LOG = logging.getLogger(__name__)
 SHARES = ("converged", "never_moved")

@@ -24,15 +24,14 @@ from privbench.experiment.baselines import (
 )
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.code_identity import identity
 from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
-from privbench.threat.view import Facts
-from privbench.training.loop import EpochLogger
+from privbench.threat.view import Facts, jsonable
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
@@ -135,13 +134,18 @@ def evaluate(
         metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
-        notes={**facts, **plan.data.notes},
+        notes={**facts, **plan.data.notes, **_defense_note(deployed)},
         seconds={"victim": deployed.victim.seconds, **clock.seconds},
         device=services.device.type,
         threads=services.threads,
         versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _defense_note(deployed: Deployed) -> Facts:
+    """Return the facts of a defense that states any, in a form that a record can hold."""
+    return {"defense": jsonable(deployed.facts)} if deployed.facts else {}
 
 
 def deployment_scores(
@@ -213,13 +217,15 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
 
 
 def defense_name(choices: Mapping[str, str]) -> str:
-    """Return the name of a defense, with that of the channel that it wraps.
+    """Return the name of a defense, with that of a channel that it wraps.
 
     >>> defense_name({"defense": "noise_aware", "defense@defense.channel": "dropout"})
     'noise_aware(dropout)'
+    >>> defense_name({"defense": "nopeek", "defense@defense.channel": "none"})
+    'nopeek'
     """
-    channel = choices.get("defense@defense.channel")
-    return f"{choices['defense']}({channel})" if channel else choices["defense"]
+    channel = choices.get("defense@defense.channel", "none")
+    return choices["defense"] if channel == "none" else f"{choices['defense']}({channel})"
 
 
 def _score_fields(

@@ -15,8 +15,9 @@ from privbench.runtime.random import RandomStreams, secret_seed
 from privbench.store.artifacts import Artifact, Store
 from privbench.threat.view import Facts, jsonable
 from privbench.tracking.base import NullRun, Run
-from privbench.training.loop import EpochLogger
 
+EpochLogger = Callable[[int, dict[str, float]], None]
+"""Receiver of an epoch's number and metrics."""
 EPOCH = "epoch"
 """Number of an epoch in the history of a training."""
 

@@ -13,6 +13,9 @@ from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
 from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, now
 from privbench.sweep.times import Times
 
+MOST_MISSING = 20
+"""Cells that were not begun, by name."""
+
 
 def main() -> None:
     """Print the state of each sweep; the exit code is 1 for a directory that is not a sweep."""
@@ -55,7 +58,9 @@ def report(folder: Path) -> str:
     for entry in states["failed"]:
         lines.append(f"  failed  {entry.title}: {entry.metadata['cause']}")
         lines.append(f"          {log.rerun_command(entry)}")
-    lines += [f"  missing {entry.title}" for entry in states["missing"]]
+    lines += [f"  missing {entry.title}" for entry in states["missing"][:MOST_MISSING]]
+    if (more := len(states["missing"]) - MOST_MISSING) > 0:
+        lines.append(f"  missing {more} more")
     launches = log.launches()
     if launches and len(states["done"]) - len(stale) < total:
         lines.append(f"complete it: {launches[-1]['launch']}")

@@ -74,3 +74,15 @@ def test_the_time_left_is_that_of_running_and_missing_cells(tmp_path):
     new = sweep(tmp_path / "new", "new", [], [record(strength=0.1)])
     SweepLog(new).append([_event(record(strength=0.1).key, "running", 20)])
     assert report(new).splitlines()[0] == "new: 1 cell: 1 running"
+
+
+def test_a_large_sweep_names_some_of_its_missing_cells(tmp_path):
+    """And counts the others."""
+    failed = [record(strength=n / 100) for n in range(1, 26)]
+    folder = sweep(tmp_path, "large", [], failed)
+    SweepLog(folder).append([_event(one.key, "stopped", 10) for one in failed])
+    first, *lines, complete = report(folder).splitlines()
+    assert first == "large: 25 cells: 25 missing"
+    assert len(lines) == 21
+    assert lines[-1] == "  missing 5 more"
+    assert complete.startswith("complete it: ")
