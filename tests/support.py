@@ -101,8 +101,7 @@ def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
 def hasty(attack):
     """The same attack and every attack within it, of few steps."""
     changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
-    if "steps" in vars(attack):
-        changes["steps"] = 5
+    changes |= {name: 5 for name in ("steps", "rounds", "levels") if name in vars(attack)}
     return dataclasses.replace(attack, **changes)
 
 

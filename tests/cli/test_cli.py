@@ -249,7 +249,12 @@ def test_the_shell_completes_groups_and_options():
     env = {"COMP_LINE": "privbench attack=rm", "COMP_POINT": "19"}
     done = _typed("-sc", "query=bash", **env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["attack=rmle", "attack=rmle_adaptive", "attack=rmle_paper"]
+    assert done.stdout.split() == [
+        "attack=rmle",
+        "attack=rmle_adaptive",
+        "attack=rmle_paper",
+        "attack=rmle_prior",
+    ]
 
 
 @pytest.fixture
