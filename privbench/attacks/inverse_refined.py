@@ -60,9 +60,9 @@ class InverseRefined:
     the network's errors on auxiliary images it was not trained on. With w = 1 this is the negative
     log-posterior if those errors did not depend on the features; since the network has used the
     features already, w is chosen on further held-out images, and so are the network's answer alone
-    and descents from it with total variation instead of the prior or beside it. What is chosen has the lowest
-    product of squared error and 1 - SSIM: noise in dark areas that a likelihood leaves behind costs
-    little of the former and much of the latter.
+    and descents from it with total variation instead of the prior or beside it. What is chosen has
+    the lowest product of squared error and 1 - SSIM: noise in dark areas that a likelihood leaves
+    behind costs little of the former and much of the latter.
 
     Attributes:
         network: The attack whose answer is refined; it needs no more than edge weights, auxiliary
