@@ -87,12 +87,16 @@ def _leaks_more(metric: str, limit: float, option: Option) -> str:
 
 
 def amount(value: float) -> str:
-    """Format a cost with three significant digits.
+    """Format a cost with three significant digits; small ones with three decimal places.
 
-    >>> amount(0.012345), amount(81.23), amount(1234567.0)
-    ('0.0123', '81.2', '1234567')
+    >>> amount(0.012345), amount(81.23), amount(1234567.0), amount(0.0001), amount(0.0)
+    ('0.012', '81.2', '1234567', '<.001', '0')
     """
-    return f"{value:.0f}" if value >= 999.5 else f"{value:.3g}"
+    if 0 < value < 0.0005:
+        return "<.001"
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 or not value else f"{value:.3f}"
 
 
 def value_of(objective: str, option: Option, setup: Setup, metric: str = "") -> float | None:

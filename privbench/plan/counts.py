@@ -5,7 +5,6 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from privbench.plan.cost import BITS, Counts, Work
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
@@ -18,7 +17,7 @@ PIXEL_BITS, LOGIT_BITS = 8, 32
 
 
 class _Mark(NamedTuple):
-    """Totals behind a split point: operations, FLOPs, bytes of activations, layers; its entries."""
+    """Totals behind a split point, and the entries of its features."""
 
     operations: int
     flops: int
@@ -42,8 +41,9 @@ START = _Mark(0, 0, 0, 0, 0)
 def count(model: SplitModel, shape: Shape, classes: int) -> dict[str, Counts]:
     """Count a network at every split, with nothing and with everything on the edge.
 
-    FLOPs are those of torch's counter: of convolutions, products of matrices and attention, two per
-    multiplication. It is asked on the meta device: on the CPU it counts attention as 0.
+    FLOPs are by the formulas of torch's counter: of convolutions, products of matrices and
+    attention, two per multiplication. They are summed on the meta device, because the operation
+    that is attention on the CPU has no formula.
 
     Args:
         model: Network; only its layers and shapes are read.
@@ -87,12 +87,10 @@ def _pass(model: SplitModel, shape: Shape) -> tuple[Totals, dict[str, _Mark]]:
 
     def mark(name: str, value: Any) -> None:
         if name in points | {EDGE_ONLY}:
-            flops = counter.get_total_flops()
-            at = totals.operations, flops, totals.activation_bytes, totals.layers
+            at = totals.operations, totals.flops, totals.activation_bytes, totals.layers
             marks[name] = _Mark(*at, value.numel())
 
-    # the tracker is inside: FLOPs are counted of operations before the counter decomposes them
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, Tracker(totals):
+    with torch.no_grad(), Tracker(totals):
         mark(EDGE_ONLY, walk(model, torch.empty(1, *shape, device="meta"), mark))
     return totals, marks
 

@@ -116,7 +116,7 @@ def collect(
         defense = describe_defense(one.defense, one.strength, one.site)
         rows[one.split, defense, one.transmissions].append(group)
     return [
-        _evidence(row, groups, [*battery, *(adaptive if groups[0].first.strength else [])])
+        _evidence(row, groups, adaptive if groups[0].first.strength else battery)
         for row, groups in rows.items()
     ]
 

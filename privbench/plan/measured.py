@@ -17,7 +17,6 @@ from privbench.plan.names import EDGE_ONLY
 from privbench.plan.walk import walk
 from privbench.runtime.code_identity import identities
 from privbench.runtime.device import DeviceConfig
-from privbench.runtime.hashing import content_hash
 from privbench.store import recipes
 from privbench.store.artifacts import Artifact, Store
 from privbench.victims.split_model import SplitModel
@@ -65,7 +64,7 @@ def is_kept(store: Path, victim: str, dataset: str) -> bool:
 
 
 def kept_victim(config: dict[str, Any], images: str, store: Store) -> Artifact | None:
-    """Return the trained weights of a victim; null where the store has none.
+    """Return the trained weights of a victim, of any number of threads; null where none are kept.
 
     Args:
         config: Of the plan.
@@ -77,10 +76,12 @@ def kept_victim(config: dict[str, Any], images: str, store: Store) -> Artifact |
         **recipes.weights_of(config),
         "data.train": images,
     }
-    recipe = recipes.victim_recipe(config, sources)
-    if not (store.root / recipes.VICTIMS / f"{content_hash(recipe)}.json").is_file():
-        return None
-    return store.keep(recipes.VICTIMS, recipe, _refuse)
+    wanted = recipes.victim_recipe(config, sources)
+    for path in sorted((store.root / recipes.VICTIMS).glob("*.json")):
+        recipe = json.loads(path.read_bytes())["recipe"]
+        if {k: v for k, v in recipe.items() if k != "threads"} == wanted:
+            return store.keep(recipes.VICTIMS, recipe, _refuse)
+    return None
 
 
 def _refuse() -> Artifact:

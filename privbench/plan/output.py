@@ -142,9 +142,8 @@ def cost_rows(plan: Plan) -> Rows:
     """Return the table of costs: counted numbers, then modelled ones."""
     setup = plan.request.setup
     rows: Rows = [
-        ["split", "MFLOP", "param k", "mem MB", f"{setup.payload} kB", "edge ms", "net ms",
-         "cloud ms", "total ms", "J", "J alone"]
-    ]  # fmt: skip
+        ["split", "MFLOP", "kparam", "MB", "kB", "edge", "net", "cloud", "total", "mJ", "alone"]
+    ]
     for option in plan.options:
         counts, cost = option.counts, option.cost
         rows.append(
@@ -156,8 +155,7 @@ def cost_rows(plan: Plan) -> Rows:
                 amount(option.payload_kb(setup.payload)),
                 *(amount(s * 1e3) for s in (cost.edge_s, cost.network_s, cost.cloud_s)),
                 amount(cost.latency_s * 1e3),
-                _or_dash(cost.energy_j),
-                _or_dash(cost.energy_isolated_j),
+                *(_or_dash(j, 1e3) for j in (cost.energy_j, cost.energy_isolated_j)),
             ]
         )
     return rows
@@ -167,21 +165,20 @@ def known_rows(plan: Plan) -> Rows:
     """Return the table of other payloads, measurements and records."""
     metric = plan.request.config["leakage"]
     rows: Rows = [
-        ["split", "fp16 kB", "int8 kB", "deflate", "here ms", "images/s", "accuracy",
-         metric_of(metric).title, "by", ""]
-    ]  # fmt: skip
+        ["split", "", "fp16", "int8", "zip", "here", "img/s", "acc", metric_of(metric).title, "by"]
+    ]
     for option in plan.options:
         rows.append(
             [
                 option.label,
+                plan.marks.get(option.label, ""),
                 amount(option.payload_kb("fp16")),
                 amount(option.payload_kb("int8")),
-                _or_dash(None if option.deflate_bits is None else option.deflate_bits / 8e3),
+                _or_dash(option.deflate_bits, 1 / 8e3),
                 _or_dash(option.measured_ms),
                 amount(option.cost.throughput_hz),
                 "-" if option.accuracy is None else f"{option.accuracy:.3f}",
                 *_leak(option, metric),
-                plan.marks.get(option.label, ""),
             ]
         )
     return rows
@@ -198,8 +195,8 @@ def _leak(option: Option, metric: str) -> tuple[str, str]:
     return f"{show(leak.score)}{ends}", leak.by
 
 
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else amount(value)
+def _or_dash(value: float | None, unit: float = 1.0) -> str:
+    return "-" if value is None else amount(value * unit)
 
 
 def to_markdown(plan: Plan) -> str:

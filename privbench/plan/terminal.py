@@ -44,7 +44,8 @@ def _aligned(rows: Rows) -> Iterator[str]:
             cell.ljust(width) if at in words else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        yield " ".join(cells).rstrip()[:WIDTH]
+        line = " ".join(cells).rstrip()
+        yield line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def _cut(label: str) -> str:
@@ -59,10 +60,10 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 
 def _below_costs(plan: Plan) -> Iterator[str]:
     yield from _wrapped(
-        "Counted: MFLOP (convolutions, products of matrices and attention), parameters, memory "
-        "(weights and the largest sum of activations in use), payload. Modelled, within about a "
-        "factor of 2: ms and J of the device; J alone adds the radio's promotion and tail for one "
-        "isolated request.",
+        "Counted of the edge: MFLOP (convolutions, products of matrices, attention), thousands of "
+        "parameters, MB (weights and the largest sum of activations in use), kB sent. Modelled, "
+        "within about a factor of 2: ms of edge, network, cloud and in total, mJ of the device; "
+        "alone: with the radio's promotion and tail for one isolated request.",
         "",
     )
     yield ""
@@ -70,11 +71,12 @@ def _below_costs(plan: Plan) -> Iterator[str]:
 
 def _below_known(plan: Plan) -> Iterator[str]:
     runs, threads = plan.request.config["timing"], plan.threads
-    here = f"here: median of {runs} passes of this CPU, {threads} threads, " if threads else ""
+    here = f"here, ms of the edge (median of {runs}, {threads} threads); " if threads else ""
+    score = metric_label(plan.request.config["leakage"])
     yield from _wrapped(
-        f"{here}images/s: edge, network and cloud at work at once (modelled). deflate: int8 "
-        f"features of a trained victim. {metric_label(plan.request.config['leakage'])}: the worst "
-        "case of the records, measured on fp32 features; all: the image is sent, none: nothing is. "
+        f"fp16, int8: kB. Measured: {here}zip, kB of int8 features of a trained victim after "
+        "deflate. Modelled: img/s, with edge, network and cloud at work at once. Of records: acc, "
+        f"{score}, the worst case of fp32 features; all: the image is sent, none: nothing is. "
         "* in the Pareto set, ~ only by overlapping intervals.",
         "",
     )
@@ -87,7 +89,8 @@ def _verdict(plan: Plan) -> Iterator[str]:
         yield "no split keeps to the limits"
         return
     for title, option in zip((f"least {objective}", "runner-up"), ranking, strict=False):
-        energy = "" if option.cost.energy_j is None else f", {amount(option.cost.energy_j)} J"
+        joules = option.cost.energy_j
+        energy = "" if joules is None else f", {amount(joules * 1e3)} mJ"
         yield (
             f"{title}: {option.label} ({amount(option.cost.latency_s * 1e3)} ms{energy}, "
             f"{amount(option.counts.memory_bytes / 1e6)} MB)"

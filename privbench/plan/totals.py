@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 LINEAR = ("aten::convolution", "aten::addmm", "aten::mm")
 """Operations whose outputs are activations of the latency model."""
@@ -41,6 +42,7 @@ class Totals:
         sizes: Bytes of every other tensor, by memory.
         lives: Their lifetimes.
         operations: Number of operations so far.
+        flops: Of those that torch's counter has a formula for.
         activation_bytes: Of outputs of convolutions and linear layers.
         layers: Number of those operations and of other products.
     """
@@ -50,6 +52,7 @@ class Totals:
     sizes: dict[StorageWeakRef, int] = field(default_factory=dict)
     lives: dict[StorageWeakRef, _Use] = field(default_factory=dict)
     operations: int = 0
+    flops: int = 0
     activation_bytes: int = 0
     layers: int = 0
 
@@ -97,8 +100,16 @@ class Tracker(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.totals = totals
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spare the import of torch.compile's front end, which takes seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if formula := flop_registry.get(func._overloadpacket):
+            self.totals.flops += formula(*args, **kwargs, out_val=out)
         self.totals.record(func._schema.name, _tensors((args, kwargs)), _tensors(out))
         return out
 
