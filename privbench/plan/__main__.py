@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -32,6 +33,8 @@ def _planned(cfg: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     require_choice("format", config["format"], FORMATS)
+    if config["calibrate"]:
+        return _calibrated(Path(config["calibrate"]))
     choices = {group: str(choice) for group, choice in hydra_config.runtime.choices.items()}
     made = plan(Request(config, choices, list(hydra_config.overrides.task)))
     from privbench.plan import output, terminal
@@ -43,6 +46,13 @@ def _planned(cfg: DictConfig) -> str:
         "csv": output.to_csv,
     }
     return formats[config["format"]](made)
+
+
+def _calibrated(path: Path) -> str:
+    """Return the yaml of a platform that the networks of a table were measured on."""
+    from privbench.plan import calibrate
+
+    return calibrate.platform_yaml(path.stem, calibrate.read(path), path.name).rstrip()
 
 
 def main() -> None:
