@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 __path__.append(str(Path(__file__).parent / "runtime" / "renamed_commands"))
 
 _INTERFACE = {
-    "attack": "privbench.experiment.api",
-    "evaluate": "privbench.experiment.api_scores",
+    "attack": "privbench.experiment.interface.attack",
+    "evaluate": "privbench.experiment.interface.evaluate",
     "load_records": "privbench.store.record_frame",
 }
 """Modules of the Python interface, by function."""

@@ -118,11 +118,27 @@ class SplitVictim:
     Attributes:
         edge: First half, in evaluation mode.
         cloud: Second half.
+        image_shape: Shape of an image ``(C, H, W)``; null where no defense asks for it.
     """
 
     edge: nn.Sequential
     cloud: nn.Sequential
+    image_shape: tuple[int, int, int] | None = None
 
     def deploy(self, channel: Channel) -> Deployment:
         """Put a channel between the halves, which stay as they are."""
         return Deployment(self.edge, channel, self.cloud)
+
+    @torch.no_grad()
+    def entry_shape(self, site: str) -> tuple[int, ...]:
+        """Return the shape of the tensor of one image that a channel at this site acts on.
+
+        Raises:
+            ValueError: where the shape of the images is not given.
+        """
+        if self.image_shape is None:
+            raise ValueError("this defense needs SplitVictim(edge, cloud, image_shape)")
+        tensors = [*self.edge.parameters(), *self.edge.buffers()]
+        image = torch.zeros(1, *self.image_shape, device=tensors[0].device if tensors else None)
+        entry = self.edge[0](image) if site == "input" else self.edge(image)
+        return tuple(entry.shape[1:])

@@ -5,15 +5,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from privbench.analysis import tradeoffs
 from privbench.analysis.group_keys import group_key
+from privbench.analysis.images import image_loader
 from privbench.analysis.selection import select
 from privbench.evaluation.statistics import mean_interval
-from privbench.report.image_grids import image_loader
-from privbench.report.page import page
+from privbench.report.image_sheets import ImageSheets
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.recipes import FLAT_SCHEMA
@@ -175,9 +176,22 @@ def with_victim(one, sha256: str):
 
 def page_text(outputs, records) -> str:
     """The page of a store that holds these records, without its figures and tables."""
-    selection = select(kept(outputs, records), {})
-    read = image_loader(selection.store)
-    return page(selection, tradeoffs.panels(records), {}, {}, read, outputs)
+    return page_of(select(kept(outputs, records), {}), outputs)
+
+
+def page_of(selection, folder) -> str:
+    """The page of a selection, without its figures, its tables and the scripts that draw."""
+    from privbench.report.page import page
+
+    found = tradeoffs.panels(selection.records, selection.gaps)
+    sheets = ImageSheets.read(selection.records, image_loader(selection.store))
+    with mock.patch("privbench.report.page.scripts", return_value=""):
+        return page(selection, found, [], {}, sheets, folder)
+
+
+def rows_of(figure, kind: str) -> list[dict[str, Any]]:
+    """The rows of a kind of mark in a figure."""
+    return [row for row in figure.chart["data"]["values"] if row["kind"] == kind]
 
 
 def spread(level: float, count: int = 24, at: int = 0) -> dict[int, float]:

@@ -44,7 +44,7 @@ class Stage:
         """An untrained one, until ``prepare_victim``."""
         shape, classes = self.data.shape, len(self.data.classes)
         model = self.cell.victim.build(shape, classes, self.cell.seed).eval()
-        return TrainedVictim(model, "untrained", {}, 0.0)
+        return TrainedVictim(model, "untrained", {}, 0.0, shape)
 
     @property
     def model(self) -> SplitModel:

@@ -82,6 +82,10 @@ class Server:
             "CreateRunFiles": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": [
                 {"name": f, "uploadUrl": f"{self.url}/up/{f}"} for f in variables.get("files", [])
             ]}},
+            "ArtifactType": {"project": None},
+            "CreateArtifact": {"createArtifact": {"artifact": {
+                "id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s",
+                                                                      "latestArtifact": None}}}},
             "UpsertView2": {"upsertView": {"view": {"id": "dmlldw==", "name": "v",
                                                     "displayName": "v"}, "inserted": True}},
         }.get(name, {})  # fmt: skip

@@ -27,17 +27,12 @@ class Advice:
     """Defenses that were not attacked adaptively.
 
     Attributes:
-        warnings: A sentence for each of them.
+        warnings: A sentence on all of them; none where there are none.
         commands: Commands that add adaptive attacks.
     """
 
     warnings: Sequence[str]
     commands: Sequence[str]
-
-    @property
-    def lines(self) -> list[str]:
-        """Warnings and commands for a terminal."""
-        return [*self.warnings, *(f"  this adds one: {line}" for line in self.commands)]
 
 
 def untried(records: Sequence[Record], command: str = "") -> Advice:
@@ -47,20 +42,18 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         records: Records of a sweep, or a selection of a store.
         command: Command of the sweep; empty for a selection.
     """
-    warnings, commands = [], []
+    names, commands = [], []
     for (defense, site), (met, lacking) in _by_defense(records).items():
         some = f" in {len(lacking)} of its {len(met)} settings" if len(lacking) < len(met) else ""
-        warnings.append(
-            f"No adaptive attack was run against {defense} on {site}{some}: "
-            "the leakage may be higher."
-        )
+        names.append(f"{defense} on {site}{some}")
         without = [record for record in records if _setting(record) in lacking]
         knows = _knows_likelihood(without[0])
         if command:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
         else:
             commands += _of_overrides(without, f"{LIKELIHOOD},{QUERIES}" if knows else QUERIES)
-    return Advice(warnings, list(dict.fromkeys(commands)))
+    sentence = f"No adaptive attack was run against {', '.join(names)}: the leakage may be higher."
+    return Advice([sentence] * bool(names), list(dict.fromkeys(commands)))
 
 
 def met_by_adaptive(records: Iterable[Record]) -> set[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""Frames of per-image scores, grouped over seeds, and their paired differences (no torch).
+"""Per-image scores of records, grouped over seeds, and their paired differences (no torch).
 
 The estimand, here and in every table, curve, interval and comparison of a report: the mean over
 distinct images of each image's mean over seeds. An image that all seeds attacked counts once, like
@@ -6,22 +6,30 @@ one that a single seed attacked. Accuracy is the mean over seeds, each of which 
 Two groups of records are compared on the victims that both attacked, a victim being a seed and the
 sha256 of the weights that it gave; where they share none, they are not compared.
 
-``exact_means`` stands in for pandas' own means: ``fmean`` rounds the exact sum once, so that equal
-images stay equal to the last bit, on which the intervals of tied values depend
-(``evaluation.statistics.bca``). pandas' groups by a Python function take eight times as long.
+Means are ``fmean``'s: it rounds the exact sum once, so that equal images stay equal to the last
+bit, on which the intervals of tied values depend (``evaluation.statistics.bca``). Groups are plain
+dictionaries: of some tens of images each, pandas' take a hundred times as long.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import itemgetter
 from statistics import fmean
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from privbench.analysis.group_keys import group_key, key_without
 from privbench.evaluation.metrics import metric as metric_of
-from privbench.evaluation.statistics import Interval, mean_interval, victim_interval
+from privbench.evaluation.statistics import (
+    FEW_VICTIMS,
+    Interval,
+    mean_interval,
+    victim_interval,
+)
 from privbench.store.record import Record
 
 RELIABLE = 0.95
@@ -30,8 +38,8 @@ FEWEST = 5
 """Least number of shared images for an interval of a difference."""
 Victim = tuple[int, str]
 """Seed and sha256 of the victim's weights (empty where a record lacks it)."""
-VICTIM = ["seed", "victim_sha256"]
-"""Levels of a frame's index that identify a victim."""
+Key = tuple[int, int, str]
+"""Index of an image, seed and sha256 of the victim that it was sent to."""
 
 
 def victim_of(record: Record) -> Victim:
@@ -39,43 +47,26 @@ def victim_of(record: Record) -> Victim:
     return record.seed, getattr(record, "victim_sha256", "") or ""
 
 
-def image_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the per-image scores of a group's records.
-
-    Args:
-        records: Records of one attack in one setting.
-
-    Returns:
-        A row for each image and victim, indexed by ``index`` (of the image), ``seed`` and
-        ``victim_sha256``, in order of first appearance; a column for each score that all of the
-        records have. Of two records of one victim the later one counts.
-    """
-    lists = [record.columns for record in records]
-    shared = [name for name in lists[0] if all(name in held for held in lists)]
-    columns = {name: [value for held in lists for value in held[name]] for name in shared}
-    victims = [victim_of(r) for r in records for _ in r.per_image["index"]]
-    levels = [columns.pop("index"), *zip(*victims, strict=True)]
-    index = pd.MultiIndex.from_arrays(levels, names=["index", *VICTIM])
-    frame = pd.DataFrame(columns, index, dtype=float)
-    if frame.index.has_duplicates:
-        return frame.groupby(level=frame.index.names, sort=False).last()
-    return frame
+def _means(values: Mapping[Key, float], part: Callable[[Key], Any]) -> dict[Any, float]:
+    """Return the exactly rounded mean of each group of scores, in order of first appearance."""
+    groups: dict[Any, list[float]] = {}
+    for key, value in values.items():
+        groups.setdefault(part(key), []).append(value)
+    return {name: fmean(held) for name, held in groups.items()}
 
 
-def exact_means(scores: pd.Series, level: str | list[str], sort: bool) -> pd.Series:
-    """Return the exactly rounded mean of each group of scores, by levels of their index.
+_image, _victim = itemgetter(0), itemgetter(1, 2)
 
-    Args:
-        scores: Scores indexed as in ``image_frame``.
-        level: Levels that name a group.
-        sort: Order the groups by name; else by first appearance.
-    """
-    groups = scores.groupby(level=level, sort=sort)
-    values = scores.to_numpy()[groups.ngroup().to_numpy().argsort(kind="stable")].tolist()
-    sizes = groups.size()
-    ends = zip(sizes, sizes.cumsum(), strict=True)
-    means = [fmean(values[end - size : end]) for size, end in ends]
-    return pd.Series(means, index=sizes.index, dtype=float)
+
+@lru_cache(maxsize=4096)
+def _mean_interval(values: bytes) -> Interval | None:
+    """Return the interval of the mean of doubles; tables ask for the same one many times."""
+    return mean_interval(np.frombuffer(values))
+
+
+def interval_of(scores: Iterable[float]) -> Interval | None:
+    """Return the interval of the mean of scores; null for a single one."""
+    return _mean_interval(np.fromiter(scores, np.float64).tobytes())
 
 
 @dataclass(frozen=True)
@@ -115,10 +106,29 @@ class SeedGroup:
         """Mean accuracy over seeds."""
         return fmean(record.accuracy for record in self.records)
 
+    def by_key(self, metric: str) -> dict[Key, float]:
+        """Return the scores by image and victim; of two records of one victim the later counts.
+
+        Args:
+            metric: Name of a list with a value per image that all of the records have.
+        """
+        if metric not in self._by_key:
+            values = [float(v) for record in self.records for v in record.columns[metric]]
+            self._by_key[metric] = dict(zip(self._keys, values, strict=True))
+        return self._by_key[metric]
+
     @cached_property
-    def frame(self) -> pd.DataFrame:
-        """Scores by image and victim: ``image_frame`` of the records."""
-        return image_frame(self.records)
+    def _keys(self) -> list[Key]:
+        return [(n, *victim_of(one)) for one in self.records for n in one.per_image["index"]]
+
+    @cached_property
+    def _by_key(self) -> dict[str, dict[Key, float]]:
+        return {}
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        """Names of the lists with a value per image that all of its records have."""
+        return frozenset.intersection(*(frozenset(record.columns) for record in self.records))
 
     def has(self, metric: str) -> bool:
         """Return whether all of its records have a score by a metric."""
@@ -127,8 +137,8 @@ class SeedGroup:
     def score(self, metric: str) -> float:
         """Return the mean over distinct images of each image's mean over seeds."""
         if metric not in self._scores:
-            by_image = metric in self.frame
-            values = self.by_image(metric) if by_image else self._of_records(metric)
+            by_image = metric in self._listed
+            values = self._image_means(metric).values() if by_image else self._of_records(metric)
             self._scores[metric] = fmean(values)
         return self._scores[metric]
 
@@ -140,34 +150,38 @@ class SeedGroup:
         return {}
 
     @cached_property
-    def layout(self) -> frozenset[tuple[int, int, str]]:
-        """Pairs of image and victim that were attacked, as index, seed and sha256."""
-        return frozenset(self.frame.index)
+    def layout(self) -> frozenset[Key]:
+        """Pairs of image and victim that were attacked."""
+        return frozenset(self._keys)
 
     def baseline(self, metric: str) -> float:
         """Return the score of the blind baseline, the same mean where records have it by image."""
-        if f"floor_{metric}" in self.frame:
+        if f"floor_{metric}" in self._listed:
             return self.score(f"floor_{metric}")
         return fmean(record.baseline(metric) for record in self.records)
 
     def by_image(self, metric: str) -> pd.Series:
         """Return each distinct image's mean over seeds, in order of first appearance."""
-        if metric not in self._image_means:
-            self._image_means[metric] = exact_means(self.frame[metric], "index", sort=False)
-        return self._image_means[metric]
+        means = self._image_means(metric)
+        return pd.Series(list(means.values()), index=list(means), dtype=float)
+
+    def _image_means(self, metric: str) -> dict[int, float]:
+        if metric not in self._means_by_image:
+            self._means_by_image[metric] = _means(self.by_key(metric), _image)
+        return self._means_by_image[metric]
 
     @cached_property
-    def _image_means(self) -> dict[str, pd.Series]:
+    def _means_by_image(self) -> dict[str, dict[int, float]]:
         return {}
 
     @cached_property
     def images(self) -> int:
         """Number of distinct images."""
-        return len(self.frame.index.unique("index"))
+        return len({index for index, *_ in self._keys})
 
     def interval(self, metric: str) -> Interval | None:
         """Return the interval of the score over images; null for a single image."""
-        return mean_interval(self.by_image(metric).to_numpy())
+        return interval_of(self._image_means(metric).values())
 
     def recorded_interval(self, metric: str) -> Interval | None:
         """Return ``interval``, read off the record where there is a single one (cheaper)."""
@@ -177,11 +191,12 @@ class SeedGroup:
 
     def by_victim(self, metric: str) -> list[float]:
         """Return each victim's mean over the images that were attacked on it."""
-        return _means_by_victim(self.frame[metric])
+        return _by_victim(self.by_key(metric))
 
     def victim_interval(self, metric: str) -> Interval | None:
         """Return the t interval over victims; null under three."""
-        return victim_interval(self.by_victim(metric))
+        few = len(self.victims) < FEW_VICTIMS
+        return None if few else victim_interval(self.by_victim(metric))
 
     @property
     def converged(self) -> bool:
@@ -202,9 +217,9 @@ class SeedGroup:
         }
 
 
-def _means_by_victim(scores: pd.Series) -> list[float]:
-    means: list[float] = exact_means(scores, VICTIM, sort=True).tolist()
-    return means
+def _by_victim(values: Mapping[Key, float]) -> list[float]:
+    """Return each victim's mean, in order of seeds and weights."""
+    return [mean for _, mean in sorted(_means(values, _victim).items())]
 
 
 def paired_interval(one: SeedGroup, other: SeedGroup, metric: str) -> Interval | None:
@@ -213,17 +228,23 @@ def paired_interval(one: SeedGroup, other: SeedGroup, metric: str) -> Interval |
     The differences of an image, one per victim, are averaged first: images are the sample.
     """
     found = _paired_by_image(one, other, metric)
-    return mean_interval(found.to_numpy()) if len(found) >= FEWEST else None
+    return interval_of(found) if len(found) >= FEWEST else None
 
 
-def _paired_by_image(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
+def _paired_by_image(one: SeedGroup, other: SeedGroup, metric: str) -> list[float]:
     """Return each shared image's mean difference over shared victims, by ascending index."""
-    return exact_means(differences(one, other, metric), "index", sort=True)
+    means = _means(_differences(one, other, metric), _image)
+    return [mean for _, mean in sorted(means.items())]
+
+
+def _differences(one: SeedGroup, other: SeedGroup, metric: str) -> dict[Key, float]:
+    mine, theirs = one.by_key(metric), other.by_key(metric)
+    return {key: mine[key] - theirs[key] for key in mine if key in theirs}
 
 
 def paired_victims(one: SeedGroup, other: SeedGroup, metric: str) -> list[float]:
     """Return the mean of ``one`` less ``other`` over shared images, for each shared victim."""
-    return _means_by_victim(differences(one, other, metric))
+    return _by_victim(_differences(one, other, metric))
 
 
 def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
@@ -233,21 +254,23 @@ def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
     least = leakage(one.score(metric)) <= leakage(other.score(metric))
     if least and one.layout == other.layout:
         return False
-    found = _paired_by_image(one, other, metric) * leakage(1.0)
+    found = [leakage(value) for value in _paired_by_image(one, other, metric)]
     if len(found) < FEWEST or fmean(found) <= 0:  # spares the interval where it is negative
         return False
-    interval = mean_interval(found.to_numpy())
+    interval = interval_of(found)
     return interval is not None and interval[0] > 0
 
 
 def differences(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
     """Return ``one`` less ``other`` by shared image and shared victim."""
-    return one.frame[metric].sub(other.frame[metric]).dropna()
+    found = dict(sorted(_differences(one, other, metric).items()))
+    index = pd.MultiIndex.from_tuples(list(found), names=["index", "seed", "victim_sha256"])
+    return pd.Series(list(found.values()), index=index, dtype=float)
 
 
 def shared_images(one: SeedGroup, other: SeedGroup) -> int:
     """Return the number of images that both attacked on shared victims."""
-    return len(one.frame.index.intersection(other.frame.index).unique("index"))
+    return len({index for index, *_ in one.layout & other.layout})
 
 
 def shared_victims(groups: Iterable[SeedGroup]) -> frozenset[Victim]:

@@ -69,6 +69,16 @@ def with_unit(value: float, metric: str) -> str:
     return metric_of(metric).with_unit(value)
 
 
+def in_column(value: float, metric: str) -> str:
+    """Format a score for a column that names its metric.
+
+    >>> in_column(17.4821, "psnr_db"), in_column(0.987, "identification")
+    ('17.48', '99%')
+    """
+    share = metric_of(metric).interval == "wilson"
+    return f"{value:.0%}" if share else number(value, metric)
+
+
 def metric_label(metric: str) -> str:
     """Return the name of a metric without its unit: ``SSIM`` or ``PSNR``."""
     return metric_of(metric).label
@@ -100,7 +110,7 @@ def span(group: SeedGroup, metric: str) -> str:
     An interval is labelled unless it is the usual one, 95 % over images.
     """
     score, images = group.score(metric), group.images
-    text = f"{number(score, metric)}{bracket(group.interval(metric), images, metric)}"
+    text = f"{number(score, metric)}{bracket(group.recorded_interval(metric), images, metric)}"
     over_victims = group.victim_interval(metric)
     if over_victims is None:
         return text

@@ -13,20 +13,31 @@ from privbench.analysis.frame import (
     shared_victims,
 )
 from privbench.analysis.labels import (
-    HEADLINE,
     describe_defense,
     leakage,
     metric_label,
-    metric_title,
     signed,
 )
 from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, flat_options
-from privbench.analysis.worst_case import ComparableAttacks, caveats, not_shared, unequal_budgets
+from privbench.analysis.worst_case import (
+    ComparableAttacks,
+    caveats,
+    not_shared,
+    unequal_budgets,
+)
 from privbench.evaluation.metrics import metric as metric_of
-from privbench.evaluation.statistics import Interval, interval_label, victim_interval, victim_label
+from privbench.evaluation.statistics import (
+    FEW_VICTIMS,
+    Interval,
+    interval_label,
+    victim_interval,
+    victim_label,
+)
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""
+NOT_ADAPTIVE = ("this attack is not adaptive", "no adaptive attack was run")
+"""Caveats of a defended setting: another attack there was adaptive, or none was."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,6 @@ def operating_points(
     names = {p.group.key: a.name for a in eligible for line in a.lines for p in line.points}
     names |= {a.undefended.group.key: a.name for a in eligible if a.undefended}
     met_by_any = panel.settings()
-    every_group = [point.group for points in met_by_any.values() for point in points]
     # an attack that was run with no defense, or only with one, is not required elsewhere
     due = {
         defended: len({_kind(a) for a in eligible if (a.points if defended else a.undefended)})
@@ -100,7 +110,7 @@ def operating_points(
             continue
         compared = ComparableAttacks.of(point.group for point in points)
         worst = compared.strongest(metric)
-        reason = [*caveats(worst, every_group, metric), *compared.notes]
+        reason = [*caveats(worst, panel.related, metric), *compared.notes]
         if strength and not any(point.group.first.adaptive for point in points):
             reason.append(_unknown(met_by_any[defense, site, strength]))
         found.append(OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason))
@@ -125,9 +135,7 @@ def _unknown(points: Iterable[Point]) -> str:
     Args:
         points: Points of all attacks in the setting.
     """
-    if any(point.group.first.adaptive for point in points):
-        return "this attack is not adaptive"
-    return "no adaptive attack was run"
+    return NOT_ADAPTIVE[not any(point.group.first.adaptive for point in points)]
 
 
 def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:
@@ -209,7 +217,8 @@ class Comparison:
     def _span(self, interval: Interval, images: int) -> str:
         groups = self.first.worst.group, self.second.worst.group
         text = f"{self._ends(interval)} ({interval_label(images)})"
-        victims = paired_victims(*groups, self.first.metric)
+        few = len(groups[0].victims & groups[1].victims) < FEW_VICTIMS
+        victims = [] if few else paired_victims(*groups, self.first.metric)
         over = victim_interval(victims)
         return f"{text}, {self._ends(over)} ({victim_label(len(victims))})" if over else text
 
@@ -239,22 +248,3 @@ def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Compariso
     best = [found for line in by_line.values() if (found := within(line, loss))]
     best.sort(key=lambda choice: leakage(choice.leakage, metric))
     return [Comparison.of(one, other) for at, one in enumerate(best) for other in best[at + 1 :]]
-
-
-def headline(panel: SplitResults, metric: str = HEADLINE, loss: float = 0.02) -> str:
-    """Return the least leakage at a loss of accuracy as a sentence."""
-    found = operating_points(panel, metric) if metric in panel.metrics else []
-    defended = [choice for choice in found if choice.worst.strength]
-    if not defended:
-        return ""
-    best = within(defended, loss)
-    if best is None:
-        return f"no measured defense keeps the accuracy within {loss:.0%} of the undefended one"
-    floor = best.worst.group.baseline(metric)
-    places = max(0, metric_of(metric).decimals - 1)
-    value, blind = f"{best.leakage:.{places}f}", f"{floor:.{places}f}"
-    caveats = f"; {'; '.join(best.caveats)}" if best.caveats else ""
-    return (
-        f"at most {loss * 100:.0f} points of accuracy lost, the least leakage is "
-        f"{metric_title(metric)} {value} ({best.name}; the blind baseline scores {blind}{caveats})"
-    )

@@ -4,10 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from privbench.analysis.frame import SeedGroup
 from privbench.analysis.labels import (
     HEADLINE,
+    attack_name,
     curve_metrics,
+    describe_access,
     describe_defense,
     metric_label,
     metric_title,
@@ -25,7 +26,13 @@ from privbench.analysis.operating_points import (
 )
 from privbench.analysis.overlay import Overlay, no_overlay, reference
 from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
-from privbench.analysis.worst_case import Budget, caveats
+from privbench.analysis.worst_case import (
+    Budget,
+    RelatedGroups,
+    WorstCase,
+    caveats,
+    worst_cases_of,
+)
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
@@ -90,9 +97,9 @@ def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Ro
         for heading in (f"published {name}", title, f"blind {name}")
     ]
     head = ["setting", "defense", "attack", "seeds", "accuracy", *scores, "budget", "warning"]
-    every_group = [
+    every_group = RelatedGroups(
         p.group for panel in found for points in panel.settings().values() for p in points
-    ]
+    )
     rows = [head]
     for panel in found:
         for adversary in panel.adversaries:
@@ -111,7 +118,7 @@ def _attack_row(
     panel: SplitResults,
     adversary: Adversary,
     point: Point,
-    every_group: Sequence[SeedGroup],
+    every_group: RelatedGroups,
     overlay: Overlay,
     metrics: Sequence[str],
 ) -> list[str]:
@@ -141,6 +148,38 @@ def _leak(choice: OperatingPoint | None) -> str:
         return "none"
     doubt = f" ({'; '.join(choice.caveats)})" if choice.caveats else ""
     return f"{span(choice.worst.group, choice.metric)}: {choice.name}, by {choice.adversary}{doubt}"
+
+
+def worst(found: Sequence[SplitResults]) -> Rows:
+    """Return the strongest attack for every setting and set of rights; those with a gap have none.
+
+    Args:
+        found: All that was measured.
+    """
+    titles = {record.key: panel.title for panel in found for record in panel.records}
+    points = [p for panel in found for points in panel.settings().values() for p in points]
+    cases = worst_cases_of(point.group for point in points if point.complete)
+    metrics = list(dict.fromkeys(metric for case in cases for metric in case.best))
+    heads = [metric_title(metric) for metric in metrics]
+    rows: Rows = [["setting", "defense", "accuracy", "within the rights", *heads, "warning"]]
+    for case in cases:
+        one = next(iter(case.best.values())).first if case.best else None
+        if one is not None:
+            defense = describe_defense(one.defense, one.strength, one.site)
+            best = [_strongest(case, metric) for metric in metrics]
+            warnings = [*case.notes, *(text for lines in case.caveats.values() for text in lines)]
+            rows.append([
+                titles.get(one.key, ""), defense, f"{case.accuracy:.4f}",
+                describe_access(case.rights), *best, "; ".join(dict.fromkeys(warnings)),
+            ])  # fmt: skip
+    return rows
+
+
+def _strongest(case: WorstCase, metric: str) -> str:
+    if metric not in case.best:
+        return ""
+    group = case.best[metric]
+    return f"{span(group, metric)} by {attack_name(group.first)}"
 
 
 def leakages(found: Sequence[SplitResults]) -> Rows:
@@ -186,3 +225,18 @@ def pairwise_comparisons(found: Sequence[SplitResults]) -> Rows:
             for comparison in comparisons(panel, HEADLINE, loss):
                 rows.append([panel.title, f"{loss * 100:.0f} points", comparison.description])
     return rows
+
+
+def by_title(found: Sequence[SplitResults], overlay: Overlay | None) -> dict[str, tuple[str, Rows]]:
+    """Return the stem of its files and the rows of each table, by its heading in the page."""
+    every = "Every attack: published, measured, blind" if overlay else "Every attack"
+    return {
+        "Least leakage within a loss of accuracy": ("leakage", leakages(found)),
+        "Worst case by rights": ("worst", worst(found)),
+        "Comparisons of defenses at the same cost in accuracy": (
+            "comparisons",
+            pairwise_comparisons(found),
+        ),
+        "Pareto-optimal settings (worst case)": ("pareto", pareto_sets(found)),
+        every: ("attacks", attacks(found, overlay)),
+    }

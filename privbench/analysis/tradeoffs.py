@@ -14,6 +14,7 @@ from typing import Any
 from privbench.analysis.frame import SeedGroup, grouped
 from privbench.analysis.group_keys import group_key, setting_key
 from privbench.analysis.labels import curve_metrics, describe_split, leakage
+from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
@@ -72,6 +73,12 @@ class Point:
         """Interval of the score over images by metric; null for a single image."""
         shown = curve_metrics(self.group.records)
         return {metric: self.group.recorded_interval(metric) for metric in shown}
+
+    @cached_property
+    def accuracy_band(self) -> Interval:
+        """Interval of the accuracy over test images: the mean of its seeds' Wilson intervals."""
+        lows, highs = zip(*(record.accuracy_ci95 for record in self.group.records), strict=True)
+        return fmean(lows), fmean(highs)
 
     @property
     def key(self) -> str:
@@ -185,6 +192,12 @@ class SplitResults:
         """Metrics of curves that all of its records have, SSIM first."""
         return curve_metrics(self.records)
 
+    @cached_property
+    def related(self) -> RelatedGroups:
+        """Groups of all of its points."""
+        points = [point for found in self.settings().values() for point in found]
+        return RelatedGroups(point.group for point in points)
+
     @property
     def records(self) -> list[Record]:
         """Records of all of its points."""
@@ -226,7 +239,7 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
         one = groups[0].first
         by_attack: dict[str, list[Point]] = defaultdict(list)
         for group in groups:
-            whole = group_key(group.first) not in (gaps or {})
+            whole = group.key not in (gaps or {})
             by_attack[attack_of(group.first)].append(Point(group, whole))
         adversaries = [_adversary(names[attack], points) for attack, points in by_attack.items()]
         adversaries.sort(key=lambda adversary: adversary.adaptive)
@@ -322,3 +335,13 @@ def _adversary(name: str, points: Sequence[Point]) -> Adversary:
         for (defense, site), members in sorted(by_line.items())
     ]
     return Adversary(name, points[0].group.first.adaptive, lines, undefended)
+
+
+def unequal_settings(found: Sequence[SplitResults]) -> list[str]:
+    """Return the number of settings that were attacked with different budgets, in a sentence."""
+    attacked = [points for panel in found for points in panel.settings().values()]
+    uneven = sum(bool(unequal_budgets(point.group for point in points)) for points in attacked)
+    return [
+        f"{uneven} settings compare attacks of unequal budgets (steps, queries, auxiliary images): "
+        "the table of every attack has them, and a larger budget may explain a gap"
+    ] * bool(uneven)

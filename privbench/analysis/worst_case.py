@@ -74,7 +74,27 @@ def unreliable(group: SeedGroup) -> list[str]:
     return found
 
 
-def caveats(group: SeedGroup, groups: Sequence[SeedGroup], metric: str) -> list[str]:
+class RelatedGroups:
+    """Measured groups, to find those that differ from one in a single option."""
+
+    def __init__(self, groups: Iterable[SeedGroup]) -> None:
+        self._held: dict[tuple[str, str], list[tuple[int, SeedGroup]]] = defaultdict(list)
+        for at, group in enumerate(groups):
+            for name, key in group.keys_without.items():
+                self._held[name, key].append((at, group))
+
+    def of(self, group: SeedGroup) -> list[SeedGroup]:
+        """Return the groups with its strength, its steps or its transmissions changed, in order."""
+        found = {
+            at: other
+            for name, key in group.keys_without.items()
+            for at, other in self._held[name, key]
+            if other.key != group.key
+        }
+        return [found[at] for at in sorted(found)]
+
+
+def caveats(group: SeedGroup, related: RelatedGroups, metric: str) -> list[str]:
     """Return why a score is not an upper bound on what these rights recover.
 
     Beyond ``unreliable``: the same attack recovers more, on the same images of the same victims and
@@ -82,14 +102,14 @@ def caveats(group: SeedGroup, groups: Sequence[SeedGroup], metric: str) -> list[
 
     Args:
         group: The group with the score.
-        groups: All measured groups.
+        related: All measured groups.
         metric: Name of the score.
     """
     found = unreliable(group)
     mine = group.first
-    for other in groups:
+    for other in related.of(group):
         theirs = other.first
-        if other.key == group.key or theirs.attack != mine.attack or not other.has(metric):
+        if theirs.attack != mine.attack or not other.has(metric):
             continue
         same = {name for name, key in group.keys_without.items() if other.keys_without[name] == key}
         reason = ""
@@ -267,11 +287,16 @@ def worst_cases(
         records: Records of any settings.
         gaps: Groups that lack a seed: they have no mean.
     """
-    groups = [group for group in grouped(records) if group.key not in (gaps or {})]
+    return worst_cases_of(group for group in grouped(records) if group.key not in (gaps or {}))
+
+
+def worst_cases_of(groups: Iterable[SeedGroup]) -> list[WorstCase]:
+    """Return ``worst_cases`` of records that are grouped already."""
+    groups = list(groups)
     settings: dict[str, list[SeedGroup]] = defaultdict(list)
     for group in groups:
         settings[setting_key(group.key)].append(group)
-    found = []
+    found, related = [], RelatedGroups(groups)
     for members in settings.values():
         all_attacks = ComparableAttacks.of(members)
         common = all_attacks.groups[0].victims
@@ -282,7 +307,7 @@ def worst_cases(
             compared = ComparableAttacks.of(eligible, common)
             if not compared.groups:  # none of them attacked a victim that the others did
                 compared = ComparableAttacks.of(eligible)
-            found.append(_worst(rights, compared, all_attacks, groups))
+            found.append(_worst(rights, compared, all_attacks, related))
     return found
 
 
@@ -296,7 +321,7 @@ def _worst(
     rights: tuple[str, ...],
     compared: ComparableAttacks,
     all_attacks: ComparableAttacks,
-    groups: Sequence[SeedGroup],
+    related: RelatedGroups,
 ) -> WorstCase:
     one = compared.groups[0].first
     records = [record for group in compared.groups for record in group.records]
@@ -308,6 +333,6 @@ def _worst(
         rights,
         best.get(HEADLINE, compared.groups[0]).accuracy,
         best,
-        {m: [*caveats(best[m], groups, m), *compared.notes] for m in shown},
+        {m: [*caveats(best[m], related, m), *compared.notes] for m in shown},
         [*all_attacks.notes, *filter(None, [unequal_budgets(all_attacks.groups)])],
     )

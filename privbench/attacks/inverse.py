@@ -60,6 +60,13 @@ class Inverse(TrainingConfig):
         """
         super().check(view)
         self._network(view)
+        if self.answers == "clean":
+            clean = tuple(view.clean_query(view.images[:1]).shape[1:])
+            if clean != view.feature_shape:
+                raise ValueError(
+                    f"attack.answers=clean were of shape {clean} and the defense sends "
+                    f"{view.feature_shape}: choose attack.answers=defended"
+                )
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Query, train, and return the network."""

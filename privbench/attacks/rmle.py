@@ -20,7 +20,7 @@ from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem
 from privbench.attacks.components.objectives import Profile, Squared, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import total_variation
-from privbench.defenses.base import Perturbation
+from privbench.defenses.base import BaseChannel
 from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import (
     VALIDATED,
@@ -179,7 +179,7 @@ class RMLE:
         return Problem(terms, pixels, data_term.unit, data_term.extra_parameters)
 
     def _data_term(
-        self, edge: nn.Sequential, v: Tensor, defense: Perturbation | None, start: Tensor
+        self, edge: nn.Sequential, v: Tensor, defense: BaseChannel | None, start: Tensor
     ) -> DataTerm:
         if defense is None:
             return SquaredError(edge, v, relative=self.objective == "profile")

@@ -1,1 +1,1 @@
-"""Defenses: random perturbations of the features, or of the normalised input."""
+"""Defenses: perturbations of features or input, and training of halves, layers or noise."""

@@ -67,6 +67,93 @@ def sample_outputs(network: nn.Module, data: TrainingImages, services: FitServic
     return [network(part) for part in images.split(128)]
 
 
+class BaseChannel(ABC):
+    """A channel with all that attacks ask of it: payload, pooling, and a likelihood if it has one.
+
+    A defense that trains nothing is one itself (``Perturbation``); a learned one is a module too.
+    """
+
+    @property
+    @abstractmethod
+    def site(self) -> str:
+        """Tensor that it acts on, ``"features"`` or ``"input"``."""
+
+    @property
+    @abstractmethod
+    def strength(self) -> float:
+        """Strength, which grows with the protection; at 0 the tensor stays as it is."""
+
+    def payload_bits(self, v: Tensor) -> int:
+        """Return the bits of one transmission of one image: by default 32 for each entry."""
+        return FLOAT_BITS * v[0].numel()
+
+    def perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Perturb a tensor.
+
+        Args:
+            t: Features or normalised inputs ``(N, ...)``.
+            draws: One random stream per image.
+
+        Returns:
+            A tensor of the same shape and units.
+        """
+        return t if self.strength == 0 else self._perturb(t, draws)
+
+    @abstractmethod
+    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
+        """Perturb a tensor at a strength above 0."""
+
+    def pool(self, received: Tensor) -> tuple[Tensor, "BaseChannel"]:
+        """Reduce K transmissions of the same tensor to fewer observations of the same likelihood.
+
+        For a receiver without noise (s² towards 0), the product of the likelihoods of the
+        observations that remain is that of all transmissions, up to a factor that does not depend
+        on the clean tensor. So evidence adds up over the observations, not over transmissions.
+
+        Args:
+            received: K independent draws of this defense ``(N, K, *shape)``.
+
+        Returns:
+            Observations ``(N, K', *shape)``, 1 <= K' <= K, independent given the clean tensor; and
+            the defense under which each of them has its likelihood.
+        """
+        if received.shape[1] == 1:
+            return received, self
+        # an unperturbed tensor is the same each time
+        return (received[:, :1], self) if self.strength == 0 else self._pool(received)
+
+    def _pool(self, received: Tensor) -> tuple[Tensor, "BaseChannel"]:
+        """Pool at a strength above 0 and K > 1; by default every draw stays an observation."""
+        return received, self
+
+    @property
+    def has_likelihood(self) -> bool:
+        """True if the defense defines a likelihood, which an adaptive rMLE maximises."""
+        return type(self)._log_likelihood is not BaseChannel._log_likelihood
+
+    def log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Return the log-density of each observed entry, given its value before the defense.
+
+        The density is normalised, and includes receiver noise N(0, s²) on top of the defense. At
+        strength 0 its negative is Eq. (1a) over 2 s², up to a constant.
+
+        Args:
+            observed: Received tensor ``(N, ...)``, in the units of the perturbed tensor.
+            clean: Candidate for the tensor before the defense, broadcast to ``observed``.
+            variance: s² > 0, broadcast likewise.
+
+        Raises:
+            NotImplementedError: for a defense without a likelihood.
+        """
+        if self.strength == 0:
+            return log_normal(observed - clean, variance)
+        return self._log_likelihood(observed, clean, variance)
+
+    def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
+        """Return the log-density at a strength above 0; optional, needed by an adaptive rMLE."""
+        raise NotImplementedError(f"{type(self).__name__} has no likelihood")
+
+
 class Defense(ABC):
     """A defense: makes a deployment of a trained victim. A dataclass of hyper-parameters."""
 
@@ -94,9 +181,18 @@ class Defense(ABC):
             services: Device, seed, and the store that keeps what is trained.
         """
 
+    def facts(self, deployment: Deployment, transmissions: int) -> Mapping[str, Any]:
+        """Return facts for the record that no metric is, such as a privacy budget; by default none.
+
+        Args:
+            deployment: The fitted one, at a strength above 0.
+            transmissions: How often each image is sent, K.
+        """
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Perturbation(Defense):
+class Perturbation(BaseChannel, Defense):
     """A defense that trains no network: a map of the features, or of the normalised input.
 
     Subclasses may be plain dataclasses, or pydantic ones as those of the package are.
@@ -125,76 +221,6 @@ class Perturbation(Defense):
     ) -> "Perturbation":
         """Return the defense with what it measures on the victim's features; by default itself."""
         return self
-
-    def payload_bits(self, v: Tensor) -> int:
-        """Return the bits of one transmission of one image: by default 32 for each entry."""
-        return FLOAT_BITS * v[0].numel()
-
-    def perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """Perturb a tensor.
-
-        Args:
-            t: Features or normalised inputs ``(N, ...)``.
-            draws: One random stream per image.
-
-        Returns:
-            A tensor of the same shape and units.
-        """
-        return t if self.strength == 0 else self._perturb(t, draws)
-
-    @abstractmethod
-    def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
-        """Perturb a tensor at a strength above 0."""
-
-    def pool(self, received: Tensor) -> tuple[Tensor, "Perturbation"]:
-        """Reduce K transmissions of the same tensor to fewer observations of the same likelihood.
-
-        For a receiver without noise (s² towards 0), the product of the likelihoods of the
-        observations that remain is that of all transmissions, up to a factor that does not depend
-        on the clean tensor. So evidence adds up over the observations, not over transmissions.
-
-        Args:
-            received: K independent draws of this defense ``(N, K, *shape)``.
-
-        Returns:
-            Observations ``(N, K', *shape)``, 1 <= K' <= K, independent given the clean tensor; and
-            the defense under which each of them has its likelihood.
-        """
-        if received.shape[1] == 1:
-            return received, self
-        # an unperturbed tensor is the same each time
-        return (received[:, :1], self) if self.strength == 0 else self._pool(received)
-
-    def _pool(self, received: Tensor) -> tuple[Tensor, "Perturbation"]:
-        """Pool at a strength above 0 and K > 1; by default every draw stays an observation."""
-        return received, self
-
-    @property
-    def has_likelihood(self) -> bool:
-        """True if the defense defines a likelihood, which an adaptive rMLE maximises."""
-        return type(self)._log_likelihood is not Perturbation._log_likelihood
-
-    def log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
-        """Return the log-density of each observed entry, given its value before the defense.
-
-        The density is normalised, and includes receiver noise N(0, s²) on top of the defense. At
-        strength 0 its negative is Eq. (1a) over 2 s², up to a constant.
-
-        Args:
-            observed: Received tensor ``(N, ...)``, in the units of the perturbed tensor.
-            clean: Candidate for the tensor before the defense, broadcast to ``observed``.
-            variance: s² > 0, broadcast likewise.
-
-        Raises:
-            NotImplementedError: for a defense without a likelihood.
-        """
-        if self.strength == 0:
-            return log_normal(observed - clean, variance)
-        return self._log_likelihood(observed, clean, variance)
-
-    def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
-        """Return the log-density at a strength above 0; optional, needed by an adaptive rMLE."""
-        raise NotImplementedError(f"{type(self).__name__} has no likelihood")
 
 
 def log_normal(deviation: Tensor, variance: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Noise-aware training: edge and cloud learn with the channel on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -9,7 +8,7 @@ from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
-from privbench.defenses.trained import TrainedDefense, copied
+from privbench.defenses.trained import TrainedDefense, copied, extended
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
@@ -67,9 +66,7 @@ class NoiseAware(TrainedDefense):
             return Deployment(victim.edge, self.channel, copied(victim.cloud), victim.edge)
         edge = copied(victim.edge)
         if self.bounded and self.site == "features":
-            edge = nn.Sequential(*edge, NormBound())
-            if hasattr(victim.edge, "rebuild"):  # an adversary who knows the layers knows this one
-                edge.__dict__["rebuild"] = RebuildBounded(vars(victim.edge)["rebuild"])
+            edge = extended(edge, NormBound)
         return Deployment(edge, self.channel, copied(victim.cloud), victim.edge)
 
     def trainable(self, deployment: Deployment) -> nn.Module:
@@ -82,30 +79,26 @@ class NoiseAware(TrainedDefense):
         """Return the defense with a channel whose range is that of the victim's features."""
         return replace(self, channel=self.channel.calibrate(victim, data, services))
 
-    @torch.no_grad()
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
         """Measure the mean norm of the features that the victim's own edge computes."""
-        bound = deployment.edge[-1]
-        if not isinstance(bound, NormBound):
-            return
-        parts = sample_outputs(deployment.undefended_edge, data, services)
-        norms = torch.cat([part.flatten(1).norm(dim=1) for part in parts])
-        bound.limit.fill_(float(norms.mean()))
+        bound_by_victim(deployment, data, services)
 
 
-@dataclass(frozen=True)
-class RebuildBounded:
-    """Builder of the bounded edge with new weights, in any process; its limit is not measured.
+@torch.no_grad()
+def bound_by_victim(deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
+    """Set the norm that an edge is bounded by, if it is, to the mean norm of the victim's features.
 
-    Attributes:
-        rebuild: Builds the victim's edge from a seed.
+    Args:
+        deployment: Its edge may end with a ``NormBound``.
+        data: The victim's training images.
+        services: Device.
     """
-
-    rebuild: Callable[[int], nn.Sequential]
-
-    def __call__(self, seed: int) -> nn.Sequential:
-        """Return the layers, newly initialised, the same for the same seed."""
-        return nn.Sequential(*self.rebuild(seed), NormBound()).train()
+    bound = deployment.edge[-1]
+    if not isinstance(bound, NormBound):
+        return
+    parts = sample_outputs(deployment.undefended_edge, data, services)
+    norms = torch.cat([part.flatten(1).norm(dim=1) for part in parts])
+    bound.limit.fill_(float(norms.mean()))
 
 
 class NormBound(nn.Module):

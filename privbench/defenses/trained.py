@@ -2,7 +2,8 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import Defense, FitServices, TrainingImages
+from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.hashing import derive_seed
-from privbench.runtime.random import RandomStreams
+from privbench.runtime.random import RandomStreams, torch_seed, torch_seed_hidden
 from privbench.training.config import OptimizerConfig, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
 from privbench.training.task import TrainingTask
@@ -56,6 +58,18 @@ class TrainedDefense(Defense):
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
         """Measure what the training needs, such as a scale; by default nothing."""
 
+    def task(
+        self, deployment: Deployment, data: TrainingImages, services: FitServices
+    ) -> "DeploymentTask":
+        """Return the training task; override it for networks that only the training uses."""
+        return DeploymentTask(self, deployment, services.seed)
+
+    def finish(
+        self, deployment: Deployment, data: TrainingImages, services: FitServices
+    ) -> Deployment:
+        """Return the trained deployment with what follows from it, such as a scale of noise."""
+        return deployment
+
     def losses(
         self, deployment: Deployment, x: Tensor, y: Tensor, draws: RandomStreams
     ) -> dict[str, Tensor]:
@@ -74,15 +88,16 @@ class TrainedDefense(Defense):
     def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
         """Return the trained deployment, from the store where it is there."""
         if self.strength == 0:
-            return victim.deploy(self.build(victim).channel)
+            return victim.deploy(NoDefense(site=self.site))
         ready = self.calibrate(victim, data, services)
-        deployment = ready.build(victim)
+        with new_layers(services):
+            deployment = ready.build(victim)
         kept = networks(deployment).to(services.device)
         services.fit_or_load(
             "networks", kept, lambda report: ready._train(deployment, data, services, report)
         )
         kept.eval().requires_grad_(False)
-        return deployment
+        return ready.finish(deployment, data, services)
 
     def _train(
         self,
@@ -93,7 +108,9 @@ class TrainedDefense(Defense):
     ) -> Mapping[str, Any]:
         self.prepare(deployment, data, services)
         networks(deployment).requires_grad_(False)
-        trained = self.trainable(deployment).requires_grad_(True).train()
+        with torch_seed(derive_seed(services.seed, "new networks")):
+            task = self.task(deployment, data, services)
+        task.network.requires_grad_(True).train()
         seed, device, count = services.seed, services.device, len(data.labels)
         order = torch.Generator().manual_seed(derive_seed(seed, "order"))
         rows = torch.arange(count)
@@ -105,7 +122,6 @@ class TrainedDefense(Defense):
             order=order,
         )
         epochs = max(self.epochs, -(-self.min_steps // len(batches)))
-        task = DeploymentTask(trained, self, deployment, seed)
         task.optimizer = OptimizerConfig(self.lr, self.weight_decay)
         task.steps = epochs * len(batches)
         fit(
@@ -123,18 +139,19 @@ class DeploymentTask(TrainingTask):
     """Losses of a defense on images, with new draws of the channel in every step.
 
     Args:
-        network: Trained in place: a part of the deployment.
         defense: Computes the losses.
-        deployment: The whole.
+        deployment: Its ``defense.trainable`` is trained in place.
         seed: Of the draws.
+        helpers: Networks that are trained too and dropped afterwards, such as a proxy attacker's.
     """
 
     name = "the deployment"
 
     def __init__(
-        self, network: nn.Module, defense: TrainedDefense, deployment: Deployment, seed: int
+        self, defense: TrainedDefense, deployment: Deployment, seed: int, *helpers: nn.Module
     ) -> None:
-        super().__init__(network)
+        trained = defense.trainable(deployment)
+        super().__init__(nn.ModuleList([trained, *helpers]) if helpers else trained)
         self.defense, self.deployment = defense, deployment
         self.seed, self.drawn = seed, 0
 
@@ -143,7 +160,48 @@ class DeploymentTask(TrainingTask):
         x, labels, rows = batch
         draws = RandomStreams(self.seed, "deployment training", rows.tolist(), self.drawn)
         self.drawn += 1
-        return self.defense.losses(self.deployment, x, labels, draws)
+        return self.batch_losses(x, labels, draws)
+
+    def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:
+        """Compute the losses as the defense states them."""
+        return self.defense.losses(self.deployment, x, y, draws)
+
+
+def new_layers(services: FitServices) -> AbstractContextManager[None]:
+    """Seed the weights of layers that a defense adds, within the context."""
+    return torch_seed(derive_seed(services.seed, "new layers"))
+
+
+def extended(edge: nn.Sequential, make: Callable[[], nn.Module]) -> nn.Sequential:
+    """Return an edge with a further layer, which an adversary who knows the layers rebuilds too.
+
+    Args:
+        edge: Its layers are shared, not copied.
+        make: Builds the layer with random weights; it can be pickled.
+    """
+    longer = nn.Sequential(*edge, make())
+    if hasattr(edge, "rebuild"):
+        longer.__dict__["rebuild"] = RebuildExtended(vars(edge)["rebuild"], make)
+    return longer
+
+
+@dataclass(frozen=True)
+class RebuildExtended:
+    """Builder of an extended edge with new weights, in any process; nothing of it is measured.
+
+    Attributes:
+        rebuild: Builds the shorter edge from a seed.
+        make: Builds the further layer.
+    """
+
+    rebuild: Callable[[int], nn.Sequential]
+    make: Callable[[], nn.Module]
+
+    def __call__(self, seed: int) -> nn.Sequential:
+        """Return the layers, newly initialised, the same for the same seed."""
+        with torch_seed_hidden(derive_seed(seed, "further layer")):
+            layer = self.make()
+        return nn.Sequential(*self.rebuild(seed), layer).train()
 
 
 def copied(module: nn.Sequential) -> nn.Sequential:

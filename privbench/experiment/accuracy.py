@@ -10,6 +10,7 @@ from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import Services
 from privbench.store.artifacts import Artifact
+from privbench.victims.chance import chance_warning
 
 
 def per_image_accuracy(
@@ -73,21 +74,11 @@ def accuracy_fields(plan: CellPlan, services: Services, deployed: Deployed) -> d
         "accuracy": accuracy,
         "accuracy_single": float(single.mean()),
         "accuracy_ci95": wilson(accuracy, len(correct)),
-        "victim_warning": chance_warning(without, plan.data.test.labels),
+        "victim_warning": chance_warning(
+            without,
+            plan.data.test.labels,
+            "the victim",
+            "the test images",
+            "scores against it say little",
+        ),
     }
-
-
-def chance_warning(accuracy: float, labels: Tensor) -> str:
-    """Describe a victim that is no better than its most frequent class; empty if it is.
-
-    Args:
-        accuracy: Share of the test images that it classifies correctly without a defense.
-        labels: Of the test images ``(M,)``.
-    """
-    chance = float(labels.bincount().max()) / len(labels)
-    if wilson(accuracy, len(labels))[0] > chance:
-        return ""
-    return (
-        f"the victim classifies {accuracy:.1%} of the test images right, no more than the most "
-        f"frequent class holds ({chance:.1%}): scores against it say little"
-    )

@@ -14,7 +14,7 @@ from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.isolation import Isolated
 from privbench.experiment.plan import CellPlan, view_of
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.errors import UserError
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
@@ -27,6 +27,10 @@ LOG = logging.getLogger(__name__)
 SHARES = ("converged", "never_moved")
 CONVERGENCE = (*SHARES, "longer_run")
 """Facts on the images of a batch, not on the attack."""
+ADVERSARIES = "adversaries"
+"""Directory of the store."""
+NOTED = "noted"
+"""The attack's own facts, among those of an artifact."""
 
 
 def attack_process(cell: CellConfig) -> AbstractContextManager[Attack]:
@@ -44,11 +48,32 @@ def adversary_view(
     """Return the view of a deployment under given rights, its artifacts kept in the store."""
 
     def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
-        kind = "baselines" if "baseline" in recipe["recipe"] else "adversaries"
-        return services.fit_or_load(kind, _recipe(plan, deployed, recipe), module, train).facts
+        whole = _recipe(plan, deployed, recipe)
+        if "baseline" in recipe["recipe"]:
+            return services.fit_or_load("baselines", whole, module, train).facts
+        return _fit_adversary(services, logger, whole, module, train)
 
     deployment = deployed.deployment
     return view_of(plan, deployment, access, logger, services.device, fit_or_load)
+
+
+def _fit_adversary(
+    services: Services,
+    logger: threat.AttackLogger,
+    recipe: Facts,
+    module: nn.Module,
+    train: Callable[[], Facts],
+) -> Facts:
+    """Train an adversary's network or load it, its history logged either way; return its facts."""
+
+    def reporting(report: EpochLogger) -> Facts:
+        shown = logger.training(report) if isinstance(logger, AttackLogger) else nullcontext()
+        with shown:
+            return {NOTED: train()}
+
+    kept = services.fit_and_track(ADVERSARIES, "adversary", recipe, module, reporting).facts
+    noted: Facts = kept.get(NOTED, kept)  # earlier versions kept no history
+    return noted
 
 
 def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import Services
+from privbench.experiment.services import EpochLogger, Services
 from privbench.experiment.victim import TrainedVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.store import recipes
@@ -31,21 +31,31 @@ class Deployed:
         victim: The classifier that it was made of.
         fitted: SHA-256 of each part that the defense trained or measured, by name; empty where it
             did neither.
+        facts: Of the defense, for the record: its own, and its losses at the end of a training.
     """
 
     deployment: Deployment
     victim: TrainedVictim
     fitted: Mapping[str, str]
+    facts: Facts = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The weights behind it, as keys of derived artifacts name them."""
         return {**self.victim.identity, **({"fitted": self.fitted} if self.fitted else {})}
 
-    def undefended(self) -> "Deployed":
-        """Return the same edge and cloud without the channel."""
+    def undefended(self, image: Tensor) -> "Deployed":
+        """Return the same edge and cloud without the channel.
+
+        Args:
+            image: Any image ``(1, C, H, W)``.
+        """
         parts = self.deployment
-        bare = Deployment(parts.edge, NoDefense(), parts.cloud, parts.undefended_edge)
+        with torch.no_grad():
+            shapes = [edge(image).shape for edge in (parts.undefended_edge, parts.edge)]
+        # the cloud takes no features of the victim's edge where a defense changed their shape
+        before = parts.undefended_edge if shapes[0] == shapes[1] else parts.edge
+        bare = Deployment(parts.edge, NoDefense(), parts.cloud, before)
         return Deployed(bare, self.victim, self.fitted)
 
 
@@ -58,12 +68,14 @@ class DefenseServices:
         services: Of the cell.
         victim: The classifier.
         fitted: SHA-256 of each part that was trained or loaded, by name.
+        facts: Losses of the last epoch of a training.
     """
 
     plan: CellPlan
     services: Services
     victim: TrainedVictim
     fitted: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -86,7 +98,7 @@ class DefenseServices:
         """Train a part of the deployment once, with its history logged either way; load it else."""
         names = self.plan.cell.choices
 
-        def make(report: Callable[[int, dict[str, float]], None]) -> Facts:
+        def make(report: EpochLogger) -> Facts:
             LOG.info(
                 "fitting %s to %s, once: the store keeps it", names["defense"], names["victim"]
             )
@@ -103,13 +115,17 @@ class DefenseServices:
         }
         artifact = self.services.fit_and_track(DEPLOYMENTS, "deployment", recipe, module, make)
         self.fitted[part] = artifact.sha256
+        for losses in artifact.facts["history"][-1:]:
+            self.facts.update(losses)
 
 
 def fit_deployment(plan: CellPlan, services: Services, victim: TrainedVictim) -> Deployed:
     """Deploy the victim behind the cell's defense, which trains what it trains, or loads it."""
     given = DefenseServices(plan, services, victim)
-    deployment = plan.cell.defense.fit(victim.at(plan.split), plan.data.train, given)
-    return Deployed(deployment, victim, given.fitted)
+    defense = plan.cell.defense
+    deployment = defense.fit(victim.at(plan.split), plan.data.train, given)
+    own = defense.facts(deployment, plan.cell.transmissions) if defense.strength else {}
+    return Deployed(deployment, victim, given.fitted, {**given.facts, **own})
 
 
 def undefended(plan: CellPlan, victim: TrainedVictim) -> Deployed:

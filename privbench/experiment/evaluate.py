@@ -24,18 +24,20 @@ from privbench.experiment.baselines import (
 )
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.code_identity import identity
 from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
-from privbench.threat.view import Facts
+from privbench.threat.view import Facts, jsonable
 
 LOG = logging.getLogger(__name__)
 BY_IMAGE = ("psnr_db", "ssim")
 """Metrics whose blind baseline a record holds image by image."""
+CLASSIFIERS = "judges"
+"""Directory of the store."""
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
@@ -50,7 +52,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     train, test, device = plan.data.train, plan.data.test, services.device
     model = EVALUATION_CLASSIFIER.build(plan.data.shape, len(plan.data.classes), EVALUATION_SEED)
 
-    def fit() -> Facts:
+    def fit(report: EpochLogger) -> Facts:
         name = plan.cell.choices["dataset"]
         LOG.info("training the evaluation classifier on %s, once: the store keeps it", name)
         EVALUATION_CLASSIFIER.train(
@@ -59,6 +61,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
             train.labels,
             seed=EVALUATION_SEED,
             device_config=plan.cell.device_config,
+            report=report,
         )
         model.to(device)
         correct = utility.per_image_accuracy(
@@ -66,12 +69,8 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         )
         return {"accuracy": float(correct.mean())}
 
-    recipe = {
-        "judge": plan.sources["evaluation.classifier"],
-        "images": train.fingerprint,
-        "test": test.fingerprint,
-    }
-    artifact = services.fit_or_load("judges", recipe, model, fit)
+    recipe = classifier_recipe(plan)
+    artifact = services.fit_and_track(CLASSIFIERS, "evaluation_classifier", recipe, model, fit)
     services.freeze(model)
     return scoring.Reference(
         x,
@@ -82,6 +81,15 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
         float(artifact.facts["accuracy"]),
         content_hash({**recipe, "classifier": artifact.sha256, "targets": plan.indices}),
     )
+
+
+def classifier_recipe(plan: CellPlan) -> dict[str, str]:
+    """Return everything that the evaluation classifier's training depends on."""
+    return {
+        "judge": plan.sources["evaluation.classifier"],
+        "images": plan.data.train.fingerprint,
+        "test": plan.data.test.fingerprint,
+    }
 
 
 def evaluate(
@@ -126,13 +134,18 @@ def evaluate(
         metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
-        notes={**facts, **plan.data.notes},
+        notes={**facts, **plan.data.notes, **_defense_note(deployed)},
         seconds={"victim": deployed.victim.seconds, **clock.seconds},
         device=services.device.type,
         threads=services.threads,
         versions={"privbench": __version__, **{name: version(name) for name in LIBRARIES}},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _defense_note(deployed: Deployed) -> Facts:
+    """Return the facts of a defense that states any, in a form that a record can hold."""
+    return {"defense": jsonable(deployed.facts)} if deployed.facts else {}
 
 
 def deployment_scores(
@@ -204,13 +217,15 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
 
 
 def defense_name(choices: Mapping[str, str]) -> str:
-    """Return the name of a defense, with that of the channel that it wraps.
+    """Return the name of a defense, with that of a channel that it wraps.
 
     >>> defense_name({"defense": "noise_aware", "defense@defense.channel": "dropout"})
     'noise_aware(dropout)'
+    >>> defense_name({"defense": "nopeek", "defense@defense.channel": "none"})
+    'nopeek'
     """
-    channel = choices.get("defense@defense.channel")
-    return f"{choices['defense']}({channel})" if channel else choices["defense"]
+    channel = choices.get("defense@defense.channel", "none")
+    return choices["defense"] if channel == "none" else f"{choices['defense']}({channel})"
 
 
 def _score_fields(

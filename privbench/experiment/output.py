@@ -1,5 +1,6 @@
 """Output of a cell: its files in the store, and its description for trackers."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.store import record as results
 from privbench.store.record import Record
-from privbench.tracking.base import RunDescription
+from privbench.tracking.base import History, RunDescription
 
 IMAGES = "reconstructions.png"
+HISTORY = "history.json"
 
 
 def record_folder(plan: CellPlan) -> Path:
@@ -27,14 +29,17 @@ def output_paths(plan: CellPlan) -> dict[str, Path]:
     return {"images": folder / IMAGES, "record": folder / "record.json"}
 
 
-def write_record(record: Record, plan: CellPlan, x: Tensor, x_hat: Tensor) -> None:
-    """Write a record and its images; the record last, as it commits them.
+def write_record(
+    record: Record, plan: CellPlan, x: Tensor, x_hat: Tensor, history: History
+) -> None:
+    """Write a record, its images and its history; the record last, as it commits them.
 
     Args:
         record: Of the cell.
         plan: Of the cell.
         x: Targets ``(N, C, H, W)``.
         x_hat: Reconstructions ``(N, C, H, W)``.
+        history: Trainings and progress of the attack, for trackers that receive them later.
     """
     record.validate()
     text, folder, paths = record.to_json(), record_folder(plan), output_paths(plan)
@@ -45,8 +50,17 @@ def write_record(record: Record, plan: CellPlan, x: Tensor, x_hat: Tensor) -> No
     )
     images = results.images_file(originals, recovered)
     write_atomically(folder / "images.safetensors", images)
+    write_atomically(folder / HISTORY, json.dumps(history, default=_plain).encode())
     write_atomically(paths["images"], results.image_sheet(originals, recovered))
     write_atomically(paths["record"], text)
+
+
+def _plain(value: Any) -> float | str:
+    """Return a scalar that an attack logged as JSON can hold it: a tensor as its number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def run_description(plan: CellPlan) -> RunDescription:
@@ -54,14 +68,14 @@ def run_description(plan: CellPlan) -> RunDescription:
     cell, spec, names = plan.cell, plan.cell.spec, plan.cell.choices
     strength = f"{names['defense']} {cell.defense.strength:g} {cell.defense.site}"
     full = f"{names['dataset']} {plan.split} {strength} {names['attack']} s{cell.seed}"
-    sweep = Path(spec.output_dir).name
+    sweep = Path(spec.output_dir).name if spec.in_sweep else None
     tags = [names[group] for group in ("dataset", "victim", "attack", "defense")]
     return RunDescription(
-        name=(spec.name or "privbench") if spec.in_sweep else full,
-        group=sweep if spec.in_sweep else None,
+        name=(spec.name or sweep) if sweep else f"{full} {plan.key[:6]}",
+        group=sweep,
         tags=[*tags, plan.split],
         config=cell.config,
-        run_id=content_hash({"sweep": sweep, "key": plan.key}) if spec.in_sweep else None,
+        run_id=content_hash({"sweep": sweep, "key": plan.key}),
     )
 
 

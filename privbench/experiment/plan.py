@@ -227,7 +227,8 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
     """Return the message of an attack that refuses a cell; empty where it does not."""
 
     def checked(model: SplitModel, device: torch.device) -> None:
-        deployment = plan.cell.defense.build(SplitVictim(*model.split(plan.split)))
+        victim = SplitVictim(*model.split(plan.split), plan.data.shape)
+        deployment = plan.cell.defense.build(victim)
         check(view_of(plan, deployment, plan.cell.attack.access, NullLogger(), device))
 
     outline, meta = _outline(plan.cell, plan.data, plan.sources), torch.device("meta")

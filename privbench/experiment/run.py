@@ -1,5 +1,6 @@
 """One cell: data, targets, victim, deployment, view, attack, evaluation, record."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,9 +10,15 @@ from pathlib import Path
 from privbench.experiment.adversary import attack_process, reconstruct_targets
 from privbench.experiment.config import build
 from privbench.experiment.deploy import fit_deployment
-from privbench.experiment.evaluate import evaluate, fit_reference
+from privbench.experiment.evaluate import (
+    CLASSIFIERS,
+    classifier_recipe,
+    evaluate,
+    fit_reference,
+)
 from privbench.experiment.isolation import require_picklable
 from privbench.experiment.output import (
+    HISTORY,
     IMAGES,
     output_paths,
     record_folder,
@@ -20,15 +27,16 @@ from privbench.experiment.output import (
     write_record,
 )
 from privbench.experiment.plan import CellPlan, plan, store_of
-from privbench.experiment.services import AttackLogger, Clock, Services
+from privbench.experiment.services import AttackLogger, Clock, Services, log_history
 from privbench.experiment.spec import CellSpec
 from privbench.experiment.victim import fit_victim
 from privbench.runtime.errors import as_user_errors
 from privbench.runtime.files import write_atomically
 from privbench.store.artifacts import announce
+from privbench.store.recipes import VICTIMS
 from privbench.store.record import Record, valid_record
 from privbench.store.result_table import table
-from privbench.tracking.base import NullRun
+from privbench.tracking.base import RECONSTRUCTIONS, History, NullRun, RecordingRun, replay
 
 LOG = logging.getLogger(__name__)
 
@@ -100,7 +108,8 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
     import torchmetrics.functional.image  # noqa: F401
 
     cell, data, device = plan.cell, plan.data, plan.cell.device_config.device
-    with cell.tracker.run(run_description(plan)) as tracked, attack_process(cell) as attack:
+    with cell.tracker.run(run_description(plan)) as run, attack_process(cell) as attack:
+        tracked = RecordingRun(run)
         services = Services(
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
         )
@@ -111,10 +120,10 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
         logger = AttackLogger(x, tracked)
         v, x_hat = reconstruct_targets(plan, services, deployed, attack, logger, clock)
         record = evaluate(plan, services, deployed, reference, v, x_hat, logger, clock)
-        write_record(record, plan, x, x_hat)
+        write_record(record, plan, x, x_hat, tracked.history)
         tracked.finish(
             {**tracker_summary(record), "cached": False},
-            {"reconstructions": output_paths(plan)["images"]},
+            {RECONSTRUCTIONS: output_paths(plan)["images"]},
         )
     return record, tracked.delivered
 
@@ -142,10 +151,27 @@ def fit_shared(spec: CellSpec) -> None:
 def log_cached(record: Record, plan: CellPlan) -> bool:
     """Log the record of an earlier run, and return whether the tracker received it."""
     with plan.cell.tracker.run(run_description(plan)) as tracked:
+        replay(_history(record, plan), tracked)
         images = record_folder(plan).with_name(record.key) / IMAGES
-        shown = {"reconstructions": images} if images.is_file() else {}  # an imported one has none
+        shown = {RECONSTRUCTIONS: images} if images.is_file() else {}  # an imported one has none
         tracked.finish({**tracker_summary(record), "cached": True}, shown)
     return tracked.delivered
+
+
+def _history(record: Record, plan: CellPlan) -> History:
+    """Return what the run of a record logged; of earlier versions the shared trainings only."""
+    path = record_folder(plan).with_name(record.key) / HISTORY
+    try:
+        history: History = json.loads(path.read_bytes())
+    except (OSError, ValueError):  # an imported record has none either
+        shared, store = RecordingRun(NullRun()), store_of(plan.cell)
+        for stream, kind, recipe in (
+            ("victim", VICTIMS, plan.victim_recipe),
+            ("evaluation_classifier", CLASSIFIERS, classifier_recipe(plan)),
+        ):
+            log_history(shared, stream, store.facts(kind, recipe))
+        return shared.history
+    return history
 
 
 @contextmanager

@@ -16,6 +16,11 @@ from privbench.store.artifacts import Artifact, Store
 from privbench.threat.view import Facts, jsonable
 from privbench.tracking.base import NullRun, Run
 
+EpochLogger = Callable[[int, dict[str, float]], None]
+"""Receiver of an epoch's number and metrics."""
+EPOCH = "epoch"
+"""Number of an epoch in the history of a training."""
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -109,7 +114,7 @@ class Services:
         history: list[dict[str, float]] = []
 
         def report(epoch: int, metrics: dict[str, float]) -> None:
-            history.append(metrics)
+            history.append({EPOCH: epoch, **metrics})
             self.tracked.log(stream, epoch, **metrics)
 
         def timed() -> Facts:
@@ -119,13 +124,19 @@ class Services:
 
         artifact = self.fit_or_load(kind, recipe, module, timed)
         if not history:
-            for epoch, metrics in enumerate(artifact.facts["history"]):
-                self.tracked.log(stream, epoch, **metrics)
+            log_history(self.tracked, stream, artifact.facts)
         return artifact
 
     def freeze(self, module: nn.Module) -> None:
         """Move a trained module to the device, for evaluation only."""
         module.eval().requires_grad_(False).to(self.device)
+
+
+def log_history(tracked: Run, stream: str, facts: Facts) -> None:
+    """Log the epochs of an earlier training; those of earlier versions have no numbers."""
+    for at, logged in enumerate(facts.get("history", ())):
+        named = {name: value for name, value in logged.items() if name != EPOCH}
+        tracked.log(stream, logged.get(EPOCH, at), **named)
 
 
 class Clock:
@@ -162,21 +173,35 @@ class AttackLogger:
         truth: The targets ``(N, C, H, W)``, which an attack never sees.
         tracked: Receives the progress.
         facts: Notes of the attack for the record.
+        report: Receives the epochs of a network that the attack is training; null otherwise.
     """
 
     truth: Tensor
     tracked: Run
     facts: dict[str, Any] = field(default_factory=dict)
+    report: EpochLogger | None = None
 
     def step(self, n: int, x_hat: Tensor | None = None, **scalars: float) -> None:
         """Log the progress after step ``n``."""
-        if isinstance(self.tracked, NullRun):  # which discards all scores
+        if isinstance(self.tracked, NullRun) and not self.report:  # it would discard all scores
             return
         if x_hat is not None and x_hat.shape == self.truth.shape:
             shown = x_hat.detach().nan_to_num(0).clamp(0, 1)
             scalars["psnr_db"] = float(metrics.psnr_db(shown, self.truth).mean())
             scalars["ssim"] = float(metrics.ssim(shown, self.truth).mean())
-        self.tracked.log("attack", n, **scalars)
+        if self.report:
+            self.report(n, scalars)
+        else:
+            self.tracked.log("attack", n, **scalars)
+
+    @contextmanager
+    def training(self, report: EpochLogger) -> Iterator[None]:
+        """Report steps as epochs of a network's training while a block runs."""
+        before, self.report = self.report, report
+        try:
+            yield
+        finally:
+            self.report = before
 
     def note(self, **facts: Any) -> None:
         """Keep facts for the record, in a form that it can hold."""

@@ -1,13 +1,13 @@
 """The victim of a cell: trained or loaded, and deployed behind a defense."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from privbench.deployment import SplitVictim
 from privbench.experiment.plan import CellPlan
-from privbench.experiment.services import Services
+from privbench.experiment.services import EpochLogger, Services
 from privbench.store import recipes
 from privbench.threat.view import Facts
 from privbench.victims.split_model import SplitModel
@@ -24,12 +24,14 @@ class TrainedVictim:
         sha256: Of its weight file in the store.
         code: Identities of the code that built and trained it.
         seconds: That its training took, here or in an earlier run.
+        image_shape: ``(C, H, W)``.
     """
 
     model: SplitModel
     sha256: str
     code: Mapping[str, str]
     seconds: float
+    image_shape: tuple[int, int, int]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class TrainedVictim:
 
     def at(self, split: str) -> SplitVictim:
         """Cut the victim behind a layer."""
-        return SplitVictim(*self.model.split(split))
+        return SplitVictim(*self.model.split(split), self.image_shape)
 
 
 def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
@@ -46,7 +48,7 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     cell, data, names = plan.cell, plan.data, plan.cell.choices
     model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
 
-    def train(report: Callable[[int, dict[str, float]], None]) -> Facts:
+    def train(report: EpochLogger) -> Facts:
         named = {name: names[name] for name in ("victim", "dataset")}
         if cell.victim.epochs == 0:  # its weights are given
             return {**named, "epochs": 0}
@@ -64,4 +66,4 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     artifact = services.fit_and_track(recipes.VICTIMS, "victim", plan.victim_recipe, model, train)
     services.freeze(model)
     code = {name: known for name, known in plan.sources.items() if name.startswith("victim")}
-    return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]))
+    return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]), data.shape)

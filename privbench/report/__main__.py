@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privbench.analysis.selection import FILTERS, select
+from privbench.runtime.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from privbench.report.writing import write
 
         page = write(selection, folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UserError) as error:
         sys.exit(f"privbench: {' '.join(str(error).split())}")
     for line in selection.unreadable:
         print(f"privbench: skipped: {line}", file=sys.stderr)

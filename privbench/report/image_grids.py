@@ -1,166 +1,124 @@
-"""Reconstructions, drawn in rows and columns."""
+"""Reconstructions, drawn in rows and columns for a paper (the page has all of them)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+import base64
+import io
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from PIL import Image
 
-from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
-from privbench.evaluation.metrics import known_metrics
-from privbench.report.figure_style import wrap_title
-from privbench.store.record import Record
+from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.analysis.tradeoffs import Line, SplitResults
+from privbench.report.image_sheets import as_picture
+from privbench.report.rendering import Figure
+from privbench.report.style import NO_DATA, specification
 
-ImageLoader = Callable[[Record], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-"""Return a record's originals and reconstructions, ``(N, C, H, W)`` each."""
-GridImage = tuple[NDArray[np.uint8], str] | None
-"""Image ``(C, H, W)`` with its caption; null for a gap."""
-
-
-def image_loader(store: Path) -> ImageLoader:
-    """Return a loader of the images that a store keeps with its records."""
-
-    def read(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        path = store / "records" / record.key / "images.safetensors"
-        try:
-            tensors = load_file(path)
-            return tensors["targets"], tensors["reconstructions"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-
-    return read
+SIZE, GAP, CAPTION, NAMES = 58, 4, 12, 108
+"""Points: side of an image, room between images, height of a caption, width of the row names."""
+MAX_COLUMNS = 12
 
 
-def image_grid(
-    title: str, columns: Sequence[str], rows: Mapping[str, Sequence[GridImage]]
-) -> Figure:
-    """Draw images in rows and columns, a caption under each.
+def grid_chart(heads: Sequence[str], rows: Mapping[str, Sequence[GridImage]]) -> dict[str, Any]:
+    """Return images in rows and columns as a Vega-Lite specification, a caption under each.
 
     Args:
-        title: Title of the figure.
-        columns: Column headings.
-        rows: Images by row name, one per column.
+        heads: Headings of the columns.
+        rows: Images by the name of their row, one for each column.
     """
-    size = 0.86
-    figure = Figure(figsize=(size * len(columns) + 1.4, (size + 0.2) * len(rows) + 0.8))
-    draw_images(figure, columns, rows)
-    wide, high = figure.get_size_inches()
-    figure.suptitle(wrap_title(title, int(wide * 11)), fontsize=10, y=1 - 0.1 / high)
-    # inches: names to the left, title and heads above, captions below
-    figure.subplots_adjust(
-        left=1.3 / wide, right=1 - 0.05 / wide, top=1 - 0.62 / high, bottom=0.2 / high,
-        wspace=0.04, hspace=0.26,
-    )  # fmt: skip
-    return figure
+    top = 14 if any(heads) else 0
+    marks: list[dict[str, Any]] = [
+        {"kind": "head", "x": _left(at) + SIZE / 2, "y": top - 4, "text": head}
+        for at, head in enumerate(heads)
+    ]
+    for at, (name, cells) in enumerate(rows.items()):
+        y = top + at * (SIZE + CAPTION + GAP)
+        text = textwrap.fill(name, 20)
+        marks.append({"kind": "name", "x": NAMES - 8, "y": y + SIZE / 2, "text": text})
+        marks += [mark for column, cell in enumerate(cells) for mark in _cell(cell, column, y)]
+    layers = [
+        _of("image").mark_image(width=SIZE, height=SIZE, align="left", baseline="top")
+        .encode(url="url:N"),
+        _of("caption").mark_text(fontSize=7.5, baseline="top"),
+        _of("head").mark_text(fontSize=10, baseline="bottom"),
+        _of("name").mark_text(fontSize=10, align="right", baseline="middle", lineBreak="\n"),
+    ]  # fmt: skip
+    size = {
+        "width": NAMES + len(heads) * (SIZE + GAP),
+        "height": top + len(rows) * (SIZE + CAPTION + GAP),
+    }
+    frame = alt.ViewConfig(stroke=None)
+    whole = alt.layer(*layers).properties(data=NO_DATA, view=frame, **size)
+    return specification(whole, marks)
 
 
-def draw_images(
-    figure: Figure | SubFigure, columns: Sequence[str], rows: Mapping[str, Sequence[GridImage]]
-) -> None:
-    """Draw images into a figure, with column headings, row names and captions."""
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    for y, (name, cells) in enumerate(rows.items()):
-        for x, cell in enumerate(cells):
-            ax = grid[y, x]
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for side in ax.spines.values():
-                side.set_visible(False)
-            if y == 0:
-                ax.set_title(columns[x], fontsize=8)
-            if x == 0:
-                ax.set_ylabel(wrap_title(name, 16), fontsize=8, rotation=0, ha="right", va="center")
-            if cell is None:
-                ax.text(0.5, 0.5, "gap", ha="center", va="center", fontsize=7, color="#999999")
-                continue
-            image, caption = cell
-            shown = image.transpose(1, 2, 0)
-            shown = shown[..., 0] if shown.shape[2] == 1 else shown
-            ax.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            ax.set_xlabel(caption, fontsize=6, labelpad=2)
+def _of(kind: str) -> Any:
+    place = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
+    kept = alt.Chart().transform_filter(f"datum.kind === '{kind}'").encode(**place)
+    return kept if kind == "image" else kept.encode(text="text:N")
 
 
-def _caption(record: Record, at: int) -> str:
-    """Return an image's scores by the metrics of curves, with a digit less than in tables."""
-    shown = [metric for metric in known_metrics() if "curves" in metric.show]
-    found = {m: values[at] for m in shown if (values := record.columns.get(m.name)) is not None}
-    return " / ".join(
-        f"{value:.{max(0, m.decimals - 1)}f}{f' {m.unit}' if m.unit else ''}"
-        for m, value in found.items()
-    )
+def _left(column: int) -> float:
+    return NAMES + column * (SIZE + GAP)
 
 
-def image_grid_by_strength(
-    panel: SplitResults, adversary: Adversary, defense: str, read: ImageLoader, images: int = 2
-) -> Figure | None:
-    """Draw a row for each site and image, a column for each strength, the original first."""
-    lines = [line for line in adversary.lines if line.defense == defense]
-    points = {p.strength: p for line in lines for p in line.points}
-    columns = sorted(points)[:12]
-    rows: dict[str, list[GridImage]] = {}
-    for line in lines:
-        by_strength = {point.strength: point for point in line.points}
-        one = line.points[-1].group.first
-        originals = originals_of(one, read, images)
-        for index, original in zip(one.per_image["index"], originals, strict=False):
-            cells: list[GridImage] = [original]
-            for strength in columns:
-                cells.append(reconstruction_of(by_strength.get(strength), one.seed, index, read))
-            rows[f"{line.site}, image {index}"] = cells
-    if not rows:
-        return None
-    heads = ["original", *(f"{strength:g}" for strength in columns)]
-    title = f"{panel.title}: reconstructions by {adversary.name} under {defense}, weak to strong"
-    return image_grid(title, heads, rows)
+def _cell(cell: GridImage, column: int, y: float) -> Iterator[dict[str, Any]]:
+    """Yield the marks of an image, or those of a gap."""
+    middle = _left(column) + SIZE / 2
+    if cell is None:
+        yield {"kind": "caption", "x": middle, "y": y + SIZE / 2, "text": "gap"}
+        return
+    image, text = cell
+    yield {"kind": "image", "x": _left(column), "y": y, "url": _data_uri(image)}
+    yield {"kind": "caption", "x": middle, "y": y + SIZE + 2, "text": text}
 
 
-def reconstruction_of(point: Point | None, seed: int, index: int, read: ImageLoader) -> GridImage:
-    """Return the reconstruction of a test image by the record of a seed; null without it."""
-    for record in point.group.records if point else ():
-        if record.seed == seed and index in record.per_image["index"]:
-            at = record.per_image["index"].index(index)
-            with suppress(ValueError):  # its images are missing: a gap
-                return read(record)[1][at], _caption(record, at)
-    return None
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    """Return a PNG of at least twice the size at which it is drawn, so that pixels stay sharp."""
+    picture = as_picture(image)
+    zoom = max(1, round(2 * SIZE / max(picture.size)))
+    size = (picture.width * zoom, picture.height * zoom)
+    buffer = io.BytesIO()
+    picture.resize(size, Image.Resampling.NEAREST).save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def original_of(record: Record, index: int, read: ImageLoader) -> GridImage:
-    """Return a test image as a record keeps it; null where its images are missing."""
-    with suppress(ValueError):  # its images are missing: a gap
-        return read(record)[0][record.per_image["index"].index(index)], ""
-    return None
+def by_strength(
+    panel: SplitResults, stem: str, read: ImageLoader, images: int = 2
+) -> Iterator[Figure]:
+    """Yield a figure for each attack and defense: a column for each strength, the original first.
+
+    Args:
+        panel: Results of one victim and split point.
+        stem: Start of the names of its files.
+        read: Loader of a record's images.
+        images: Number of images, a row for each of them and site.
+    """
+    for adversary in panel.adversaries:
+        for defense in sorted({line.defense for line in adversary.lines}):
+            lines = [line for line in adversary.lines if line.defense == defense]
+            strengths = sorted({p.strength for line in lines for p in line.points})[:MAX_COLUMNS]
+            rows = {
+                name: cells
+                for line in lines
+                for name, cells in _strength_rows(line, strengths, read, images)
+            }
+            title = f"{panel.title}: reconstructions by {adversary.name} under {defense}"
+            yield Figure(
+                "Reconstructions", f"images-{stem}-{adversary.name}-{defense}", title, "",
+                grid_chart(["original", *(f"{s:g}" for s in strengths)], rows), panel.title,
+            )  # fmt: skip
 
 
-def originals_of(record: Record, read: ImageLoader, images: int) -> list[GridImage]:
-    """Return the first test images of a record; nulls where its images are missing."""
-    try:
-        return [(image, "original") for image in read(record)[0][:images]]
-    except ValueError:
-        return [None] * min(images, record.targets)
-
-
-def image_grid_by_split(
-    found: Sequence[SplitResults], read: ImageLoader, images: int = 10
-) -> list[Figure]:
-    """Draw a row for each attack and split point, a column for each image, originals on top."""
-    by_setting: dict[tuple[str, str], list[tuple[str, Point]]] = {}
-    for panel in found:
-        for adversary in panel.adversaries:
-            if adversary.undefended:
-                by_setting.setdefault((panel.dataset, panel.note), []).append(
-                    (f"{panel.split}, {adversary.name}", adversary.undefended)
-                )
-    figures = []
-    for (dataset, _), members in by_setting.items():
-        one = min(members[0][1].group.records, key=lambda record: record.seed)
-        chosen = one.per_image["index"][:images]
-        rows: dict[str, list[GridImage]] = {"original": originals_of(one, read, images)}
-        for name, point in members[:16]:
-            rows[name] = [reconstruction_of(point, one.seed, index, read) for index in chosen]
-        title = f"{dataset}, no defense: reconstructions by split point"
-        figures.append(image_grid(title, [str(index) for index in chosen], rows))
-    return figures
+def _strength_rows(
+    line: Line, strengths: Sequence[float], read: ImageLoader, images: int
+) -> Iterator[tuple[str, list[GridImage]]]:
+    """Yield the rows of a curve, one for each of its first images."""
+    points = {point.strength: point for point in line.points}
+    one = line.points[-1].group.first
+    for index in one.per_image["index"][:images]:
+        cells = [reconstruction_of(points.get(s), one.seed, index, read) for s in strengths]
+        yield f"{line.site}, image {index}", [original_of(one, index, read), *cells]

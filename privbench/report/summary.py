@@ -1,69 +1,210 @@
-"""The end of a sweep in the terminal: its worst cases, and what is missing (no torch)."""
+"""The end of a sweep in the terminal: weaknesses, finding, worst cases, gaps (no torch)."""
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from privbench.analysis.advice import untried
-from privbench.analysis.labels import attack_name, describe_access, with_unit
+from privbench.analysis.finding import finding
+from privbench.analysis.group_keys import setting_key
+from privbench.analysis.labels import (
+    HEADLINE,
+    attack_name,
+    describe_access,
+    describe_defense,
+    in_column,
+    leakage,
+    metric_title,
+)
 from privbench.analysis.selection import of_cells
-from privbench.analysis.worst_case import WorstCase, mixed_victims, worst_cases
+from privbench.analysis.tradeoffs import SplitResults, panels
+from privbench.analysis.worst_case import WorstCase, worst_cases
+from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
 from privbench.store.record import Record
 from privbench.store.sweep_log import SweepLog
 
+MOST_FINDINGS = 4
+"""Split points whose finding is a sentence; the table has all of them."""
+MOST_LINES = 40
+"""Lines of the worst cases on a terminal; beyond, a setting has one for all rights together."""
+Gaps = Mapping[str, Sequence[str]]
+"""Names of cells without a record, by their group."""
 
-def table(records: Sequence[Record], gaps: Mapping[str, list[str]] | None = None) -> str:
-    """Return the worst cases as lines: setting, accuracy, rights, strongest attack by each metric.
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a sweep.
+
+    Attributes:
+        head: Weaknesses, finding, number of cells.
+        by_rights: Worst cases within every set of rights.
+        by_setting: Worst case of every setting, in fewer lines.
+    """
+
+    head: Sequence[str] = ()
+    by_rights: Sequence[str] = ()
+    by_setting: Sequence[str] = ()
+
+    @property
+    def whole(self) -> str:
+        """All lines; empty without a record."""
+        return "\n".join([*self.head, *self.by_rights])
+
+    @property
+    def short(self) -> str:
+        """Lines for a terminal: a long table without what each set of rights adds."""
+        if len(self.by_rights) <= MOST_LINES:
+            return self.whole
+        rest = f" summary.txt has the worst case within every set of rights: {len(self.by_rights)}"
+        return "\n".join([*self.head, *self.by_setting, f"{rest} lines"])
+
+
+def of_sweep(ledger: SweepLog) -> Summary:
+    """Return the summary of a sweep's cells, read from the store."""
+    records, missing = of_cells(ledger)
+    if not records:
+        return Summary()
+    gaps: dict[str, list[str]] = defaultdict(list)
+    for entry, _ in missing:
+        gaps[entry.group].append(entry.title)
+    launches = ledger.launches()
+    command = str(launches[-1]["launch"]) if launches else ""
+    more = f", {len(missing)} more have no record" if missing else ""
+    cells = f"{len(records)} cell{'s' * (len(records) > 1)}"
+    found, worst = panels(records, gaps), worst_cases(records, gaps)
+    head = _finding(found, len(missing), untried(records, command).commands)
+    strongest = _strongest(worst)
+    return Summary(
+        [*head, f"worst case over {cells}{more}"],
+        _tables(found, worst, gaps),
+        _tables(found, strongest, gaps, rights=False) if len(strongest) < len(worst) else (),
+    )
+
+
+def _strongest(found: Sequence[WorstCase]) -> list[WorstCase]:
+    """Return of each setting the set of rights within which most leaks."""
+    best: dict[str, WorstCase] = {}
+    for one in found:
+        other = best.get(one.key)
+        if other is None or _lead(one) > _lead(other):
+            best[one.key] = replace(one, notes=())
+    return list(best.values())
+
+
+def _lead(worst: WorstCase) -> float:
+    """Return the highest leakage, by SSIM where there is one."""
+    metric = HEADLINE if HEADLINE in worst.best else next(iter(worst.best), "")
+    return leakage(worst.best[metric].score(metric), metric) if metric else -math.inf
+
+
+def _finding(found: Sequence[SplitResults], missing: int, commands: Sequence[str]) -> list[str]:
+    """Return the weaknesses, what mends them, and the findings."""
+    result = finding(found, missing)
+    more = len(result.statements) - MOST_FINDINGS
+    rest = [f"{more} more split points: see the table"] if more > 0 else []
+    return [
+        *labelled("weak", [weakness.sentence for weakness in result.weaknesses]),
+        *(line for one in commands for line in command_lines("to add an adaptive attack:", one)),
+        *labelled("found", [*result.statements[:MOST_FINDINGS], *rest]),
+    ]
+
+
+def table(records: Sequence[Record], gaps: Gaps | None = None) -> str:
+    """Return the worst cases: accuracy and highest scores by setting and rights, with caveats.
 
     Args:
         records: Records of any settings.
         gaps: Names of cells without a record, by their group.
     """
+    gaps = gaps or {}
+    return "\n".join(_tables(panels(records, gaps), worst_cases(records, gaps), gaps))
+
+
+def _tables(
+    found: Sequence[SplitResults], worst: Sequence[WorstCase], gaps: Gaps, *, rights: bool = True
+) -> list[str]:
+    """Return the lines of a table for each split point."""
     lines: list[str] = []
+    for panel in found:
+        keys = {setting_key(p.group.key) for points in panel.settings().values() for p in points}
+        lines += _panel(panel, [one for one in worst if one.key in keys], gaps, rights=rights)
+    return lines
+
+
+def _panel(
+    panel: SplitResults, found: Sequence[WorstCase], gaps: Gaps, *, rights: bool
+) -> list[str]:
+    metrics = list(dict.fromkeys(metric for worst in found for metric in worst.best))
+    body: list[Line | str] = _context(panel, metrics)
     last = ""
-    for worst in worst_cases(records, gaps):
-        if worst.setting != last:
-            lines += _setting_lines(worst, gaps or {})
-            last = worst.setting
-        lines.append(f"    within {describe_access(worst.rights)}: {_scores(worst)}")
-    return "\n".join(lines)
+    for worst in found:
+        names = f" ({describe_access(worst.rights)})" if rights else ""
+        body += _rows(worst, metrics, names, new=worst.key != last)
+        if worst.key != last:
+            body += _missing(worst, gaps)
+        last = worst.key
+    head: Line = (
+        [panel.title, "accuracy", *map(metric_title, metrics)],
+        f"strongest attack{' (rights)' * rights}",
+    )
+    return [*aligned([head, *body]), *_notes(found)] if found else []
 
 
-def _setting_lines(worst: WorstCase, gaps: Mapping[str, list[str]]) -> list[str]:
-    missing = [
-        name for group, names in gaps.items() if group.startswith(worst.key) for name in names
+def _context(panel: SplitResults, metrics: Sequence[str]) -> list[Line | str]:
+    """Return the lines to compare with: the blind guess, and the accuracy without a defense."""
+    points = [point for found in panel.settings().values() for point in found]
+    blind = [
+        in_column(max((p.group.baseline(m) for p in points), key=partial(leakage, metric=m)), m)
+        for m in metrics
     ]
+    undefended = [f"{points[0].undefended:.4f}", *[""] * len(metrics)]
+    rows: list[Line | str] = [([" blind guess", "", *blind], "none: it uses no features")]
+    if not any(point.strength == 0 for point in points):
+        rows.append(([" no defense", *undefended], "not attacked"))
+    return rows
+
+
+def _rows(worst: WorstCase, metrics: Sequence[str], rights: str, *, new: bool) -> list[Line | str]:
+    """Return a line for each attack that is the strongest by some metric, and its caveats."""
+    by_attack: dict[str, dict[str, str]] = defaultdict(dict)
+    doubts: dict[str, list[str]] = defaultdict(list)
+    lead = worst.best.get(HEADLINE)
+    for metric, best in worst.best.items():
+        tied = lead and lead.has(metric) and lead.score(metric) == best.score(metric)
+        group = lead if lead and tied else best
+        attack = attack_name(group.first)
+        by_attack[attack][metric] = in_column(group.score(metric), metric)
+        doubts[attack] += [line for line in worst.caveats[metric] if line not in worst.notes]
+    found: list[Line | str] = []
+    for attack, scores in by_attack.items():
+        shown = [f" {_setting(worst)}", f"{worst.accuracy:.4f}"] if new and not found else ["", ""]
+        values = [scores.get(metric, "") for metric in metrics]
+        found.append(([*shown, *values], f"{attack}{rights}"))
+        if doubts[attack]:
+            found.append(f"unreliable: {'; '.join(dict.fromkeys(doubts[attack]))}")
+    return found
+
+
+def _setting(worst: WorstCase) -> str:
+    one = next(iter(worst.best.values())).first
+    return describe_defense(one.defense, one.strength, one.site)
+
+
+def _missing(worst: WorstCase, gaps: Gaps) -> list[Line | str]:
+    names = [name for group, held in gaps.items() if group.startswith(worst.key) for name in held]
+    return [f"missing: {name} (the worst case may be higher)" for name in names]
+
+
+def _notes(found: Sequence[WorstCase]) -> list[str]:
+    """Return the caveats of whole settings, each once, with the number of settings it concerns."""
+    notes = {worst.key: worst.notes for worst in found}
+    counts = Counter(note for held in notes.values() for note in held)
     return [
-        f"  {worst.setting}: accuracy {worst.accuracy:.4f}",
-        *(f"    missing: {name} (the worst case may be higher)" for name in missing),
-        *(f"    {note}" for note in worst.notes),
+        line
+        for note, count in counts.items()
+        for line in wrapped(
+            note if count == len(notes) else f"{note} ({count} of {len(notes)} settings)", 4
+        )
     ]
-
-
-def _scores(worst: WorstCase) -> str:
-    """Return the highest score by each metric, with the attack and its caveats."""
-    by_attack: dict[str, list[str]] = defaultdict(list)
-    for metric, group in worst.best.items():
-        reasons = "; ".join(line for line in worst.caveats[metric] if line not in worst.notes)
-        attack = f" by {attack_name(group.first)}"
-        attack += f" (unreliable: {reasons})" if reasons else ""
-        by_attack[attack].append(with_unit(group.score(metric), metric))
-    return " | ".join(", ".join(scores) + attack for attack, scores in by_attack.items())
-
-
-def of_sweep(ledger: SweepLog) -> str:
-    """Return the summary of a sweep's cells, read from the store; empty without a record."""
-    records, missing = of_cells(ledger)
-    if not records:
-        return ""
-    gaps: dict[str, list[str]] = defaultdict(list)
-    for entry, _ in missing:
-        gaps[entry.group].append(entry.name or "the cell")
-    missing_cells = f", {len(missing)} more have no record" if missing else ""
-    launches = ledger.launches()
-    command = str(launches[-1]["launch"]) if launches else ""
-    return "\n".join([
-        *untried(records, command).lines,
-        f"worst case over {len(records)} cells{missing_cells}",
-        *(f"  {line}" for line in mixed_victims(records)),
-        table(records, gaps),
-    ])  # fmt: skip

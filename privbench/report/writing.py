@@ -1,23 +1,22 @@
 """Writer of a report: the page, its figures, its tables."""
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from privbench.analysis import tables
-from privbench.analysis.labels import metric_title
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import Point, SplitResults, panels
+from privbench.analysis.tradeoffs import SplitResults, panels
+from privbench.report.rendering import Figure, require_extra, scripts
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from privbench.report.image_grids import ImageLoader
-
-Drawing = tuple[str, str, "Figure"]
-"""Section, stem of its files, figure."""
+MAX_FILES = 40
+"""Figures that are written as files; the page draws all curves."""
+MAX_GRIDS = 6
+"""Grids of reconstructions that are written as files; the page has every image."""
 
 
 def write(selection: Selection, folder: Path, overlay: Overlay | None = None) -> Path:
@@ -27,42 +26,63 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
         selection: Records to report.
         folder: Folder to write into; files of an earlier report in it are replaced, others kept.
         overlay: Published numbers of a record, to draw and list with measured ones.
-    """
-    from privbench.report.figure_style import render
-    from privbench.report.image_grids import image_loader
-    from privbench.report.page import inline, page, picture
 
-    written: dict[str, bytes] = {}
+    Raises:
+        UserError: where the libraries that draw are not installed.
+    """
+    require_extra(f"python -m privbench.report {folder.parent}")
+    from privbench.analysis.images import image_loader
+    from privbench.report.image_grids import by_strength
+    from privbench.report.image_sheets import ImageSheets
+    from privbench.report.page import page
+
     found = panels(selection.records, selection.gaps)
     read = image_loader(selection.store)
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for section, stem, figure in drawings(found, read, overlay or no_overlay):
-        written[f"{stem}.png"] = png = render(figure, "png")
-        written[f"{stem}.pdf"] = render(figure, "pdf")
-        html = picture(png, stem) if section == IMAGES else inline(render(figure, "svg"), stem)
-        sections.setdefault(section, []).append((stem, html))
-    by_title = {
-        "Least leakage within a loss of accuracy": tables.leakages(found),
-        "Comparisons of defenses at the same cost in accuracy": tables.pairwise_comparisons(found),
-        "Pareto-optimal settings (worst case)": tables.pareto_sets(found),
-        _ATTACKS[overlay is not None]: tables.attacks(found, overlay),
-    }
-    stems = ("leakage", "comparisons", "pareto", "attacks")
-    listed = {
-        **dict(zip(stems, by_title.values(), strict=True)),
-        "cells": tables.cells(selection.records),
-    }
-    for stem, rows in listed.items():
+    drawn = curve_figures(found, overlay or no_overlay)
+    grids = _named(islice(chain(*(by_strength(one, one.title, read) for one in found)), MAX_GRIDS))
+    written: dict[str, bytes] = {}
+    filed = [*drawn[: MAX_FILES - len(grids)], *grids]
+    with ThreadPoolExecutor(1) as pool:  # vl-convert has a process's second core
+        pool.submit(scripts)
+        files = pool.map(Figure.files, filed)
+        by_title = tables.by_title(found, overlay)
+        for forms in files:
+            written |= forms
+    for stem, rows in [*by_title.values(), ("cells", tables.cells(selection.records))]:
         written[f"{stem}.csv"] = tables.as_csv(rows).encode()
         written[f"{stem}.md"] = tables.as_markdown(rows).encode()
-    whole = page(selection, found, sections, by_title, read, folder)
-    written["index.html"] = whole.encode()
-    _replace(folder, written)
+    sheets = ImageSheets.read(selection.records, read)
+    listed = {title: rows for title, (_, rows) in by_title.items()}
+    stems = [figure.stem for figure in filed]
+    whole = page(selection, found, drawn, listed, sheets, folder, stems)
+    _replace(folder, {**written, **sheets.files, "index.html": whole.encode()})
     return folder / "index.html"
 
 
-_ATTACKS = ("Every attack: measured, blind", "Every attack: published, measured, blind")
-"""Heading without and with published numbers."""
+def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> list[Figure]:
+    """Return every figure of curves and points that the records have points for."""
+    from privbench.report import curves, undefended
+    from privbench.report.style import series
+
+    lines = [line for panel in found for a in panel.adversaries for line in a.lines]
+    colours = series(sorted({line.defense for line in lines}))
+    by_defense = (curves.tradeoffs(panel, panel.title, colours, overlay) for panel in found)
+    others = curves.splits(found), undefended.undefended(found, overlay)
+    return _named(chain(*by_defense, *others))
+
+
+def _named(figures: Iterator[Figure]) -> list[Figure]:
+    """Return figures with stems that a LaTeX file can include: letters, digits and hyphens."""
+    found: dict[str, Figure] = {}
+    for figure in figures:
+        stem = re.sub(r"[^a-z0-9]+", "-", figure.stem.lower()).strip("-")
+        other = 2
+        while (name := stem if stem not in found else f"{stem}-{other}") in found:
+            other += 1
+        found[name] = replace(figure, stem=name)
+    return list(found.values())
+
+
 LIST = ".report"
 """File that lists the names of a report's files, one per line."""
 
@@ -76,69 +96,5 @@ def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
         (folder / name).unlink(missing_ok=True)
     listed.write_text("\n".join(written) + "\n")
     for name, data in written.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
-
-
-IMAGES = "Reconstructions"
-
-
-def drawings(
-    found: list[SplitResults], read: "ImageLoader", overlay: Overlay = no_overlay
-) -> Iterator[Drawing]:
-    """Yield every figure that the records have points for."""
-    from privbench.report import figures as drawing
-    from privbench.report import image_grids as grids
-    from privbench.report import split_figures
-    from privbench.report.page import MAX_FIGURES
-
-    def link(point: Point) -> str:
-        return f"#cell-{point.key}"
-
-    for at, panel in enumerate(found):
-        for number, figure in enumerate(drawing.tradeoffs(panel, link, overlay)):
-            yield "Accuracy against leakage", f"tradeoff-{at}-{number}", figure
-    for at, figure in enumerate(islice(split_figures.splits(found, link), MAX_FIGURES)):
-        yield "A defense at several split points", f"splits-{at}", figure
-    for at, figure in enumerate(split_figures.partition(found, overlay)):
-        yield "Split points without a defense", f"partition-{at}", figure
-    for at, figure in enumerate(grids.image_grid_by_split(found, read)):
-        yield IMAGES, f"images-splits-{at}", figure
-    at = 0
-    for panel in found:
-        for adversary in panel.adversaries:
-            for defense in sorted({line.defense for line in adversary.lines}):
-                if at == MAX_FIGURES:
-                    return
-                if grid := grids.image_grid_by_strength(panel, adversary, defense, read):
-                    yield IMAGES, f"images-{at}", grid
-                    at += 1
-
-
-def sweep_summary(selection: Selection, folder: Path) -> dict[str, Any]:
-    """Return the arguments of ``Tracker.log_summary``: table, curves, figures and scalars.
-
-    Args:
-        selection: The sweep's records.
-        folder: Folder of its report.
-    """
-    found = panels(selection.records, selection.gaps)
-    curves = {}
-    for panel in found:
-        for adversary in panel.adversaries:
-            for metric in panel.metrics:
-                lines = [line.complete for line in adversary.lines]
-                curves[
-                    f"{panel.title}, {adversary.name}: accuracy against {metric_title(metric)}"
-                ] = (
-                    [line.name for line in lines],
-                    [[point.score(metric) for point in line.points] for line in lines],
-                    [[point.accuracy for point in line.points] for line in lines],
-                )
-    pictures = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    numbers = {"cells": float(len(selection.records)), "gaps": float(len(selection.missing))}
-    return {
-        "cells": tables.cells(selection.records),
-        "curves": {title: curve for title, curve in curves.items() if curve[0]},
-        "images": pictures,
-        "numbers": numbers,
-    }

@@ -51,6 +51,9 @@ OptionalNonNegativeFloat = Annotated[
     Field(ge=0, allow_inf_nan=False),
     expecting("a number of at least 0, or null"),
 ]
+OptionalPositiveFloat = Annotated[
+    float | None, Field(gt=0, allow_inf_nan=False), expecting("a number above 0, or null")
+]
 Text = Annotated[str, Field(min_length=1)]
 
 TAG = "tag:"

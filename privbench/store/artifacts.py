@@ -87,6 +87,15 @@ class Store:
             write_atomically(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
             return made
 
+    def facts(self, kind: str, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the facts of a recipe's artifact without its tensors; empty where it is absent."""
+        path = self.root / kind / f"{content_hash(recipe)}.json"
+        try:
+            facts: Mapping[str, Any] = json.loads(path.read_bytes())["facts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return facts
+
     @contextmanager
     def claim(self, kind: str, key: str) -> Iterator[None]:
         """Hold a key exclusively while the block runs; a dead process's claim ends with it.

@@ -1,8 +1,11 @@
 """Layouts of a record's fields: the one place that knows others than the present (no numpy)."""
 
+import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
+from privbench.evaluation.metrics import BUILT_IN, metric
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA
 
 FLAT_METRICS = (
@@ -43,14 +46,50 @@ def upgraded(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **changed}
 
 
-def incomplete(fields: Mapping[str, Any]) -> str:
-    """Return the name of a list of a record that lacks images; empty where all are whole.
+SHARES = ("accuracy_undefended", "accuracy", "accuracy_single", "judge_accuracy")
+"""Fields in [0, 1]."""
+ROUNDING = 1e-6
+"""Difference by which a mean may miss its interval or its images."""
+
+
+def require_whole(fields: Mapping[str, Any]) -> None:
+    """Refuse a record that contradicts itself or lacks images.
+
+    Args:
+        fields: As JSON has them, in any layout that is read.
 
     Raises:
-        KeyError, TypeError, ValueError: where the fields are not those of a record.
+        ValueError: naming the field and its value.
+        KeyError, TypeError, AttributeError: where the fields are not those of a record.
     """
     whole = upgraded(fields)
+    for name in SHARES:
+        if not 0 <= whole[name] <= 1:
+            raise ValueError(f"{name}={whole[name]} of a record is not in [0, 1]")
+    for name, score in whole["scores"].items():
+        _require_consistent(name, score, share=_is_share(name, whole["metrics"]))
     scored = {name: score["per_image"] for name, score in whole["scores"].items()}
-    lists = {**scored, **whole["per_image"]}
-    short = [n for n, v in lists.items() if v is not None and len(v) < whole["targets"]]
-    return short[0] if short else ""
+    for name, values in {**scored, **whole["per_image"]}.items():
+        if values is not None and len(values) != whole["targets"]:
+            raise ValueError(
+                f"per_image.{name} of a record has {len(values)} of {whole['targets']}"
+            )
+
+
+def _is_share(name: str, described: Mapping[str, Any]) -> bool:
+    """Return whether a metric is a share of images; a record describes those that are not known."""
+    kind = metric(name).interval if name in BUILT_IN else described.get(name, {}).get("interval")
+    return kind == "wilson"
+
+
+def _require_consistent(name: str, score: Mapping[str, Any], *, share: bool) -> None:
+    mean, images = score["mean"], score.get("per_image")
+    if share and not 0 <= mean <= 1:
+        raise ValueError(f"{name}={mean} of a record is not in [0, 1]")
+    low, high = score.get("ci95") or (mean, mean)
+    if not (math.isfinite(mean) and low - ROUNDING <= mean <= high + ROUNDING):
+        raise ValueError(f"{name}={mean} of a record is not in its interval {low}..{high}")
+    if share or images is None:
+        return
+    if abs(fmean(images) - mean) > ROUNDING * max(1, abs(mean)):
+        raise ValueError(f"{name}={mean} of a record is not the mean of its images")

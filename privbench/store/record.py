@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from privbench.evaluation.metrics import metric, register
-from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.metrics import register
 from privbench.evaluation.statistics import Interval
-from privbench.store.layout import upgraded
+from privbench.store.layout import require_whole, upgraded
 from privbench.store.recipes import metrics_of, victim_replaced
 
 LOG = logging.getLogger(__name__)
@@ -49,22 +48,6 @@ class Score:
         """Return the score of fields as JSON has them."""
         ends = fields.get("ci95")
         return cls(**{**fields, "ci95": tuple(ends) if ends is not None else None})
-
-    def validate(self, name: str, metric: Metric) -> None:
-        """Refuse a score that contradicts itself.
-
-        Raises:
-            ValueError: naming it and its value.
-        """
-        if metric.interval == "wilson" and not 0 <= self.mean <= 1:
-            raise ValueError(f"{name}={self.mean} of a record is not in [0, 1]")
-        low, high = self.ci95 or (self.mean, self.mean)
-        if not (math.isfinite(self.mean) and low - 1e-6 <= self.mean <= high + 1e-6):
-            raise ValueError(f"{name}={self.mean} of a record is not in its interval {low}..{high}")
-        if metric.interval == "wilson" or self.per_image is None:
-            return
-        if abs(float(np.mean(self.per_image)) - self.mean) > 1e-6 * max(1, abs(self.mean)):
-            raise ValueError(f"{name}={self.mean} of a record is not the mean of its images")
 
 
 @dataclass(frozen=True)
@@ -210,16 +193,8 @@ class Record:
         Raises:
             ValueError: naming the field and its value.
         """
-        for name in ("accuracy_undefended", "accuracy", "accuracy_single", "judge_accuracy"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} of a record is not in [0, 1]")
-        for name, score in self.scores.items():
-            score.validate(name, metric(name))
-        for name, values in self.columns.items():
-            if len(values) != self.targets:
-                raise ValueError(
-                    f"per_image.{name} of a record has {len(values)} of {self.targets}"
-                )
+        scores = {name: vars(score) for name, score in self.scores.items()}
+        require_whole({**vars(self), "scores": scores})
 
     def to_json(self) -> bytes:
         """Return the record as a file holds it; NaN and infinities are refused."""

@@ -55,6 +55,11 @@ class CellStatus:
         return self.name or "the cell"
 
     @property
+    def attack(self) -> str:
+        """The attack's override: cells of the same attack take about as long."""
+        return attack_override(self.overrides)
+
+    @property
     def reason(self) -> str:
         """The reason why it has no record."""
         state = "still running" if self.is_running else "not finished"
@@ -232,6 +237,11 @@ class SweepLog:
         before = f"PYTHONPATH={shlex.quote(path)} " if path else ""
         arguments = [*launch.get("flags", []), *entry.overrides]
         return f"{before}python -m privbench {shlex.join(arguments)}"
+
+
+def attack_override(overrides: Iterable[str]) -> str:
+    """Return the override that chooses the attack; empty for the default one."""
+    return next((word for word in overrides if word.startswith("attack=")), "")
 
 
 def now() -> str:

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,17 +214,19 @@ class Launch:
         from privbench.report.summary import of_sweep
 
         summary, missing = of_sweep(self.log), self._missing()
-        if summary:
-            print(summary, flush=True)
+        if summary.short:
+            print(summary.short, flush=True)
         self._print_missing(missing)
-        try:
-            _write(self.log.folder / "summary.txt", summary + "\n")
-            if self.cfg.sweep.report:
-                self._report()
-        except Exception as error:  # records are whole, and the reason of an abort is shown
-            LOG.warning("the sweep's report is not written: %s", describe_error(error))
+        for write in (partial(self._keep, summary.whole), self._report, self._track):
+            try:
+                write()
+            except Exception as error:  # records are whole, and the reason of an abort is shown
+                LOG.warning("the sweep's report is not written: %s", describe_error(error))
         if missing and sys.exc_info()[0] is None:
             raise SweepIncompleteError
+
+    def _keep(self, summary: str) -> None:
+        _write(self.log.folder / "summary.txt", summary + "\n")
 
     def _missing(self) -> list[CellStatus]:
         """Return the cells without a record; under force=true, without one of this launch."""
@@ -248,11 +251,11 @@ class Launch:
         print("\n".join(lines), file=sys.stderr)
 
     def _report(self) -> None:
-        """Write the page and its figures; log them where this launch has tracked a cell."""
-        from hydra.utils import instantiate
-
+        """Write the page and its figures, where they are wanted."""
+        if not self.cfg.sweep.report:
+            return
         from privbench.analysis.selection import select
-        from privbench.report.writing import sweep_summary, write
+        from privbench.report.writing import write
         from privbench.sweep.overlays import published_overlay
 
         with FileLock(self.log.folder / ".report.lock"):
@@ -260,14 +263,19 @@ class Launch:
             file = self.cfg.hydra.runtime.choices.get("sweeps")
             page = write(selection, self.log.folder / "report", published_overlay(file))
             print(page, flush=True)
-            tracked = any(
-                line.get("launch") == self.id and line.get("tracked")
-                for line in self.log.lines()[0]
-            )
-            if tracked:
-                instantiate(self.cfg.tracker).log_summary(
-                    self.log.folder.name, **sweep_summary(selection, self.log.folder / "report")
-                )
+
+    def _track(self) -> None:
+        """Send the sweep's summary to the tracker, where this launch has tracked a cell."""
+        lines = self.log.lines()[0]
+        if not any(line.get("launch") == self.id and line.get("tracked") for line in lines):
+            return
+        from hydra.utils import instantiate
+
+        from privbench.analysis.selection import select
+        from privbench.analysis.tracked import sweep_summary
+
+        summary = sweep_summary(select(self.log.folder, {}), self.log.folder / "report")
+        instantiate(self.cfg.tracker).log_summary(self.log.folder.name, summary)
 
 
 def _logging_config(hydra: DictConfig) -> dict[str, Any]:

@@ -5,21 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from privbench.experiment.spec import CellSpec
-from privbench.runtime.countdown import duration
+from privbench.runtime.duration import duration
 from privbench.store.record import Record, read
 from privbench.store.result_table import ago, in_a_line
-from privbench.store.sweep_log import ENDED, SweepLog
-
-QUIET = 10.0
-"""Seconds that a cell runs before a line says that it is still running."""
-LATE = 1.25
-"""A late cell is expected to take this much longer than it has run."""
-LONGEST = 120.0
-"""Seconds between two lines about the same cell, at most."""
+from privbench.store.sweep_log import ENDED, SweepLog, attack_override
+from privbench.sweep.times import TimedCell, Times
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class PlannedCell:
     @property
     def attack(self) -> str:
         """The attack's override: cells of the same attack take about as long."""
-        return next((word for word in self.overrides if word.startswith("attack=")), "")
+        return attack_override(self.overrides)
 
     @property
     def steps(self) -> float:
@@ -147,7 +140,7 @@ class Progress:
             text += f", {line['seconds']:.1f} s"
         return text + self._left()
 
-    def _still(self, cell: PlannedCell) -> str:
+    def _still(self, cell: TimedCell) -> str:
         ran = duration(self.clock() - self.times.started[cell.key])
         return f"still running {cell.title} for {ran}{self._left()}"
 
@@ -170,64 +163,6 @@ def _fitted(line: Mapping[str, Any]) -> str:
     if line["fit"] == "failed":
         return f"deployment {line['deployment'][:12]} failed: {line['cause']}"
     return f"deployment {line['deployment'][:12]} ready, {line['seconds']:.1f} s"
-
-
-class Times:
-    """Seconds that cells of each attack took, and that the running ones have run."""
-
-    def __init__(self) -> None:
-        self.took: dict[str, list[float]] = {}
-        self.running: dict[str, PlannedCell] = {}
-        self.started: dict[str, float] = {}
-        self.due: dict[str, float] = {}
-        self.most_running = 1
-
-    def begin(self, cell: PlannedCell, now: float) -> None:
-        """Note that a worker has started a cell."""
-        self.running[cell.key], self.started[cell.key] = cell, now
-        self.due[cell.key] = max(QUIET, self._usual(cell) or 0.0)
-        self.most_running = max(self.most_running, len(self.running))
-
-    def end(self, cell: PlannedCell, seconds: float | None) -> None:
-        """Note that a cell has ended; ``None`` seconds where nothing was computed."""
-        self.running.pop(cell.key, None)
-        if seconds is not None:
-            self.took.setdefault(cell.attack, []).append(seconds)
-
-    def late(self, now: float) -> PlannedCell | None:
-        """Return the cell that has run longest, if a line about it is due."""
-        if not self.running:
-            return None
-        key = min(self.running, key=self.started.__getitem__)
-        ran = now - self.started[key]
-        if ran < self.due[key]:
-            return None
-        self.due[key] = ran + min(ran, LONGEST)
-        return self.running[key]
-
-    def left(self, cells: list[PlannedCell], now: float) -> float | None:
-        """Estimate the seconds until these cells end; ``None`` before any cell was computed.
-
-        A cell that takes longer than those before it lets the others of its attack take longer too.
-        """
-        if not self.took or not cells:
-            return None
-        ran = {key: now - self.started[key] for key in self.running}
-        slowest: dict[str, float] = {}
-        for key, cell in self.running.items():
-            slowest[cell.attack] = max(slowest.get(cell.attack, 0.0), ran[key])
-        rest = []
-        for cell in cells:
-            whole = max(self._usual(cell) or 0.0, slowest.get(cell.attack, 0.0))
-            so_far = ran.get(cell.key, 0.0)
-            rest.append(max(whole, LATE * so_far) - so_far)
-        return max(*rest, sum(rest) / self.most_running)
-
-    def _usual(self, cell: PlannedCell) -> float | None:
-        """Return the median seconds of its attack's cells, or of all where none has ended."""
-        known = self.took.get(cell.attack)
-        all_seconds = [seconds for times in self.took.values() for seconds in times]
-        return median(known or all_seconds) if all_seconds else None
 
 
 @contextmanager

@@ -2,12 +2,19 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from privbench.store.layout import incomplete
+from privbench.runtime.duration import duration
+from privbench.store.layout import require_whole
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
-from privbench.store.sweep_log import CellStatus, SweepLog
+from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, now
+from privbench.sweep.times import Times
+
+MOST_MISSING = 20
+"""Cells that were not begun, by name."""
 
 
 def main() -> None:
@@ -41,7 +48,9 @@ def report(folder: Path) -> str:
     counts = ", ".join(f"{len(entries)} {state}" for state, entries in states.items() if entries)
     if stale:
         counts += f"; {len(stale)} of those done would be computed again"
-    lines = [f"{folder.resolve().name}: {total} cells: {counts}"]
+    again = [*states["damaged"], *(entry for entry, _ in stale)]
+    counts += _time_left(log, [*states["running"], *states["missing"], *again])
+    lines = [f"{folder.resolve().name}: {total} cell{'s' * (total != 1)}: {counts}"]
     lines += _deployments(log)
     lines += [f"  again   {entry.title}: {reason}" for entry, reason in stale]
     lines += [f"  damaged {entry.title}: {damaged[entry.key]}" for entry in states["damaged"]]
@@ -49,11 +58,37 @@ def report(folder: Path) -> str:
     for entry in states["failed"]:
         lines.append(f"  failed  {entry.title}: {entry.metadata['cause']}")
         lines.append(f"          {log.rerun_command(entry)}")
-    lines += [f"  missing {entry.title}" for entry in states["missing"]]
+    lines += [f"  missing {entry.title}" for entry in states["missing"][:MOST_MISSING]]
+    if (more := len(states["missing"]) - MOST_MISSING) > 0:
+        lines.append(f"  missing {more} more")
     launches = log.launches()
     if launches and len(states["done"]) - len(stale) < total:
         lines.append(f"complete it: {launches[-1]['launch']}")
     return "\n".join(lines)
+
+
+def _time_left(log: SweepLog, left: Sequence[CellStatus]) -> str:
+    """Return the time that unfinished cells will take; empty before any cell was computed."""
+    times, running = Times(), [entry for entry in left if entry.is_running]
+    entries, active = log.entries(), {entry.key for entry in running}
+    for line in log.lines()[0]:
+        entry = entries.get(line.get("key", ""))
+        if "cells" in line:  # the processes of an earlier launch may have been killed
+            times.forget_running()
+            times.most_running = 1
+        elif entry and line.get("state") == "running":
+            times.begin(entry, _seconds(line))
+        elif entry and line.get("state") in ENDED:
+            times.end(entry, line.get("seconds") if line["state"] == "done" else None)
+    times.forget_running(but=active)
+    seconds = times.left(left, _seconds({"at": now()}))
+    if seconds is None:
+        return ""
+    return f"; about {duration(seconds)} {'left' if running else 'of work left'}"
+
+
+def _seconds(line: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(line["at"]).timestamp()
 
 
 def _deployments(log: SweepLog) -> list[str]:
@@ -80,9 +115,9 @@ def _fields(log: SweepLog, entry: CellStatus) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_bytes())
         # of another schema outdated says so
-        if fields["schema"] in (FLAT_SCHEMA, RECORD_SCHEMA) and (short := incomplete(fields)):
-            raise ValueError(f"per_image.{short} is incomplete")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        if fields["schema"] in (FLAT_SCHEMA, RECORD_SCHEMA):
+            require_whole(fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a record ({' '.join(str(error).split())})") from error
     return dict(fields)
 

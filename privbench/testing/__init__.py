@@ -12,7 +12,7 @@ pytest then runs the contract's tests on ``subject``. A subclass may override th
 from privbench.testing.attacks import AttackContract
 from privbench.testing.contract import Contract, smooth_images
 from privbench.testing.data import DataSourceContract
-from privbench.testing.defenses import DefenseContract, FitAlways, FitNever, SmallData
+from privbench.testing.defenses import DefenseContract, FitAlways, FitNever, FitOnce, SmallData
 from privbench.testing.victims import VictimContract
 from privbench.testing.workers import WorkersContract
 
@@ -23,6 +23,7 @@ __all__ = [
     "DefenseContract",
     "FitAlways",
     "FitNever",
+    "FitOnce",
     "SmallData",
     "VictimContract",
     "WorkersContract",

@@ -1,6 +1,8 @@
 """The contract of a defense, and services of its ``fit`` without a store."""
 
+import copy
 import dataclasses
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Defense, Perturbation
+from privbench.defenses.base import BaseChannel, Defense, Perturbation
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
@@ -21,9 +23,13 @@ from privbench.testing.contract import (
 )
 from privbench.victims.lenet5 import LeNet5
 
+NUMBER = (int, float)
+STEP = 1e-6
+"""Step of a finite difference in 64 bits, in units of the pixel range."""
+
 
 class DefenseContract(Contract):
-    """Contract of a defense.
+    """Contract of a defense. It is trained twice at most, so ``subject`` should train few steps.
 
     Attributes:
         subject: A defense of a strength above 0.
@@ -32,116 +38,148 @@ class DefenseContract(Contract):
     def undefended(self, defense: Any) -> Any:
         """Return the same defense at strength 0: by default, with every number set to 0.
 
-        A defense around a channel has the channel's strength, whose numbers are set instead.
+        Numbers that cannot be 0 keep their value, and numbers that may be null become null. A
+        defense of its channel's strength has the channel's numbers set instead.
         """
         values = {f.name: getattr(defense, f.name) for f in dataclasses.fields(defense)}
         channels = {n: self.undefended(v) for n, v in values.items() if isinstance(v, Perturbation)}
-        numbers = {n: type(v)(0) for n, v in values.items() if type(v) in (int, float)}
-        return dataclasses.replace(defense, **(channels or numbers))
+        changed = dataclasses.replace(defense, **channels)
+        if changed.strength == 0:
+            return changed
+        for name, value in values.items():
+            if type(value) in NUMBER:
+                changed = _replaced(changed, name, type(value)(0), None)
+            if changed.strength == 0:
+                break
+        return changed
 
     def victim(self) -> SplitVictim:
         """Return the victim that is defended; override it for a defense that needs another one."""
         torch.manual_seed(3)
-        return SplitVictim(*LeNet5(IMAGE_SHAPE, CLASSES).eval().requires_grad_(False).split(SPLIT))
+        model = LeNet5(IMAGE_SHAPE, CLASSES).eval().requires_grad_(False)
+        return SplitVictim(*model.split(SPLIT), IMAGE_SHAPE)
 
-    def channel(self, defense: Defense) -> Any:
-        """Return the channel of its deployment, before anything is trained."""
-        return defense.build(self.victim()).channel
-
-    def fit(self, defense: Defense) -> tuple[SplitVictim, Deployment]:
+    def fit(self, defense: Defense, services: Any) -> tuple[SplitVictim, Deployment]:
         """Return the victim and its deployment, fitted on a few images."""
         victim, images = self.victim(), (smooth_images(32) * 255).byte()
         data = SmallData(images, torch.arange(32) % CLASSES)
-        return victim, defense.fit(victim, data, FitAlways())
+        return victim, defense.fit(victim, data, services)
 
     @staticmethod
     def streams(*indices: int) -> RandomStreams:
         """Return a random stream for each of these images."""
         return RandomStreams(0, "contract", indices)
 
-    def test_its_strength_is_a_finite_number_from_zero(self, subject_under_test: Any) -> None:
-        """``strength`` is an axis of sweeps and grows with the protection."""
+    def test_strength_zero_is_the_victim(self, subject_under_test: Any) -> None:
+        """Features and logits bit for bit, and nothing is trained."""
         assert isinstance(subject_under_test, Defense)
         assert 0 <= float(subject_under_test.strength) < float("inf")
-        assert self.undefended(subject_under_test).strength == 0
-
-    def test_strength_zero_is_the_identity(self, subject_under_test: Any) -> None:
-        """The undefended deployment, bit for bit."""
-        t = smooth_images(3)
-        undefended = self.channel(self.undefended(subject_under_test))
-        assert torch.equal(undefended.perturb(t, self.streams(0, 1, 2)), t)
-
-    def test_fitting_at_strength_zero_is_the_victim(self, subject_under_test: Any) -> None:
-        """Features and logits bit for bit, and nothing is trained."""
         defense = self.undefended(subject_under_test)
+        assert defense.strength == 0
         victim, nothing = self.victim(), SmallData(torch.zeros(0), torch.zeros(0))
-        deployment = defense.fit(victim, nothing, FitNever())
-        x = smooth_images(3)
+        deployment, x = defense.fit(victim, nothing, FitNever()), smooth_images(3)
         v = deployment.transmit(x, self.streams(0, 1, 2))
         assert torch.equal(v[:, 0], victim.edge(x))
         assert torch.equal(deployment.predict(v)[:, 0], victim.cloud(victim.edge(x)))
+        assert deployment.channel.strength == 0
 
-    def test_fitting_repeats_and_leaves_the_victim_as_it_is(self, subject_under_test: Any) -> None:
-        """The same deployment from the same seed; the victim keeps its weights."""
-        x, sent = smooth_images(3), []
-        for _ in range(2):
-            victim, deployment = self.fit(subject_under_test)
+    def test_it_is_fitted_once_and_its_deployment_keeps_the_promises(
+        self, subject_under_test: Any
+    ) -> None:
+        """Of fitting, and of channel and edge as attacks use them: see the methods below."""
+        deployment = self.check_fitting(subject_under_test)
+        self.check_draws(deployment)
+        self.check_pooling(deployment)
+        self.check_likelihood(deployment)
+        self.check_gradient(deployment)
+
+    def check_fitting(self, defense: Defense) -> Deployment:
+        """Fit twice and load: all send the same; the victim keeps its weights."""
+        x, sent, once = smooth_images(3), [], FitOnce()
+        for services in (once, once, FitAlways()):
+            victim, deployment = self.fit(defense, services)
             sent.append(deployment.transmit(x, self.streams(0, 1, 2)))
             fresh = self.victim()
             assert torch.equal(victim.edge(x), fresh.edge(x))
             assert torch.equal(victim.cloud(victim.edge(x)), fresh.cloud(fresh.edge(x)))
-        assert torch.equal(*sent)
+        assert torch.equal(sent[0], sent[1]), "a loaded deployment sends something else"
+        assert torch.equal(sent[0], sent[2]), "fitted again, it sends something else"
         assert deployment.predict(sent[0]).shape == (3, 1, CLASSES)
-
-    def test_its_payload_is_a_number_of_bits(self, subject_under_test: Any) -> None:
-        """At least one bit, and the same for every image."""
-        _, deployment = self.fit(subject_under_test)
-        v = deployment.transmit(smooth_images(3), self.streams(0, 1, 2))[:, 0]
-        bits = deployment.channel.payload_bits(v)
+        bits = deployment.channel.payload_bits(sent[0][:, 0])
         assert isinstance(bits, int)
-        assert 0 < bits == deployment.channel.payload_bits(v[:1])
+        assert 0 < bits == deployment.channel.payload_bits(sent[0][:1, 0])
+        with torch.device("meta"):  # a plan checks cells without weights
+            defense.build(SplitVictim(victim.edge, victim.cloud, IMAGE_SHAPE))
+        return deployment
 
-    def test_it_keeps_the_shape_and_repeats_its_draws(self, subject_under_test: Any) -> None:
-        """Equal streams give equal outputs, which depend on no global generator."""
-        t, channel = smooth_images(3), self.channel(subject_under_test)
-        sent = []
+    def check_draws(self, deployment: Deployment) -> None:
+        """Equal streams give equal outputs, whatever the global generator and the batch.
+
+        So cells with other targets use common random numbers.
+        """
+        t, channel, sent = entry(deployment), deployment.channel, []
         for seed in (0, 1):
             torch.manual_seed(seed)
             sent.append(channel.perturb(t, self.streams(0, 1, 2)))
-        assert sent[0].shape == t.shape
-        assert sent[0].dtype == t.dtype
+        assert (sent[0].shape, sent[0].dtype) == (t.shape, t.dtype)
         assert torch.equal(*sent)
+        assert torch.equal(sent[0][1:2], channel.perturb(t[1:2], self.streams(1)))
+        copied: Any = pickle.loads(pickle.dumps(channel))  # as an isolated attack gets it
+        assert torch.equal(copied.perturb(t, self.streams(0, 1, 2)), sent[0])
 
-    def test_an_images_draw_does_not_depend_on_its_batch(self, subject_under_test: Any) -> None:
-        """So cells with other targets use common random numbers."""
-        t, channel = smooth_images(3), self.channel(subject_under_test)
-        batch = channel.perturb(t, self.streams(0, 1, 2))
-        single = channel.perturb(t[1:2], self.streams(1))
-        assert torch.equal(batch[1:2], single)
-
-    def test_pooling_keeps_observations_of_the_same_shape(self, subject_under_test: Any) -> None:
-        """K transmissions become 1 to K observations."""
-        t, channel = smooth_images(3), self.channel(subject_under_test)
+    def check_pooling(self, deployment: Deployment) -> None:
+        """K transmissions become 1 to K observations of the same shape."""
+        t, channel = entry(deployment), deployment.channel
         sent = [channel.perturb(t, self.streams(0, 1, 2).for_draw(k)) for k in range(4)]
-        observations, defense = channel.pool(torch.stack(sent, dim=1))
-        assert isinstance(defense, Perturbation)
+        observations, known = channel.pool(torch.stack(sent, dim=1))
+        assert isinstance(known, BaseChannel)
         assert 1 <= observations.shape[1] <= 4
         assert observations.shape[2:] == t.shape[1:]
 
-    def test_its_likelihood_is_finite_and_prefers_the_truth(self, subject_under_test: Any) -> None:
+    def check_likelihood(self, deployment: Deployment) -> None:
         """Where a likelihood is stated: the clean tensor is likelier than a distant one."""
-        channel = self.channel(subject_under_test)
+        t, channel = entry(deployment), deployment.channel
         if channel.strength > 0 and not channel.has_likelihood:
             with pytest.raises(NotImplementedError):
                 channel.log_likelihood(*torch.ones(3, 1, 1))
             return
-        t = smooth_images(3)
-        sent = channel.perturb(t, self.streams(0, 1, 2))
-        variance = torch.tensor(0.01)
+        sent, variance = channel.perturb(t, self.streams(0, 1, 2)), torch.tensor(0.01)
         near, far = (channel.log_likelihood(sent, clean, variance) for clean in (t, t + 10))
         assert near.shape == t.shape
         assert bool(near.isfinite().all())
         assert float(near.sum()) > float(far.sum())
+
+    def check_gradient(self, deployment: Deployment) -> None:
+        """Compare the gradient through the edge with finite differences in 64 bits."""
+        edge = copy.deepcopy(deployment.edge).double()
+        torch.manual_seed(0)
+        # no two pixels are equal, as maxima of equal ones have no gradient
+        x = torch.rand(2, *IMAGE_SHAPE, dtype=torch.float64, requires_grad=True)
+        v = edge(x)
+        weights, direction = torch.randn_like(v), torch.randn_like(x)
+        (slope,) = torch.autograd.grad((v * weights).sum(), x)
+        with torch.no_grad():
+            ends = [(edge(x + side * STEP * direction) * weights).sum() for side in (1, -1)]
+        expected = float(ends[0] - ends[1]) / (2 * STEP)
+        assert float((slope * direction).sum()) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def _replaced(defense: Any, name: str, *values: Any) -> Any:
+    """Return a defense with the first of these values that is in the field's range, or as it is."""
+    for value in values:
+        try:
+            return dataclasses.replace(defense, **{name: value})
+        except (TypeError, ValueError):
+            continue
+    return defense
+
+
+def entry(deployment: Deployment) -> Tensor:
+    """Return the tensors of three images that the channel of a deployment acts on."""
+    first = deployment.edge[0] if deployment.channel.site == "input" else deployment.edge
+    with torch.no_grad():
+        t: Tensor = first(smooth_images(3))
+    return t
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,6 +205,21 @@ class FitAlways:
     def fit_or_load(self, part: str, module: nn.Module, train: Callable[[Any], Any]) -> None:
         """Train the module."""
         train(lambda epoch, metrics: None)
+
+
+class FitOnce(FitAlways):
+    """Services that keep the weights of each part, and load them the next time."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Tensor]] = {}
+
+    def fit_or_load(self, part: str, module: nn.Module, train: Callable[[Any], Any]) -> None:
+        """Train the module the first time."""
+        if part in self.kept:
+            module.load_state_dict(self.kept[part])
+            return
+        super().fit_or_load(part, module, train)
+        self.kept[part] = copy.deepcopy(module.state_dict())
 
 
 class FitNever(FitAlways):

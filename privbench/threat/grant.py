@@ -1,5 +1,6 @@
 """Granting: the view of a deployment that declared rights allow."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +76,7 @@ def grant(
         ),
         "images": images.clone,
         "labels": labels.clone,
-        "defense": lambda: deployment.channel,
+        "defense": lambda: copy.deepcopy(deployment.channel),
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
     return AdversaryView(

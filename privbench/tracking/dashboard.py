@@ -2,17 +2,39 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from privbench.evaluation.metrics import known_metrics
-from privbench.evaluation.metrics.base import Metric
-from privbench.tracking.wandb import PATIENCE
+from privbench.evaluation.metrics import OPTIONAL_METRICS, known_metrics
+from privbench.evaluation.metrics.base import Metric, Place
+from privbench.tracking.base import CELLS, RECONSTRUCTIONS
+from privbench.tracking.wandb import LINES, PATIENCE, curves_key, line_fields
 
 NAME = "privbench: accuracy against privacy"
+READING = (
+    "A line is a defense met by an attack, its points are strengths; *blind guess* is the best "
+    "score without the features. Higher accuracy at the same leakage is better. The notes of each "
+    "`summary of ...` run state its weaknesses and its finding. Show one of these runs at a time: "
+    "lines of several sweeps have the same names."
+)
+SETTINGS = ("defense", "site", "strength", "split", "attack", "accuracy")
+PROGRESS = {
+    "attack/ssim": "attack/step",
+    "attack/psnr_db": "attack/step",
+    "attack/objective": "attack/step",
+    "adversary/loss": "adversary/epoch",
+    "adversary/held_out_loss": "adversary/epoch",
+    "victim/accuracy": "victim/epoch",
+    "victim/loss": "victim/epoch",
+    "evaluation_classifier/accuracy": "evaluation_classifier/epoch",
+    "deployment/accuracy": "deployment/epoch",
+    "deployment/loss": "deployment/epoch",
+}
+"""Metrics of trainings and attacks, with their axis."""
 
 
 def workspace(entity: str, project: str) -> Any:
-    """Build a workspace of curves, coordinates, images and a comparison, grouped by sweep.
+    """Build a workspace of curves, cells, images, trainings and a comparison.
 
     Args:
         entity: User or team.
@@ -29,45 +51,75 @@ def workspace(entity: str, project: str) -> Any:
             "the dashboard needs wandb-workspaces: pip install 'privbench[dashboard]'"
         ) from None
 
-    def scatter(metric: str, title: str) -> Any:
-        axes = {"x": wr.SummaryMetric(metric), "y": wr.SummaryMetric("accuracy")}
-        return wr.ScatterPlot(title=title, **axes)
-
-    compared = [metric for metric in known_metrics() if "summary" in metric.show]
-    settings = ["defense", "site", "strength", "split", "attack", "accuracy"]
-    columns = [*settings, *(metric.name for metric in compared if "curves" in metric.show)]
-    curves = [
-        *(scatter(metric.name, _heading(metric)) for metric in compared),
-        wr.ParallelCoordinatesPlot(
-            title="All settings and scores",
-            columns=[wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(c)) for c in columns],
-        ),
-    ]
+    sections = {
+        "Accuracy against leakage": [
+            wr.MarkdownPanel(markdown=READING),
+            *_lines(wr),
+            *_scatters(wr),
+        ],
+        "Cells": [wr.WeavePanelSummaryTable(table_name=CELLS), _coordinates(wr)],
+        "Reconstructions": [wr.MediaBrowser(title="originals above", media_keys=[RECONSTRUCTIONS])],
+        "Attacks and trainings": [
+            wr.LinePlot(title=metric, x=axis, y=[metric]) for metric, axis in PROGRESS.items()
+        ],
+        "Comparison of runs": [wr.RunComparer(diff_only=True)],
+    }
     return ws.Workspace(
         entity=entity,
         project=project,
         name=NAME,
         sections=[
-            ws.Section(name="Accuracy against privacy", panels=curves, is_open=True),
-            ws.Section(
-                name="Reconstructions",
-                panels=[wr.MediaBrowser(title="originals above", media_keys=["reconstructions"])],
-                is_open=True,
-            ),
-            ws.Section(
-                name="Progress of attacks",
-                panels=[
-                    wr.LinePlot(title="SSIM", x="attack/step", y=["attack/ssim"]),
-                    wr.LinePlot(title="objective", x="attack/step", y=["attack/objective"]),
-                ],
-            ),
-            ws.Section(name="Comparison of runs", panels=[wr.RunComparer(diff_only=True)]),
+            ws.Section(name=name, panels=panels, is_open=at < 3)
+            for at, (name, panels) in enumerate(sections.items())
         ],
+        # grouped, W&B would draw the mean over strengths: an order keeps each run a point
         runset_settings=ws.RunsetSettings(
-            groupby=[ws.Metric("Group"), ws.Summary("defense")],
-            filters=[ws.Metric("JobType") == "attack"],
+            order=[
+                ws.Ordering(ws.Metric("Group")),
+                *(ws.Ordering(ws.Summary(name)) for name in ("defense", "attack", "strength")),
+            ],
+            pinned_columns=[f"summary:{name}" for name in (*SETTINGS, *_names("curves"))],
         ),
     )
+
+
+def _lines(wr: Any) -> list[Any]:
+    """Return the curves by defense and attack, which the runs of sweeps hold as tables."""
+    return [
+        wr.CustomChart(
+            query={"summaryTable": {"tableKey": f"{curves_key(metric.name)}_table"}},
+            chart_name=LINES,
+            chart_fields=line_fields(metric.title),
+            chart_strings={"title": _heading(metric), "xname": metric.title},
+        )
+        for metric in _shown("curves")
+    ]
+
+
+def _scatters(wr: Any) -> list[Any]:
+    """Return the cells as points, which any selection of runs has."""
+    accuracy = wr.SummaryMetric("accuracy")
+    return [
+        wr.ScatterPlot(title=_heading(metric), x=wr.SummaryMetric(metric.name), y=accuracy)
+        for metric in _shown("summary")
+    ]
+
+
+def _coordinates(wr: Any) -> Any:
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(name))
+        for name in (*SETTINGS, *_names("curves"))
+    ]
+    return wr.ParallelCoordinatesPlot(title="All settings and scores", columns=columns)
+
+
+def _shown(place: Place) -> list[Metric]:
+    built_in = [metric for metric in known_metrics() if metric not in OPTIONAL_METRICS]
+    return [metric for metric in built_in if place in metric.show]
+
+
+def _names(place: Place) -> Sequence[str]:
+    return [metric.name for metric in _shown(place)]
 
 
 def _heading(metric: Metric) -> str:

@@ -6,18 +6,25 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
 from privbench.runtime.validation import VALIDATED, PositiveFloat, Text
-from privbench.tracking.base import Curve, Run, RunDescription
+from privbench.tracking.base import CELLS, CURVE, Run, RunDescription, SweepSummary
 
 LOG = logging.getLogger(__name__)
-AXES = {"victim": "epoch", "attack": "step"}
+AXES = {
+    "victim": "epoch",
+    "evaluation_classifier": "epoch",
+    "deployment": "epoch",
+    "adversary": "epoch",
+    "attack": "step",
+}
 """Axis of each stream of metrics."""
+LINES = "wandb/lineseries/v0"
+"""W&B's chart of several lines."""
 PATIENCE = {
     f"x_{channel}_retry_{limit}": value
     for channel in ("file_stream", "graphql", "file_transfer")
@@ -61,8 +68,8 @@ class WandbTracker:
         """Start a W&B run; its failures are logged as warnings."""
         settings = asdict(description)
         run_id = settings.pop("run_id")
-        if run_id is None:  # repeated runs would have one name
-            settings["name"] += f" {datetime.now():%Y-%m-%d %H:%M:%S}"
+        if description.group is None:  # a W&B agent names its run itself
+            run_id = os.environ.get("WANDB_RUN_ID", run_id)
         run = _WandbRun(lambda: self._init(run_id, job_type="attack", **settings))
         try:
             yield run
@@ -71,15 +78,16 @@ class WandbTracker:
             raise
         self._close(run, run_id)
 
-    def log_summary(self, name: str, *, numbers: Mapping[str, float], **plots: Any) -> None:
-        """Log tables, curves and images of a sweep as a run of the sweep's group."""
+    def log_summary(self, name: str, summary: SweepSummary) -> None:
+        """Log finding, table, curves and figures of a sweep as a run of the sweep's group."""
         run_id = f"summary-{name}"[:100]
         settings = {"name": f"summary of {name}", "group": name, "tags": ["summary"]}
-        run = _WandbRun(lambda: self._init(run_id, job_type="summary", **settings))
-        run.log_summary(lambda: _sweep_plots(**plots), numbers)
+        notes = "\n".join(summary.finding)
+        run = _WandbRun(lambda: self._init(run_id, job_type="summary", notes=notes, **settings))
+        run.log_summary(lambda: _sweep_plots(summary), {**summary.numbers, "finding": notes})
         self._close(run, run_id)
 
-    def _init(self, run_id: str | None, **settings: Any) -> Any:
+    def _init(self, run_id: str, **settings: Any) -> Any:
         import wandb
 
         Path(self.folder).mkdir(parents=True, exist_ok=True)
@@ -88,8 +96,7 @@ class WandbTracker:
             entity=self.entity,
             mode=self.mode,
             dir=self.folder,
-            id=run_id or os.environ.get("WANDB_RUN_ID"),  # a W&B agent names its run itself
-            resume="allow" if run_id and self.mode == "online" else None,
+            id=run_id,  # an earlier run of this identity is replaced: its curves start anew
             reinit="create_new",
             settings=wandb.Settings(
                 init_timeout=self.init_timeout,
@@ -101,14 +108,14 @@ class WandbTracker:
             **settings,
         )
 
-    def _close(self, run: "_WandbRun", run_id: str | None) -> None:
+    def _close(self, run: "_WandbRun", run_id: str) -> None:
         """End a run; offline it replaces earlier attempts at it.
 
         Attempts that share an identity would be merged by ``wandb sync``.
         """
         folder = run.folder
         run.close(exit_code=0)
-        if self.mode == "offline" and run_id and folder is not None and run.delivered:
+        if self.mode == "offline" and folder is not None and run.delivered:
             for file in folder.parent.glob(f"offline-run-*/run-{run_id}.wandb"):
                 if file.parent != folder:
                     shutil.rmtree(file.parent, ignore_errors=True)
@@ -120,22 +127,34 @@ def _images(images: Mapping[str, Path]) -> dict[str, Any]:
     return {name: wandb.Image(str(path)) for name, path in images.items()}
 
 
-def _sweep_plots(
-    cells: Sequence[Sequence[Any]], curves: Mapping[str, Curve], images: Mapping[str, Path]
-) -> dict[str, Any]:
+def _sweep_plots(summary: SweepSummary) -> dict[str, Any]:
     import wandb
 
-    header, *rows = cells
-    plots: dict[str, Any] = {"cells": wandb.Table(columns=list(header), data=rows)}
-    for title, (names, xs, ys) in curves.items():
-        plots[title] = wandb.plot.line_series(
-            xs=[list(x) for x in xs],
-            ys=[list(y) for y in ys],
-            keys=list(names),
-            title=title,
-            xname=title.rpartition(" against ")[2],
+    plots: dict[str, Any] = {CELLS: _table(*summary.cells)}
+    for metric, curves in summary.curves.items():
+        plots[curves_key(metric)] = wandb.plot_table(
+            vega_spec_name=LINES,
+            data_table=_table(curves.columns, *curves.rows),
+            fields=line_fields(curves.columns[1]),
+            string_fields={"title": curves.title, "xname": curves.columns[1]},
         )
-    return {**plots, **_images(images)}
+    return {**plots, **_images({f"figures/{n}": path for n, path in summary.images.items()})}
+
+
+def _table(header: Sequence[str], *rows: Sequence[Any]) -> Any:
+    import wandb
+
+    return wandb.Table(columns=list(header), data=[list(row) for row in rows])
+
+
+def curves_key(metric: str) -> str:
+    """Return the key of a figure of curves; W&B names its table so, with ``_table`` behind it."""
+    return f"curves/{metric}"
+
+
+def line_fields(x: str) -> dict[str, str]:
+    """Return the columns that ``LINES`` draws: x, the name of the line, y."""
+    return {"step": x, "lineKey": CURVE, "lineVal": "accuracy"}
 
 
 def _has_key() -> bool:
@@ -173,15 +192,13 @@ class _WandbRun:
     def log(self, stream: str, at: int, **metrics: float) -> None:
         """Log metrics against the stream's axis."""
         named = {f"{stream}/{name}": value for name, value in metrics.items()}
-        self._call("log", {f"{stream}/{AXES[stream]}": at, **named})
+        self._call("log", {f"{stream}/{AXES.get(stream, 'step')}": at, **named})
 
     def finish(self, summary: Mapping[str, Any], images: Mapping[str, Path]) -> None:
         """Log the summary and the images."""
         self._log_final(lambda: _images(images), summary)
 
-    def log_summary(
-        self, plots: Callable[[], dict[str, Any]], numbers: Mapping[str, float]
-    ) -> None:
+    def log_summary(self, plots: Callable[[], dict[str, Any]], numbers: Mapping[str, Any]) -> None:
         """Log plots and scalars of a sweep."""
         self._log_final(plots, numbers)
 

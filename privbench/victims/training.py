@@ -25,6 +25,7 @@ from privbench.runtime.validation import (
 )
 from privbench.training.config import OptimizerConfig, Schedule, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
+from privbench.victims.chance import chance_warning
 from privbench.victims.classification import ClassificationTask
 from privbench.victims.split_model import SplitModel
 
@@ -164,7 +165,8 @@ class VictimConfig:
             name=self.name,
         )
         model.cpu().to(memory_format=torch.contiguous_format).eval()
-        if warning := chance_warning(self.name, accuracies[-1:], labels):
+        words = self.name, "its training images", "raise victim.epochs or change victim.lr"
+        if warning := chance_warning(accuracies[-1], labels, *words):
             LOG.warning(warning)
         settings = {"batch": used.batch, "lr": used.lr, "augment": used.augment}
         return {"epochs": epochs, **settings, "precision": precision}
@@ -182,20 +184,3 @@ class Suited(NamedTuple):
     batch: int
     lr: float
     augment: bool
-
-
-def chance_warning(name: str, accuracies: list[float], labels: Tensor) -> str:
-    """Describe a training that did not exceed the most frequent class; empty if it did.
-
-    Args:
-        name: Name of the classifier.
-        accuracies: Training accuracy of the last epoch; empty where there was none.
-        labels: Training labels ``(N,)``.
-    """
-    chance = float(labels.bincount().max()) / len(labels)
-    if not accuracies or accuracies[-1] > chance + math.sqrt(chance * (1 - chance) / len(labels)):
-        return ""
-    return (
-        f"{name} classifies {accuracies[-1]:.1%} of its training images right, no more than the "
-        f"most frequent class holds ({chance:.1%}): raise victim.epochs or change victim.lr"
-    )

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from privbench.analysis import operating_points, tables, tradeoffs
+from privbench.analysis import tables, tradeoffs
 from privbench.report import summary
 from privbench.store.sweep_log import SweepLog
 from tests.records import page_text, record, sweep
@@ -11,8 +11,12 @@ from tests.records import page_text, record, sweep
 UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
 
 
+def _of(folder) -> str:
+    return summary.of_sweep(SweepLog(folder)).whole
+
+
 def _command(text: str) -> list[str]:
-    (line,) = re.findall(r"this adds one: (.*)", text)
+    (line,) = re.findall(r"to add an adaptive attack: (.*)", text.replace("\\\n", " "))
     return shlex.split(line)
 
 
@@ -29,13 +33,14 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
         lines = (folder / "cells.jsonl").read_text().splitlines()
         lines[0] = lines[0].replace(f"python -m privbench sweeps={name}", text)
         (folder / "cells.jsonl").write_text("\n".join(lines) + "\n")
-        summaries[name] = summary.of_sweep(SweepLog(folder)).splitlines()
-    assert summaries["without"][0] == UNKNOWN
+        summaries[name] = summary.of_sweep(SweepLog(folder)).whole
+    assert summaries["without"].startswith(f"weak   {UNKNOWN[:-1]}\n")
     want = text.replace(" attack=rmle ", " ") + " attack=rmle,rmle_adaptive"
-    assert _command(summaries["without"][1]) == shlex.split(want)
-    assert summaries["with"][0].startswith("worst case over 2 cells")
-    nothing = sweep(tmp_path / "none", "none", [record("none", 0.0)], [])
-    assert summary.of_sweep(SweepLog(nothing)).startswith("worst case")
+    assert _command(summaries["without"]) == shlex.split(want)
+    for text in (summaries["with"], _of(sweep(tmp_path, "none", [record("none", 0.0)], []))):
+        assert "adaptive attack" not in text
+        assert text.startswith("weak   few images: scores are of 6 images\n       a single victim")
+    assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
 
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
@@ -70,7 +75,7 @@ def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch)
         assert command.endswith(f"attack=rmle,{attack}")
 
 
-def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
+def test_a_page_says_behind_its_finding_which_defense_no_attack_knows(tmp_path):
     """A selection of a store gets a command from what was typed for its records."""
     records = [
         record("dropout", rate, overrides=["attack=rmle", f"defense.rate={rate:g}", f"seed={seed}",
@@ -81,17 +86,17 @@ def test_a_page_says_first_which_defense_no_attack_knows(tmp_path):
     for one in records:
         one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
     text = page_text(tmp_path, records)
-    body = text.partition("<body>")[2].lstrip()
-    assert body.startswith(f"<p class=warn>{UNKNOWN}</p>")
+    _, finding, weakness = text.partition("<h1>")[2].partition("Weakness:")
+    assert finding and weakness.startswith("</strong> no attack knew the defense; few images (6); ")
     command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"
-    assert f"<pre>{command}</pre>" in body.splitlines()[1]
+    assert f"<p>{UNKNOWN[:-1]}</p>" in weakness and f"<pre>{command}</pre>" in weakness
     some = [*records, record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)]
     text = page_text(tmp_path / "some", some)
     assert "was run against dropout on features in 1 of its 2 settings: the" in text
 
 
 def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
-    """In the headline, the least leakage and the settings that none beats."""
+    """In the least leakage and the settings that none beats."""
     naive = [record("dropout", rate, ssim=0.5 - rate, targets=24) for rate in (0.1, 0.3)]
     knowing = [
         record("dropout", rate, attack="rmle_adaptive", adaptive=True, ssim=0.6, targets=24)
@@ -99,14 +104,13 @@ def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
     ]
     (panel,) = tradeoffs.panels(naive)
     said = [
-        operating_points.headline(panel),
         tables.leakages([panel])[1][-1],
         tables.pareto_sets([panel])[1][-1],
     ]
     assert all("no adaptive attack was run" in text for text in said)
     (panel,) = tradeoffs.panels([*naive, *knowing])
     rows = {row[1]: row[-1] for row in tables.leakages([panel])[1:] if row[2] == "SSIM"}
-    caveated = operating_points.headline(panel) + rows["worst case"] + rows["rmle_adaptive"]
+    caveated = rows["worst case"] + rows["rmle_adaptive"]
     assert "no adaptive attack" not in caveated
     assert "not adaptive" not in caveated
     assert "this attack is not adaptive" in rows["rmle"]

@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 
 from privbench.analysis import frame, operating_points, tables, tradeoffs, worst_case
+from privbench.analysis.overlay import no_overlay
 from privbench.analysis.selection import select
 from privbench.evaluation import statistics as intervals
 from privbench.report import summary
+from privbench.report.writing import curve_figures
 from privbench.store import record as results
 from privbench.store import result_table
 from tests.records import (
     imaged,
     kept,
+    page_of,
     page_text,
     record,
     records_by_steps,
     rescored,
+    rows_of,
     spread,
 )
 from tests.samples import SSIM, TRIALS, skewed_scores
@@ -120,10 +124,11 @@ def test_a_single_image_has_no_interval(tmp_path):
     assert "nan" not in path.read_text().lower()
     assert results.read(path).scores["ssim"].ci95 is None
     assert "(one image: no interval)" in result_table.table(one, {})
-    from privbench.report.writing import write
-
-    text = write(select(store, {}), tmp_path / "report").read_text()
-    assert "one image: no interval" in text
+    found = tradeoffs.panels([one])
+    assert "one image: no interval" in str(tables.attacks(found))
+    (figure, _) = curve_figures(found, no_overlay)
+    assert not {"x0", "x1"} & rows_of(figure, "point")[0].keys(), "no bar"
+    assert "<h1>mnist relu2: " in page_of(select(store, {}), tmp_path)
 
 
 def test_several_seeds_have_an_interval_over_victims():

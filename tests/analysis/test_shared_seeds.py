@@ -3,7 +3,7 @@
 import pytest
 
 from privbench.analysis import frame, operating_points, tradeoffs, worst_case
-from privbench.report import split_figures, summary
+from privbench.report import curves, summary, undefended
 from tests.records import imaged, record, spread, with_victim
 
 
@@ -23,8 +23,8 @@ def test_the_worst_case_is_taken_on_shared_seeds():
         assert worst.best["ssim"].first.attack == "rmle"
         assert worst.best["ssim"].score("ssim") == pytest.approx(0.9, abs=0.01)
         assert worst.caveats["ssim"] == ["compared on seed 0: inverse lacks seeds 1, 2"]
-        line = "\n    compared on seed 0: inverse lacks seeds 1, 2\n"
-        assert line in summary.table(records), "said once, of the whole setting"
+        line = "\n    compared on seed 0: inverse lacks seeds 1, 2"
+        assert summary.table(records).count(line) == 1, "said once, of the whole setting"
         assert "unreliable" not in summary.table(records)
         (choice,) = operating_points.operating_points(tradeoffs.panels(records)[0], "ssim")
         assert choice.adversary == "rmle"
@@ -67,10 +67,10 @@ def test_a_figure_of_splits_ranks_them_on_shared_seeds():
     plain = [imaged(record("none", 0.0, seed=one.seed, split=one.split),
                     dict(zip(one.columns["index"], one.columns["ssim"], strict=True)))
              for one in defended if one.strength == 0.1]  # fmt: skip
-    (bars,) = split_figures.partition(tradeoffs.panels(plain))
-    assert "conv1 leaks most and relu2 least" in bars.get_suptitle().replace("\n", " ")
-    (lines,) = split_figures.splits(tradeoffs.panels(defended))
-    assert "relu2 leaks least and conv1 most" in lines.get_suptitle().replace("\n", " ")
+    points = next(undefended.undefended(tradeoffs.panels(plain)))
+    assert "conv1 leaks most and relu2 least" in points.title
+    lines = next(curves.splits(tradeoffs.panels(defended)))
+    assert "relu2 leaks least and conv1 most" in lines.title
 
 
 def test_a_setting_comes_once_in_a_pareto_set():

@@ -117,7 +117,10 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     assert adaptive.best["ssim"].first.attack in ("rmle", "rmle_adaptive")
     groups = frame.grouped(records)
     weak = next(g for g in groups if g.first.attack == "rmle_adaptive" and g.first.strength == 0.3)
-    assert any("0.5 gives more" in doubt for doubt in worst_case.caveats(weak, groups, "psnr_db"))
+    assert any(
+        "0.5 gives more" in doubt
+        for doubt in worst_case.caveats(weak, worst_case.RelatedGroups(groups), "psnr_db")
+    )
     output = summary.table(records)
     assert "accuracy" in output and "edge_weights" in output
 
@@ -129,8 +132,9 @@ def test_more_steps_that_give_more_are_a_doubt(run_cell):
         for n in (150, 5)
     )
     groups = frame.grouped([few, many])
+    related = worst_case.RelatedGroups(groups)
     longer = next(g for g in groups if worst_case.steps(g.first) == 150)
-    assert not [d for d in worst_case.caveats(longer, groups, "psnr_db") if "steps" in d]
+    assert not [d for d in worst_case.caveats(longer, related, "psnr_db") if "steps" in d]
     swapped = [
         dataclasses.replace(
             record, config={**record.config, "attack": {**record.config["attack"], "steps": steps}}
@@ -138,5 +142,6 @@ def test_more_steps_that_give_more_are_a_doubt(run_cell):
         for record, steps in ((few, 5), (many, 150))
     ]
     groups = frame.grouped(swapped)
+    related = worst_case.RelatedGroups(groups)
     longer = next(g for g in groups if worst_case.steps(g.first) == 150)
-    assert any("5 steps give more" in d for d in worst_case.caveats(longer, groups, "psnr_db"))
+    assert any("5 steps give more" in d for d in worst_case.caveats(longer, related, "psnr_db"))

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torchvision", "pytorch_lightning", "torchmetrics", "wandb", "matplotlib")
+HEAVY = ("torchvision", "pytorch_lightning", "torchmetrics", "wandb", "altair")
 
 
 def _heavy_imports(commands: list[list[str]]) -> tuple[str, str]:

@@ -89,6 +89,16 @@ def test_every_attack_gives_the_same_numbers_when_isolated(name, stage, outputs)
     _yamls(name, stage, outputs)
 
 
+def test_an_isolated_attack_meets_a_deployment_that_was_trained(run_cell, outputs):
+    """The view of its process has the trained edge and the channel: the numbers are the same."""
+    words = ["defense=noise_aware", "defense@defense.channel=gaussian", "defense.channel.sigma=0.5",
+             "defense.epochs=1", "defense.min_steps=1", "attack=rmle_adaptive", "attack.steps=5",
+             "targets=4", "force=true"]  # fmt: skip
+    here, there = (run_cell(*words, f"isolate={isolate}") for isolate in ("false", "true"))
+    assert (there.key, there.columns, there.notes) == (here.key, here.columns, here.notes)
+    assert len(list((outputs / "store" / "deployments").glob("*.safetensors"))) == 1
+
+
 def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
     privbench, mine, warm, tmp_path
 ):

@@ -1,15 +1,16 @@
 """Published numbers drawn over and listed with measured ones."""
 
-import numpy as np
 import pytest
 
 from privbench.analysis import tables as report_tables
+from privbench.analysis.overlay import no_overlay
 from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.published import curve, load_published, overlay, published_for
-from privbench.report import figures, split_figures
+from privbench.report.undefended import undefended
+from privbench.report.writing import curve_figures
 from privbench.sweep.overlays import published_overlay
-from tests.records import kept, record
+from tests.records import kept, record, rows_of
 
 
 def test_the_published_curve_lies_over_records_of_its_settings_alone():
@@ -26,11 +27,11 @@ def test_the_published_curve_lies_over_records_of_its_settings_alone():
         record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
     ):
         assert curve(other) == published_for(other) == []
-    (figure,) = figures.tradeoffs(panels([matching])[0], overlay=overlay)
-    (plain,) = figures.tradeoffs(panels([matching])[0])
-    assert "published" not in [line.get_label() for line in plain.axes[0].lines]
-    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "published"]
-    assert len(line.get_xdata()) == 10
+    figure = curve_figures(panels([matching]), overlay)[0]
+    plain = curve_figures(panels([matching]), no_overlay)[0]
+    assert not rows_of(plain, "reference")
+    assert len(rows_of(figure, "reference")) == 10
+    assert "published" in figure.caption and "published" not in plain.caption
 
 
 def test_table_3_stands_with_its_white_box_record():
@@ -44,16 +45,17 @@ def test_table_3_stands_with_its_white_box_record():
     assert cells["blind SSIM"] == "0.350"
 
 
-def test_splits_have_bars_next_to_the_published_ones():
-    """Figure 15: a bar a split, whiskers over images, the blind baseline as steps."""
+def test_splits_have_the_published_score_next_to_the_measured_one():
+    """Figure 15: a point a split with its interval, the blind baseline and the published score."""
     found = panels([
         record("none", 0.0, attack="rmle_paper", steps=5000, split=split, ssim=ssim)
         for split, ssim in (("conv1", 0.9), ("relu2", 0.5))
     ])  # fmt: skip
-    (figure,) = split_figures.partition(found, overlay)
-    heights = [patch.get_height() for patch in figure.axes[0].patches[:4]]
-    assert np.allclose(heights, [0.9, 0.5, 0.9969, 0.5998], atol=1e-3)
-    assert "conv1 leaks most and relu2 least" in figure.get_suptitle().replace("\n", " ")
+    figure = next(undefended(found, overlay))
+    assert [row["y"] for row in rows_of(figure, "measured")] == pytest.approx([0.9, 0.5])
+    published = [row["y"] for row in rows_of(figure, "published")]
+    assert published == pytest.approx([0.9969, 0.5998], abs=1e-3)
+    assert "conv1 leaks most and relu2 least" in figure.title
 
 
 def test_a_sweep_file_in_a_papers_folder_selects_its_overlay():

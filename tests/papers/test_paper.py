@@ -109,9 +109,13 @@ def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_pat
     from privbench.papers.he2020 import figures
 
     drawn = []
-    monkeypatch.setattr(
-        figures, "draw_images", lambda figure, columns, rows: drawn.append((columns, rows))
-    )
+    whole = figures.grid_chart
+
+    def grid_chart(columns, rows):
+        drawn.append((columns, rows))
+        return whole(columns, rows)
+
+    monkeypatch.setattr(figures, "grid_chart", grid_chart)
     naive = [record("dropout", strength, ssim=0.3, targets=12) for strength in (0.3, 0.6)]
     adaptive = [
         record("dropout", strength, ssim=0.6, attack="rmle_adaptive", adaptive=True, targets=12)

@@ -4,22 +4,46 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import pytest
 
 from privbench.analysis import tables
+from privbench.analysis.finding import statement
+from privbench.analysis.images import image_loader
 from privbench.analysis.operating_points import (
-    headline,
     operating_points,
 )
+from privbench.analysis.overlay import no_overlay
 from privbench.analysis.selection import select
 from privbench.analysis.tradeoffs import panels
-from privbench.report import figures, image_grids
+from privbench.evaluation.statistics import student_t
+from privbench.report import rendering
 from privbench.report.__main__ import main
+from privbench.report.image_sheets import ImageSheets
+from privbench.report.page_data import page_data
 from privbench.report.summary import of_sweep
-from privbench.report.writing import write
+from privbench.report.writing import curve_figures, write
 from privbench.store.sweep_log import SweepLog
-from tests.records import curve, kept, record, sweep
+from tests.records import curve, kept, record, rows_of, sweep
+
+
+def _files(figure) -> dict[str, bytes]:
+    return {f"{figure.stem}.{form}": b"" for form in ("svg", "png", "pdf")}
+
+
+@pytest.fixture
+def without_scripts(monkeypatch):
+    """The page holds no library that draws: to bundle it takes seconds."""
+    for place in ("page", "writing"):
+        monkeypatch.setattr(f"privbench.report.{place}.scripts", str)
+
+
+@pytest.fixture
+def undrawn(monkeypatch, without_scripts):
+    """Figures are files of their names: what draws them has its own tests."""
+    monkeypatch.setattr(rendering.Figure, "files", _files)
 
 
 def _written(tmp_path: Path, records, failed=()) -> str:
@@ -28,7 +52,7 @@ def _written(tmp_path: Path, records, failed=()) -> str:
     return page.read_text()
 
 
-def test_a_report_touches_nothing_but_its_own_files(tmp_path):
+def test_a_report_touches_nothing_but_its_own_files(tmp_path, undrawn):
     """What an earlier one wrote and this one does not goes."""
     store = kept(tmp_path, curve())
     folder = tmp_path / "mine"
@@ -42,14 +66,14 @@ def test_a_report_touches_nothing_but_its_own_files(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["gone", "broken"])
-def test_pictures_that_cannot_be_read_are_gaps(tmp_path, harm):
+def test_pictures_that_cannot_be_read_are_gaps(tmp_path, harm, undrawn):
     """The page is written all the same; odd names too."""
     records = [*curve(attack="a$x$b")]
     store = kept(tmp_path, records)
     path = store / "records" / records[1].key / "images.safetensors"
     path.unlink() if harm == "gone" else path.write_bytes(b"no tensors")
     text = write(select(store, {}), tmp_path / "report").read_text()
-    assert "its images cannot be read" in text
+    assert text.count("its images cannot be read") == 1
 
 
 def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
@@ -58,25 +82,27 @@ def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
     found = {choice.worst.strength: choice for choice in operating_points(panel, "ssim")}
     assert set(found) == {0.0, 0.2, 0.4, 0.8}
     assert found[0.0].adversary == "inverse"
-    assert "least leakage" in headline(panel)
+    assert "least leakage" in statement(panel)
 
 
 @pytest.mark.parametrize(
     "records",
     [
-        [record()],
-        [*curve()[1:]],
-        [record(), record(steps=5000)],
-        [record(), record(dataset="digits"), record(split="pool2")],
-        [record(converged=0.2), record(strength=0.5, failed=3)],
+        [*curve()[1:], record(steps=5000)],
+        [
+            record(converged=0.2),
+            record("gaussian", failed=3),
+            record(dataset="digits"),
+            record(split="pool2"),
+        ],
         [],
     ],
-    ids=["one cell", "no anchor", "duplicate strengths", "mixed data", "doubtful", "all failed"],
+    ids=["no anchor, a strength twice", "doubtful, mixed data", "all failed"],
 )
-def test_edge_cases_have_a_page(tmp_path, records):
+def test_edge_cases_have_a_page(tmp_path, records, without_scripts):
     """And their gaps are on it, escaped."""
     text = _written(tmp_path, records, [record(strength=0.9)])
-    assert "1 cells have no record" in text
+    assert "1 cells are missing" in text
     assert "<script>boom" not in text
     assert "boom" in text
     names = {path.name for path in (tmp_path / "sweeps" / "figure" / "report").iterdir()}
@@ -85,7 +111,7 @@ def test_edge_cases_have_a_page(tmp_path, records):
         assert f"{stem}.pdf" in names
 
 
-def test_names_with_markup_are_escaped(tmp_path):
+def test_names_with_markup_are_escaped(tmp_path, undrawn):
     """Whoever named them."""
     evil = "<script>alert(1)</script>"
     text = _written(tmp_path, [record(attack=evil, overrides=[f"attack={evil}"])])
@@ -100,13 +126,12 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     selection = select(folder, {})
     (panel,) = panels(selection.records, selection.gaps)
     assert {c.worst.strength for c in operating_points(panel, "ssim")} == {0.0, 0.2, 0.8}
-    (figure,) = figures.tradeoffs(panel)
-    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "dropout on features"]
-    assert len(line.get_xdata()) == 3
-    summary = of_sweep(SweepLog(folder))
+    figure = curve_figures([panel], no_overlay)[0]
+    assert [row["strength"] for row in rows_of(figure, "point")] == [0.2, 0.8]
+    summary = of_sweep(SweepLog(folder)).whole
     assert "11 cells, 1 more have no record" in summary
-    assert "dropout 0.2 on features: accuracy" in summary
-    assert "dropout 0.4 on features: accuracy" not in summary
+    assert "\n dropout 0.2 on features    0.9850" in summary
+    assert "\n dropout 0.4 on features" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
 
 
@@ -116,6 +141,8 @@ def test_a_report_without_papers_is_written(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['privbench.papers'] = None\n"
+        "import privbench.report.rendering as rendering\n"
+        "rendering.scripts, rendering.Figure.files = str, lambda figure: {}\n"
         "from privbench.report.__main__ import main\n"
         f"main([{str(folder)!r}])\n"
         "print([name for name in sys.modules if name.startswith('privbench.papers.')])"
@@ -152,7 +179,9 @@ def report(capsys):
     return call
 
 
-def test_a_selection_of_a_store_is_reported_and_unreadable_records_are_named(tmp_path, report):
+def test_a_selection_of_a_store_is_reported_and_unreadable_records_are_named(
+    tmp_path, report, undrawn
+):
     """Those of an older schema too; the page says so."""
     store = kept(tmp_path, [*curve(), record(dataset="digits")])
     folder = store / "records" / "broken"
@@ -191,44 +220,59 @@ def test_nothing_to_report_is_one_line(tmp_path, report, words, line):
 
 
 def test_a_report_imports_no_torch():
-    """Nor does reading its numbers import matplotlib."""
+    """Nor does reading its numbers import what draws."""
     code = (
         "import sys, privbench.report.writing, privbench.report.__main__\n"
-        "print([m for m in ('torch', 'matplotlib', 'wandb', 'hydra') if m in sys.modules])\n"
-        "import privbench.report.figures, privbench.report.page\n"
-        "print([m for m in ('torch', 'hydra', 'wandb') if m in sys.modules])"
+        "print([m for m in ('torch', 'altair', 'wandb') if m in sys.modules])\n"
+        "import privbench.report.curves, privbench.report.page\n"
+        "print([m for m in ('torch', 'wandb') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
-def test_a_thousand_cells_are_one_page(tmp_path):
-    """Of bounded size, with every cell in its table."""
+def test_without_the_extra_a_line_says_how_to_get_the_page(tmp_path, report, monkeypatch):
+    """The tables of the sweep are in the terminal already."""
+    folder = sweep(tmp_path, "figure", curve(), [])
+    lacking = lambda name: None if name in ("altair", "vl_convert") else name  # noqa: E731
+    monkeypatch.setattr(rendering, "find_spec", lacking)
+    line, _, _ = report(str(folder))
+    assert line == (
+        "privbench: a page needs altair and vl_convert: pip install 'privbench[report]', "
+        f"then python -m privbench.report {folder}"
+    )
+
+
+def test_a_page_of_many_cells_has_all_of_them_and_all_of_their_images(tmp_path):
+    """Of bounded size: what it has no room for lies in files next to it."""
     many = [
-        record(defense, strength / 100, site, seed=seed, attack=attack, split=split)
+        record(defense, strength / 100, site, seed=seed, attack=attack)
         for defense in ("dropout", "gaussian")
-        for strength in range(1, 26)
+        for strength in range(1, 13)
         for site in ("features", "input")
         for seed in range(2)
         for attack in ("rmle", "inverse")
-        for split in ("relu2", "pool2", "fc1")
-    ][:1000]
+    ]
     folder = sweep(tmp_path, "big", many, [])
     selection = select(folder, {})
-    found = panels(selection.records)
-    assert sum(len(p.group.records) for a in found for v in a.adversaries for p in v.points) == 1000
-    from privbench.report.page import page
-
-    read = image_grids.image_loader(selection.store)
-    text = page(selection, found, {}, {}, read, folder)
-    assert text.count("<tr id=") == 1000
-    assert len(text) < 12_000_000
+    sheets = ImageSheets.read(selection.records, image_loader(selection.store))
+    data = page_data(selection, panels(selection.records), [], sheets, folder)
+    assert len(data["cells"]) == len(many) == 192
+    sources = {sheet["source"] for sheet in data["sheets"].values()}
+    assert {source for source in sources if not source.startswith("data:")} == set(sheets.files)
+    assert all(data["sheets"][cell["recovered"]]["images"] == 6 for cell in data["cells"])
+    held = {column["name"]: column["constant"] for column in data["columns"]}
+    assert (held["dataset"], held["attack"]) == ("mnist", None)
 
 
 CHROMIUM = shutil.which("chromium")
+IN_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="wants Debian's chromium: apt-get install chromium"),
+]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:
@@ -237,54 +281,138 @@ def browser():
         made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(tmp_path_factory) -> Path:
-    """A written page of two defenses and a cell without a record."""
-    records = [*curve(), *curve("gaussian", "input", 0.05)[1:]]
+    """A written page of two attacks, two defenses, two split points and a cell without a record."""
+    records = [
+        *curve(targets=24), *curve("gaussian", "input", 0.05, targets=24)[1:],
+        *curve(attack="inverse", adaptive=True, shift=0.1, targets=24),
+        *curve(split="pool2", targets=24),
+    ]  # fmt: skip
     folder = sweep(tmp_path_factory.mktemp("page"), "figure", records, [record(strength=0.9)])
-    return write(select(folder, {}), folder / "report")
+    with mock.patch.object(rendering.Figure, "files", _files):
+        return write(select(folder, {}), folder / "report")
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="wants Debian's chromium: apt-get install chromium")
-@pytest.mark.parametrize("width", [1200, 400])
-def test_the_page_sorts_filters_and_leads_from_a_point_to_its_images(browser, page, width):
-    """Without a console error, a request to the network, or sideways scrolling of the page."""
+@pytest.fixture
+def tab(browser, page, request):
+    """The page in a tab of a width; no console error, no request to the network."""
+    width = getattr(request, "param", 1280)
     tab = browser.new_page(viewport={"width": width, "height": 900})
     errors, asked = [], []
     tab.on("console", lambda message: errors.append(message.text))
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(page.as_uri())
-    rows = "#cells tbody tr[data-key]:visible"
-    assert tab.locator(rows).count() == 8
-    tab.fill("#search", "gaussian 0.4")
-    assert tab.locator(rows).count() == 1
-    assert tab.inner_text("#count") == "1 of 8"
-    tab.fill("#search", "")
-    for direction in (1, -1):
-        tab.click("#cells th:nth-child(9) button")
-        shown = tab.eval_on_selector_all(
-            rows.replace(":visible", ""), "r => r.map(x => x.cells[8].textContent)"
-        )
-        numbers = [float(text) for text in shown if text]
-        assert numbers == sorted(numbers, reverse=direction < 0)
-    point = tab.locator("#curves svg a").first
-    target = point.get_attribute("xlink:href") or point.get_attribute("href")
-    assert target.startswith("#cell-")
-    point.click(force=True)
-    tab.wait_for_selector("tr.detail img")
-    assert tab.url.endswith(target)
-    assert tab.locator("tr.detail img").count() == 2
-    natural = "i => i.every(x => x.complete && x.naturalWidth > 0)"
-    assert tab.eval_on_selector_all("tr.detail img", natural)
-    assert "python -m privbench attack=rmle" in tab.inner_text("tr.detail pre")
-    link = tab.get_attribute("tr.detail a", "href")
-    assert (page.parent / link / "record.json").is_file()
+    tab.wait_for_selector("#curves svg")
+    yield tab
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    tab.fill("#search", "no record")
-    tab.click(rows)
-    assert "<script>boom</script>" in tab.inner_text("tr.detail")
+    tab.close()
     assert errors == []
     assert all(url.startswith(("file:", "data:")) for url in asked)
-    tab.close()
+
+
+ROWS = "#table tbody tr[id]:visible"
+
+
+@pytest.mark.parametrize("tab", [1280, 400], indirect=True)
+def test_cells_are_filtered_by_column_and_by_word_sorted_and_opened(tab, page):
+    """A number is a number and not a part of one; a column that does not exist is named."""
+    for words, count in {
+        "": 16, "attack=inverse": 4, "strength=0.4": 4, "0.4 gaussian": 1, "strength>=0.4": 8,
+        "ssim<0.45 rmle split=relu2": 3, "attack=rmle,inverse split!=pool2": 11, "defense=none": 0,
+    }.items():  # fmt: skip
+        tab.fill("#search", words)
+        assert tab.locator(ROWS).count() == count, words
+    tab.fill("#search", "colour=red")
+    assert tab.inner_text("#count").startswith("no column colour: dataset")
+    tab.fill("#search", "")
+    for down in (False, True):
+        tab.evaluate(
+            "[...document.querySelectorAll('th button')].find(b => b.textContent === 'SSIM').click()"
+        )
+        numbers = tab.eval_on_selector_all(
+            "#table td[data-label=SSIM]", "cells => cells.map(cell => cell.textContent)"
+        )
+        assert (shown := [float(text) for text in numbers if text]) == sorted(shown, reverse=down)
+    tab.fill("#search", "record boom")
+    tab.click(f"{ROWS} .open")
+    assert "<script>boom</script>" in tab.inner_text("tr.detail")
+    tab.fill("#search", "gaussian strength=0.2")
+    tab.click(f"{ROWS} .open")
+    assert "python -m privbench attack=rmle" in tab.inner_text("tr.detail pre")
+    assert (page.parent / tab.get_attribute("tr.detail a", "href")).is_file()
+    tab.click("tr.detail button")
+    assert "gaussian 0.2 on input" in tab.inner_text("#images .chosen")
+
+
+def test_a_strength_and_an_image_are_selected_by_keyboard_alone(tab):
+    """The original is next to it; arrow keys move between images."""
+    tab.focus("#images select[data-level=strength]")
+    tab.keyboard.press("ArrowDown")
+    chosen = "#images .chosen"
+    assert "rmle, dropout 0.4 on features" in tab.inner_text(chosen)
+    assert tab.evaluate("document.activeElement.dataset.level") == "strength", "the focus stays"
+    assert tab.locator("#images .grid button").count() == 24
+    tab.focus("#images .grid button[tabindex='0']")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert tab.inner_text(chosen).startswith("Image 2 by rmle, dropout 0.4 on features: SSIM")
+    labels = tab.eval_on_selector_all(
+        "#images .strengths .thumb", "found => found.map(one => one.getAttribute('aria-label'))"
+    )
+    assert labels == [
+        "original 2", *(f"reconstruction at strength {s}" for s in ("0", "0.2", "0.4", "0.8"))
+    ]  # fmt: skip
+    sources = "found => found.every(one => getComputedStyle(one).backgroundImage.includes('data:image/webp'))"
+    assert tab.eval_on_selector_all("#images .thumb", sources)
+
+
+def test_a_setting_a_score_and_a_point_are_chosen(tab):
+    """Curves, tables and images follow; a point opens its images, its tooltip has its command."""
+    assert tab.locator("#curves figure svg").count() >= 1
+    tab.select_option("#metric", label="PSNR [dB]")
+    tab.wait_for_function("document.querySelector('#curves').textContent.includes('PSNR')")
+    tab.select_option("#metric", label="SSIM")
+    tab.select_option("#setting", label="mnist pool2")
+    assert tab.locator("#tables tr[data-setting='mnist relu2']:visible").count() == 0
+    tab.wait_for_selector("#curves svg .mark-symbol path")
+    point = tab.locator("#curves svg g.mark-symbol.role-mark path[aria-label*='key']").first
+    point.hover(force=True)
+    tip = tab.inner_text("#tip")
+    assert "python -m privbench attack=rmle" in tip and "blind 0.350" in tip and "[" in tip
+    point.click(force=True)
+    assert "by rmle, dropout" in tab.inner_text("#images .chosen")
+
+
+def test_two_cells_are_compared_on_the_same_images(tab, page):
+    """The paired difference and its t interval, as scipy has them."""
+    a, b = (f"#compare .sides > div:nth-child({n}) select[data-level=" for n in (1, 2))
+    tab.select_option(f"{a}attack]", "rmle")
+    tab.select_option(f"{a}strength]", "0.4")
+    tab.select_option(f"{b}attack]", "inverse")
+    tab.select_option(f"{b}strength]", "0.8")
+    one, other = (
+        record("dropout", 0.4, ssim=0.4, targets=24),
+        record("dropout", 0.8, ssim=0.3, targets=24),
+    )
+    differences = np.subtract(*(r.scores["ssim"].per_image for r in (one, other)))
+    low, high = student_t(differences)
+    verdict = tab.inner_text("#compare .verdict")
+    shift = f"A less B +{differences.mean():.3f} [+{low:.3f}, +{high:.3f}]"
+    assert f"A leaks more than B. SSIM: {shift} (95 %, Student's t over 24 images)" in verdict
+    assert "Accuracy: A 0.9750, B 0.9000" in verdict
+    assert tab.locator("#compare .row figure").count() == 8
+    assert tab.locator("#compare .chart svg").count() == 1
+    for level in ("attack", "strength"):
+        tab.select_option(f"{b}{level}]", tab.input_value(f"{a}{level}]"))
+    assert "the same" in tab.inner_text("#compare .verdict")
+
+
+for _test in (
+    test_cells_are_filtered_by_column_and_by_word_sorted_and_opened,
+    test_a_strength_and_an_image_are_selected_by_keyboard_alone,
+    test_a_setting_a_score_and_a_point_are_chosen,
+    test_two_cells_are_compared_on_the_same_images,
+):
+    _test.pytestmark = [*getattr(_test, "pytestmark", []), *IN_CHROMIUM]

@@ -1,76 +1,107 @@
 """A report: its numbers, its figures by their data, and what a tracker gets."""
 
-import warnings
+import base64
+import io
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from PIL import Image
 
 from privbench.analysis import tables
+from privbench.analysis.finding import statement
+from privbench.analysis.images import image_loader
 from privbench.analysis.operating_points import (
     ACCURACY_BUDGETS,
     comparisons,
-    headline,
     operating_points,
     pareto,
     within,
 )
-from privbench.analysis.selection import select
+from privbench.analysis.overlay import no_overlay
 from privbench.analysis.tradeoffs import attack_names, panels
-from privbench.report import figure_style, figures, image_grids
-from privbench.report.writing import sweep_summary
-from tests.records import curve, kept, record, sweep
-from tests.support import finished_run
+from privbench.report import curves, image_grids, image_sheets, style
+from privbench.report.image_sheets import ImageSheets
+from privbench.report.writing import curve_figures
+from tests.records import curve, kept, record, rows_of
+
+
+def _figures(records, metric="ssim"):
+    return [f for f in curve_figures(panels(records), no_overlay) if f.metric == metric]
+
+
+def _at(rows, *names):
+    return [[row[name] for name in names] for row in rows]
 
 
 def test_a_curve_runs_from_no_defense_to_the_strongest_through_its_means():
-    """Lines, labels and axes of the figure are the records' numbers."""
-    (panel,) = panels([*curve(), *curve("gaussian", "input", 0.05)])
-    (figure,) = figures.tradeoffs(panel)
-    first, second = figure.axes
-    assert first.get_xlabel().startswith("SSIM")
-    assert second.get_xlabel().startswith("PSNR")
-    assert first.get_ylabel() == "accuracy"
-    drawn = {line.get_label(): line for line in first.lines}
-    dropout, gaussian = drawn["dropout on features"], drawn["gaussian on input"]
-    assert np.allclose(dropout.get_xdata(), [0.8, 0.6, 0.4, 0.2])
-    assert np.allclose(dropout.get_ydata(), [0.99, 0.985, 0.975, 0.9])
-    assert (dropout.get_linestyle(), gaussian.get_linestyle()) == ("--", "-")
-    assert to_hex(dropout.get_color()).upper() == figure_style.COLOURS["dropout"]
-    texts = {text.get_text() for text in first.texts}
-    assert {"0.2", "0.4", "0.8"} <= texts
-    ends = [line.get_xdata() for line in first.lines if len(line.get_xdata()) == 2]
-    (floor,) = [x for x in ends if np.allclose(x, 0.35)]
-    assert len(floor) == 2
-    low, high = first.get_ylim()
-    assert low < 0.9
-    assert high > 0.99
-    assert "least leakage" in figure.get_suptitle()
+    """Rows, labels and axes of the figure are the records' numbers, with both intervals."""
+    records = [*curve(targets=30), *curve("gaussian", "input", 0.05, targets=30)[1:]]
+    (figure,) = _figures(records)
+    points, anchors = rows_of(figure, "point"), rows_of(figure, "anchor")
+    dropout = [row for row in points if row["series"] == "dropout"]
+    assert np.allclose(_at(dropout, "x", "y"), [[0.6, 0.985], [0.4, 0.975], [0.2, 0.9]])
+    assert np.allclose(_at(anchors, "x", "y"), [[0.8, 0.99]] * 2)
+    assert {row["facet"] for row in points} == {"rmle, on features", "rmle, on input"}
+    for row in points:
+        assert row["x0"] < row["x"] < row["x1"] and row["y0"] < row["y"] < row["y1"]
+    stars = rows_of(figure, "undefended")
+    assert np.allclose(_at(stars, "x", "y"), [[0.8, 0.99]] * 2), "in every facet"
+    assert [row["x"] for row in rows_of(figure, "blind")] == pytest.approx([0.35] * 2)
+    assert [row["y"] for row in rows_of(figure, "accuracy")] == pytest.approx([0.99] * 2)
+    assert {"0.2", "0.4", "0.8"} == {row["text"] for row in dropout}
+    low, high = _domain(figure, "y")
+    assert low < min(row["y0"] for row in points) and high > 1.0
+    colours = _scale(figure, "color")
+    assert dict(zip(colours["domain"], colours["range"], strict=True)) == {
+        "dropout": style.COLOURS["dropout"], "gaussian": style.COLOURS["gaussian"]
+    }  # fmt: skip
+    assert "least leakage" in figure.title
+    assert figure.stem == "tradeoff-mnist-relu2-ssim"
 
 
-def test_naive_and_adaptive_adversaries_stand_side_by_side():
-    """On the same axes, the naive one first."""
-    (panel,) = panels([*curve(attack="rmle_adaptive", adaptive=True), *curve()])
-    (figure,) = figures.tradeoffs(panel)
-    titles = [ax.get_title().replace("\n", " ") for ax in figure.axes[:2]]
-    assert titles == ["rmle", "rmle_adaptive"]
-    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+def _scale(figure, channel):
+    layers = figure.chart["spec"]["layer"]
+    return next(e[channel]["scale"] for e in (x["encoding"] for x in layers) if channel in e)
 
 
-def test_each_seed_is_a_thin_line_while_there_are_fewer_than_five():
-    """And the band is over images, whose seeds are averaged first."""
+def _domain(figure, channel):
+    return _scale(figure, channel)["domain"]
+
+
+def test_figures_are_facets_by_attack_with_the_same_colours_and_few_labels():
+    """The naive attack first; a thin line for each seed while there are fewer than five."""
+    adaptive = curve(attack="rmle_adaptive", adaptive=True, converged=0.2)
+    many = [record("dropout", n / 20, ssim=0.6 - n / 100, accuracy=0.98) for n in range(1, 20)]
+    (figure,) = _figures([*adaptive, *many])
+    facets = dict.fromkeys(row["facet"] for row in rows_of(figure, "point"))
+    assert list(facets) == ["rmle, on features", "rmle_adaptive, on features"]
+    assert "hollow: not converged" in figure.caption
+    labelled = [row for row in rows_of(figure, "point") if row["facet"] == "rmle, on features"]
+    assert [row["text"] for row in labelled if "text" in row] == ["0.05", "0.5", "0.95"]
     three = [one for seed in range(3) for one in curve(seed=seed)]
-    (panel,) = panels(three)
-    (figure,) = figures.tradeoffs(panel)
-    thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
-    assert len(thin) == 3
-    point = panel.adversaries[0].lines[0].points[1]
-    assert len(point.group.records) == 3
-    low, high = point.bands["ssim"]
-    assert low < 0.6 < high
+    (figure,) = _figures(three)
+    assert {row["seed"] for row in rows_of(figure, "seed")} == {0, 1, 2}
     five = [one for seed in range(5) for one in curve(seed=seed)]
-    (figure,) = figures.tradeoffs(panels(five)[0])
-    assert not [line for line in figure.axes[0].lines if line.get_linewidth() == 0.5]
+    (figure,) = _figures(five)
+    assert not rows_of(figure, "seed")
+
+
+def test_a_defense_at_several_split_points_is_a_figure():
+    """A curve for each split; the title says which leaks least, on shared victims."""
+    found = panels([*curve(split="conv1", shift=0.1), *curve(split="pool2")])
+    figure = next(curves.splits(found))
+    assert {row["series"] for row in rows_of(figure, "point")} == {"conv1", "pool2"}
+    assert "pool2 leaks least and conv1 most" in figure.title
+
+
+def test_a_figure_is_a_file_that_a_paper_includes():
+    """SVG, PNG and PDF by names without a dot or a space; the same numbers, the same drawing."""
+    (figure,) = _figures(curve())
+    files = figure.files()
+    assert set(files) == {f"tradeoff-mnist-relu2-ssim.{form}" for form in ("svg", "png", "pdf")}
+    svg, png, pdf = (files[f"tradeoff-mnist-relu2-ssim.{form}"] for form in ("svg", "png", "pdf"))
+    assert b"SSIM" in svg and png.startswith(b"\x89PNG") and pdf.startswith(b"%PDF")
+    assert figure.files()["tradeoff-mnist-relu2-ssim.svg"] == svg
 
 
 def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
@@ -86,7 +117,7 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     dear = [record("dropout", 0.9, ssim=0.1, accuracy=0.5)]
     (poor,) = panels(dear)
     assert within(operating_points(poor, "ssim"), max(ACCURACY_BUDGETS)) is None
-    assert "no measured defense keeps the accuracy" in headline(poor)
+    assert "no measured defense keeps the accuracy" in statement(poor)
     rows = tables.leakages([poor])
     assert rows[1][3:] == ["none"] * 3
 
@@ -135,65 +166,36 @@ def test_namesakes_are_distinguished_by_what_differs():
 def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     """Columns are strengths, a strength that was not measured is a gap."""
     both = [*curve(), *curve("dropout", "input")[1:3]]
-    store = kept(tmp_path, both)
     (panel,) = panels(both)
-    read = image_grids.image_loader(store)
-    figure = image_grids.image_grid_by_strength(panel, panel.adversaries[0], "dropout", read)
-    heads = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert heads == ["original", "0", "0.2", "0.4", "0.8"]
-    captions = [ax.get_xlabel() for ax in figure.axes]
+    read = image_loader(kept(tmp_path, both))
+    (figure,) = image_grids.by_strength(panel, "mnist", read)
+    assert [row["text"] for row in rows_of(figure, "head")] == [
+        "original", "0", "0.2", "0.4", "0.8",
+    ]  # fmt: skip
+    captions = [row["text"] for row in rows_of(figure, "caption")]
     one = both[1].columns
     assert f"{one['psnr_db'][0]:.1f} dB / {one['ssim'][0]:.2f}" in captions
-    assert sum(text.get_text() == "gap" for ax in figure.axes for text in ax.texts) == 2
-    shown = figure.axes[0].images[0].get_array()
-    assert np.array_equal(shown, read(both[-1])[0][0, 0])
+    assert captions.count("gap") == 2
+    first = rows_of(figure, "image")[0]["url"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(first.partition(",")[2]))))
+    assert np.array_equal(shown[::4, ::4], read(both[0])[0][0, 0]), "the original, enlarged"
 
 
-def test_the_end_of_a_sweep_draws_its_page_and_logs_it(privbench, warm):
-    """A summary run of the sweep's group: the table of cells, the curves, the pictures."""
-
-    words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]
-    code, out, err = privbench(*words, f"output_dir={warm}", "tracker=wandb", "sweep.report=true")
-    assert code == 0, err
-    (page,) = (warm / "sweeps").glob("*/report/index.html")
-    assert str(page) in out
-    found = []
-    for path in (warm / "wandb").glob("offline-run-*/*.wandb"):
-        records = finished_run(path)
-        run = next((r.run for r in records if r.HasField("run")), None)
-        if run and run.job_type == "summary":
-            found.append((run, records))
-    ((run, records),) = found
-    assert run.run_group == page.parent.parent.name
-    keys = {
-        i.key or i.nested_key[0] for r in records if r.HasField("history") for i in r.history.item
-    }
-    assert "cells" in keys
-    assert any("accuracy against SSIM" in key for key in keys)
-    assert any(key.startswith("tradeoff") for key in keys)
-
-
-def test_a_tracker_gets_the_curves(tmp_path):
-    """Lines by name, places along x and y."""
-    folder = sweep(tmp_path, "figure", curve(), [])
-    delivered = sweep_summary(select(folder, {}), folder / "report")
-    names, xs, ys = delivered["curves"]["mnist relu2, rmle: accuracy against SSIM"]
-    assert names == ["dropout on features"]
-    assert np.allclose(xs[0], [0.8, 0.6, 0.4, 0.2])
-    assert np.allclose(ys[0], [0.99, 0.985, 0.975, 0.9])
-    assert len(delivered["cells"]) == 5
-
-
-def test_the_workspace_has_the_curves_the_images_and_a_comparer():
-    """Built offline."""
-    with warnings.catch_warnings():  # its own code's age is not ours
-        warnings.simplefilter("ignore")
-        pytest.importorskip("wandb_workspaces.workspaces")
-        from privbench.tracking.dashboard import workspace
-
-        made = workspace("me", "privbench")
-    kinds = {panel.__class__.__name__ for section in made.sections for panel in section.panels}
-    assert {"ScatterPlot", "ParallelCoordinatesPlot", "MediaBrowser", "RunComparer"} <= kinds
-    scatters = [p for s in made.sections for p in s.panels if type(p).__name__ == "ScatterPlot"]
-    assert {plot.x.name for plot in scatters} >= {"ssim", "psnr_db"}
-    assert {plot.y.name for plot in scatters} == {"accuracy"}
+def test_sheets_hold_every_image_in_the_page_or_in_files(tmp_path, monkeypatch):
+    """Lossless while they fit; compressed where they do not, and in files where nothing fits."""
+    one = record(targets=5)
+    read = image_loader(kept(tmp_path, [one]))
+    sheets = ImageSheets.read([one], read)
+    originals, recovered = (sheets.held[sheets.of[one.key][n]] for n in ("originals", "recovered"))
+    assert (originals["width"], originals["columns"], originals["images"]) == (28, 3, 5)
+    data = base64.b64decode(recovered["source"].partition(",")[2])
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    for at, image in enumerate(read(one)[1][:, 0]):
+        y, x = 28 * (at // 3), 28 * (at % 3)
+        assert np.array_equal(whole[y : y + 28, x : x + 28], image)
+    assert (sheets.note, sheets.files) == ("", {})
+    monkeypatch.setattr(image_sheets, "MAX_BYTES", 100)
+    sheets = ImageSheets.read([one], read)
+    assert sheets.quality == image_sheets.QUALITIES[-1]
+    assert {held["source"] for held in sheets.held.values()} == set(sheets.files)
+    assert "compressed" in sheets.note and "images/" in sheets.note

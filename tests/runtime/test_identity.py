@@ -216,11 +216,11 @@ def test_comments_and_docstrings_may_change(copy):
 
 def test_a_raised_version_asks_for_an_update_of_the_list_alone(copy):
     """Of the class that was raised; another one that builds on the change is still named."""
-    old = 'version: ClassVar[str] = "gaussian-'
-    complaint = _changed(copy, "privbench.defenses.gaussian", old, old + "9")
+    old = 'version: ClassVar[str] = "dropout-'
+    complaint = _changed(copy, "privbench.defenses.dropout", old, old + "9")
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = _changed(copy, "privbench.defenses.gaussian", "t + self.sigma", "t - self.sigma")
+    complaint = _changed(copy, "privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate")
     assert complaint.endswith("is out of date: python tests/source_versions.py")
     complaint = _changed(copy, "privbench.defenses.base", "t if self", "t + 0 if self")
     assert "privbench.defenses.laplace.Laplace" in complaint
-    assert "privbench.defenses.gaussian.Gaussian" not in complaint
+    assert "privbench.defenses.dropout.Dropout" not in complaint

@@ -13,11 +13,9 @@ import torch
 from privbench.analysis.selection import select
 from privbench.experiment.config import build
 from privbench.experiment.plan import plan
-from privbench.report.image_grids import image_loader
-from privbench.report.page import page
 from privbench.store.artifacts import Artifact, Store
 from privbench.sweep.status import report as status
-from tests.records import curve, kept, record, sweep
+from tests.records import curve, kept, page_of, record, sweep
 from tests.runs import cell_states, record_files, store_run
 
 
@@ -81,7 +79,7 @@ def test_a_page_says_that_images_are_missing(file, tmp_path, capfd):
     there = tmp_path / "there"
     store_run("import-records", file, "--into", there, capfd=capfd)
     selection = select(there, {})
-    text = page(selection, [], {}, {}, image_loader(selection.store), tmp_path)
+    text = page_of(selection, tmp_path)
     assert text.count("its images cannot be read") == 7
 
 

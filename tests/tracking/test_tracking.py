@@ -1,27 +1,18 @@
 """Metrics and summaries in W&B's offline files, and runs that go on when W&B fails."""
 
-import re
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
+from privbench.experiment.config import build
+from privbench.experiment.output import run_description
+from privbench.experiment.plan import plan
 from privbench.runtime.validation import describe
 from privbench.store import record as results
 from privbench.tracking.base import RunDescription
 from privbench.tracking.wandb import WandbTracker
-from tests.support import finished_run
-
-
-def _history(records: list, name: str) -> list[dict]:
-    import json
-
-    rows = [
-        {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in r.history.item}
-        for r in records
-        if r.HasField("history")
-    ]
-    return [row for row in rows if any(key.startswith(name) for key in row)]
+from tests.wandb_files import offline_runs
 
 
 def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
@@ -30,33 +21,50 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
         "-m", "targets=4", "attack=rmle", f"output_dir={warm}", "tracker=wandb"
     )
     assert code == 0, err
-    (path,) = (warm / "wandb").glob("offline-run-*/*.wandb")
-    records = finished_run(path)
-    attack = _history(records, "attack/psnr_db")
-    steps = [row["attack/step"] for row in attack]
+    (run,) = offline_runs(warm)
+    curves = run.curves
+    steps = curves["attack/step"]
     assert steps == sorted(set(steps))
     assert (steps[0], steps[-1]) == (0, 500)
-    assert all({"attack/ssim", "attack/objective"} <= set(row) for row in attack)
-    training = _history(records, "victim/loss")
-    assert [row["victim/epoch"] for row in training] == list(range(len(training)))
-    assert training[-1]["victim/accuracy"] > 0.97
-    axes = {r.metric.glob_name: r.metric.step_metric for r in records if r.HasField("metric")}
-    assert axes["attack/*"] == "attack/step"
-    assert axes["victim/*"] == "victim/epoch"
-    run = next(r.run for r in records if r.HasField("run"))
+    assert len(curves["attack/ssim"]) == len(curves["attack/objective"]) == len(steps)
+    for training, accuracy in (("victim", 0.97), ("evaluation_classifier", 0.9)):
+        count = len(curves[f"{training}/loss"])
+        assert curves[f"{training}/epoch"] == list(range(count))
+        assert curves[f"{training}/accuracy"][-1] > accuracy
+        assert run.axes[f"{training}/*"] == f"{training}/epoch"
+    assert run.axes["attack/*"] == "attack/step"
     (sweep,) = (warm / "sweeps").iterdir()
-    assert run.run_group == sweep.name
-    assert run.job_type == "attack"
-    assert {"digits", "lenet5", "rmle", "dropout", "relu2"} <= set(run.tags)
-    assert _history(records, "reconstructions")
-    summary = {
-        i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
-    }
+    assert run.header.run_group == sweep.name
+    assert {"digits", "lenet5", "rmle", "dropout", "relu2"} <= set(run.header.tags)
+    assert "reconstructions.path" in curves
     (stored,) = (warm / "store" / "records").glob("*/record.json")
     record = results.read(stored)
-    assert float(summary["psnr_db"]) == pytest.approx(record.score("psnr_db"))
-    assert float(summary["floor_ssim"]) == pytest.approx(record.floor["best"]["ssim"])
-    assert next(r.exit.exit_code for r in records if r.HasField("exit")) == 0
+    assert run.summary["psnr_db"] == pytest.approx(record.score("psnr_db"))
+    assert run.summary["floor_ssim"] == pytest.approx(record.floor["best"]["ssim"])
+    assert next(r.exit.exit_code for r in run.records if r.HasField("exit")) == 0
+
+
+def test_a_cached_cell_has_the_curves_of_its_first_run(privbench, warm):
+    """Also of a network that another cell trained; of an older record those of the store."""
+    words = ["-m", "targets=4", "attack=inverse_naive", "attack.queries=32", "attack.steps=20",
+             "defense.rate=0.1,0.3", f"output_dir={warm}"]  # fmt: skip
+    assert privbench(*words, "tracker=none")[0] == 0
+    (older,) = list((warm / "store" / "records").glob("*/history.json"))[1:]
+    older.unlink()
+    assert privbench(*words, "tracker=wandb")[0] == 0
+    runs = {run.header.display_name: run for run in offline_runs(warm)}
+    assert all(run.summary["cached"] for run in runs.values())
+    whole = next(r for r in runs.values() if r.summary["key"] != older.parent.name)
+    rest = next(r for r in runs.values() if r is not whole)
+    trainings = {"victim", "evaluation_classifier"}
+    streams = {name.partition("/")[0] for name in rest.curves if "/" in name}
+    assert streams == trainings
+    curves = whole.curves
+    assert len(curves["adversary/held_out_loss"]) == len(curves["adversary/epoch"]) > 0
+    for name in ("loss", "accuracy", "epoch"):
+        for stream in trainings:
+            key = f"{stream}/{name}"
+            assert curves[key] == rest.curves[key]
 
 
 @pytest.mark.parametrize("call", ["init", "log", "finish"])
@@ -113,16 +121,18 @@ def test_settings_out_of_range_are_refused():
     assert describe(caught.value, "tracker") == line
 
 
-def _tracked(tracker: WandbTracker, run_id: str | None, at: int, error: bool = False) -> None:
+def _tracked(tracker: WandbTracker, run_id: str, at: int, error: bool = False) -> None:
     """A run that logs one step, and may fail after it."""
     with tracker.run(RunDescription("cell", "sweep", [], {}, run_id)) as run:
+        run.log("deployment", 0, loss=1.0)
+        run.log("another", 0, loss=1.0)
         run.log("attack", at, ssim=0.5)
         if error:
             raise KeyboardInterrupt
 
 
 def test_a_repeated_offline_run_replaces_its_earlier_attempts_once_it_ends(tmp_path):
-    """``wandb sync`` would merge attempts of one identity; runs without identity stay apart."""
+    """``wandb sync`` would merge attempts of one identity; every stream has an axis."""
     tracker = WandbTracker("p", None, "offline", str(tmp_path), 20)
     with pytest.raises(KeyboardInterrupt):
         _tracked(tracker, "abc", 1, error=True)
@@ -131,31 +141,28 @@ def test_a_repeated_offline_run_replaces_its_earlier_attempts_once_it_ends(tmp_p
         _tracked(tracker, "abc", 2, error=True)
     assert attempt.is_dir(), "a failed attempt replaces nothing"
     _tracked(tracker, "abc", 3)
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    assert [row["attack/step"] for row in _history(finished_run(path), "attack/ssim")] == [3]
-    for at in (4, 5):
-        _tracked(tracker, None, at)
-    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+    (run,) = offline_runs(tmp_path)
+    assert run.curves["attack/step"] == [3]
+    assert run.curves["deployment/epoch"] == [0]
+    assert run.axes["deployment/*"] == "deployment/epoch"
+    _tracked(tracker, "abd", 4)
+    assert len(offline_runs(tmp_path)) == 2
 
 
-def test_runs_without_identity_are_named_by_their_time(tmp_path):
-    """A forced run has the options, and so the name, of an earlier one."""
-    _tracked(WandbTracker("p", None, "offline", str(tmp_path), 20), None, 1)
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    run = next(r.run for r in finished_run(path) if r.HasField("run"))
-    assert re.fullmatch(r"cell \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.display_name)
-
-
-def _runs(outputs: Path) -> list:
-    """Every offline run: its header, its summary."""
-    found = []
-    for path in sorted((outputs / "wandb").glob("offline-run-*/*.wandb")):
-        records = finished_run(path)
-        summary = {
-            i.key: i.value_json for r in records if r.HasField("summary") for i in r.summary.update
-        }
-        found.append((next(r.run for r in records if r.HasField("run")), summary))
-    return found
+def test_a_cell_is_one_run_and_no_two_cells_share_a_name(composed):
+    """However often it is asked for; as another option, or in a sweep, it is another run."""
+    single = composed("attack=blind")
+    swept = replace(single, output_dir="/sweeps/mine-1a2b", launch="x")
+    specs = [single, single, composed("attack=blind", "attack.answer=grey"), swept,
+             replace(swept, name="seed=0")]  # fmt: skip
+    found = [run_description(plan(build(spec))) for spec in specs]
+    assert found[0] == found[1]
+    assert found[0].name.startswith("digits relu2 dropout 0.1 features blind s0 ")
+    assert [one.name for one in found[3:]] == ["mine-1a2b", "seed=0"]
+    assert len({one.name for one in found}) == 4
+    assert [one.group for one in found] == [None, None, None, "mine-1a2b", "mine-1a2b"]
+    assert len({one.run_id for one in found[:4]}) == 3
+    assert found[3].run_id == found[4].run_id
 
 
 def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privbench, warm):
@@ -164,20 +171,15 @@ def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privb
     assert privbench(*words, "defense.rate=0.1,0.3", "tracker=none")[0] == 0
     for _ in range(2):
         assert privbench(*words, "defense.rate=0.1,0.3,0.6", "tracker=wandb")[0] == 0
-    first = _runs(warm)
-    assert sorted(run.display_name for run, _ in first) == [
-        f"defense.rate=0.{n}" for n in (1, 3, 6)
-    ]
-    assert len({run.run_id for run, _ in first}) == 3
-    flags = {run.display_name: summary["cached"] for run, summary in first}
-    assert flags == {
-        "defense.rate=0.1": "true", "defense.rate=0.3": "true", "defense.rate=0.6": "false",
-    }  # fmt: skip
-    assert all("psnr_db" in summary for _, summary in first)
-    (group,) = {run.run_group for run, _ in first}
+    first = offline_runs(warm)
+    assert len({run.header.run_id for run in first}) == 3
+    flags = {run.header.display_name: run.summary["cached"] for run in first}
+    assert flags == {"defense.rate=0.1": True, "defense.rate=0.3": True, "defense.rate=0.6": False}
+    assert all("psnr_db" in run.summary for run in first)
+    (group,) = {run.header.run_group for run in first}
     assert (warm / "sweeps" / group).is_dir()
     assert privbench(*words, "defense.rate=0.1,0.6", "tracker=wandb")[0] == 0
-    assert len({run.run_id for run, _ in _runs(warm)}) == 5, "another sweep has runs of its own"
+    assert len({run.header.run_id for run in offline_runs(warm)}) == 5, "runs of another sweep"
 
 
 def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
@@ -187,6 +189,6 @@ def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_RUN_ID", "agents1")
     assert privbench(*words, "tracker=wandb")[0] == 0
-    ((run, summary),) = _runs(warm)
-    assert run.run_id == "agents1"
-    assert summary["cached"] == "true"
+    (run,) = offline_runs(warm)
+    assert run.header.run_id == "agents1"
+    assert run.summary["cached"] is True

@@ -6,8 +6,10 @@ from urllib.error import URLError
 import pytest
 import torch
 
+from privbench.evaluation.statistics import wilson
 from privbench.runtime.validation import describe
-from privbench.victims.training import VictimConfig, chance_warning
+from privbench.victims.chance import chance_warning
+from privbench.victims.training import VictimConfig
 from tests.support import CPU
 
 
@@ -40,11 +42,14 @@ def test_a_training_that_ends_at_chance_is_a_warning(caplog):
 
 
 def test_the_chance_of_a_classifier_is_its_most_frequent_class():
-    """Nine in ten of one class make 90 % no merit."""
+    """Nine in ten of one class make 90 % no merit; the rule is that of the accuracy's interval."""
     labels = torch.tensor([0] * 900 + [1] * 100)
-    assert "90.0%" in chance_warning("a", [0.9], labels)
-    assert not chance_warning("a", [0.95], labels)
-    assert not chance_warning("a", [], labels)
+    words = ("mine", "the images", "try again")
+    line = "mine classifies 90.0% of the images right, no more than the most frequent class holds"
+    assert chance_warning(0.9, labels, *words) == f"{line} (90.0%): try again"
+    for correct in range(880, 960):
+        warned = bool(chance_warning(correct / 1000, labels, *words))
+        assert warned == (wilson(correct / 1000, 1000)[0] <= 0.9)
 
 
 def test_weights_that_cannot_be_downloaded_are_an_error_with_the_reason():

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.base import Perturbation
+from privbench.defenses.base import BaseChannel
 
 FLOOR = 1e-9
 """Smallest noise variance, as a share of the features' mean square."""
@@ -78,7 +78,7 @@ class FeatureLikelihood:
         defense: Gives the likelihood of each observation.
     """
 
-    def __init__(self, edge: nn.Module, received: Tensor, defense: Perturbation) -> None:
+    def __init__(self, edge: nn.Module, received: Tensor, defense: BaseChannel) -> None:
         self.edge, self.received, self.defense = edge, received, defense
         self.scale = mean_square(received)
         self.variance = self.scale.clone()
@@ -129,7 +129,7 @@ class InputLikelihood:
     """
 
     def __init__(
-        self, edge: nn.Sequential, received: Tensor, defense: Perturbation, start: Tensor
+        self, edge: nn.Sequential, received: Tensor, defense: BaseChannel, start: Tensor
     ) -> None:
         self.entry, self.rest, self.received, self.defense = edge[0], edge[1:], received, defense
         self.scale = mean_square(received)
@@ -154,8 +154,8 @@ class InputLikelihood:
 
 
 def independent_observations(
-    v: Tensor, defense: Perturbation | None
-) -> tuple[Tensor, Perturbation | None]:
+    v: Tensor, defense: BaseChannel | None
+) -> tuple[Tensor, BaseChannel | None]:
     """Reduce transmissions to independent observations, where the defense is known.
 
     A defense on the input perturbs the image anew for each transmission, so none repeats another.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from privbench.analysis.selection import Selection, select
 from privbench.papers.he2020.document import document
-from privbench.papers.he2020.figures import write_figures
 from privbench.papers.he2020.published import overlay
+from privbench.report.rendering import require_extra
+from privbench.runtime.errors import UserError
 
 PROGRAM = "python -m privbench.papers.he2020"
 
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(typed)
     try:
         _write(select(options.folder, {}), options, f"{PROGRAM} {shlex.join(typed)}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UserError) as error:
         sys.exit(f"privbench: {' '.join(str(error).split())}")
 
 
@@ -44,6 +45,9 @@ def _write(selection: Selection, options: argparse.Namespace, command: str) -> N
             options.write.write_text(text)
         print(options.write or text)
     if options.figures:
+        require_extra(command)
+        from privbench.papers.he2020.figures import write_figures
+
         for path in write_figures(selection, options.figures):
             print(path)
     if options.page:

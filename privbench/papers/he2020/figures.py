@@ -4,31 +4,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
-from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
-from privbench.report.figure_style import (
-    BASELINE_COLOUR,
-    Labels,
-    draw_intervals,
-    place_labels,
-    render,
-)
-from privbench.report.image_grids import (
+from privbench.analysis.curves import line_rows
+from privbench.analysis.images import (
     GridImage,
     ImageLoader,
-    draw_images,
     image_loader,
     original_of,
     reconstruction_of,
 )
+from privbench.analysis.selection import Selection
+from privbench.analysis.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
+from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
+from privbench.report.curves import caption, chart
+from privbench.report.image_grids import grid_chart
+from privbench.report.rendering import Figure
+from privbench.report.style import Series
 from privbench.store.record import Record
 
 PAIR = ("rmle", "rmle_adaptive")
 """Non-adaptive and adaptive attack whose gap is drawn."""
+LABELS = dict(zip(PAIR, ("not adaptive", "adaptive"), strict=True))
+COLOURS = (Series("#0072B2", "circle"), Series("#D55E00", "square"))
 DEFENSE, STRENGTH = "dropout", 0.6
 """Defense on the features, and its strength in the reconstructions."""
 
@@ -58,55 +54,43 @@ def adaptive_gap_figure(
     }
     if not set(PAIR) <= set(lines):
         return None
-    labels = dict(zip(PAIR, ("not adaptive", "adaptive"), strict=True))
     points = {name: _complete_point(lines[name]) for name in PAIR}
     shown: dict[str, Point | None] = {
         **(others or {}),
-        **{f"{DEFENSE} {STRENGTH:g}, {name} ({labels[name]})": points[name] for name in PAIR},
+        **{f"{DEFENSE} {STRENGTH:g}, {name} ({LABELS[name]})": points[name] for name in PAIR},
     }
-    figure = Figure(figsize=(11.0, 1.0 + 0.86 * (1 + len(shown))), layout="constrained")
-    sides: Any = figure.subfigures(1, 2, width_ratios=(1, 1.2))
-    ax = sides[0].subplots()
-    strengths = _draw_curves(ax, lines, labels)
-    _decorate(ax, max(adversary.baseline("ssim") for adversary in panel.adversaries))
-    _draw_reconstructions(sides[1], lines, shown, read, images)
-    if title := _title(panel, points[PAIR[0]], points[PAIR[1]]):
-        figure.suptitle(title, fontsize=11)
-    place_labels(figure, [(ax, strengths)])
-    return figure
+    rows = _curve_rows(lines, max(adversary.baseline("ssim") for adversary in panel.adversaries))
+    grid = _reconstructions(lines, shown, read, images)
+    curves = chart(rows, "ssim", {_name(n): c for n, c in zip(PAIR, COLOURS, strict=True)}, "")
+    curves["spec"] |= {"width": 380, "height": grid["height"] - 90}
+    title = _title(panel, points[PAIR[0]], points[PAIR[1]])
+    return Figure("", "dropout", title, caption(rows), {"hconcat": [curves, grid]})
+
+
+def _name(attack: str) -> str:
+    return f"{attack} ({LABELS[attack]})"
 
 
 def _complete_point(line: Line) -> Point | None:
     return next((p for p in line.points if p.strength == STRENGTH and p.complete), None)
 
 
-def _draw_curves(ax: Axes, lines: Mapping[str, Line], labels: Mapping[str, str]) -> Labels:
-    found: Labels = []
-    for name, shade, style in zip(PAIR, ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
-        points = [point for point in lines[name].points if point.strength and point.complete]
-        x, y = [p.score("ssim") for p in points], [p.accuracy for p in points]
-        ax.plot(x, y, style, marker="o", markersize=4, color=shade,
-                label=f"{name} ({labels[name]})")  # fmt: skip
-        draw_intervals(ax, points, "ssim", shade, width=5)
-        found += [(a, b, f"{p.strength:g}", shade) for a, b, p in zip(x, y, points, strict=True)]
-    return found
+def _curve_rows(lines: Mapping[str, Line], baseline: float) -> list[dict[str, Any]]:
+    """Return the rows of both curves, without a defense left out, and of the blind baseline."""
+    facet = {"facet": f"under {DEFENSE} on the features"}
+    rows: list[dict[str, Any]] = [{**facet, "series": "", "kind": "blind", "x": baseline}]
+    for name in PAIR:
+        found = [row for row in line_rows(lines[name].complete, "ssim") if row["kind"] == "point"]
+        rows += [{**facet, "series": _name(name), **row} for row in found]
+    return rows
 
 
-def _decorate(ax: Axes, baseline: float) -> None:
-    ax.axvline(baseline, color=BASELINE_COLOUR, linestyle=(0, (1, 1.5)), label="blind baseline")
-    ax.set_xlabel(f"SSIM of reconstructions under {DEFENSE}")
-    ax.set_ylabel("accuracy")
-    ax.grid(color="#dddddd", linewidth=0.6)
-    ax.legend(fontsize=8, loc="lower right")
-
-
-def _draw_reconstructions(
-    figure: Any,
+def _reconstructions(
     lines: Mapping[str, Line],
     shown: Mapping[str, Point | None],
     read: ImageLoader,
     images: Sequence[int],
-) -> None:
+) -> dict[str, Any]:
     first = next(point for line in lines.values() for point in line.points).group.first
     attacked = first.per_image["index"]
     chosen = [index for index in images or attacked if index in attacked][:7]
@@ -115,7 +99,7 @@ def _draw_reconstructions(
     }
     for label, point in shown.items():
         rows[label] = [reconstruction_of(point, first.seed, index, read) for index in chosen]
-    draw_images(figure, [""] * len(chosen), rows)
+    return grid_chart([""] * len(chosen), rows)
 
 
 def _title(panel: SplitResults, naive: Point | None, adaptive: Point | None) -> str:
@@ -137,7 +121,7 @@ def write_figures(selection: Selection, folder: Path) -> list[Path]:
         figure = adaptive_gap_figure(panel, read, others, PAPER_IMAGES)
         if figure:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "dropout.png").write_bytes(render(figure, "png"))
+            (folder / "dropout.png").write_bytes(figure.files()["dropout.png"])
             return [folder / "dropout.png"]
     return []
 

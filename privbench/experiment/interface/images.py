@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privbench.data.image_data import ImageData, Subset, subset_of
-from privbench.experiment.given_network import GivenNetwork
+from privbench.experiment.interface.network import GivenNetwork
 from privbench.runtime.errors import UserError
 from privbench.store.artifacts import Store
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from privbench.data.image_data import ImageData, Subset, subset_of
 from privbench.experiment.config import CellConfig
-from privbench.experiment.given_images import (
+from privbench.experiment.interface.images import (
     GivenImages,
     Labelled,
     checked_pixels,
@@ -17,7 +17,7 @@ from privbench.experiment.given_images import (
     has_labels,
     labelled,
 )
-from privbench.experiment.given_network import GivenNetwork
+from privbench.experiment.interface.network import GivenNetwork
 from privbench.experiment.plan import CellPlan, plan, store_of
 from privbench.runtime.code_identity import described
 from privbench.threat import Access

@@ -11,7 +11,6 @@ from privbench.attacks.blind import ANSWERS
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.recognised import SEMANTIC_ACCURACY
 from privbench.evaluation.statistics import wilson
-from privbench.experiment.api import AttackedCell, Result, numeric_modes_restored
 from privbench.experiment.baselines import baseline_reconstructions
 from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.evaluate import (
@@ -20,7 +19,8 @@ from privbench.experiment.evaluate import (
     deployment_scores,
     with_intervals,
 )
-from privbench.experiment.given_images import checked_labels, checked_pixels
+from privbench.experiment.interface.attack import AttackedCell, Result, numeric_modes_restored
+from privbench.experiment.interface.images import checked_labels, checked_pixels
 from privbench.runtime.errors import as_user_errors
 from privbench.runtime.pixels import in_unit_range
 from privbench.store.record import Score

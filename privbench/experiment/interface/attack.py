@@ -13,11 +13,11 @@ from privbench.defenses.base import Defense
 from privbench.experiment.adversary import attack_process, reconstruct_targets
 from privbench.experiment.config import build as build_cell
 from privbench.experiment.deploy import Deployed, fit_deployment
-from privbench.experiment.given_cell import Given, given_plan, with_values
-from privbench.experiment.given_images import Labelled
-from privbench.experiment.given_network import GivenNetwork
+from privbench.experiment.interface.cell import Given, given_plan, with_values
+from privbench.experiment.interface.images import Labelled
+from privbench.experiment.interface.network import GivenNetwork
+from privbench.experiment.interface.options import composed
 from privbench.experiment.isolation import require_picklable
-from privbench.experiment.knobs import composed
 from privbench.experiment.plan import CellPlan, store_of
 from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.experiment.victim import fit_victim

@@ -1,0 +1,89 @@
+"""Facts of cells as JSON: setting, accuracy, scores of images with their intervals (no torch)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from privbench.analysis.cell_table import caveats
+from privbench.analysis.frame import victim_of
+from privbench.analysis.labels import curve_metrics, describe_defense
+from privbench.analysis.tradeoffs import SplitResults
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.store.record import Record
+
+
+class Distinct:
+    """Distinct lists, in the order in which they were first asked for."""
+
+    def __init__(self) -> None:
+        self.held: list[list[Any]] = []
+        self._at: dict[tuple[Any, ...], int] = {}
+
+    def position(self, values: Sequence[Any]) -> int:
+        """Return the position of a list among the distinct ones."""
+        at = self._at.setdefault(tuple(values), len(self.held))
+        if at == len(self.held):
+            self.held.append(list(values))
+        return at
+
+
+def places(found: Sequence[SplitResults]) -> dict[str, dict[str, Any]]:
+    """Return for each record which results it belongs to, and the distinct name of its attack."""
+    return {
+        record.key: {"setting": at, "attack": adversary.name}
+        for at, panel in enumerate(found)
+        for adversary in panel.adversaries
+        for point in [*adversary.points, *filter(None, [adversary.undefended])]
+        for record in point.group.records
+    }
+
+
+def cell_facts(record: Record, indices: Distinct) -> dict[str, Any]:
+    """Return the setting, the accuracy and the scores of a record.
+
+    Args:
+        record: Record of the cell.
+        indices: Lists of images of the cells so far; that of this one is added.
+    """
+    shown = curve_metrics([record])
+    seed, weights = victim_of(record)
+    return {
+        "key": record.key,
+        "attack": record.attack,
+        "defense": f"{record.defense} on {record.site}" if record.strength else "no defense",
+        "strength": record.strength,
+        "name": describe_defense(record.defense, record.strength, record.site),
+        "seed": seed,
+        "victim": f"{seed} {weights[:12]}",
+        "caveats": caveats(record),
+        "accuracy": [record.accuracy, *record.accuracy_ci95],
+        "index": indices.position(record.per_image["index"]),
+        "scores": {name: _short(record.columns[name]) for name in shown},
+        "intervals": {name: _ends(record, name) for name in shown},
+        "blind": {name: _finite(record.baseline(name)) for name in shown},
+    }
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _ends(record: Record, name: str) -> list[float]:
+    return [record.score(name), *(record.scores[name].ci95 or ())]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def missing_facts(entry: Any, reason: str, command: str, width: int) -> dict[str, Any]:
+    """Return what the page shows of a cell without a record."""
+    values = [entry.name or "the cell", *[""] * (width - 2), f"no record: {reason}"]
+    return {"key": entry.key, "command": command, "why": reason, "values": values, "missing": True}
+
+
+def metric_facts(name: str) -> dict[str, Any]:
+    """Return what the page needs to write a score by a metric."""
+    found = metric_of(name)
+    return {"name": name, "label": found.label, "title": found.title, "unit": found.unit,
+            "decimals": found.decimals, "more": found.leakage(1.0)}  # fmt: skip

@@ -1,0 +1,179 @@
+"""The finding of a sweep and its weaknesses: the one wording of terminal, page and tracker."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from privbench.analysis.advice import untried
+from privbench.analysis.frame import SeedGroup
+from privbench.analysis.labels import (
+    HEADLINE,
+    attack_name,
+    bracket,
+    leakage,
+    metric_label,
+    number,
+    with_unit,
+)
+from privbench.analysis.operating_points import (
+    NOT_ADAPTIVE,
+    OperatingPoint,
+    operating_points,
+    within,
+)
+from privbench.analysis.tradeoffs import SplitResults
+from privbench.analysis.worst_case import mixed_victims, unreliable
+from privbench.evaluation.statistics import ENOUGH_VICTIMS, FEW_IMAGES
+from privbench.store.record import Record
+
+LOSS = 0.02
+"""Loss of accuracy of the finding, a share."""
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """A reason why more may leak than was measured.
+
+    Attributes:
+        name: A few words, such as ``few images (6)``.
+        sentence: What it concerns and means, without a full stop.
+    """
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a sweep in sentences, without their full stops.
+
+    Attributes:
+        weaknesses: Reasons why more may leak, the gravest first.
+        statements: The least leakage at each split point.
+    """
+
+    weaknesses: Sequence[Weakness]
+    statements: Sequence[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """Weaknesses, then statements."""
+        return [*(weakness.sentence for weakness in self.weaknesses), *self.statements]
+
+
+def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
+    """Return what results show, and what weakens it.
+
+    Args:
+        panels: Results by victim and split point.
+        missing: Number of cells without a record.
+    """
+    records = [record for panel in panels for record in panel.records]
+    statements = [f"{panel.title}: {line}" for panel in panels if (line := statement(panel))]
+    none = "no defense was measured with every attack" if records else "nothing was measured"
+    return Finding(weaknesses(records, missing), statements or [none])
+
+
+def weaknesses(records: Sequence[Record], missing: int = 0) -> list[Weakness]:
+    """Return why records may show less leakage than there is, the gravest reason first.
+
+    Args:
+        records: Records of any settings.
+        missing: Number of cells without a record.
+    """
+    found = [*_poor_victims(records), *_not_adaptive(records)]
+    if missing:
+        count = f"{missing} of {len(records) + missing} cells have no record"
+        found.append(Weakness(f"{missing} cells are missing", f"{count}: more may leak"))
+    found += _doubtful(records)
+    if few := sorted({r.targets for r in records if r.targets < FEW_IMAGES}):
+        images = " or ".join(f"{count} image{'s' * (count > 1)}" for count in few)
+        found.append(Weakness(f"few images ({few[0]})", f"few images: scores are of {images}"))
+    return found + _victims(records)
+
+
+def _poor_victims(records: Iterable[Record]) -> list[Weakness]:
+    lines = {f"{r.dataset} {r.victim}: {r.victim_warning}" for r in records if r.victim_warning}
+    name = "a victim no better than the most frequent class"
+    return [Weakness(name, line) for line in sorted(lines)]
+
+
+def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
+    some = any(record.strength and record.adaptive for record in records)
+    name = f"{'in some settings ' * some}no attack knew the defense"
+    return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
+
+
+def _doubtful(records: Sequence[Record]) -> list[Weakness]:
+    """Return the number of cells with a reason to doubt their scores, by attack."""
+    doubts = {record.key: unreliable(SeedGroup([record])) for record in records}
+    cells = Counter(attack_name(record) for record in records)
+    doubtful = Counter(attack_name(record) for record in records if doubts[record.key])
+    if not doubtful:
+        return []
+    converged = all(reason != "not converged" for held in doubts.values() for reason in held)
+    state = "gave images that never moved or are not finite" if converged else "did not converge"
+    attacks = ", ".join(f"{n} of {cells[attack]} of {attack}" for attack, n in doubtful.items())
+    name = f"{doubtful.total()} of {len(records)} cells {state}"
+    return [Weakness(name, f"{name} ({attacks}): more steps may recover more")]
+
+
+def _victims(records: Sequence[Record]) -> list[Weakness]:
+    found = [
+        Weakness("victims of several weights", f"the sweep {line}")
+        for line in mixed_victims(records)
+    ]
+    count = len({record.seed for record in records})
+    if 0 < count < ENOUGH_VICTIMS:
+        name = "a single victim" if count == 1 else f"only {count} victims"
+        found.append(Weakness(name, f"{name}: on others, of further seeds, more may leak"))
+    return found
+
+
+def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -> str:
+    """Return the least leakage at a loss of accuracy as a sentence; empty without an attack.
+
+    Args:
+        panel: Results of one victim and split point.
+        metric: Name of the score.
+        loss: Accuracy that a defense may cost, a share.
+    """
+    found = operating_points(panel, metric) if metric in panel.metrics else []
+    defended = [choice for choice in found if choice.worst.strength]
+    if not defended:
+        return f"without a defense {_leak(found[0])}" if found else ""
+    if best := within(defended, loss):
+        return f"at most {_points(loss)} of accuracy lost, the least leakage is {_leak(best)}"
+    least = min(defended, key=lambda choice: choice.lost)
+    return (
+        f"no measured defense keeps the accuracy within {_points(loss)} of the undefended "
+        f"{least.worst.undefended:.4f}; {least.name} loses {_points(least.lost)}: {_leak(least)}"
+    )
+
+
+def _points(loss: float) -> str:
+    return f"{loss * 100:.3g} points"
+
+
+def _leak(choice: OperatingPoint) -> str:
+    """Return the score of an operating point, its attack, its baseline and its caveats."""
+    group, metric = choice.worst.group, choice.metric
+    interval = bracket(group.recorded_interval(metric), group.images, metric)
+    against = f" against {choice.name}" if choice.worst.strength else ""
+    # a weakness of the whole names the defenses that no adaptive attack met
+    caveats = [line for line in choice.caveats if line not in NOT_ADAPTIVE]
+    doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
+    many = f" on {group.images} images" if group.images >= FEW_IMAGES else ""  # few are in brackets
+    return (
+        f"{with_unit(choice.leakage, metric)}{interval}{many}, "
+        f"by {choice.adversary}{against}; "
+        f"{_blind(choice)}{doubt}"
+    )
+
+
+def _blind(choice: OperatingPoint) -> str:
+    metric, baseline = choice.metric, choice.worst.group.baseline(choice.metric)
+    blind = number(baseline, metric)
+    if leakage(choice.leakage - baseline, metric) <= 0:
+        return f"no more than a blind guess, {metric_label(metric)} {blind}"
+    return f"a blind guess scores {blind}"

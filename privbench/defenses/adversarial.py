@@ -1,0 +1,103 @@
+"""Adversarial training against a proxy decoder: PAN, DeepObfuscator, ResSFL."""
+
+from typing import ClassVar
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional as F
+
+from privbench.defenses.base import FitServices, TrainingImages
+from privbench.defenses.bottleneck import narrowed
+from privbench.defenses.fine_tuned import FineTuned
+from privbench.defenses.proxy import Loss, ProxyDecoder, reconstruction_loss
+from privbench.defenses.trained import DeploymentTask
+from privbench.deployment import Deployment, SplitVictim
+from privbench.runtime.random import RandomStreams
+from privbench.runtime.validation import VALIDATED, Fraction, NonNegativeFloat
+
+
+@dataclass(frozen=True, kw_only=True, config=VALIDATED)
+class Adversarial(FineTuned):
+    """Train both halves by cross-entropy + weight * R, against a decoder that learns meanwhile.
+
+    The decoder D minimises its reconstruction loss of the transmitted features in the same steps.
+    R is what the halves gain from its failure: ``ssim``: max(0, SSIM(D(v), x) - threshold), as
+    Li et al. (ResSFL, CVPR 2022) and, without a threshold, Li et al. (DeepObfuscator, 2021);
+    ``l1``: -|D(v) - x| (PAN, Liu et al., 2019); ``mse``: -(D(v) - x)², each as a mean.
+    Features may come to mislead this decoder and no other: compare a fresh inverse network.
+
+    Attributes:
+        weight: Of R.
+        loss: Of the decoder: ``mse``, ``l1`` or ``ssim``.
+        threshold: SSIM up to which a reconstruction costs nothing; used by ``ssim``.
+        bottleneck: Share of the channels that a learned linear map removes (``Bottleneck``).
+    """
+
+    version: ClassVar[str] = "adversarial-1"
+
+    weight: NonNegativeFloat = 1.0
+    loss: Loss = "ssim"
+    threshold: Fraction = 0.3
+    bottleneck: Fraction = 0.0
+
+    @property
+    def strength(self) -> float:
+        """Weight of R."""
+        return float(self.weight)
+
+    def build(self, victim: SplitVictim) -> Deployment:
+        """Return copies of both halves, with the channel and the bottleneck between them."""
+        edge, cloud = narrowed(victim, self.bottleneck)
+        return Deployment(edge, self.channel, cloud, victim.edge)
+
+    def task(
+        self, deployment: Deployment, data: TrainingImages, services: FitServices
+    ) -> DeploymentTask:
+        """Return the task of both halves and the decoder."""
+        return ProxyTask(self, deployment, data, services)
+
+    def penalty(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Return R of the decoder's images."""
+        distance = reconstruction_loss(self.loss, x_hat, x)
+        return (1 - distance - self.threshold).clamp_min(0) if self.loss == "ssim" else -distance
+
+
+class ProxyTask(DeploymentTask):
+    """Losses of both halves and of the decoder, each of which has the other's weights as they are.
+
+    Args:
+        defense: Its hyper-parameters.
+        deployment: Trained in place.
+        data: Training images.
+        services: Device and seed.
+    """
+
+    def __init__(
+        self,
+        defense: Adversarial,
+        deployment: Deployment,
+        data: TrainingImages,
+        services: FitServices,
+    ) -> None:
+        decoder = proxy_of(deployment, data, services)
+        super().__init__(defense, deployment, services.seed, decoder)
+        self.hyper, self.decoder = defense, decoder
+
+    def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:
+        """Compute the sum of both losses: a weight has a gradient from one of them alone."""
+        v = self.deployment.send(x, draws)
+        task = F.cross_entropy(self.deployment.cloud(v), y)
+        proxy = reconstruction_loss(self.hyper.loss, self.decoder(v.detach()), x)
+        penalty = self.hyper.penalty(self.decoder.with_fixed_weights(v), x)
+        loss = task + self.hyper.weight * penalty + proxy
+        return {"loss": loss, "task": task, "penalty": penalty, "proxy": proxy}
+
+
+@torch.no_grad()
+def proxy_of(deployment: Deployment, data: TrainingImages, services: FitServices) -> ProxyDecoder:
+    """Return an untrained decoder of a deployment's features, on the device."""
+    image = data.pixels[:1].to(services.device).float()
+    channels, height, width = image.shape[1:]
+    feature_shape = tuple(deployment.edge(image).shape[1:])
+    return ProxyDecoder(feature_shape, (channels, height, width)).to(services.device)

@@ -1,0 +1,66 @@
+"""Bounds on the error of attacks that follow from a deployment alone."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from privbench.defenses.fisher import mean_squared_jacobian
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.laplace import Laplace
+from privbench.deployment import Deployment
+
+SEED = 0
+"""Of the probes of a trace: the same for every deployment."""
+
+
+def dfil(
+    deployment: Deployment, x: Tensor, transmissions: int = 1, probes: int | None = None
+) -> float:
+    """Return the diagonal Fisher information leakage of K transmissions, a mean over images.
+
+    tr(I(x)) / d with I(x) = K JᵀJ / sigma² for Gaussian and K JᵀJ / b² for Laplacian noise (Maeng
+    et al., arXiv 2209.10119). An **unbiased** estimate of x has a mean squared error of at least
+    1/dFIL; biased ones, as all practical attacks are, may have less. Any other channel leaves some
+    entry exact with positive probability, or all: its dFIL is infinite and the bound 0.
+    Noise on the input bounds what any features computed from it leak (data processing).
+
+    Args:
+        deployment: Edge, channel and cloud.
+        x: Images ``(N, C, H, W)`` in [0, 1], whose units are those of 1/dFIL.
+        transmissions: How often each image is sent, K.
+        probes: Random probes of each image's trace; null for the exact trace, by a gradient for
+            each entry of the features.
+    """
+    channel = deployment.channel
+    variance = _noise_square(channel)
+    if variance == 0:
+        return math.inf
+    entry: nn.Module = deployment.edge[0] if channel.site == "input" else deployment.edge
+    trace = (
+        exact_squared_jacobian(entry, x)
+        if probes is None
+        else mean_squared_jacobian(entry, x, SEED, probes)
+    )
+    return transmissions * trace / (x[0].numel() * variance)
+
+
+def _noise_square(channel: object) -> float:
+    """Return sigma² of Gaussian noise, b² of Laplacian; 0 for any other channel."""
+    if isinstance(channel, Gaussian):
+        return channel.sigma**2
+    return channel.scale**2 if isinstance(channel, Laplace) else 0.0
+
+
+def exact_squared_jacobian(network: nn.Module, x: Tensor) -> float:
+    """Return tr(JᵀJ) of a network as a mean over images ``(N, C, H, W)``."""
+    inputs = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        flat = network(inputs).flatten(1)
+        # images do not mix, so a sum over them has the gradient of each
+        slopes = (
+            torch.autograd.grad(entry, inputs, retain_graph=True)[0]
+            for entry in flat.sum(0).unbind()
+        )
+        squares = sum(float(slope.double().square().sum()) for slope in slopes)
+    return squares / len(x)

@@ -1,0 +1,117 @@
+// Figures: drawn anew for the width, for the colours of the system, and for another choice.
+const tip = at("tip");
+const BRIGHT = { "#0072B2": "#56A9E8", "#009E73": "#2CC79A", "#D55E00": "#FF8A3D", "#7A5195": "#B995D6",
+  "#8C6D31": "#CFAE63", "#666666": "#B0B0B0" }; // of the same hue, on a dark page
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const drawn = []; // views to finalize before they are drawn anew
+
+function theme(width) {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  const [ink, soft, line, paper] = ["--ink", "--soft", "--line", "--paper"].map(of);
+  return {
+    background: "transparent", font: "system-ui, 'DejaVu Sans', sans-serif", view: { stroke: line },
+    axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, domainColor: soft, tickColor: soft,
+      labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal", tickCount: 5 },
+    header: { labelColor: ink, labelFontSize: 12, title: null, labelLimit: width / 1.2 },
+    legend: { orient: "top", columns: Math.max(2, Math.floor(width / 170)), labelColor: ink, titleColor: soft,
+      labelFontSize: 12, symbolLimit: 60, labelLimit: 300 },
+    text: { color: ink },
+    style: { guide: { color: soft }, undefended: { color: ink },
+      halo: { stroke: paper, strokeWidth: 3, strokeOpacity: 0.85 } },
+  };
+}
+
+// A specification for a width: as many facets in a row as have room.
+function fitted(specification, width) {
+  const text = JSON.stringify(specification);
+  const spec = JSON.parse(dark.matches ? text.replace(/#[0-9A-F]{6}/g, (c) => BRIGHT[c] || c) : text);
+  if (!spec.facet) return { ...spec, width: Math.min(Math.max(spec.width, 460), width - 90) };
+  const facets = distinct(spec.data.values.map((row) => row.facet)).length;
+  spec.columns = Math.min(facets, width >= 960 ? 3 : width >= 600 ? 2 : 1);
+  spec.spec.width = Math.min(Math.floor(width / spec.columns) - 85, 520);
+  spec.spec.height = Math.max(190, Math.min(280, spec.spec.width * 0.75));
+  return spec;
+}
+
+function tooltip(_handler, event, _item, value) {
+  const cell = value && byKey.get(value.key);
+  tip.hidden = !cell;
+  if (!cell) return;
+  tip.textContent = "";
+  add(tip, "strong", `${cell.attack}, ${cell.name}`);
+  const images = add(tip, "div", null, { class: "row" });
+  for (const at of cell.recovered ? [0, 1] : []) {
+    thumb(images, cell.originals, at, 56, "original");
+    thumb(images, cell.recovered, at, 56, "reconstruction");
+  }
+  const [accuracy, low, high] = cell.accuracy.map((x) => x.toFixed(4));
+  add(tip, "div", `accuracy ${accuracy} [${low}, ${high}]`);
+  for (const m of data.metrics) {
+    if (!cell.intervals[m.name]) continue;
+    add(tip, "div", `${m.title} ${interval(cell.intervals[m.name], m)}, blind ${fixed(cell.blind[m.name], m)}`);
+  }
+  if (cell.caveats) add(tip, "div", cell.caveats, { class: "warn" });
+  add(tip, "code", cell.command);
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
+  const below = event.clientY + 14 + box.height < innerHeight;
+  tip.style.top = `${below ? event.clientY + 14 : Math.max(4, event.clientY - box.height - 14)}px`;
+}
+
+async function embed(host, specification) {
+  const width = host.clientWidth;
+  const options = { actions: false, renderer: "svg", config: theme(width), tooltip };
+  const made = await window.vegaEmbed(host, fitted(specification, width), options);
+  drawn.push([host, made]);
+  made.view.addEventListener("click", (_event, item) => {
+    const key = item && item.datum && item.datum.key;
+    if (key && byKey.has(key)) openImages(byKey.get(key), true);
+  });
+}
+
+function links(parent, stem) {
+  if (!data.files.includes(stem)) return;
+  add(parent, "span", " ");
+  for (const form of ["PNG", "SVG", "PDF"]) {
+    add(parent, "a", form, { href: `${stem}.${form.toLowerCase()}` });
+    parent.append(" ");
+  }
+}
+
+function drawCurves() {
+  const host = at("curves");
+  for (const [, made] of drawn.splice(0)) made.finalize();
+  host.textContent = "";
+  tip.hidden = true;
+  const setting = data.settings[chosen.setting];
+  const shown = data.figures.filter(
+    (f) => f.metric === (metric() || {}).name && (!f.setting || f.setting === setting));
+  for (const section of distinct(shown.map((f) => f.section))) {
+    add(host, "h2", section);
+    for (const figure of shown.filter((f) => f.section === section)) {
+      const holder = add(host, "figure");
+      // of a single setting the first line of the page says the same
+      if (data.settings.length > 1 || !figure.setting) add(holder, "div", figure.title, { class: "title" });
+      const chart = add(holder, "div", null, { class: "chart" });
+      const caption = add(holder, "figcaption", figure.caption);
+      links(caption, figure.stem);
+      embed(chart, figure.chart);
+    }
+  }
+  host.hidden = !shown.length;
+}
+listeners.push(drawCurves);
+dark.addEventListener("change", () => { drawCurves(); drawScatter(); });
+
+let lastWidth = document.documentElement.clientWidth;
+let waiting = 0;
+window.addEventListener("resize", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    if (document.documentElement.clientWidth === lastWidth) return;
+    lastWidth = document.documentElement.clientWidth;
+    drawCurves();
+    drawScatter();
+  }, 150);
+});

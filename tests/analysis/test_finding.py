@@ -1,0 +1,63 @@
+"""The finding of a sweep: what it shows, and what weakens it first."""
+
+from privbench.analysis.finding import finding, weaknesses
+from privbench.analysis.tradeoffs import panels
+from tests.records import curve, imaged, record, spread
+
+
+def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
+    """At most two points of accuracy lost; a second, adaptive attack recovers more."""
+    weak = [imaged(one, spread(0.36)) for one in curve()]
+    strong = [
+        imaged(record(strength=one.strength, accuracy=one.accuracy, attack="a", adaptive=True),
+               spread(0.9 - one.strength))
+        for one in weak
+    ]  # fmt: skip
+    found = finding(panels([*weak, *strong]))
+    assert [weakness.name for weakness in found.weaknesses] == ["a single victim"]
+    (line,) = found.statements
+    assert line.startswith(
+        "mnist relu2: at most 2 points of accuracy lost, the least leakage is SSIM 0.502 [0.50"
+    )
+    assert line.endswith(
+        "] on 24 images, by a against dropout 0.4 on features; a blind guess scores 0.350"
+    )
+
+
+def test_weaknesses_come_first_and_the_gravest_is_first():
+    """Each has a few words for a heading, and a sentence."""
+    records = [record(converged=0.2, victim_warning="guesses", seed=seed) for seed in (1, 2)]
+    found = finding(panels([*records, record(strength=0.9)]), missing=2)
+    assert [(weakness.name, weakness.sentence) for weakness in found.weaknesses] == [
+        ("a victim no better than the most frequent class", "mnist lenet5: guesses"),
+        ("no attack knew the defense",
+         "No adaptive attack was run against dropout on features: the leakage may be higher"),
+        ("2 cells are missing", "2 of 5 cells have no record: more may leak"),
+        ("2 of 3 cells did not converge",
+         "2 of 3 cells did not converge (2 of 3 of rmle): more steps may recover more"),
+        ("few images (6)", "few images: scores are of 6 images"),
+        ("only 3 victims", "only 3 victims: on others, of further seeds, more may leak"),
+    ]  # fmt: skip
+    assert found.lines == [*(w.sentence for w in found.weaknesses), *found.statements]
+    some = [record(strength=0.9, seed=seed, targets=64) for seed in range(5)]
+    some += [record(strength=0.3, attack="a", adaptive=True, targets=64, failed=1)]
+    assert [weakness.name for weakness in weaknesses(some)] == [
+        "in some settings no attack knew the defense",
+        "1 of 6 cells gave images that never moved or are not finite",
+    ]
+
+
+def test_a_finding_without_a_good_defense_or_without_any_says_so():
+    """No defense in budget; no defense at all; no more than a blind guess; nothing at all."""
+    (poor,) = finding(panels([record(accuracy=0.9, strength=0.8)])).statements
+    assert "no measured defense keeps the accuracy within 2 points of the undefended" in poor
+    assert "dropout 0.8 on features loses 9 points: SSIM 0.500" in poor
+    (bare,) = finding(panels([record("none", 0.0, ssim=0.3)])).statements
+    assert bare.startswith("mnist relu2: without a defense SSIM 0.300")
+    assert bare.endswith("by rmle; no more than a blind guess, SSIM 0.350")
+    assert finding([], missing=3).lines == [
+        "3 of 3 cells have no record: more may leak",
+        "nothing was measured",
+    ]
+    blind = finding(panels([record(attack="blind")]))
+    assert blind.statements == ["no defense was measured with every attack"]

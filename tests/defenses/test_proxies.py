@@ -1,0 +1,128 @@
+"""Defenses that train against a proxy decoder: whose weights follow which loss, and the effect."""
+
+import pytest
+import torch
+from torch import nn
+
+from privbench.defenses.adversarial import Adversarial
+from privbench.defenses.disco import Disco, DiscoTask, Pruner
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.proxy import ProxyDecoder, ssim
+from privbench.deployment import SplitVictim
+from privbench.evaluation import metrics
+from privbench.runtime.random import RandomStreams
+from privbench.testing import FitAlways, SmallData
+
+SIDE = 8
+DRAWS = RandomStreams(0, "test", range(64))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Images of two patterns: a faint one for the class, a strong one of any sign and size."""
+    y, sides = torch.arange(64) % 2, torch.where(torch.arange(SIDE) % 2 == 0, 1.0, -1.0)
+    size = 2 * torch.rand(64, generator=torch.Generator().manual_seed(0)) - 1
+    labels, strong = (t.view(-1, 1, 1, 1) for t in (2 * y - 1, size))
+    x = 0.5 + 0.1 * labels * sides.view(1, 1, -1, 1) + 0.35 * strong * sides
+    return SmallData((x * 255).byte(), y)
+
+
+@pytest.fixture(scope="module")
+def victim():
+    """A linear edge that sends one feature for each pattern, four times over."""
+    sides = torch.where(torch.arange(SIDE) % 2 == 0, 1.0, -1.0)
+    patterns = torch.stack([sides.view(-1, 1).expand(SIDE, SIDE), sides.expand(SIDE, SIDE)])
+    linear = nn.Linear(SIDE**2, 8, bias=False)
+    linear.weight.data = patterns.flatten(1).repeat(4, 1) / SIDE
+    edge = nn.Sequential(nn.Identity(), nn.Flatten(), linear)
+    torch.manual_seed(0)
+    cloud = nn.Sequential(nn.Linear(8, 2))
+    return SplitVictim(*(half.requires_grad_(False) for half in (edge, cloud)), (1, SIDE, SIDE))
+
+
+def unexplained(deployment, data):
+    """The share of the variance that a fresh linear decoder of the features leaves."""
+    x = (data.pixels / 255).flatten(1).double()
+    v = deployment.transmit(data.pixels / 255, DRAWS)[:, 0].flatten(1).double()
+    v = torch.cat([v / v.std(), torch.ones(64, 1)], 1)
+    solution = torch.linalg.solve(v.T @ v + 0.1 * torch.eye(v.shape[1]), v.T @ x)
+    return float((v @ solution - x).square().mean() / x.var(0).mean())
+
+
+class Reporting(FitAlways):
+    """Services that keep the metrics of the last epoch."""
+
+    def fit_or_load(self, part, module, train):
+        self.metrics = {}
+        train(lambda epoch, metrics: self.metrics.update(metrics))
+
+
+@pytest.mark.parametrize("bottleneck", [0.0, 0.5])
+def test_the_decoder_and_a_fresh_one_recover_less_at_a_larger_weight(bottleneck, victim, data):
+    """Through noise: without it a linear decoder amplifies whatever is left."""
+    options = {"loss": "mse", "bottleneck": bottleneck, "min_steps": 80, "lr": 1e-2}
+    found, services = [], Reporting()
+    for weight in (1e-3, 30.0):
+        defense = Adversarial(weight=weight, channel=Gaussian(sigma=0.5), **options)
+        deployment = defense.fit(victim, data, services)
+        found.append((services.metrics["proxy"], unexplained(deployment, data)))
+    (proxy, fresh), (proxy_strong, fresh_strong) = found
+    assert proxy_strong > 1.2 * proxy
+    assert fresh_strong > 1.5 * fresh
+    v = deployment.transmit(data.pixels / 255, DRAWS)
+    assert v.shape[2] == (4 if bottleneck else 8)
+
+
+def test_ssim_is_the_metrics_and_has_a_gradient():
+    x, x_hat = torch.rand(2, 3, 20, 20), torch.rand(2, 3, 20, 20)
+    assert float(ssim(x_hat, x)) == pytest.approx(float(metrics.ssim(x_hat, x).mean()), abs=1e-5)
+    flat = torch.zeros(1, 1, 5, 5, requires_grad=True)
+    ssim(flat, torch.zeros(1, 1, 5, 5)).backward()
+    assert bool(flat.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3), (9, 6), (12,)])
+def test_a_proxy_decodes_any_features_and_its_weights_can_stand_still(shape):
+    decoder = ProxyDecoder(shape, (3, 20, 24))
+    v = torch.rand(2, *shape, requires_grad=True)
+    x_hat = decoder.with_fixed_weights(v)
+    assert torch.equal(x_hat, decoder(v)) and x_hat.shape == (2, 3, 20, 24)
+    x_hat.square().sum().backward()
+    assert bool(v.grad.any())
+    assert all(weight.grad is None for weight in decoder.parameters())
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_edge_and_cloud_of_disco_follow_the_task_alone_and_the_pruner_the_decoder(
+    weight, victim, data
+):
+    """At a weight of 1 only the pruner and the decoder learn; the signs are the published ones."""
+    defense = Disco(rate=0.5, weight=weight)
+    deployment = defense.build(victim)
+    deployment.edge.requires_grad_(True), deployment.cloud.requires_grad_(True)
+    task = DiscoTask(defense, deployment, data, FitAlways())
+    losses = task.batch_losses(data.pixels / 255, data.labels, DRAWS)
+    losses["loss"].backward()
+    moved = {
+        name: any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
+        for name, part in (("edge", task.edge), ("cloud", deployment.cloud), ("pruner", task.pruner), ("decoder", task.decoder))
+    }  # fmt: skip
+    learns = weight == 0
+    assert moved == {"edge": learns, "cloud": learns, "pruner": True, "decoder": True}
+    if weight:
+        assert float(losses["loss"].detach()) == pytest.approx(
+            0, abs=1e-6
+        )  # -MSE + MSE of the same images
+
+
+@pytest.mark.parametrize("shape", [(10, 3, 3), (5, 10), (10,)])
+def test_a_pruner_keeps_the_share_of_channels_that_it_scores_highest(shape):
+    torch.manual_seed(0)
+    pruner, v = Pruner(shape, 0.7, 1e-5), torch.rand(4, *shape)
+    mask = pruner.mask(v)
+    assert mask.shape == (4, 10)
+    assert (mask > 0.5).sum(1).tolist() == [3] * 4
+    axis = 1 if len(shape) == 3 else -1
+    pruned, whole = (t.movedim(axis, 1).reshape(4, 10, -1) for t in (pruner(v), v))
+    assert torch.allclose(pruned, whole * mask[:, :, None])
+    assert (Pruner(shape, 1.0, 1e-5).mask(v) > 0.5).sum(1).tolist() == [1] * 4
