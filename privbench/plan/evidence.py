@@ -15,11 +15,10 @@ from privbench.analysis.labels import (
     leakage,
     shown_metrics,
 )
-from privbench.analysis.worst_case import ComparableAttacks, caveats
+from privbench.analysis.worst_case import ComparableAttacks, RelatedGroups, caveats
+from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
-DEPLOYED = ("payload_bits", "edge_flops", "edge_parameters")
-"""Numbers of a deployment, by which a defense may differ from its victim."""
 ELSEWHERE = ("root", "aux", "aux_images")
 """Options of a data set that change no victim."""
 
@@ -59,7 +58,7 @@ class Evidence:
         tried: Attacks that were run.
         not_tried: Attacks of the battery that were not.
         victims: Number of victims.
-        deployed: Numbers of the deployment.
+        deployed: Numbers of the deployment, such as ``payload_bits``.
         overrides: Of the command that made a record, without its attack and seed.
     """
 
@@ -111,18 +110,23 @@ def collect(
         adaptive: Attacks that it should include behind a defense.
     """
     rows: dict[tuple[str, str, int], list[SeedGroup]] = defaultdict(list)
-    for group in grouped(records):
+    measured = grouped(records)
+    related = RelatedGroups(measured)
+    for group in measured:
         one = group.first
         defense = describe_defense(one.defense, one.strength, one.site)
         rows[one.split, defense, one.transmissions].append(group)
     return [
-        _evidence(row, groups, adaptive if groups[0].first.strength else battery)
+        _evidence(row, groups, related, adaptive if groups[0].first.strength else battery)
         for row, groups in rows.items()
     ]
 
 
 def _evidence(
-    row: tuple[str, str, int], groups: Sequence[SeedGroup], due: Iterable[str]
+    row: tuple[str, str, int],
+    groups: Sequence[SeedGroup],
+    related: RelatedGroups,
+    due: Iterable[str],
 ) -> Evidence:
     attacks = [group for group in groups if group.first.attack != "blind"]
     tried = {group.first.attack for group in attacks}
@@ -131,16 +135,16 @@ def _evidence(
         *row,
         min(group.accuracy for group in groups),
         min(r.accuracy_undefended for group in groups for r in group.records),
-        _leaks(attacks),
+        _leaks(attacks, related),
         sorted(tried),
         [name for name in due if name not in tried],
         len(frozenset().union(*(group.victims for group in groups))),
-        {name: one.score(name) for name in DEPLOYED if one.has(name)},
+        {name: one.score(name) for name in one.scores if metric_of(name).interval is None},
         [word for word in one.overrides if not word.startswith(("attack", "seed="))],
     )
 
 
-def _leaks(groups: Sequence[SeedGroup]) -> dict[str, Leak]:
+def _leaks(groups: Sequence[SeedGroup], related: RelatedGroups) -> dict[str, Leak]:
     """Return the worst case by score over the settings of these groups."""
     settings: dict[str, list[SeedGroup]] = defaultdict(list)
     for group in groups:
@@ -150,16 +154,16 @@ def _leaks(groups: Sequence[SeedGroup]) -> dict[str, Leak]:
         compared = ComparableAttacks.of(members)
         records = [record for group in compared.groups for record in group.records]
         for metric in shown_metrics(records, "summary"):
-            leak = _leak(compared, members, metric)
+            leak = _leak(compared, related, metric)
             before = found.get(metric)
             if before is None or leakage(leak.score - before.score, metric) > 0:
                 found[metric] = leak
     return found
 
 
-def _leak(compared: ComparableAttacks, members: Sequence[SeedGroup], metric: str) -> Leak:
+def _leak(compared: ComparableAttacks, related: RelatedGroups, metric: str) -> Leak:
     worst = compared.strongest(metric)
     low, high = worst.recorded_interval(metric) or (-math.inf, math.inf)
-    reasons = [*caveats(worst, members, metric), *compared.notes]
+    reasons = [*caveats(worst, related, metric), *compared.notes]
     by, access = attack_name(worst.first), describe_access(worst.first.access)
     return Leak(worst.score(metric), low, high, by, access, reasons)

@@ -96,6 +96,7 @@ def _recorded(option: Option) -> dict[str, Any]:
         "accuracy": option.accuracy,
         "victims": evidence.victims if evidence else 0,
         "not_tried": list(evidence.not_tried) if evidence else None,
+        "deployment": dict(evidence.deployed) if evidence else {},
         "leakage": {
             name: {
                 "score": leak.score,

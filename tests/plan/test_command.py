@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
 from privbench.plan import __main__ as command
+from privbench.plan import measured
 from privbench.runtime.code_identity import identities
 from privbench.store import recipes
 from privbench.store.artifacts import Artifact, Store
@@ -83,6 +86,25 @@ def test_records_decide_and_every_format_says_the_same(typed, tmp_path):
     assert "| fc1 | * |" in typed(*words, "format=markdown")
 
 
+def test_measuring_runs_what_is_missing_and_joins_its_records(typed, tmp_path, monkeypatch):
+    """The commands run before the choice; a command that fails ends the plan in one line."""
+    ran = []
+
+    def attack(words, **_):
+        ran.append(words)
+        _kept(tmp_path / "outputs")
+        return SimpleNamespace(returncode=len(ran) > 1)
+
+    monkeypatch.setattr(subprocess, "run", attack)
+    words = ("max.ssim=0.3", "max.memory_mb=0.2", "measure=true")
+    plan = json.loads(typed(*words, "format=json"))
+    assert plan["recommended"] == "fc1"
+    assert ran[0][:4] == [sys.executable, "-m", "privbench", "-m"]
+    assert "attack=rmle,inverse,shadow" in ran[0]
+    (line,) = typed(*words).splitlines()
+    assert line.startswith("privbench: a measurement failed: python -m privbench -m dataset=digits")
+
+
 def _keep_victim(outputs):
     """A victim in the store under its recipe, trained with a typed number of threads."""
     config = composed_config("device.threads=1")
@@ -94,19 +116,20 @@ def _keep_victim(outputs):
     facts = {"victim": "lenet5", "dataset": "digits"}
     recipe = recipes.victim_recipe(plain, sources)
     store.keep(recipes.VICTIMS, recipe, lambda: Artifact(model.state_dict(), facts))
+    return plain, data.train.fingerprint
 
 
 def test_a_trained_victim_gives_compressed_features(typed, tmp_path):
     """Deflate takes less than int8 where half of the features are 0; nothing is trained for it."""
-    _keep_victim(tmp_path / "outputs")
+    config, images = _keep_victim(tmp_path / "outputs")
     plan = json.loads(typed("timing=2", "format=json"))
     rows = {row["label"]: row for row in plan["options"]}
     relu1 = rows["relu1"]
     compressed = relu1["measured"]["payload_int8_deflate_bits"]
     assert 0 < compressed < relu1["counted"]["payload_int8_bits"]
     assert relu1["measured"]["edge_ms"] > 0 and plan["threads"] > 0
-    other = json.loads(typed("victim.epochs=2", "format=json"))
-    assert all(r["measured"]["payload_int8_deflate_bits"] is None for r in other["options"])
+    again = {"victim": {**config["victim"], "epochs": 2}, "seed": 0}
+    assert measured.kept_victim(again, images, Store(tmp_path / "outputs" / "store")) is None
 
 
 @pytest.mark.parametrize(
