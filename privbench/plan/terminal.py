@@ -111,10 +111,10 @@ def _rates(plan: Plan) -> Iterator[str]:
 
 def _range(window: Window) -> str:
     if window.low <= SLOWEST:
-        return "any rate" if window.high >= FASTEST else f"up to {amount(window.high)} Mbit/s"
+        return "any rate" if window.high >= FASTEST else f"up to {window.high:.4g} Mbit/s"
     if window.high >= FASTEST:
-        return f"from {amount(window.low)} Mbit/s"
-    return f"{amount(window.low)} to {amount(window.high)} Mbit/s"
+        return f"from {window.low:.4g} Mbit/s"
+    return f"{window.low:.4g} to {window.high:.4g} Mbit/s"
 
 
 def _rest(plan: Plan) -> Iterator[str]:
