@@ -59,7 +59,7 @@ class Evidence:
         not_tried: Attacks of the battery that were not.
         victims: Number of victims.
         deployed: Numbers of the deployment, such as ``payload_bits``.
-        overrides: Of the command that made a record, without its attack and seed.
+        overrides: Of the command that made a record, without its attack, with all of the seeds.
     """
 
     split: str
@@ -140,8 +140,15 @@ def _evidence(
         [name for name in due if name not in tried],
         len(frozenset().union(*(group.victims for group in groups))),
         {name: one.score(name) for name in one.scores if metric_of(name).interval is None},
-        [word for word in one.overrides if not word.startswith(("attack", "seed="))],
+        _overrides(groups),
     )
+
+
+def _overrides(groups: Sequence[SeedGroup]) -> list[str]:
+    words = groups[0].first.overrides
+    seeds = sorted({seed for group in groups for seed in group.seeds})
+    typed = [] if seeds == [0] else [f"seed={','.join(map(str, seeds))}"]
+    return [word for word in words if not word.startswith(("attack", "seed="))] + typed
 
 
 def _leaks(groups: Sequence[SeedGroup], related: RelatedGroups) -> dict[str, Leak]:

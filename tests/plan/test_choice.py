@@ -68,7 +68,8 @@ def test_settings_are_not_mixed_and_the_worst_of_them_counts():
     """The same attack on other targets: its higher score is the leakage of the row."""
     many = record("none", 0.0, ssim=0.5, targets=30)
     few = record("none", 0.0, ssim=0.6, targets=20)
-    (found,) = collect([many, few], BATTERY, ADAPTIVE)
+    (found,) = collect([many, few, record("none", 0.0, seed=2, targets=30)], BATTERY, ADAPTIVE)
+    assert found.overrides == ["seed=0,2"]
     assert found.leaks["ssim"].score == pytest.approx(0.6)
     other = dataclasses.replace(
         many, config={**many.config, "victim": {"_target_": "v", "epochs": 9}}
