@@ -86,10 +86,10 @@ def section(group: str) -> str:
     return "\n".join(lines)
 
 
-def cell_section() -> str:
-    """Return the options of a cell and of a sweep that belong to no group."""
-    path = ROOT / "conf" / "config.yaml"
-    lines = ["## Cell and sweep", "", "| option | default | meaning |", "| --- | --- | --- |"]
+def ungrouped(title: str, name: str) -> str:
+    """Return the options of a file of ``conf`` that belong to no group."""
+    path = ROOT / "conf" / name
+    lines = [f"## {title}", "", "| option | default | meaning |", "| --- | --- | --- |"]
     parent = ""
     for line in path.read_text().partition("\nhydra:")[0].splitlines():
         indent, match = line.startswith("  "), FIELD.match(line.strip())
@@ -105,7 +105,11 @@ def cell_section() -> str:
 def document() -> str:
     """Return the whole of ``conf/README.md``."""
     groups = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
-    return "\n\n".join([INTRODUCTION.rstrip(), cell_section(), *map(section, groups)]) + "\n"
+    cell = ungrouped("Cell and sweep", "config.yaml")
+    plan = ungrouped(
+        "Plan: `python -m privbench.plan`, with cloud, network and platform", "plan.yaml"
+    )
+    return "\n\n".join([INTRODUCTION.rstrip(), cell, plan, *map(section, groups)]) + "\n"
 
 
 if __name__ == "__main__":

@@ -65,17 +65,22 @@ def parsed(text: str) -> ast.Module:
 def imports(module: str, root: Path = ROOT) -> set[str]:
     """Return the package's modules that a module imports anywhere, packages on their way left out."""
     found = set()
-    for node in ast.walk(parsed(text_of(module, root))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} imports relatively"
-            for alias in node.names:
-                within = f"{node.module}.{alias.name}"
-                names.append(within if path_of(within, root) else str(node.module))
-        found |= {name for name in names if name.partition(".")[0] == "privbench"}
+    for whole, within in _imported(text_of(module, root)):
+        found.add(within if within and path_of(within, root) else whole)
     return {name for name in found if path_of(name, root)}
+
+
+@cache
+def _imported(text: str) -> list[tuple[str, str]]:
+    """Return the package's modules that a source imports, and what it imports from within each."""
+    found = []
+    for node in ast.walk(parsed(text)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import of {node.module}"
+            found += [(str(node.module), f"{node.module}.{alias.name}") for alias in node.names]
+    return [names for names in found if names[0].partition(".")[0] == "privbench"]
 
 
 def built_on(*modules: str, root: Path = ROOT) -> list[str]:

@@ -23,6 +23,7 @@ from torch import nn
 
 from privbench.attacks.base import Attack
 from privbench.experiment.spec import CellSpec
+from privbench.runtime.conf_files import load_option
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.paths import register_hydra_plugins
 from privbench.sweep.compose import Composer
@@ -30,6 +31,8 @@ from privbench.threat import AdversaryView, grant
 from privbench.victims.lenet5 import LeNet5
 
 ROOT = Path(__file__).parent.parent
+PLAN_GROUPS = ("cloud", "network", "platform")
+"""Groups of ``conf/plan.yaml`` alone, whose yamls name no other."""
 MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
@@ -173,6 +176,8 @@ def composed_sweep(name: str) -> DictConfig:
 
 def composed_node(group: str, name: str, *overrides: str) -> DictConfig:
     """Return the composed configuration of a group's choice, with its defaults list applied."""
+    if group in PLAN_GROUPS:
+        return OmegaConf.create(load_option(group, name))
     node: DictConfig = composed_config(f"{group}={name}", *overrides)[group]
     return node
 

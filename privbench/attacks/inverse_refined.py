@@ -60,9 +60,9 @@ class InverseRefined:
     the network's errors on auxiliary images it was not trained on. With w = 1 this is the negative
     log-posterior if those errors did not depend on the features; since the network has used the
     features already, w is chosen on further held-out images, and so are the network's answer alone
-    and descents from it with total variation instead of the prior or beside it. What is chosen has
-    the lowest product of squared error and 1 - SSIM: noise in dark areas that a likelihood leaves
-    behind costs little of the former and much of the latter.
+    and a descent from it with total variation instead of the prior. What is chosen has the lowest
+    product of squared error and 1 - SSIM: noise in dark areas that a likelihood leaves behind costs
+    little of the former and much of the latter.
 
     Attributes:
         network: The attack whose answer is refined; it needs no more than edge weights, auxiliary
@@ -74,7 +74,7 @@ class InverseRefined:
         lr: Adam's learning rate, in units of the pixel range.
         noise_variance: s² at the first step, as a share of the features' mean square.
         noise_variance_last: s² at the last step.
-        tv_weight: Weight of the total variation where it is used.
+        tv_weight: Weight of the total variation where it takes the prior's place.
         tv_beta: Beta of the total variation, He et al. Eq. (1b).
     """
 
@@ -153,8 +153,7 @@ class InverseRefined:
     def mixtures(self) -> list[Mixture]:
         """Return the combinations that are tried."""
         weighted = [Mixture(network=weight) for weight in WEIGHTS]
-        both = [Mixture(network=1.0, tv=self.tv_weight), Mixture(network=4.0, tv=self.tv_weight)]
-        return [Mixture(descend=False), Mixture(tv=self.tv_weight), *weighted, *both]
+        return [Mixture(descend=False), Mixture(tv=self.tv_weight), *weighted]
 
     @property
     def optimizer(self) -> ImageOptimizer:

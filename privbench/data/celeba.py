@@ -30,6 +30,10 @@ class CelebA(TorchvisionSource):
     train_images: OptionalPositiveInt
     test_images: OptionalPositiveInt
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (3, self.size, self.size), 2
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Decode the images, or take them from the store.
 

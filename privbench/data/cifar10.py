@@ -17,6 +17,10 @@ class Cifar10(TorchvisionSource):
 
     version: ClassVar[str] = "cifar10-1"
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (3, 32, 32), 10
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read torchvision's files, or a folder of images."""
         if (self.folder / "train").is_dir():

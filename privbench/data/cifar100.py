@@ -12,6 +12,10 @@ class Cifar100(TorchvisionSource):
 
     version: ClassVar[str] = "cifar100-1"
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (3, 32, 32), 100
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read torchvision's files."""
         from torchvision.datasets import CIFAR100

@@ -33,6 +33,10 @@ class Digits:
     aux: Aux
     aux_images: OptionalPositiveInt
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (1, self.size, self.size), 10
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read them from the installed package."""
         from sklearn.datasets import load_digits

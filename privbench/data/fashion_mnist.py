@@ -12,6 +12,10 @@ class FashionMnist(TorchvisionSource):
 
     version: ClassVar[str] = "fashion_mnist-1"
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (1, 28, 28), 10
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read torchvision's files."""
         from torchvision.datasets import FashionMNIST

@@ -14,6 +14,10 @@ class Olivetti(FaceSource):
 
     version: ClassVar[str] = "olivetti-1"
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (1, 64, 64), 40
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read scikit-learn's files."""
         from sklearn.datasets import fetch_olivetti_faces

@@ -15,6 +15,10 @@ class SVHN(TorchvisionSource):
 
     version: ClassVar[str] = "svhn-1"
 
+    def layout(self) -> tuple[tuple[int, int, int], int]:
+        """Return image shape ``(C, H, W)`` and number of classes, without reading images."""
+        return (3, 32, 32), 10
+
     def load(self, store: Store, *, show_progress: bool) -> ImageData:
         """Read torchvision's files; the label is the digit in the middle."""
         from torchvision import datasets

@@ -107,12 +107,12 @@ def build(spec: CellSpec) -> CellConfig:
     _validated(SweepConfig, config["sweep"], "sweep")
     values = {
         "spec": spec,
-        "dataset": _make(config, "dataset"),
-        "victim": _make(config, "victim"),
-        "defense": _make(config, "defense"),
-        "attack": _make(config, "attack"),
-        "device_config": _make(config, "device"),
-        "tracker": _make(config, "tracker"),
+        "dataset": make_part(config, "dataset"),
+        "victim": make_part(config, "victim"),
+        "defense": make_part(config, "defense"),
+        "attack": make_part(config, "attack"),
+        "device_config": make_part(config, "device"),
+        "tracker": make_part(config, "tracker"),
         "split": str(config["split"]),
         "targets": config["targets"],
         "target_indices": config["target_indices"],
@@ -148,7 +148,12 @@ def _validated(kind: type[T], values: Mapping[str, Any], group: str = "") -> T:
         raise ValueError(validation.describe(error, group)) from error
 
 
-def _make(config: Mapping[str, Any], group: str) -> Any:
+def make_part(config: Mapping[str, Any], group: str) -> Any:
+    """Return the object that a group's options describe.
+
+    Raises:
+        ValueError: in one line, for a value that is out of range or an unknown option.
+    """
     node = config.get(group)
     if not isinstance(node, dict) or "_target_" not in node:
         raise ValueError(f"{group}={node} is not an option of conf/{group}: type {group}=NAME")

@@ -110,11 +110,11 @@ def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, w
 BAD = [
     (
         ["attack=foo"],
-        "Could not find 'attack/foo'.*blind, dip, inverse, .*rmle, rmle_adaptive, rmle_paper",
+        "Could not find 'attack/foo'.*blind, dip, inverse, .*rmle, rmle_adaptive, .*rmle_paper",
     ),
     (
         ["defense=foo"],
-        "Could not find 'defense/foo'.*dropout, gaussian, laplace, noise_aware, none, quantize",
+        "Could not find 'defense/foo'.* dropout, .*gaussian, .*none, .*quantize",
     ),
     (["dataset=foo"], "Could not find 'dataset/foo'.*digits, fashion_mnist, image_folder"),
     (["sweeps=foo"], "Could not find 'sweeps/foo'.*smoke"),
@@ -198,7 +198,7 @@ def test_help_names_the_groups_and_options(privbench):
     sweeps = [path.relative_to(ROOT / "sweeps") for path in (ROOT / "sweeps").rglob("*.yaml")]
     names = [path.with_suffix("").as_posix() for path in sweeps if path.parent.name != "wandb"]
     assert "smoke" in names
-    groups = ("attack: blind, dip,", "dataset: celeba, cifar10", "targets: 64")
+    groups = ("attack: blind, ", "dataset: celeba, cifar10", "targets: 64")
     for word in (*groups, *(f"\n{name}: " for name in names)):
         assert word in out
 

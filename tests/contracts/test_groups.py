@@ -8,10 +8,11 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+from privbench.plan.profiles import numbers
 from privbench.sweep.workers.base import Workers
 from privbench.testing import WorkersContract
 from privbench.tracking.base import Tracker
-from tests.support import ROOT, composed_node, instantiated, options, parametrized
+from tests.support import PLAN_GROUPS, ROOT, composed_node, instantiated, options, parametrized
 
 GROUPS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
 EVERY = [(group, name) for group in GROUPS for name in options(group)]
@@ -20,10 +21,11 @@ ON_OTHER_MACHINES = ("ray", "slurm")
 
 def test_every_group_has_a_default_and_is_tested_here():
     """A new folder of ``conf/`` needs a contract."""
-    defaults = OmegaConf.load(ROOT / "conf" / "config.yaml").defaults
-    chosen = {str(group) for entry in defaults if OmegaConf.is_dict(entry) for group in entry}
+    files = [ROOT / "conf" / name for name in ("config.yaml", "plan.yaml")]
+    entries = [entry for path in files for entry in OmegaConf.load(path).defaults]
+    chosen = {str(group) for entry in entries if OmegaConf.is_dict(entry) for group in entry}
     tested = ["attack", "dataset", "defense", "device", "tracker", "victim", "workers"]
-    assert tested == GROUPS
+    assert sorted([*tested, *PLAN_GROUPS]) == GROUPS
     assert set(GROUPS) <= chosen
 
 
@@ -36,6 +38,16 @@ def test_a_yaml_begins_with_a_description_and_sets_every_field(group, name):
     node = composed_node(group, name, *words)
     fields = {field.name for field in dataclasses.fields(get_class(node["_target_"]))}
     assert {str(key) for key in node} - {"_target_"} == fields
+
+
+@pytest.mark.parametrize(("group", "name"), [e for e in EVERY if e[0] in PLAN_GROUPS])
+def test_a_profile_names_the_source_of_each_number_and_nothing_else(group, name):
+    """Its file has the name; a number without a source, or a source without a number, fails."""
+    profile = instantiated(group, name)
+    assert profile.name == name
+    assert set(profile.source) == set(numbers(profile))
+    assert all(len(text) > 10 for text in profile.source.values())
+    assert all(0 <= value < 5000 for value in numbers(profile).values())
 
 
 @pytest.mark.parametrize("name", options("device"))

@@ -73,6 +73,7 @@ def test_the_trained_example_is_trained_once_and_anew_where_its_source_changed(
     (yaml,) = (b for b in re.findall(r"```yaml\n(.*?)```", text, re.S) if "SmallFeatures" in b)
     words = [*user_module("defense", "my_trained_defense", source, yaml), "defense.epochs=1"]
     words += ["defense.weight=10", "targets=5", "attack.steps=1", f"output_dir={warm}"]
+    words += ["defense.min_steps=5"]
     fitted = []
     for attack in ("rmle", "inverse"):
         code, _, err = privbench(*words, f"attack={attack}")

@@ -29,18 +29,18 @@ NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH]"
 
 
 def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
-    privbench, tmp_path, user_module, monkeypatch
+    privbench, without_victim, user_module, monkeypatch
 ):
     """The cell is run again where its record lacks the metric, or the metric has been edited."""
     user_module("attack", "my_metric", MINE, "{}\n")
     logged = []
     monkeypatch.setattr(NullRun, "finish", lambda _self, values, _images: logged.append(values))
-    words = ["attack=blind", *BRIEF, f"output_dir={tmp_path}"]
+    words = ["attack=blind", *BRIEF, f"output_dir={without_victim}"]
     assert privbench(*words)[0] == 0
     code, out, err = privbench(*words, NAMES)
     assert code == 0, err
     assert "it lacks metrics.my_metric.MINE" in err
-    (one,) = read_records(tmp_path)
+    (one,) = read_records(without_victim)
     score = one.scores["brightness"]
     assert len(score.per_image) == 5 and score.ci95 is not None
     answers = [one.floor[name]["brightness"] for name in ("black", "grey", "mean", "class_mean")]
@@ -48,7 +48,7 @@ def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
     assert f"brightness error {score.mean:.3f}" in " ".join(out.split())
     assert "width 28 px" in out
     assert one.score("width") == 28
-    assert len(list((tmp_path / "store" / "deployment_metrics").glob("*.json"))) == 1
+    assert len(list((without_victim / "store" / "deployment_metrics").glob("*.json"))) == 1
     assert logged[-1]["brightness"] == score.mean
     assert logged[-1]["floor_brightness"] == score.baseline
     assert logged[-1]["lift_brightness"] == one.lift["brightness"]
@@ -61,7 +61,7 @@ def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
     code, out, err = privbench(*words, NAMES)
     assert code == 0, err
     assert "cached" not in out
-    (after,) = read_records(tmp_path)
+    (after,) = read_records(without_victim)
     assert after.key == one.key, "no metric enters a key"
     assert after.score("psnr_db") == one.score("psnr_db")
 

@@ -1,0 +1,1 @@
+"""Planner: where to split a network, by cost, accuracy and measured leakage."""

@@ -1,0 +1,139 @@
+"""Limits and their reasons, the Pareto set, and what records say."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from privbench.plan.choice import Limits, choose
+from privbench.plan.evidence import collect, matching
+from privbench.plan.missing import commands
+from privbench.plan.option import Span
+from privbench.plan.pareto import Position, marks
+from tests.plan.setups import counts, option, setup
+from tests.records import record
+
+BATTERY, ADAPTIVE = ["rmle", "inverse"], ["rmle_adaptive", "inverse"]
+
+
+def _evidence():
+    """Two attacks undefended at relu2, one behind dropout, and a blind guess at conv1."""
+    records = [
+        record("none", 0.0, attack="rmle", ssim=0.41, targets=30),
+        record("none", 0.0, attack="inverse", ssim=0.35, targets=30),
+        record("none", 0.0, attack="blind", ssim=0.9, targets=30),
+        record("none", 0.0, attack="blind", ssim=0.9, targets=30, split="conv1"),
+        record("dropout", 0.6, attack="inverse", ssim=0.25, accuracy=0.8, targets=30),
+    ]
+    return {(e.split, e.defense): e for e in collect(records, BATTERY, ADAPTIVE)}
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return _evidence()
+
+
+def _options(evidence, at):
+    return [
+        option("cloud-only", counts(0, 0, 0, 1e6), at, accuracy=0.99),
+        option("conv1", counts(1e8), at, evidence=evidence["conv1", "no defense"], accuracy=0.98),
+        option("relu2", counts(2e8), at, evidence=evidence["relu2", "no defense"], accuracy=0.98),
+        option(
+            "relu2",
+            counts(3e8),
+            at,
+            evidence=evidence["relu2", "dropout 0.6 on features"],
+            accuracy=0.8,
+        ),
+        option("fc1", counts(9e8, bits=1e3), at),
+        option("edge-only", counts(2e9, bits=0, cloud=0, answer=0), at, accuracy=0.99),
+    ]
+
+
+def test_the_worst_case_counts_and_what_was_not_tried_is_named(evidence):
+    """A blind guess is no attack: a split that has nothing else is unknown."""
+    undefended, defended = (
+        evidence["relu2", "no defense"],
+        evidence["relu2", "dropout 0.6 on features"],
+    )
+    leak = undefended.leaks["ssim"]
+    assert (leak.by, undefended.not_tried) == ("rmle", [])
+    assert leak.score == pytest.approx(0.41) and leak.low < 0.41 < leak.high
+    assert (defended.not_tried, defended.accuracy) == (["rmle_adaptive"], 0.8)
+    assert evidence["conv1", "no defense"].leaks == {}
+    assert evidence["conv1", "no defense"].not_tried == BATTERY
+
+
+def test_settings_are_not_mixed_and_the_worst_of_them_counts():
+    """The same attack on other targets: its higher score is the leakage of the row."""
+    many = record("none", 0.0, ssim=0.5, targets=30)
+    few = record("none", 0.0, ssim=0.6, targets=20)
+    (found,) = collect([many, few, record("none", 0.0, seed=2, targets=30)], BATTERY, ADAPTIVE)
+    assert found.overrides == ["seed=0,2"]
+    assert found.leaks["ssim"].score == pytest.approx(0.6)
+    other = dataclasses.replace(
+        many, config={**many.config, "victim": {"_target_": "v", "epochs": 9}}
+    )
+    assert matching([many, other], many.config["dataset"], many.config["victim"]) == [many]
+
+
+def test_every_reason_is_named_and_the_unknown_is_not_safe(evidence):
+    """Leakage, latency, memory and accuracy; the best is the fastest of those within the limits."""
+    at = setup()
+    options = _options(evidence, at)
+    limits = Limits({"ssim": 0.3, "latency_ms": 5000.0}, {"accuracy": 0.75})
+    chosen = choose(options, limits, "latency", "ssim", at)
+    assert chosen.best is options[3] and chosen.ranking[1] is options[5]
+    assert chosen.rejected["cloud-only"] == "sends the image"
+    assert chosen.rejected["conv1"] == "SSIM not measured"
+    assert chosen.rejected["relu2"] == "SSIM 0.410 > 0.3"
+    assert chosen.rejected["fc1"] == "SSIM not measured; accuracy not measured"
+    assert chosen.rejected["edge-only"].startswith("within the limits; latency 3000 ms > ")
+    tight = Limits({"memory_mb": 500.0, "latency_ms": 10.0, "payload_kb": 0.5}, {"accuracy": 0.9})
+    reasons = choose(options, tight, "energy", "ssim", at).rejected["relu2 dropout 0.6"]
+    assert reasons.split("; ")[0] == "1001 MB > 500 MB"
+    assert reasons.endswith("kB > 0.5 kB; accuracy 0.8000 < 0.9")
+    silent = dataclasses.replace(at, platform=dataclasses.replace(at.platform, active_w=None))
+    needs = choose(
+        [o.at(silent) for o in options], Limits({"energy_j": 1.0}, {}), "energy", "ssim", silent
+    )
+    assert needs.best is None and needs.rejected["fc1"] == "energy unknown: no power of mine"
+
+
+def test_a_limit_of_an_unknown_score_is_refused():
+    """In one line with the choices, as a limit that is no number."""
+    with pytest.raises(ValueError, match="max=sim is not known: choose from latency_ms, "):
+        Limits({"sim": 0.3}, {})
+    with pytest.raises(ValueError, match="max.ssim=low is out of range: choose a number"):
+        Limits({"ssim": "low"}, {})
+
+
+def test_missing_attacks_are_commands(evidence):
+    """Undefended splits without records share one; a defended one repeats its record's options."""
+    base = ["dataset=mnist", "victim=lenet5"]
+    lines = commands(_options(evidence, setup()), base, BATTERY)
+    assert (
+        "python -m privbench -m dataset=mnist victim=lenet5 defense=none split=fc1 attack=rmle,inverse"
+        in lines
+    )
+    assert any("split=relu2 attack=rmle_adaptive" in line for line in lines)
+    assert not any("cloud-only" in line or "edge-only" in line for line in lines)
+
+
+def test_the_pareto_set_of_exact_values_is_moocores():
+    """Random sets in three dimensions, with ties and duplicates."""
+    moocore = pytest.importorskip("moocore")
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        points = generator.integers(0, 6, size=(25, 3)).astype(float)
+        positions = [Position(tuple(p[:2]), Span(*[p[2]] * 3)) for p in points]
+        expected = moocore.is_nondominated(points, keep_weakly=True)
+        assert [mark == "*" for mark in marks(positions)] == expected.tolist()
+
+
+def test_overlapping_intervals_dominate_nothing():
+    """Cheaper and less by its score alone is a tie; beyond the intervals it dominates."""
+    cheap = Position((1.0, 1.0), Span(0.2, 0.3, 0.4))
+    near = Position((2.0, 2.0), Span(0.35, 0.45, 0.55))
+    far = Position((2.0, 2.0), Span(0.45, 0.5, 0.55))
+    assert marks([cheap, near, far]) == ["*", "~", ""]
