@@ -178,7 +178,8 @@ def main() -> None:
         require_workers(ARGV)
         run_job()
     except KeyboardInterrupt:
-        print("privbench: stopped; nothing of the unfinished cell was kept", file=sys.stderr)
+        line = "stopped; nothing of the unfinished cell was kept; the same command goes on"
+        print(f"privbench: {line}", file=sys.stderr)
         sys.exit(130)
     except SweepIncompleteError:
         sys.exit(1)

@@ -56,10 +56,13 @@ def default(values: dict[str, str]) -> str:
 
 
 def described(found: dict[str, str], choices: int) -> str:
-    """Return the comment of an option; with its choice where only one of several has it."""
-    if len(found) == 1 < choices:
-        return next(f"{choice}: {comment}" for choice, comment in found.items())
-    return next(iter(found.values()), "")
+    """Return the comment of an option; with its choices where they say different things of it."""
+    said: dict[str, list[str]] = {}
+    for choice, comment in found.items():
+        said.setdefault(comment, []).append(choice)
+    if len(said) > 1 or len(found) == 1 < choices:
+        return "; ".join(f"{', '.join(names)}: {comment}" for comment, names in said.items())
+    return next(iter(said), "")
 
 
 def section(group: str) -> str:
@@ -96,7 +99,7 @@ def ungrouped(title: str, name: str) -> str:
         if not match or line.startswith("  -"):
             continue
         parent = parent if indent else match[1]
-        if match[2]:
+        if match[2] and not match[2].startswith("#"):
             name = f"{parent}.{match[1]}" if indent else match[1]
             lines.append(f"| `{name}` | `{match[2]}` | {match[3] or ''} |")
     return "\n".join(lines)
