@@ -115,6 +115,18 @@ def at_site(defense, site):
     return dataclasses.replace(defense, site=site)
 
 
+class Orthogonal(nn.Module):
+    """An edge that loses nothing: an orthogonal map of the pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        square = torch.randn(784, 784, generator=torch.Generator().manual_seed(0))
+        self.matrix = nn.Parameter(torch.linalg.qr(square)[0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) @ self.matrix
+
+
 def scenes(count: int) -> torch.Tensor:
     """Smooth shapes on a dark ground: natural enough for a prior of edges."""
     rows = torch.arange(28.0).view(28, 1)

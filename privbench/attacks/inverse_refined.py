@@ -91,7 +91,7 @@ class InverseRefined:
     tv_beta: PositiveFloat
 
     def __post_init__(self) -> None:
-        """Refuse what is no attack, or needs other rights."""
+        """Refuse a network that is not an attack, or one that needs further rights."""
         if not isinstance(self.network, Attack):
             raise ValueError(  # noqa: TRY004 - as all bad input
                 f"attack.network={self.network} is not an attack: type attack@attack.network=NAME"

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 from privbench.defenses.base import FitServices, TrainingImages
 from privbench.defenses.bottleneck import narrowed
 from privbench.defenses.fine_tuned import FineTuned
-from privbench.defenses.proxy import Loss, ProxyDecoder, reconstruction_loss
+from privbench.defenses.proxy import Loss, ProxyTask, reconstruction_loss
 from privbench.defenses.trained import DeploymentTask
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
@@ -55,7 +54,7 @@ class Adversarial(FineTuned):
         self, deployment: Deployment, data: TrainingImages, services: FitServices
     ) -> DeploymentTask:
         """Return the task of both halves and the decoder."""
-        return ProxyTask(self, deployment, data, services)
+        return AdversarialTask(self, deployment, data, services)
 
     def penalty(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """Return R of the decoder's images."""
@@ -63,26 +62,10 @@ class Adversarial(FineTuned):
         return (1 - distance - self.threshold).clamp_min(0) if self.loss == "ssim" else -distance
 
 
-class ProxyTask(DeploymentTask):
-    """Losses of both halves and of the decoder, each of which has the other's weights as they are.
+class AdversarialTask(ProxyTask):
+    """Losses of both halves and of the decoder; each has the other's weights as they are."""
 
-    Args:
-        defense: Its hyper-parameters.
-        deployment: Trained in place.
-        data: Training images.
-        services: Device and seed.
-    """
-
-    def __init__(
-        self,
-        defense: Adversarial,
-        deployment: Deployment,
-        data: TrainingImages,
-        services: FitServices,
-    ) -> None:
-        decoder = proxy_of(deployment, data, services)
-        super().__init__(defense, deployment, services.seed, decoder)
-        self.hyper, self.decoder = defense, decoder
+    hyper: Adversarial
 
     def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:
         """Compute the sum of both losses: a weight has a gradient from one of them alone."""
@@ -92,12 +75,3 @@ class ProxyTask(DeploymentTask):
         penalty = self.hyper.penalty(self.decoder.with_fixed_weights(v), x)
         loss = task + self.hyper.weight * penalty + proxy
         return {"loss": loss, "task": task, "penalty": penalty, "proxy": proxy}
-
-
-@torch.no_grad()
-def proxy_of(deployment: Deployment, data: TrainingImages, services: FitServices) -> ProxyDecoder:
-    """Return an untrained decoder of a deployment's features, on the device."""
-    image = data.pixels[:1].to(services.device).float()
-    channels, height, width = image.shape[1:]
-    feature_shape = tuple(deployment.edge(image).shape[1:])
-    return ProxyDecoder(feature_shape, (channels, height, width)).to(services.device)

@@ -8,17 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, log_normal
-from privbench.defenses.learned import LearnedChannel
-from privbench.defenses.trained import DeploymentTask, TrainedDefense
+from privbench.defenses.learned import LearnedChannel, LearnedNoise
+from privbench.defenses.trained import DeploymentTask
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
-    NonNegativeInt,
     OptionalPositiveFloat,
     PositiveFloat,
-    PositiveInt,
 )
 
 FIRST = -4.0
@@ -28,7 +26,7 @@ NOISE_STAGE = 2 / 3
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class Cloak(TrainedDefense):
+class Cloak(LearnedNoise):
     """Add noise to the pixels that the frozen victim does not need, and send constants for some.
 
     The normalised image becomes u + mu + sigma * e, sigma = (1 + tanh rho) / 2 * largest, with e
@@ -41,10 +39,6 @@ class Cloak(TrainedDefense):
         weight: Of the logarithm of the mean deviation.
         largest: Largest deviation, in the network's units.
         threshold: Deviation above which a pixel is suppressed; null for none of it.
-        epochs: Passes over the training images.
-        min_steps: Smallest number of steps; small data sets get more epochs for it.
-        lr: Highest learning rate of a one-cycle schedule.
-        weight_decay: Weight decay of AdamW.
     """
 
     version: ClassVar[str] = "cloak-1"
@@ -52,10 +46,7 @@ class Cloak(TrainedDefense):
     weight: NonNegativeFloat = 0.1
     largest: PositiveFloat = 5.0
     threshold: OptionalPositiveFloat = 1.0
-    epochs: PositiveInt = 3
-    min_steps: NonNegativeInt = 400
     lr: PositiveFloat = 0.05
-    weight_decay: NonNegativeFloat = 0.0
 
     @property
     def site(self) -> str:
@@ -71,11 +62,6 @@ class Cloak(TrainedDefense):
         """Return the victim with untrained noise."""
         noise = PixelNoise(victim.entry_shape("input"), self.largest, self.strength)
         return Deployment(victim.edge, noise, victim.cloud)
-
-    def trainable(self, deployment: Deployment) -> nn.Module:
-        """Return the noise."""
-        channel: nn.Module = deployment.channel
-        return channel
 
     def task(
         self, deployment: Deployment, data: TrainingImages, services: FitServices

@@ -21,11 +21,7 @@ from privbench.defenses.trained import TrainedDefense, copied, extended
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
-    NonNegativeFloat,
-    NonNegativeInt,
     OptionalPositiveFloat,
-    PositiveFloat,
-    PositiveInt,
 )
 from privbench.training.loop import EpochLogger
 
@@ -39,19 +35,11 @@ class DifferentialPrivacy(TrainedDefense):
         clip: Largest norm C of the features; null until it is measured: the median on training
             images, which are not private here.
         train: Both halves, or the ``cloud`` alone, or ``none``, further with clipping and noise on.
-        epochs: Passes over the training images.
-        min_steps: Smallest number of steps; small data sets get more epochs for it.
-        lr: Highest learning rate of a one-cycle schedule.
-        weight_decay: Weight decay of AdamW.
     """
 
     epsilon: OptionalPositiveFloat = 300.0
     clip: OptionalPositiveFloat = None
     train: Literal["both", "cloud", "none"] = "both"
-    epochs: PositiveInt = 3
-    min_steps: NonNegativeInt = 400
-    lr: PositiveFloat = 1e-3
-    weight_decay: NonNegativeFloat = 0.0
 
     order: ClassVar[int]
     """Of the norm that is clipped."""

@@ -9,10 +9,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privbench.defenses.adversarial import proxy_of
 from privbench.defenses.base import FitServices, TrainingImages
 from privbench.defenses.fine_tuned import FineTuned
-from privbench.defenses.proxy import reconstruction_loss
+from privbench.defenses.proxy import ProxyTask, reconstruction_loss
 from privbench.defenses.trained import DeploymentTask, copied, extended
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
@@ -60,7 +59,7 @@ class Disco(FineTuned):
         return DiscoTask(self, deployment, data, services)
 
 
-class DiscoTask(DeploymentTask):
+class DiscoTask(ProxyTask):
     """Losses of edge, pruner, cloud and decoder: a weight has a gradient from its own alone.
 
     Args:
@@ -70,12 +69,12 @@ class DiscoTask(DeploymentTask):
         services: Device and seed.
     """
 
+    hyper: Disco
+
     def __init__(
         self, defense: Disco, deployment: Deployment, data: TrainingImages, services: FitServices
     ) -> None:
-        decoder = proxy_of(deployment, data, services)
-        super().__init__(defense, deployment, services.seed, decoder)
-        self.hyper, self.decoder = defense, decoder
+        super().__init__(defense, deployment, data, services)
         self.edge, self.pruner = deployment.edge[:-1], deployment.edge[-1]
 
     def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:

@@ -11,10 +11,6 @@ from privbench.defenses.trained import TrainedDefense, copied
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     expecting,
 )
 
@@ -27,17 +23,9 @@ class FineTuned(TrainedDefense):
 
     Attributes:
         channel: Perturbation between the halves, on in the training too.
-        epochs: Passes over the training images.
-        min_steps: Smallest number of steps; small data sets get more epochs for it.
-        lr: Highest learning rate of a one-cycle schedule.
-        weight_decay: Weight decay of AdamW.
     """
 
     channel: Annotated[Perturbation, expecting("a defense that trains no network")] = NoDefense()
-    epochs: PositiveInt = 3
-    min_steps: NonNegativeInt = 400
-    lr: PositiveFloat = 1e-3
-    weight_decay: NonNegativeFloat = 0.0
 
     @property
     def site(self) -> str:

@@ -1,9 +1,11 @@
-"""The base class of channels that have weights of their own."""
+"""The base classes of channels that have weights of their own, and of defenses that learn them."""
 
 import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import BaseChannel
+from privbench.defenses.trained import TrainedDefense
+from privbench.deployment import Deployment
 
 
 class LearnedChannel(BaseChannel, nn.Module):
@@ -27,6 +29,15 @@ class LearnedChannel(BaseChannel, nn.Module):
     def strength(self) -> float:
         """Strength of its defense."""
         return self._strength
+
+
+class LearnedNoise(TrainedDefense):
+    """A defense that trains its channel alone: the victim keeps its weights."""
+
+    def trainable(self, deployment: Deployment) -> nn.Module:
+        """Return the channel, a ``LearnedChannel``."""
+        channel: nn.Module = deployment.channel
+        return channel
 
 
 def laplacian(uniform: Tensor) -> Tensor:

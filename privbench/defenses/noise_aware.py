@@ -1,6 +1,6 @@
 """Noise-aware training: edge and cloud learn with the channel on."""
 
-from dataclasses import replace
+from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -8,14 +8,11 @@ from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
-from privbench.defenses.trained import TrainedDefense, copied, extended
+from privbench.defenses.fine_tuned import FineTuned
+from privbench.defenses.trained import copied, extended
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     expecting,
 )
 
@@ -23,7 +20,7 @@ UNBOUNDED = torch.finfo(torch.float32).max
 
 
 @validated(frozen=True, kw_only=True, config=VALIDATED)
-class NoiseAware(TrainedDefense):
+class NoiseAware(FineTuned):
     """Train the victim further by cross-entropy, with noise, dropout or quantisation on.
 
     A trained edge could drown fixed noise by scaling its features, so that sigma would say nothing.
@@ -34,26 +31,13 @@ class NoiseAware(TrainedDefense):
         channel: The perturbation, which also gives site and strength.
         train: ``both`` halves, or the ``cloud`` alone, where edges in the field keep their weights.
         bounded: Bound the norm of the features; of no effect at the input or with ``train=cloud``.
-        epochs: Passes over the training images.
-        min_steps: Smallest number of steps; small data sets get more epochs for it.
-        lr: Highest learning rate of a one-cycle schedule.
-        weight_decay: Weight decay of AdamW.
     """
 
     version: ClassVar[str] = "noise_aware-1"
 
-    channel: Annotated[Perturbation, expecting("a defense that trains no network")]
+    channel: Annotated[Perturbation, expecting("a defense that trains no network")] = field()
     train: Literal["both", "cloud"] = "both"
     bounded: bool = True
-    epochs: PositiveInt = 3
-    min_steps: NonNegativeInt = 400
-    lr: PositiveFloat = 1e-3
-    weight_decay: NonNegativeFloat = 0.0
-
-    @property
-    def site(self) -> str:
-        """Site of the channel."""
-        return self.channel.site
 
     @property
     def strength(self) -> float:
@@ -72,12 +56,6 @@ class NoiseAware(TrainedDefense):
     def trainable(self, deployment: Deployment) -> nn.Module:
         """Return both halves, or the cloud alone."""
         return deployment.cloud if self.train == "cloud" else super().trainable(deployment)
-
-    def calibrate(
-        self, victim: SplitVictim, data: TrainingImages, services: FitServices
-    ) -> "NoiseAware":
-        """Return the defense with a channel whose range is that of the victim's features."""
-        return replace(self, channel=self.channel.calibrate(victim, data, services))
 
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:
         """Measure the mean norm of the features that the victim's own edge computes."""

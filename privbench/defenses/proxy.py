@@ -8,9 +8,14 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+
+from privbench.defenses.base import FitServices, TrainingImages
+from privbench.defenses.trained import DeploymentTask, TrainedDefense
+from privbench.deployment import Deployment
 
 Loss = Literal["mse", "l1", "ssim"]
 WIDTH, LAST, COARSE = 32, 8, 7
@@ -85,3 +90,34 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     luminance = (2 * a * b + C1) / (a**2 + b**2 + C1)
     structure: Tensor = luminance * (2 * unbiased * (ab - a * b) + C2) / (variances + C2)
     return structure.mean()
+
+
+class ProxyTask(DeploymentTask):
+    """Losses of a deployment and of a decoder that learns beside it, in the same steps.
+
+    Args:
+        defense: Its hyper-parameters.
+        deployment: Trained in place.
+        data: Training images.
+        services: Device and seed.
+    """
+
+    def __init__(
+        self,
+        defense: TrainedDefense,
+        deployment: Deployment,
+        data: TrainingImages,
+        services: FitServices,
+    ) -> None:
+        decoder = proxy_of(deployment, data, services)
+        super().__init__(defense, deployment, services.seed, decoder)
+        self.hyper, self.decoder = defense, decoder
+
+
+@torch.no_grad()
+def proxy_of(deployment: Deployment, data: TrainingImages, services: FitServices) -> ProxyDecoder:
+    """Return an untrained decoder of a deployment's features, on the device."""
+    image = data.pixels[:1].to(services.device).float()
+    channels, height, width = image.shape[1:]
+    feature_shape = tuple(deployment.edge(image).shape[1:])
+    return ProxyDecoder(feature_shape, (channels, height, width)).to(services.device)

@@ -9,21 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, log_normal, sample_outputs
-from privbench.defenses.learned import LearnedChannel, laplacian
-from privbench.defenses.trained import TrainedDefense
+from privbench.defenses.learned import LearnedChannel, LearnedNoise, laplacian
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
 )
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
-class Shredder(TrainedDefense):
+class Shredder(LearnedNoise):
     """Add noise tensors that are as large as cross-entropy allows; the victim keeps its weights.
 
     Each of ``tensors`` noises n starts as Laplace(0, b) and minimises cross-entropy(g(f(x) + n)) -
@@ -36,10 +34,7 @@ class Shredder(TrainedDefense):
         weight: Of the magnitude of the noise.
         tensors: Number of noise tensors, which are trained together.
         scale: First Laplace scale b, in units of the features' root mean square.
-        epochs: Passes over the training images.
-        min_steps: Smallest number of steps; small data sets get more epochs for it.
         lr: Highest learning rate of a one-cycle schedule, in units of the features.
-        weight_decay: Weight decay of AdamW.
     """
 
     version: ClassVar[str] = "shredder-1"
@@ -47,10 +42,7 @@ class Shredder(TrainedDefense):
     weight: NonNegativeFloat = 1e-3
     tensors: PositiveInt = 8
     scale: PositiveFloat = 1.0
-    epochs: PositiveInt = 3
-    min_steps: NonNegativeInt = 400
     lr: PositiveFloat = 0.01
-    weight_decay: NonNegativeFloat = 0.0
 
     @property
     def site(self) -> str:
@@ -67,11 +59,6 @@ class Shredder(TrainedDefense):
         shape = (self.tensors, *victim.entry_shape("features"))
         noise = NoiseTensors(shape, self.scale, self.strength)
         return Deployment(victim.edge, noise, victim.cloud)
-
-    def trainable(self, deployment: Deployment) -> nn.Module:
-        """Return the noise."""
-        channel: nn.Module = deployment.channel
-        return channel
 
     @torch.no_grad()
     def prepare(self, deployment: Deployment, data: TrainingImages, services: FitServices) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +17,13 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams, torch_seed, torch_seed_hidden
+from privbench.runtime.validation import (
+    VALIDATED,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from privbench.training.config import OptimizerConfig, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
 from privbench.training.task import TrainingTask
@@ -24,7 +32,7 @@ LARGEST = 128
 """Largest batch."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@validated(frozen=True, kw_only=True, config=VALIDATED)
 class TrainedDefense(Defense):
     """A defense that trains a copy of the victim, or parts beside it, once for all its attacks.
 
@@ -38,10 +46,10 @@ class TrainedDefense(Defense):
         weight_decay: Weight decay of AdamW.
     """
 
-    epochs: int = 3
-    min_steps: int = 400
-    lr: float = 1e-3
-    weight_decay: float = 0.0
+    epochs: PositiveInt = 3
+    min_steps: NonNegativeInt = 400
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
 
     @abstractmethod
     def build(self, victim: SplitVictim) -> Deployment:

@@ -20,21 +20,9 @@ from privbench.evaluation import metrics
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe
-from tests.support import RecordingLogger, granted, lenet_edge, scenes
+from tests.support import Orthogonal, RecordingLogger, granted, lenet_edge, scenes
 
 SHAPE = (1, 28, 28)
-
-
-class Orthogonal(nn.Module):
-    """An edge that loses nothing: an orthogonal map of the pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        square = torch.randn(784, 784, generator=torch.Generator().manual_seed(0))
-        self.matrix = nn.Parameter(torch.linalg.qr(square)[0])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1) @ self.matrix
 
 
 def _attacked(attack, edge, x, defense=None, copies=1):

@@ -14,19 +14,7 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
-from tests.support import granted, hasty, instantiated, lenet_edge, scenes
-
-
-class Orthogonal(nn.Module):
-    """An edge that loses nothing: an orthogonal map of the pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        square = torch.randn(784, 784, generator=torch.Generator().manual_seed(0))
-        self.matrix = nn.Parameter(torch.linalg.qr(square)[0])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1) @ self.matrix
+from tests.support import Orthogonal, granted, hasty, instantiated, lenet_edge, scenes
 
 
 def _scores(attack, edge, aux, defense=None):

@@ -51,7 +51,7 @@ def _options(evidence, at):
 
 
 def test_the_worst_case_counts_and_what_was_not_tried_is_named(evidence):
-    """A blind guess is no attack: a split that has nothing else is unknown."""
+    """The leakage of a split where only blind guesses were run is unknown."""
     undefended, defended = (
         evidence["relu2", "no defense"],
         evidence["relu2", "dropout 0.6 on features"],

@@ -11,7 +11,7 @@ from privbench.attacks.blind import ANSWERS
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.recognised import SEMANTIC_ACCURACY
 from privbench.evaluation.statistics import wilson
-from privbench.experiment.baselines import baseline_reconstructions
+from privbench.experiment.baselines import baseline_reconstructions, score_baselines
 from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.evaluate import (
     baseline_scores,
@@ -123,7 +123,7 @@ def _scored(
     scores = scoring.score(x_hat, reference, constants, wanted)
     if not cell.has_aux:
         return scores, {}
-    scored = {name: scoring.score(x, reference, constants, wanted) for name, x in blind.items()}
+    scored = score_baselines(blind, reference, wanted)
     return scores, baseline_scores(scored, list(scores.per_image))[0]["best"]
 
 
