@@ -90,7 +90,7 @@ def test_a_wide_convolution_is_inverted_and_scored(call, model):
 
 def test_an_adversary_is_trained_once(call):
     """For other targets it is loaded; the blind baseline is there, a gallery adds candidates."""
-    options = {"attack": "inverse", "defense": "gaussian", "sigma": 0.3, "attack__steps": 20}
+    options = {"attack": "inverse", "defense": "gaussian", "sigma": 0.3, "attack__steps": 5}
     one = call(aux=AUX, **options)
     written = {path: path.stat().st_mtime_ns for path in call.store.rglob("*.safetensors")}
     assert [path.parent.name for path in written].count("adversaries") == 1

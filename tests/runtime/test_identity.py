@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -171,32 +170,38 @@ same_python = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def now():
+    """The identities of the sources as they are."""
+    return source_versions.current()
+
+
 @same_python
-def test_every_change_of_numeric_code_is_accounted_for():
+def test_every_change_of_numeric_code_is_accounted_for(now):
     """By a raised version, or by the statement that the numbers are the same."""
-    complaint = source_versions.complaint(LISTED, source_versions.current())
+    complaint = source_versions.complaint(LISTED, now)
     assert not complaint, complaint
 
 
 @pytest.fixture
-def copy(tmp_path):
-    """A copy of the package's sources, to change."""
+def changed(tmp_path, now):
+    """Change a copy of the package's sources, and return the complaint."""
     sources = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "privbench", tmp_path / "privbench", ignore=sources)
-    return tmp_path
+
+    def change(module: str, old: str, new: str) -> str:
+        path = source_versions.path_of(module, tmp_path)
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+        return source_versions.complaint(now, source_versions.current(tmp_path))
+
+    return change
 
 
-def _changed(root: Path, module: str, old: str, new: str) -> str:
-    path = source_versions.path_of(module, root)
-    text = path.read_text()
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
-    return source_versions.complaint(source_versions.current(ROOT), source_versions.current(root))
-
-
-def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
+def test_a_changed_constant_names_the_classes_that_compute_with_it(changed):
     """Also of a module that they import by way of another, and what to type."""
-    complaint = _changed(copy, "privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    complaint = changed("privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
     lines = complaint.splitlines()
     assert [line for line in lines if "priors" in line] == [
         line for line in lines if line.startswith("  ")
@@ -206,21 +211,21 @@ def test_a_changed_constant_names_the_classes_that_compute_with_it(copy):
     assert source_versions.SAME in complaint
 
 
-def test_comments_and_docstrings_may_change(copy):
+def test_comments_and_docstrings_may_change(changed):
     """They compute nothing."""
     old = "        # channels last halves the time of convolutions and pooling\n"
-    assert not _changed(copy, "privbench.attacks.rmle", old, "        # other words\n")
+    assert not changed("privbench.attacks.rmle", old, "        # other words\n")
     old = '"""Add N(0, sigma²) to every entry.'
-    assert not _changed(copy, "privbench.defenses.gaussian", old, '"""Noise.')
+    assert not changed("privbench.defenses.gaussian", old, '"""Noise.')
 
 
-def test_a_raised_version_asks_for_an_update_of_the_list_alone(copy):
+def test_a_raised_version_asks_for_an_update_of_the_list_alone(changed):
     """Of the class that was raised; another one that builds on the change is still named."""
     old = 'version: ClassVar[str] = "dropout-'
-    complaint = _changed(copy, "privbench.defenses.dropout", old, old + "9")
+    complaint = changed("privbench.defenses.dropout", old, old + "9")
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = _changed(copy, "privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate")
+    complaint = changed("privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate")
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = _changed(copy, "privbench.defenses.base", "t if self", "t + 0 if self")
+    complaint = changed("privbench.defenses.base", "t if self", "t + 0 if self")
     assert "privbench.defenses.laplace.Laplace" in complaint
     assert "privbench.defenses.dropout.Dropout" not in complaint

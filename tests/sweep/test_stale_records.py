@@ -22,7 +22,7 @@ def _status(folder: Path) -> str:
 def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     """They are run again with a line that says why, and so is what was learnt against it."""
     at = without_victim
-    words = ["-m", "attack=inverse_naive", "attack.steps=12", *BRIEF, f"output_dir={at}"]
+    words = ["-m", "attack=inverse_naive", "attack.steps=3", *BRIEF, f"output_dir={at}"]
     words += ["defense.rate=0.1,0.3"]
     assert privbench(*words)[0] == 0
     before = {record.victim_sha256 for record in read_records(at)}

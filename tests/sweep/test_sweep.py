@@ -135,7 +135,7 @@ def test_an_option_that_the_default_lacks_goes_with_the_swept_group(privbench, w
     params = "hydra: {mode: MULTIRUN, sweeper: {params: {defense: gaussian, split: relu1}}}"
     (warm / "conf" / "sweeps" / "noisy.yaml").write_text(f"# @package _global_\n{params}\n")
     words = ["--config-dir", str(warm / "conf"), "sweeps=noisy", "defense.sigma=0.5", "targets=5"]
-    words += ["attack=blind,rmle", f"output_dir={warm}"]
+    words += ["attack=blind,rmle", "attack.steps=5", f"output_dir={warm}"]
     code, _, err = privbench(*words)
     assert code == 0, err
     found = [results.read(path) for path in warm.glob("store/records/*/record.json")]

@@ -32,23 +32,15 @@ DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
 
 @pytest.mark.parametrize(("kind", "shape"), VICTIMS)
 def test_edge_and_cloud_compose_to_the_whole_at_every_split(kind, shape):
-    """Exactly, bit for bit."""
-    model, x = kind(shape, 7).eval(), torch.rand(3, *shape)
+    """Exactly, bit for bit; the cloud's first layer works on a copy of the adversary's features."""
+    model, x = kind(shape, 7).eval().requires_grad_(False), torch.rand(2, *shape)
+    logits = model(x)
     assert model.split_points[0] == "input"
     for point in (*model.split_points, *model.aliases):
         edge, cloud = model.split(point)
-        assert torch.equal(cloud(edge(x)), model(x)), point
-
-
-@pytest.mark.parametrize(("kind", "shape"), VICTIMS)
-def test_no_layer_overwrites_the_features_that_the_adversary_holds(kind, shape):
-    """The cloud's first layer works on a copy."""
-    model = kind(shape, 7).eval()
-    for point in model.split_points:
-        edge, cloud = model.split(point)
-        v = edge(torch.rand(2, *shape))
+        v = edge(x)
         before = v.clone()
-        cloud(v)
+        assert torch.equal(cloud(v), logits), point
         assert torch.equal(v, before), point
 
 

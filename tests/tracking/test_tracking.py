@@ -18,14 +18,14 @@ from tests.wandb_files import offline_runs
 def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     """Attack against steps, training against epochs, each on its own axis; pictures and tags."""
     code, _, err = privbench(
-        "-m", "targets=4", "attack=rmle", f"output_dir={warm}", "tracker=wandb"
+        "-m", "targets=4", "attack=rmle", "attack.steps=50", f"output_dir={warm}", "tracker=wandb"
     )
     assert code == 0, err
     (run,) = offline_runs(warm)
     curves = run.curves
     steps = curves["attack/step"]
     assert steps == sorted(set(steps))
-    assert (steps[0], steps[-1]) == (0, 500)
+    assert (steps[0], steps[-1]) == (0, 50)
     assert len(curves["attack/ssim"]) == len(curves["attack/objective"]) == len(steps)
     for training, accuracy in (("victim", 0.97), ("evaluation_classifier", 0.9)):
         count = len(curves[f"{training}/loss"])
@@ -168,18 +168,18 @@ def test_a_cell_is_one_run_and_no_two_cells_share_a_name(composed):
 def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privbench, warm):
     """Named by what differs; a cached cell is logged once in a sweep that lacks it, and flagged."""
     words = ["-m", "targets=4", "attack=blind", f"output_dir={warm}"]
-    assert privbench(*words, "defense.rate=0.1,0.3", "tracker=none")[0] == 0
+    assert privbench(*words, "defense.rate=0.1", "tracker=none")[0] == 0
     for _ in range(2):
-        assert privbench(*words, "defense.rate=0.1,0.3,0.6", "tracker=wandb")[0] == 0
+        assert privbench(*words, "defense.rate=0.1,0.6", "tracker=wandb")[0] == 0
     first = offline_runs(warm)
-    assert len({run.header.run_id for run in first}) == 3
+    assert len({run.header.run_id for run in first}) == 2
     flags = {run.header.display_name: run.summary["cached"] for run in first}
-    assert flags == {"defense.rate=0.1": True, "defense.rate=0.3": True, "defense.rate=0.6": False}
+    assert flags == {"defense.rate=0.1": True, "defense.rate=0.6": False}
     assert all("psnr_db" in run.summary for run in first)
     (group,) = {run.header.run_group for run in first}
     assert (warm / "sweeps" / group).is_dir()
-    assert privbench(*words, "defense.rate=0.1,0.6", "tracker=wandb")[0] == 0
-    assert len({run.header.run_id for run in offline_runs(warm)}) == 5, "runs of another sweep"
+    assert privbench(*words, "defense.rate=0.6", "tracker=wandb")[0] == 0
+    assert len({run.header.run_id for run in offline_runs(warm)}) == 3, "a run of another sweep"
 
 
 def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
