@@ -199,6 +199,16 @@ class SeedGroup:
         return None if few else victim_interval(self.by_victim(metric))
 
     @property
+    def remarks(self) -> list[str]:
+        """Sentences about bounds on the attack, each with its seed where there are several."""
+        several = len(self.seeds) > 1
+        return [
+            f"seed {record.seed}: {line}" if several else line
+            for record in self.records
+            for line in record.remarks
+        ]
+
+    @property
     def converged(self) -> bool:
         """True where enough images converged, or where the attack does not iterate."""
         shares = [record.converged for record in self.records if record.converged is not None]

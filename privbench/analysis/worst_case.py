@@ -28,6 +28,7 @@ from privbench.analysis.labels import (
     leakage,
     shown_metrics,
 )
+from privbench.evaluation.metrics import PSNR
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 
@@ -267,6 +268,8 @@ class WorstCase:
         caveats: By metric, reasons why a stronger attack may exist.
         notes: Caveats of the whole setting: the seeds that its attacks are compared on, and
             unequal budgets.
+        bounds: Sentences about bounds on the attack of the highest PSNR, where its records have
+            any.
     """
 
     key: str
@@ -276,6 +279,7 @@ class WorstCase:
     best: dict[str, SeedGroup]
     caveats: dict[str, list[str]]
     notes: Sequence[str] = ()
+    bounds: Sequence[str] = ()
 
 
 def worst_cases(
@@ -335,4 +339,5 @@ def _worst(
         best,
         {m: [*caveats(best[m], related, m), *compared.notes] for m in shown},
         [*all_attacks.notes, *filter(None, [unequal_budgets(all_attacks.groups)])],
+        best[PSNR.name].remarks if PSNR.name in best else [],
     )
