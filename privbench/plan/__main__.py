@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
+from privbench.runtime.pipes import ends_with_its_reader
 
 FORMATS = ("table", "markdown", "json", "csv")
 FAILED: list[Exception] = []
@@ -55,6 +56,7 @@ def _calibrated(path: Path) -> str:
     return calibrate.platform_yaml(path.stem, calibrate.read(path), path.name).rstrip()
 
 
+@ends_with_its_reader
 def main() -> None:
     """Run the command; every error that a user can correct is one line."""
     FAILED.clear()

@@ -15,6 +15,7 @@ from privbench.plan.choice import OBJECTIVES, Choice, Limits, choose
 from privbench.plan.cost import BITS, Counts, Setup, cost_of
 from privbench.plan.counts import Shape, count, names_of
 from privbench.plan.evidence import Evidence, collect, matching
+from privbench.plan.meta import without_compiler
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option, deployed_counts
 from privbench.plan.pareto import front
@@ -143,8 +144,10 @@ def plan(request: Request) -> Plan:
     """
     setup, limits = request.setup, request.limits
     shape, classes = request.layout()
-    outline = request.model("meta")
-    rows = _rows(count(outline, shape, classes), names_of(outline), setup)
+    with without_compiler():
+        outline = request.model("meta")
+        counted = count(outline, shape, classes)
+    rows = _rows(counted, names_of(outline), setup)
     options, commands, notes = _with_records(request, rows)
     if request.config["measure"] and commands:
         for command in commands:
