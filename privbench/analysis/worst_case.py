@@ -307,7 +307,7 @@ def worst_cases_of(groups: Iterable[SeedGroup]) -> list[WorstCase]:
         for rights in sorted(
             {tuple(group.first.access) for group in members}, key=lambda held: (len(held), held)
         ):
-            eligible = _within(rights, members)
+            eligible = within_rights(rights, members)
             compared = ComparableAttacks.of(eligible, common)
             if not compared.groups:  # none of them attacked a victim that the others did
                 compared = ComparableAttacks.of(eligible)
@@ -315,7 +315,7 @@ def worst_cases_of(groups: Iterable[SeedGroup]) -> list[WorstCase]:
     return found
 
 
-def _within(rights: Iterable[str], groups: Iterable[SeedGroup]) -> list[SeedGroup]:
+def within_rights(rights: Iterable[str], groups: Iterable[SeedGroup]) -> list[SeedGroup]:
     """Return groups whose attacks need only these rights and those they imply."""
     held = set(rights).union(*(IMPLIED.get(right, set()) for right in rights))
     return [group for group in groups if set(group.first.access) <= held]

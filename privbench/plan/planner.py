@@ -18,7 +18,7 @@ from privbench.plan.evidence import Evidence, collect, matching
 from privbench.plan.meta import without_compiler
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option, deployed_counts
-from privbench.plan.pareto import front
+from privbench.plan.pareto import Volume, front, volumes
 from privbench.plan.profiles import with_typed
 from privbench.plan.uplink import Sensitivity, Window
 from privbench.runtime.validation import require_choice
@@ -124,6 +124,7 @@ class Plan:
         commands: Commands that measure what is unknown.
         threads: Threads of the measurement on this machine; 0 where there was none.
         notes: Sentences about what was left out.
+        volume: Hypervolumes of defenses; null where records have fewer than two.
     """
 
     request: Request
@@ -134,6 +135,7 @@ class Plan:
     commands: Sequence[str]
     threads: int
     notes: Sequence[str] = field(default_factory=list)
+    volume: Volume | None = None
 
 
 def plan(request: Request) -> Plan:
@@ -165,6 +167,7 @@ def plan(request: Request) -> Plan:
         commands,
         threads,
         notes,
+        volumes(options, metric),
     )
 
 

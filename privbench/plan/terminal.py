@@ -19,7 +19,8 @@ def to_text(plan: Plan) -> str:
     """Return the plan as lines for a terminal."""
     parts = (_head(plan), _aligned(cost_rows(plan)), _below_costs(plan))
     more = (_aligned(known_rows(plan)), _below_known(plan), _verdict(plan), _reasons(plan))
-    return "\n".join(line for part in (*parts, *more, _rates(plan), _rest(plan)) for line in part)
+    last = (_rates(plan), _volume(plan), _rest(plan))
+    return "\n".join(line for part in (*parts, *more, *last) for line in part)
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -107,6 +108,18 @@ def _rates(plan: Plan) -> Iterator[str]:
     yield "by uplink rate:"
     for window in plan.windows:
         yield f"  {_range(window)}: {window.label or 'none keeps to the limits'}"
+
+
+def _volume(plan: Plan) -> Iterator[str]:
+    """Compare the defenses by the volume that their splits dominate."""
+    if plan.volume is None:
+        return
+    yield ""
+    shares = sorted(plan.volume.shares.items(), key=lambda one: -one[1])
+    yield from _wrapped(
+        "dominated share of the box of latency, errors and leakage between the best and the worst "
+        f"values above: {', '.join(f'{name} {share:.3f}' for name, share in shares)}"
+    )
 
 
 def _range(window: Window) -> str:
