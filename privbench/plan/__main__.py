@@ -13,7 +13,7 @@ from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
 
-FORMATS = ("table", "markdown", "json", "csv")
+FORMATS = ("table", "markdown", "json", "csv", "page")
 FAILED: list[Exception] = []
 """The error that ended a plan."""
 
@@ -45,8 +45,16 @@ def _planned(cfg: DictConfig) -> str:
         "markdown": output.to_markdown,
         "json": output.to_json,
         "csv": output.to_csv,
+        "page": _page,
     }
     return formats[config["format"]](made)
+
+
+def _page(made: Any) -> str:
+    """Write a plan's page and return its path."""
+    from privbench.plan.page import write
+
+    return str(write(made))
 
 
 def _calibrated(path: Path) -> str:

@@ -106,7 +106,8 @@ class Volume:
     Attributes:
         axes: Latency, share of errors, and leakage.
         best: Least value of each axis, over the options of all defenses.
-        reference: Largest value of each axis.
+        reference: A tenth of the range beyond the largest value of each axis, so that the worst
+            by one axis counts by the others.
         shares: Hypervolume over that of the box, by defense.
     """
 
@@ -130,7 +131,8 @@ def volumes(options: Sequence[Option], metric: str) -> Volume | None:
     if len(points) < 2:
         return None
     columns = list(zip(*(p for held in points.values() for p in held), strict=True))
-    best, worst = ([choose(column) for column in columns] for choose in (min, max))
+    best = [min(column) for column in columns]
+    worst = [max(column) + (max(column) - min(column)) / 10 for column in columns]
     sides = [high - low for low, high in zip(best, worst, strict=True)]
     # an axis on which all are equal tells no two defenses apart
     used = [at for at, side in enumerate(sides) if side > 0]

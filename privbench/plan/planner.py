@@ -193,8 +193,13 @@ def _with_records(
         if not any(not e.defended for e in evidence):
             known = undefended if row.split in (CLOUD_ONLY, EDGE_ONLY) else None
             options.append(replace(row, accuracy=known))
-        options += [_joined(row, e, request.setup) for e in evidence]
+        options += [_joined(row, e, request.setup) for e in sorted(evidence, key=_order)]
     return options, missing.commands(options, request.base(), request.config["battery"]), notes
+
+
+def _order(evidence: Evidence) -> tuple[bool, str, int]:
+    """Sort what records say of a split: without a defense first."""
+    return evidence.defended, evidence.defense, evidence.transmissions
 
 
 def _joined(row: Option, evidence: Evidence, setup: Setup) -> Option:
