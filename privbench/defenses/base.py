@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,9 @@ class BaseChannel(ABC):
 
     A defense that trains nothing is one itself (``Perturbation``); a learned one is a module too.
     """
+
+    exact_likelihood: ClassVar[bool] = False
+    """True where ``log_likelihood``, summed over entries, is exact as s² goes to 0."""
 
     @property
     @abstractmethod

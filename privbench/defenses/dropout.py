@@ -24,6 +24,7 @@ class Dropout(Perturbation):
     """
 
     version: ClassVar[str] = "dropout-1"
+    exact_likelihood: ClassVar[bool] = True
 
     rate: Fraction = 0.1
 

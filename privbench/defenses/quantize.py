@@ -35,6 +35,7 @@ class Quantize(Perturbation):
     """
 
     version: ClassVar[str] = "quantize-1"
+    exact_likelihood: ClassVar[bool] = True
 
     levels: NonNegativeInt = 16
     dither: bool = False

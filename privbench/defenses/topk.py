@@ -29,6 +29,7 @@ class TopK(Perturbation):
     """
 
     version: ClassVar[str] = "topk-1"
+    exact_likelihood: ClassVar[bool] = True
 
     rate: Fraction = 0.9
 
