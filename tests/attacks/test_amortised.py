@@ -51,8 +51,8 @@ class Shelf:
 
 def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given():
     """Told the strength of other features, it errs more: it trusts noise, or mistrusts an image."""
-    images = torch.rand(600, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-    attack = attack_of(amortised=True, strengths=[0, 2], steps=80, batch=32, precision="32-true")
+    images = torch.rand(300, 1, 2, 2, generator=torch.Generator().manual_seed(1))
+    attack = attack_of(amortised=True, strengths=[0, 2], steps=60, batch=32, precision="32-true")
     shelf, x, sent, answers = Shelf(), images[:300], {}, {}
     for sigma in (0.1, 1.8):
         defense = Gaussian(sigma=sigma)
@@ -65,10 +65,10 @@ def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given()
     ((network, _),) = shelf.kept.values()
     for sigma, other in ((0.1, 1.8), (1.8, 0.1)):
         told, mistold = (
-            network(sent[sigma], torch.full((len(x),), given / 2)).clamp(0, 1)
+            network(sent[sigma], torch.full((len(x),), given / 2)).detach().clamp(0, 1)
             for given in (sigma, other)
         )
-        assert torch.equal(answers[sigma], told) or torch.allclose(answers[sigma], told, atol=1e-5)
+        assert torch.allclose(answers[sigma], told, atol=1e-5)
         errors = [float((image - x).square().mean()) for image in (told, mistold)]
         assert errors[0] < errors[1] - 0.005, errors
 
