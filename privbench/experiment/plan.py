@@ -212,7 +212,7 @@ def _require_suitable_attack(plan: CellPlan) -> None:
             "aux": plan.data.aux.fingerprint,
             "defense": {k: v for k, v in plan.sources.items() if k.startswith("defense")},
             "site": cell.defense.site,
-            "defended": cell.defense.strength > 0,
+            "strength": cell.defense.strength,
             "attack": identified(cell.config["attack"], plan.sources, "attack"),
             "transmissions": cell.transmissions,
         }

@@ -110,6 +110,7 @@ class AdversaryView:
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
         labels: AUX_LABELS. ``(M,)``.
         defense: DEFENSE. The channel: its kind, site, strength and likelihood.
+        retrained: DEFENSE. Whether the defense trained the edge, which then differs by strength.
     """
 
     cloud: nn.Sequential
@@ -127,6 +128,7 @@ class AdversaryView:
     images: Tensor
     labels: Tensor
     defense: Any
+    retrained: bool
 
     def __init__(
         self,
