@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.analysis.advice import untried
+from privbench.analysis.battery import battery_lines
 from privbench.analysis.finding import finding
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
@@ -65,6 +66,7 @@ def page(
         findings=result.statements,
         weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
         advice_commands=advice.commands,
+        battery=_battery(selection),
         metadata=_metadata(selection),
         commands=selection.commands,
         unreadable=selection.unreadable,
@@ -75,6 +77,13 @@ def page(
         folded=MAX_OPEN_ROWS,
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
+
+
+def _battery(selection: Selection) -> list[str]:
+    if not (selection.battery and selection.records):
+        return []
+    missing = [entry for entry, *_ in selection.missing]
+    return battery_lines(selection.battery, selection.records, missing)
 
 
 def _metadata(selection: Selection) -> list[str]:

@@ -22,6 +22,10 @@ class UserError(Exception):
     """Input that cannot be run, described in one line that names the value and the choices."""
 
 
+class UnsuitableAttackError(ValueError):
+    """An attack does not fit the defense, the split point or the images of its cell."""
+
+
 class SweepIncompleteError(Exception):
     """A sweep ended with cells that have no record."""
 
