@@ -18,9 +18,9 @@ from tests.support import granted, lenet_edge, scenes
 
 ATTACK = RMLEPrior(
     images=None,
-    steps=80,
+    steps=110,
     batch=16,
-    lr=2e-3,
+    lr=4e-3,
     adam_eps=1e-8,
     amsgrad=False,
     weight_decay=0.0,
