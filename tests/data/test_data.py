@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from privbench.data import decoded_images
+from privbench.data import decoded_images, digits
 from privbench.data.cifar10 import Cifar10
 from privbench.data.fashion_mnist import FashionMnist
 from privbench.data.image_folder import ImageFolder
@@ -200,3 +200,11 @@ def test_torchvisions_files_are_read_where_they_lie(tmp_path, source, folder):
     assert data.shape == (1, 28, 28)
     assert torch.equal(data.test.images[:, 0] * 255, torch.from_numpy(images).float())
     assert len(data.classes) == 10
+
+
+def test_digits_are_read_from_the_file_or_by_scikit_learn(monkeypatch):
+    """The same numbers; the file spares the import."""
+    rows = digits._rows()
+    monkeypatch.setattr(digits.Path, "exists", lambda path: False)
+    assert np.array_equal(rows, digits._rows())
+    assert rows.shape == (1797, 65)
