@@ -194,10 +194,11 @@ def _parts(plan: Plan, option: Option) -> Iterator[Row]:
         spent = {**spent, "energy [mJ]": (own, max(0.0, cost.energy_j * 1e3 - own))}
     for facet, values in spent.items():
         for at, (name, value) in enumerate(zip(PARTS, values, strict=False)):
-            yield {"facet": facet, "series": name, "at": at, "x": value, "key": option.label}
+            if value:
+                yield {"facet": facet, "series": name, "at": at, "x": value, "key": option.label}
 
 
 def _title(plan: Plan) -> str:
     setup, names = plan.request.setup, plan.request.choices
     images = f" on {names['dataset']}" if plan.request.of_dataset else ""
-    return f"{names['victim']}{images}, {setup.platform.name}, {setup.network.name}"
+    return f"{plan.request.victim}{images}, {setup.platform.name}, {setup.network.name}"

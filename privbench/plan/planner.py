@@ -61,6 +61,13 @@ class Request:
         return Limits(self.config["max"], self.config["min"])
 
     @property
+    def victim(self) -> str:
+        """Name of the victim, with its architecture where it is one of several."""
+        return " ".join(
+            [self.choices["victim"], str(self.config["victim"].get("arch", ""))]
+        ).strip()
+
+    @property
     def store(self) -> Path:
         """Folder of records and trained victims."""
         return Path(self.config["output_dir"]).resolve() / "store"
