@@ -63,9 +63,8 @@ class Request:
     @property
     def victim(self) -> str:
         """Name of the victim, with its architecture where it is one of several."""
-        return " ".join(
-            [self.choices["victim"], str(self.config["victim"].get("arch", ""))]
-        ).strip()
+        arch = self.config["victim"].get("arch")
+        return f"{self.choices['victim']} {arch}" if arch else self.choices["victim"]
 
     @property
     def store(self) -> Path:

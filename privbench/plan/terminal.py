@@ -173,6 +173,8 @@ def warnings(plan: Plan) -> list[str]:
         limit = plan.request.limits.given().get(metric)
         if leak is not None and limit is not None and leak.score <= limit < leak.high:
             lines.append(f"{option.label}: the interval reaches above {limit:g}")
+        if option.evidence:
+            lines += [f"{option.label}: {line}" for line in option.evidence.bounds]
         if option.evidence and option.evidence.not_tried:
             lines.append(f"{option.label}: not tried: {', '.join(option.evidence.not_tried)}")
     return list(dict.fromkeys(lines))
