@@ -42,6 +42,7 @@ class Cloak(LearnedNoise):
     """
 
     version: ClassVar[str] = "cloak-1"
+    channel_class: ClassVar[str] = "privbench.defenses.cloak.PixelNoise"
 
     weight: NonNegativeFloat = 0.1
     largest: PositiveFloat = 5.0

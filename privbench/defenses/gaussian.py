@@ -30,6 +30,9 @@ class Gaussian(Perturbation):
         """Standard deviation."""
         return float(self.sigma)
 
+    def at_strength(self, strength: float) -> "Gaussian":
+        return replace(self, sigma=strength)
+
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return the tensor plus noise."""
         return t + self.sigma * draws.normal(t)

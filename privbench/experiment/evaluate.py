@@ -232,6 +232,7 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
         "transmissions": cell.transmissions,
         "seed": cell.seed,
         "targets": len(plan.indices),
+        "battery": cell.spec.battery,
     }
 
 

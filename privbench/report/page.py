@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.analysis.advice import untried
+from privbench.analysis.battery import battery_lines
 from privbench.analysis.finding import finding
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
@@ -55,6 +56,7 @@ def page(
             findings=result.statements,
             weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
             advice_commands=advice.commands,
+            battery=_battery(selection),
             metadata=_metadata(selection),
             commands=selection.commands,
             unreadable=selection.unreadable,
@@ -94,6 +96,13 @@ def parts(files: Iterable[Path]) -> dict[str, str]:
 def embedded(data: Mapping[str, Any]) -> str:
     """Return the data of a page's scripts as JSON that cannot end its element."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _battery(selection: Selection) -> list[str]:
+    if not (selection.battery and selection.records):
+        return []
+    missing = [entry for entry, *_ in selection.missing]
+    return battery_lines(selection.battery, selection.records, missing)
 
 
 def _metadata(selection: Selection) -> list[str]:

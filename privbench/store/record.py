@@ -114,6 +114,9 @@ class Record:
             that were written before there was a count.
         split_count: Number of split points.
         victim_warning: Where the victim is no better than the most frequent class; empty elsewhere.
+        battery: ``name`` and ``version`` of the battery of attacks that it was computed in; null
+            outside of one. It says where the record comes from: a battery also counts records of
+            the same configuration that were computed elsewhere.
     """
 
     schema: int
@@ -158,6 +161,7 @@ class Record:
     split_index: int | None = None
     split_count: int | None = None
     victim_warning: str = ""
+    battery: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Record":
