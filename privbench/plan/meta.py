@@ -23,7 +23,7 @@ def without_compiler() -> Iterator[None]:
     """Spare the import of torch.compile's front end, a third of the time of a plan.
 
     A kernel of the meta device imports it on its first call, to be left out of compilations. Within
-    the context the kernels are told that they are, since there are none. With another torch, whose
+    the context each kernel is marked as left out, since there are none. With another torch, whose
     kernels are kept elsewhere, a plan takes longer and is the same.
     """
     changed = [kernel for kernel in _kernels() if not hasattr(kernel, UNCOMPILED)]
