@@ -55,7 +55,7 @@ def floor(
     """Return the bounds of K transmissions; null for a channel without an exact likelihood.
 
     The posterior is that of the tensor behind the channel: for a defense on the input that of the
-    disturbed image, as whoever sees the features sees less. Its variance and its largest
+    disturbed image, of which the features say less. Its variance and its largest
     probabilities are averaged over draws of image and channel.
 
     Args:

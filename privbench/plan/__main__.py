@@ -13,7 +13,7 @@ from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
 
-FORMATS = ("table", "markdown", "json", "csv", "page")
+FORMATS = ("table", "markdown", "json", "csv", "page", "guideline")
 FAILED: list[Exception] = []
 """The error that ended a plan."""
 
@@ -46,6 +46,7 @@ def _planned(cfg: DictConfig) -> str:
         "json": output.to_json,
         "csv": output.to_csv,
         "page": _page,
+        "guideline": _guideline,
     }
     return formats[config["format"]](made)
 
@@ -55,6 +56,13 @@ def _page(made: Any) -> str:
     from privbench.plan.page import write
 
     return str(write(made))
+
+
+def _guideline(made: Any) -> str:
+    """Return figure 2 and section IV-C of the paper for the plan's victim."""
+    from privbench.plan.guideline import to_text
+
+    return to_text(made)
 
 
 def _calibrated(path: Path) -> str:

@@ -21,6 +21,7 @@ from privbench.analysis.worst_case import (
     caveats,
     within_rights,
 )
+from privbench.evaluation.metrics import PSNR
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
@@ -64,6 +65,7 @@ class Evidence:
         tried: Attacks that were run.
         not_tried: Attacks of the battery that were not.
         victims: Number of victims.
+        bounds: Sentences about bounds on the attack of the highest PSNR, where records have any.
         deployed: Numbers of the deployment, such as ``payload_bits``.
         overrides: Of the command that made a record, without its attack, with all of the seeds.
     """
@@ -78,6 +80,7 @@ class Evidence:
     tried: Sequence[str]
     not_tried: Sequence[str]
     victims: int
+    bounds: Sequence[str]
     deployed: Mapping[str, float]
     overrides: Sequence[str]
 
@@ -147,9 +150,16 @@ def _evidence(
         sorted(tried),
         [name for name in due if name not in tried],
         len(frozenset().union(*(group.victims for group in groups))),
+        _bounds(attacks),
         {name: one.score(name) for name in one.scores if metric_of(name).interval is None},
         _overrides(groups),
     )
+
+
+def _bounds(groups: Iterable[SeedGroup]) -> list[str]:
+    bounded = [group for group in groups if group.has(PSNR.name) and group.remarks]
+    strongest = max(bounded, key=lambda group: group.score(PSNR.name), default=None)
+    return strongest.remarks if strongest else []
 
 
 def _overrides(groups: Sequence[SeedGroup]) -> list[str]:

@@ -115,7 +115,7 @@ def _scatter(plan: Plan, rows: Sequence[Row], metric: str) -> dict[str, Any]:
     y = alt.Y("y:Q", title=metric_title(metric), scale=alt.Scale(domain=domain, nice=False))
     colour, shape = channels(series(dict.fromkeys(r["series"] for r in rows)), "series", "defense")
     solid = alt.condition("datum.hollow", alt.value(0), alt.value(1))
-    beside = {"align": "left", "dx": 6, "dy": -7, "fontSize": 10}
+    label = {"align": "left", "dx": 6, "dy": -7, "fontSize": 10}
     labels = _of("mark").transform_filter("isValid(datum.text)")
     layers = [
         _of("mark").mark_rule(opacity=0.5, strokeWidth=1.4)
@@ -123,8 +123,8 @@ def _scatter(plan: Plan, rows: Sequence[Row], metric: str) -> dict[str, Any]:
         _of("mark").mark_point(filled=True, size=56, opacity=1, strokeWidth=1.4)
         .encode(x=x, y=y, color=colour, stroke=colour, shape=shape, fillOpacity=solid,
                 tooltip=["key:N"]),
-        labels.mark_text(**beside, style="halo").encode(x=x, y=y, text="text:N"),
-        labels.mark_text(**beside).encode(x=x, y=y, text="text:N"),
+        labels.mark_text(**label, style="halo").encode(x=x, y=y, text="text:N"),
+        labels.mark_text(**label).encode(x=x, y=y, text="text:N"),
         _of("limit").mark_rule(style="guide", strokeDash=[7, 3]).encode(y=y),
     ]  # fmt: skip
     names = list(dict.fromkeys(row["facet"] for row in rows))
@@ -194,10 +194,11 @@ def _parts(plan: Plan, option: Option) -> Iterator[Row]:
         spent = {**spent, "energy [mJ]": (own, max(0.0, cost.energy_j * 1e3 - own))}
     for facet, values in spent.items():
         for at, (name, value) in enumerate(zip(PARTS, values, strict=False)):
-            yield {"facet": facet, "series": name, "at": at, "x": value, "key": option.label}
+            if value:
+                yield {"facet": facet, "series": name, "at": at, "x": value, "key": option.label}
 
 
 def _title(plan: Plan) -> str:
     setup, names = plan.request.setup, plan.request.choices
     images = f" on {names['dataset']}" if plan.request.of_dataset else ""
-    return f"{names['victim']}{images}, {setup.platform.name}, {setup.network.name}"
+    return f"{plan.request.victim}{images}, {setup.platform.name}, {setup.network.name}"

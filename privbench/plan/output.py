@@ -101,6 +101,7 @@ def _recorded(option: Option) -> dict[str, Any]:
         "victims": evidence.victims if evidence else 0,
         "not_tried": list(evidence.not_tried) if evidence else None,
         "deployment": dict(evidence.deployed) if evidence else {},
+        "bounds": list(evidence.bounds) if evidence else [],
         "leakage": _leaks(evidence.leaks if evidence else {}),
         BY_RIGHTS: {
             rights: _leaks(leaks)

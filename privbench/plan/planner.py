@@ -61,6 +61,12 @@ class Request:
         return Limits(self.config["max"], self.config["min"])
 
     @property
+    def victim(self) -> str:
+        """Name of the victim, with its architecture where it is one of several."""
+        arch = self.config["victim"].get("arch")
+        return f"{self.choices['victim']} {arch}" if arch else self.choices["victim"]
+
+    @property
     def store(self) -> Path:
         """Folder of records and trained victims."""
         return Path(self.config["output_dir"]).resolve() / "store"

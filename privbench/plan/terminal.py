@@ -29,7 +29,7 @@ def head(plan: Plan) -> Iterator[str]:
     setup, names = plan.request.setup, plan.request.choices
     network = setup.network
     images = names["dataset"] if plan.request.of_dataset else "a typed shape"
-    yield f"{names['victim']}, images of {images}"
+    yield f"{plan.request.victim}, images of {images}"
     yield (
         f"platform {setup.platform.name}, network {network.name} ({network.up_mbps:g} up, "
         f"{network.down_mbps:g} down Mbit/s, {network.rtt_ms:g} ms), cloud {setup.cloud.name}"
@@ -55,7 +55,8 @@ def _cut(label: str) -> str:
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Wrap a sentence; further lines are indented."""
     return textwrap.wrap(
         text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )
@@ -84,7 +85,7 @@ def known(plan: Plan) -> str:
 
 
 def _below(text: str) -> list[str]:
-    return [*_wrapped(text, ""), ""]
+    return [*wrapped(text, ""), ""]
 
 
 def verdict(plan: Plan) -> list[str]:
@@ -104,7 +105,7 @@ def _in_a_line(option: Option) -> str:
 
 def _reasons(plan: Plan) -> Iterator[str]:
     for label, reason in plan.choice.rejected.items():
-        yield from _wrapped(f"  not {label}: {reason}", "    ")
+        yield from wrapped(f"  not {label}: {reason}", "    ")
 
 
 def _rates(plan: Plan) -> Iterator[str]:
@@ -121,7 +122,7 @@ def rates(plan: Plan) -> list[str]:
 def _volume(plan: Plan) -> Iterator[str]:
     for line in volume(plan):
         yield ""
-        yield from _wrapped(line)
+        yield from wrapped(line)
 
 
 def volume(plan: Plan) -> list[str]:
@@ -148,7 +149,7 @@ def _rest(plan: Plan) -> Iterator[str]:
     """Say what is unknown and which commands change that, and what was not tried."""
     yield ""
     for line in warnings(plan):
-        yield from _wrapped(f"note: {line}")
+        yield from wrapped(f"note: {line}")
     if plan.commands:
         yield "unknown leakage is no low leakage; these commands measure it (or measure=true):"
         yield from _indented(plan.commands)
@@ -172,6 +173,8 @@ def warnings(plan: Plan) -> list[str]:
         limit = plan.request.limits.given().get(metric)
         if leak is not None and limit is not None and leak.score <= limit < leak.high:
             lines.append(f"{option.label}: the interval reaches above {limit:g}")
+        if option.evidence:
+            lines += [f"{option.label}: {line}" for line in option.evidence.bounds]
         if option.evidence and option.evidence.not_tried:
             lines.append(f"{option.label}: not tried: {', '.join(option.evidence.not_tried)}")
     return list(dict.fromkeys(lines))

@@ -10,7 +10,7 @@ P = ParamSpec("P")
 
 
 def ends_with_its_reader(command: Callable[P, None]) -> Callable[P, None]:
-    """Return a command that ends without a word where nobody reads its output any more."""
+    """Return a command that ends without a word whose output is read no more."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

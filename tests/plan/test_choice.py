@@ -10,6 +10,7 @@ from privbench.plan.evidence import collect, matching
 from privbench.plan.missing import commands
 from privbench.plan.option import Span
 from privbench.plan.pareto import Position, hypervolume, marks, volumes
+from privbench.report.summary import table
 from tests.plan.setups import counts, option, setup
 from tests.records import record
 
@@ -159,6 +160,19 @@ def test_defenses_are_compared_by_the_volume_that_their_splits_dominate(evidence
     # of ranges that are a tenth longer: best, best, worst; the middle of two, best
     shares = {"no defense": 0.1 / 1.1, "dropout 0.6 on features": (0.6 / 1.1) ** 2}
     assert found.shares == pytest.approx(shares)
+
+
+def test_bounds_are_those_of_the_strongest_attack():
+    """Where a record has the facts of a bound, its sentences go into the plan and the summary."""
+    floor = {"error": 0.02, "error_deviation": 1e-4, "identified": 0.4, "identified_by_two": 0.6,
+             "images": 100, "draws": 10, "transmissions": 1}  # fmt: skip
+    one = record("gaussian", 0.6, attack="rmle", ssim=0.41, targets=30)
+    bounded = dataclasses.replace(one, notes={**one.notes, "bayes_floor": floor})
+    (found,) = collect([bounded], BATTERY, ADAPTIVE)
+    assert found.bounds[0].startswith("Bayes floor (N = 100 test images, K = 1): ")
+    assert "Bayes floor (N = 100 test images" in " ".join(table([bounded]).split())
+    (unbounded,) = collect([one], BATTERY, ADAPTIVE)
+    assert unbounded.bounds == []
 
 
 def test_worst_cases_within_each_set_of_rights_are_kept():

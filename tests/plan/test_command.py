@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from omegaconf import OmegaConf
 
 from privbench.plan import __main__ as command
 from privbench.plan import measured
+from privbench.report import rendering
 from privbench.runtime.code_identity import identities
 from privbench.store import recipes
 from privbench.store.artifacts import Artifact, Store
@@ -86,6 +90,91 @@ def test_records_decide_and_every_format_says_the_same(typed, tmp_path):
     assert "| fc1 | * |" in typed(*words, "format=markdown")
 
 
+LIMITS = ["max.ssim=0.3", "network=lte", "format=page", "to=page"]
+
+
+def test_a_plan_is_a_page_of_one_file_with_its_figures_and_formats(typed, tmp_path, monkeypatch):
+    """Leakage by each cost, of what was measured; parts add up to latency and energy."""
+    _kept(tmp_path / "outputs")
+    monkeypatch.setattr("privbench.report.page.scripts", str)
+    monkeypatch.setattr(
+        rendering.Figure, "files", lambda figure: {f"{figure.stem}.svg": figure.title.encode()}
+    )
+    assert typed(*LIMITS).strip() == "page/index.html"
+    names = {"plan-leakage.svg", "plan-cost.svg", "plan.json", "plan.csv", "plan.md"}
+    assert {path.name for path in Path("page").iterdir()} == {*names, "index.html", ".report"}
+    text = Path("page/index.html").read_text()
+    assert not re.search(r"(src|href)=[\"']?http", text)
+    assert "<h1>least latency: edge-only" in text and "SSIM 0.800 &gt; 0.3" in text
+    data = json.loads(re.search(r"id=data>(.*?)</script>", text)[1])
+    leakage, cost = data["figures"]
+    options = {
+        row["label"]: row for row in json.loads(Path("page/plan.json").read_text())["options"]
+    }
+    points = [row for row in leakage["chart"]["data"]["values"] if row["kind"] == "mark"]
+    assert {(row["facet"], row["key"]) for row in points} == {
+        (facet, split)
+        for facet in ("latency [ms]", "energy [mJ]", "payload [kB]")
+        for split in ("relu2", "fc1")
+    }
+    assert all(row["y0"] < row["y"] < row["y1"] for row in points)
+    assert [r["y"] for r in leakage["chart"]["data"]["values"] if r["kind"] == "limit"] == [0.3] * 3
+    assert "not measured: conv1, relu1" in leakage["caption"]
+    bars = cost["chart"]["data"]["values"]
+    for label, option in options.items():
+        latency, energy = (
+            sum(row["x"] for row in bars if row["key"] == label and row["facet"] == facet)
+            for facet in ("latency [ms]", "energy [mJ]")
+        )
+        assert latency == pytest.approx(option["modelled"]["latency_ms"])
+        assert energy == pytest.approx(option["modelled"]["energy_j"] * 1e3)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not shutil.which("chromium"), reason="wants chromium")
+def test_the_page_of_a_plan_fits_a_telephone_and_asks_no_network(typed, tmp_path):
+    """Without a phone's power and without records there is one figure, of latency."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    typed(*LIMITS, "platform=phone_sd855")
+    assert Path("page/plan-cost.pdf").read_bytes().startswith(b"%PDF")
+    errors, asked = [], []
+    with playwright.sync_playwright() as started:
+        chromium = shutil.which("chromium")
+        made = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for width in (1280, 400):
+            tab = made.new_page(viewport={"width": width, "height": 900})
+            tab.on("pageerror", lambda error: errors.append(str(error)))
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.goto(Path("page/index.html").resolve().as_uri())
+            tab.wait_for_selector("#curves svg")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.locator("#curves figure").count() == 1
+            tab.hover("#curves path[aria-label*='network'] >> nth=2", force=True)
+            assert "ms: edge" in tab.inner_text("#tip")
+        made.close()
+    assert errors == [] and all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_the_papers_guideline_is_judged_by_cost_and_by_what_was_measured(typed, tmp_path):
+    """Behind the first fully connected layer, on three platforms; without records no verdict."""
+    text = typed("format=guideline", "platform=tk1_gpu")
+    assert "(fc1, behind pool2)" in text and "which validates nothing" in " ".join(text.split())
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0][2:] for row in rows if " MB" in row] == [
+        "tk1_gpu", "rpi4", "phone_sd855",
+    ]  # fmt: skip
+    assert "by leakage: SSIM behind fc1 was not measured, so there is no verdict" in text
+    assert "split=fc1 attack=rmle,inverse,shadow" in text
+    _kept(tmp_path / "outputs")
+    text = typed("format=guideline")
+    assert "recovers SSIM 0.250" in text and "behind fc1" in text
+    assert "no attack in the records is above (0.3)" in " ".join(text.split())
+    assert "it does not protect (0.2)" in " ".join(
+        typed("format=guideline", "max.ssim=0.2").split()
+    )
+
+
 def test_measuring_runs_what_is_missing_and_joins_its_records(typed, tmp_path, monkeypatch):
     """The commands run before the choice; a command that fails ends the plan in one line."""
     ran = []
@@ -139,6 +228,7 @@ def test_a_trained_victim_gives_compressed_features(typed, tmp_path):
         ("network.up_mbps=0", "network.up_mbps=0 is out of range: choose a number above 0"),
         ("max.sism=1", "unknown option max.sism"),
         ("minimize=time", "minimize=time is not known: choose from latency, energy"),
+        ("format=html", "format=html is not known: choose from table, markdown, json, csv, page"),
         ("image.shape=[3,32]", "image.shape and image.classes are typed together"),
         ("-m", "takes no -m"),
     ],

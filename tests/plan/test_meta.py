@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,24 +20,16 @@ print(sorted({"torchvision", "torch._dynamo", "pandas"} & set(sys.modules)))
 """
 
 
-def test_a_small_module_stands_for_the_compiler_and_anything_else_is_asked_of_the_real_one(
-    monkeypatch,
-):
-    """Behind the context neither is left, unless it was asked for."""
-    monkeypatch.setitem(vars(torch), "_dynamo", None)
-    monkeypatch.delitem(sys.modules, meta.COMPILER, raising=False)
+def test_kernels_are_left_as_they_were():
+    """Within the context each calls itself; one that was called before keeps what it called."""
+    kernels = meta._kernels()
+    assert "sub" in {kernel.__name__ for kernel in kernels}
+    kept = {k: getattr(k, meta.UNCOMPILED, None) for k in kernels}
     with meta.without_compiler():
-        small = sys.modules[meta.COMPILER]
-        assert small.disable(len, True, wrapping=False) is len
-    assert meta.COMPILER not in sys.modules
-    real = SimpleNamespace(config=7)
-    monkeypatch.setattr(meta, "import_module", lambda name: real)
-    with meta.without_compiler():
-        assert sys.modules[meta.COMPILER].config == 7
-        assert meta.COMPILER not in sys.modules, "so that the real one can be imported"
-    monkeypatch.setitem(sys.modules, meta.COMPILER, real)
-    with meta.without_compiler():
-        assert sys.modules[meta.COMPILER] is real
+        assert all(getattr(k, meta.UNCOMPILED) is (kept[k] or k) for k in kernels)
+        difference = (torch.empty(2, 3, device="meta") - 1) / 2
+    assert difference.shape == (2, 3)
+    assert {k: getattr(k, meta.UNCOMPILED, None) for k in kernels} == kept
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def remarks(facts: Mapping[str, Any], errors: Sequence[float]) -> list[str]:
     times = f"K = {facts['transmissions']}"
     found = facts.get("dfil")
     if found is None:
-        return [f"dFIL infinite ({times}): the channel leaves entries exact, and bounds nobody"]
+        return [f"dFIL infinite ({times}): the channel leaves entries exact, and there is no bound"]
     bound = 1 / found if found else math.inf
     least = f"mean squared error >= 1/dFIL = {bound:.2g}" if found else "no finite error"
     vacuous = ", vacuous" if bound < VACUOUS else ""
