@@ -16,7 +16,7 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "2670966c07708330fcc5"}
+CONTENTS = {1: "c8a2fde633541873232b"}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:
