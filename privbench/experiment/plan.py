@@ -239,7 +239,7 @@ def require_suitable_attack(plan: CellPlan) -> None:
             "aux": plan.data.aux.fingerprint,
             "defense": {k: v for k, v in plan.sources.items() if k.startswith("defense")},
             "site": cell.defense.site,
-            "defended": cell.defense.strength > 0,
+            "strength": cell.defense.strength,
             "attack": identified(cell.config["attack"], plan.sources, "attack"),
             "transmissions": cell.transmissions,
             "others": len(plan.data.test) - len(plan.indices) > 1,

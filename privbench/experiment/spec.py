@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from privbench.runtime.options import without_later_options
+
 
 @dataclass(frozen=True)
 class CellSpec:
@@ -68,6 +70,7 @@ class CellSpec:
             config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
             raise ValueError(" ".join(str(error).split())) from error
+        config = without_later_options(config)
         choices = {group: str(choice) for group, choice in hydra.runtime.choices.items()}
         return cls(config, choices, list(hydra.overrides.task), output_dir, name)
 

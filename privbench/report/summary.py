@@ -188,7 +188,7 @@ def _rows(worst: WorstCase, metrics: Sequence[str], rights: str, *, new: bool) -
         found.append(([*shown, *values], f"{attack}{rights}"))
         if doubts[attack]:
             found.append(f"unreliable: {'; '.join(dict.fromkeys(doubts[attack]))}")
-    return found
+    return [*found, *worst.bounds]
 
 
 def _setting(worst: WorstCase) -> str:

@@ -113,6 +113,8 @@ def print_error(error: BaseException, prefix: str = "") -> None:
         error: Error of a job, or of Hydra before any job.
         prefix: Text before an error of Hydra's that names only a value; empty for a job's error.
     """
+    if isinstance(error, BrokenPipeError):
+        return  # nobody reads: see ``runtime.pipes``
     line = user_message(error)
     if prefix and not line and isinstance(error, ValueError):
         line = prefix + " ".join(str(error).split())

@@ -1,4 +1,7 @@
-"""Top-level options of the configuration, by what they affect: the one list of each kind."""
+"""Options of the configuration, by what they affect: the one list of each kind."""
+
+from collections.abc import Mapping
+from typing import Any
 
 CONFIG_GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
 """Config groups of a cell; each is instantiated."""
@@ -18,3 +21,26 @@ CELL_OPTIONS = (
 """Options that numbers depend on."""
 KNOWN_OPTIONS = frozenset({*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "hydra"})
 """Top-level names of a cell's configuration."""
+LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
+}
+"""Options that are newer than records of their class, with the values that leave its numbers as
+they were: at those they are in no configuration, so that keys and groups of the records stay."""
+
+
+def without_later_options(config: Any) -> Any:
+    """Return a configuration without ``LATER_OPTIONS`` that have their first values.
+
+    Args:
+        config: Plain containers.
+    """
+    if isinstance(config, list | tuple):
+        return [without_later_options(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    later = LATER_OPTIONS.get(str(config.get("_target_")), {})
+    return {
+        name: without_later_options(value)
+        for name, value in config.items()
+        if name not in later or value != later[name]
+    }

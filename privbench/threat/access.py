@@ -47,6 +47,7 @@ RIGHTS: Mapping[str, Access] = {
     "labels": Access.AUX_LABELS,
     "defense": Access.DEFENSE,
     "traffic": Access.TRAFFIC,
+    "retrained": Access.DEFENSE,
 }
 """The right that each attribute of a view needs."""
 ALWAYS = {

@@ -82,6 +82,7 @@ def grant(
         "traffic": lambda: _traffic(
             deployment, defense_seed, images[:0] if traffic is None else traffic, features
         ),
+        "retrained": lambda: deployment.edge is not deployment.undefended_edge,
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
     return AdversaryView(

@@ -111,6 +111,7 @@ class AdversaryView:
         labels: AUX_LABELS. ``(M,)``.
         defense: DEFENSE. The channel: its kind, site, strength and likelihood.
         traffic: TRAFFIC. Features ``(T, *feature_shape)`` of inputs that are no targets, sent once.
+        retrained: DEFENSE. Whether the defense trained the edge, which then differs by strength.
     """
 
     cloud: nn.Sequential
@@ -129,6 +130,7 @@ class AdversaryView:
     labels: Tensor
     defense: Any
     traffic: Tensor
+    retrained: bool
 
     def __init__(
         self,
