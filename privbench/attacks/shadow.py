@@ -2,40 +2,34 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privbench.attacks.base import Attack, Reconstruct
-from privbench.attacks.components.learning import TrainingConfig, held_out, query_edge
-from privbench.attacks.components.surrogates import surrogate_edge
+from privbench.attacks.base import Reconstruct
+from privbench.attacks.components.learning import held_out, query_edge
+from privbench.attacks.components.shadows import ShadowConfig
 from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
 
 
 @dataclass(frozen=True, config=VALIDATED)
-class Shadow(TrainingConfig):
+class Shadow(ShadowConfig):
     """Train a shadow of the edge, and invert the shadow.
 
     Supervised by ``labels`` it is query-free: the frozen cloud must classify the auxiliary images
     well behind the shadow, Eq. (4). Supervised by ``queries`` it is black-box: the shadow is fitted
     to features of the edge as deployed.
 
-    Attributes, besides those of ``TrainingConfig``:
-        inverter: The white-box attack on the shadow.
+    Attributes, besides those of ``ShadowConfig``:
         supervision: ``labels`` or ``queries``.
-        structure: ``other``: layers guessed from shapes; ``same``: the edge's layers, newly
-            initialised.
         queries: Total number of queries; null for one per image; not for ``labels``.
     """
 
     version: ClassVar[str] = "shadow-1"
 
-    inverter: SkipValidation[Attack]
     supervision: Literal["labels", "queries"]
-    structure: Literal["other", "same"]
     queries: OptionalAtLeastTwo
 
     def __post_init__(self) -> None:
@@ -45,7 +39,7 @@ class Shadow(TrainingConfig):
                 f"attack.queries={self.queries}: attack.supervision=labels makes no queries: "
                 "choose null, or attack=shadow_queried"
             )
-        _require_inverter(self.inverter, self.shadow_access)
+        super().__post_init__()
 
     @property
     def shadow_access(self) -> Access:
@@ -54,25 +48,10 @@ class Shadow(TrainingConfig):
         rights = Access.AUX_IMAGES | (Access.AUX_LABELS if labels else Access.EDGE_QUERIES)
         return rights | Access.EDGE_STRUCTURE if self.structure == "same" else rights
 
-    @property
-    def access(self) -> Access:
-        """Rights of the shadow, and of the inverter besides the weights, which it is given."""
-        return self.shadow_access | (self.inverter.access & ~Access.EDGE_WEIGHTS)
-
-    def check(self, view: AdversaryView) -> None:
-        """Refuse more images than there are, and a split that the inverter refuses.
-
-        Raises:
-            ValueError: naming the value and the choices.
-        """
-        super().check(view)
-        if check := getattr(self.inverter, "check", None):
-            check(view.with_edge(self._edge(view)).restricted_to(self.inverter.access))
-
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train the shadow, and fit the inverter to it."""
         restricted = view.restricted_to(self.shadow_access)
-        edge = self._edge(restricted)
+        edge = self.edge(restricted)
         self.fit_or_load(
             "shadow",
             edge,
@@ -82,14 +61,7 @@ class Shadow(TrainingConfig):
             structure=self.structure,
             queries=self.queries,
         )
-        return self.inverter.fit(view.with_edge(edge).restricted_to(self.inverter.access))
-
-    def _edge(self, view: AdversaryView) -> nn.Sequential:
-        if self.structure == "same":
-            return view.fresh_edge().to(view.device)
-        with view.torch_seed("shadow"):
-            edge = surrogate_edge(view.image_shape, view.feature_shape, view.cloud)
-        return edge.to(view.device)
+        return self.invert(view, edge)
 
     def _learn(self, edge: nn.Sequential, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
@@ -108,34 +80,6 @@ class Shadow(TrainingConfig):
         # losses on held-out images: cross-entropy, or a share of the features' mean square
         renamed = {name.replace("held_out", "shadow"): fact for name, fact in facts.items()}
         return {"aux_images": used, **renamed}
-
-
-def _require_inverter(inverter: Attack, rights: Access) -> None:
-    """Refuse an inverter that is not white-box, or needs rights that the adversary lacks.
-
-    Args:
-        inverter: Attack on the shadow.
-        rights: Rights of the attack that trains the shadow.
-
-    Raises:
-        ValueError: naming the right in question.
-    """
-    if not isinstance(inverter, Attack):
-        raise ValueError(  # noqa: TRY004 - as all bad input
-            f"attack.inverter={inverter} is not an attack: type attack@attack.inverter=NAME"
-        )
-    if Access.EDGE_WEIGHTS not in inverter.access:
-        raise ValueError(
-            "attack.inverter must be a white-box attack, this one does not need edge_weights: "
-            "choose a white-box attack, such as attack@attack.inverter=rmle"
-        )
-    # a right to the real edge would change the threat model of the attack
-    excess = inverter.access & ~(rights | Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES)
-    if excess:
-        raise ValueError(
-            f"attack.inverter needs {', '.join(excess.names).lower()}, which this adversary "
-            "lacks: choose one that needs no more than edge_weights, aux_images and defense"
-        )
 
 
 class ShadowClassificationTask(TrainingTask):

@@ -27,6 +27,8 @@ from privbench.threat.view import AttackLogger, FitOrLoad, NullLogger
 from privbench.victims.split_model import SplitModel
 
 LOG = logging.getLogger(__name__)
+MOST_TRAFFIC = 5000
+"""Largest number of others' inputs whose features an adversary with TRAFFIC has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +149,17 @@ def view_of(
     logger: AttackLogger,
     device: torch.device,
     fit_or_load: FitOrLoad | None = None,
+    most_traffic: int = MOST_TRAFFIC,
 ) -> AdversaryView:
     """Return an adversary's view of a deployment, by default without a store for its artifacts."""
     aux, cell = plan.data.aux, plan.cell
     # floats take four times the memory, so only an adversary that uses the images has them
     pixels = aux.pixels if Access.AUX_IMAGES in access else aux.pixels[:1]
-    kept = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
+    if Access.TRAFFIC in access:
+        others = plan.data.test.at(traffic_indices(plan)[:most_traffic]).to(device)
+    else:
+        others = None
+    kept: dict[str, Any] = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
     return grant(
         deployment,
         in_unit_range(pixels.to(device)),
@@ -164,8 +171,16 @@ def view_of(
         device_config=cell.device_config,
         logger=logger,
         transmissions=cell.transmissions,
+        traffic=others,
         **kept,
     )
+
+
+def traffic_indices(plan: CellPlan) -> list[int]:
+    """Return the test images that others send, in random order: none of them is a target."""
+    others = sorted(set(range(len(plan.data.test))) - set(plan.indices))
+    order = torch.Generator().manual_seed(plan.seeds.of("traffic"))
+    return [others[at] for at in torch.randperm(len(others), generator=order).tolist()]
 
 
 @lru_cache(maxsize=4)
@@ -227,6 +242,7 @@ def require_suitable_attack(plan: CellPlan) -> None:
             "strength": cell.defense.strength,
             "attack": identified(cell.config["attack"], plan.sources, "attack"),
             "transmissions": cell.transmissions,
+            "others": len(plan.data.test) - len(plan.indices) > 1,
         }
     )
     if key not in _REFUSALS:
@@ -241,7 +257,8 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
     def checked(model: SplitModel, device: torch.device) -> None:
         victim = SplitVictim(*model.split(plan.split), plan.data.shape)
         deployment = plan.cell.defense.build(victim)
-        check(view_of(plan, deployment, plan.cell.attack.access, NullLogger(), device))
+        access = plan.cell.attack.access
+        check(view_of(plan, deployment, access, NullLogger(), device, most_traffic=2))
 
     outline, meta = _outline(plan.cell, plan.data, plan.sources), torch.device("meta")
     if all(weight.is_meta for weight in outline.parameters()):

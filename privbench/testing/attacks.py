@@ -53,6 +53,7 @@ class AttackContract(Contract):
             device_config=DeviceConfig("cpu"),
             logger=NullLogger(),
             transmissions=TRANSMISSIONS,
+            traffic=smooth_images(AUX_IMAGES, seed=3),
         )
 
     def features(self) -> Tensor:

@@ -26,6 +26,8 @@ class Access(Flag):
     """Labels of the auxiliary images."""
     DEFENSE = auto()
     """Kind, site and strength of the defense; never a draw (Kerckhoffs)."""
+    TRAFFIC = auto()
+    """Received features of other, unknown inputs, none of them a target."""
 
     @property
     def names(self) -> list[str]:
@@ -44,6 +46,7 @@ RIGHTS: Mapping[str, Access] = {
     "images": Access.AUX_IMAGES,
     "labels": Access.AUX_LABELS,
     "defense": Access.DEFENSE,
+    "traffic": Access.TRAFFIC,
     "retrained": Access.DEFENSE,
 }
 """The right that each attribute of a view needs."""

@@ -42,6 +42,7 @@ def grant(
     device_config: DeviceConfig,
     logger: AttackLogger,
     transmissions: int = 1,
+    traffic: Tensor | None = None,
     fit_or_load: FitOrLoad = train_always,
 ) -> AdversaryView:
     """Return the view of a deployment that ``access`` allows.
@@ -57,6 +58,7 @@ def grant(
         device_config: Device on which the adversary trains its networks.
         logger: Receives the attack's progress.
         transmissions: How often each target will be sent, K.
+        traffic: Images ``(T, C, H, W)`` that others send, none of them a target; null for none.
         fit_or_load: Trains a network, or loads it where it was trained before.
 
     Returns:
@@ -77,6 +79,9 @@ def grant(
         "images": images.clone,
         "labels": labels.clone,
         "defense": lambda: copy.deepcopy(deployment.channel),
+        "traffic": lambda: _traffic(
+            deployment, defense_seed, images[:0] if traffic is None else traffic, features
+        ),
         "retrained": lambda: deployment.edge is not deployment.undefended_edge,
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
@@ -158,6 +163,15 @@ def _clean_queries(
             return torch.cat([edge(part) for _, part in _batches(x, 0)])
 
     return clean_query
+
+
+def _traffic(deployment: Deployment, seed: int, x: Tensor, features: Tensor) -> Tensor:
+    """Return the features of images that others send, each once; of no image none."""
+    received = [
+        deployment.transmit(part, RandomStreams(seed, "traffic", range(at, at + len(part))))[:, 0]
+        for at, part in (_batches(x, 0) if len(x) else [])
+    ]
+    return torch.cat(received) if received else features[:0]
 
 
 def _batches(x: Tensor, first: int) -> list[tuple[int, Tensor]]:

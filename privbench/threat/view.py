@@ -110,6 +110,7 @@ class AdversaryView:
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
         labels: AUX_LABELS. ``(M,)``.
         defense: DEFENSE. The channel: its kind, site, strength and likelihood.
+        traffic: TRAFFIC. Features ``(T, *feature_shape)`` of inputs that are no targets, sent once.
         retrained: DEFENSE. Whether the defense trained the edge, which then differs by strength.
     """
 
@@ -128,6 +129,7 @@ class AdversaryView:
     images: Tensor
     labels: Tensor
     defense: Any
+    traffic: Tensor
     retrained: bool
 
     def __init__(
@@ -192,6 +194,8 @@ class AdversaryView:
         }
         if "edge" in vars(self):  # also a surrogate's, which no other part of the key describes
             depends["edge"] = _fingerprint(self.edge)
+        if "traffic" in vars(self):
+            depends["traffic"] = _digest(self.traffic)
         facts = dict(
             self._fit_or_load(
                 depends, module, lambda: {**train(), "queries": self._counter.queries}
@@ -267,5 +271,13 @@ def _fingerprint(module: nn.Module) -> str:
         digest.update(f"{name} {'' if ours else type(layer)} {layer.extra_repr()}\n".encode())
     for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(_bytes(tensor))
     return digest.hexdigest()[:20]
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(_bytes(tensor)).hexdigest()[:20]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data

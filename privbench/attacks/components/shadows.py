@@ -1,0 +1,94 @@
+"""What all attacks by a shadow share: an edge of the adversary's own, and the attack on it."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import SkipValidation
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from privbench.attacks.components.learning import TrainingConfig
+from privbench.attacks.components.surrogates import surrogate_edge
+from privbench.runtime.validation import VALIDATED
+from privbench.threat import Access, AdversaryView
+
+
+@dataclass(frozen=True, config=VALIDATED)
+class ShadowConfig(TrainingConfig):
+    """Hyper-parameters of an attack that trains a shadow of the edge and inverts it.
+
+    Attributes, besides those of ``TrainingConfig``:
+        inverter: The white-box attack on the shadow.
+        structure: ``other``: layers guessed from shapes; ``same``: the edge's layers, newly
+            initialised.
+    """
+
+    inverter: SkipValidation[Any]
+    structure: Literal["other", "same"]
+
+    def __post_init__(self) -> None:
+        """Refuse an inverter that needs rights which the adversary lacks."""
+        _require_inverter(self.inverter, self.shadow_access)
+
+    @property
+    def shadow_access(self) -> Access:
+        """Rights that training the shadow needs."""
+        raise NotImplementedError
+
+    @property
+    def access(self) -> Access:
+        """Rights of the shadow, and of the inverter besides the weights, which it is given."""
+        inverter: Access = self.inverter.access
+        return self.shadow_access | (inverter & ~Access.EDGE_WEIGHTS)
+
+    def check(self, view: AdversaryView) -> None:
+        """Refuse more images than there are, and a split that the inverter refuses.
+
+        Raises:
+            ValueError: naming the value and the choices.
+        """
+        super().check(view)
+        if check := getattr(self.inverter, "check", None):
+            check(view.with_edge(self.edge(view)).restricted_to(self.inverter.access))
+
+    def edge(self, view: AdversaryView) -> nn.Sequential:
+        """Return an untrained shadow."""
+        if self.structure == "same":
+            return view.fresh_edge().to(view.device)
+        with view.torch_seed("shadow"):
+            edge = surrogate_edge(view.image_shape, view.feature_shape, view.cloud)
+        return edge.to(view.device)
+
+    def invert(self, view: AdversaryView, edge: nn.Sequential) -> Callable[[Tensor], Tensor]:
+        """Fit the inverter to a trained shadow, and return its reconstructor."""
+        given = view.with_edge(edge).restricted_to(self.inverter.access)
+        reconstruct: Callable[[Tensor], Tensor] = self.inverter.fit(given)
+        return reconstruct
+
+
+def _require_inverter(inverter: Any, rights: Access) -> None:
+    """Refuse an inverter that is not white-box, or needs rights that the adversary lacks.
+
+    Args:
+        inverter: Any on the shadow.
+        rights: Rights of the attack that trains the shadow.
+
+    Raises:
+        ValueError: naming the right in question.
+    """
+    if not isinstance(getattr(inverter, "access", None), Access):
+        raise ValueError(  # noqa: TRY004 - as all bad input
+            f"attack.inverter={inverter} is not an attack: type attack@attack.inverter=NAME"
+        )
+    if Access.EDGE_WEIGHTS not in inverter.access:
+        raise ValueError(
+            "attack.inverter must be a white-box attack, this one does not need edge_weights: "
+            "choose a white-box attack, such as attack@attack.inverter=rmle"
+        )
+    # a right to the real edge would change the threat model of the attack
+    excess = inverter.access & ~(rights | Access.EDGE_WEIGHTS | Access.DEFENSE | Access.AUX_IMAGES)
+    if excess:
+        raise ValueError(
+            f"attack.inverter needs {', '.join(excess.names).lower()}, which this adversary "
+            "lacks: choose one that needs no more than edge_weights, aux_images and defense"
+        )
