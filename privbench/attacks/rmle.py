@@ -13,6 +13,7 @@ from privbench.attacks.components.data_terms import (
     DataTerm,
     data_term_of,
     independent_observations,
+    require_likelihood,
 )
 from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem, Rows, Schedule
 from privbench.attacks.components.objectives import Profile, Squared, annealed
@@ -106,11 +107,8 @@ class RMLE:
         Raises:
             ValueError: naming the defense.
         """
-        if self.adaptive and view.defense.strength and not view.defense.has_likelihood:
-            raise ValueError(
-                f"defense {type(view.defense).__name__} has no likelihood (_log_likelihood), which "
-                "an adaptive rMLE maximises: choose attack=rmle, or an inverse network"
-            )
+        if self.adaptive:
+            require_likelihood(view.defense, "attack=rmle, or an inverse network")
 
     @property
     def _optimizer(self) -> ImageOptimizer:

@@ -13,6 +13,8 @@ from privbench.attacks.components.data_terms import (
     InputLikelihood,
     data_term_of,
     independent_observations,
+    negative_log_likelihood,
+    require_likelihood,
 )
 from privbench.attacks.components.denoiser import Denoiser, trained_denoiser
 from privbench.attacks.components.learning import TrainingConfig
@@ -67,11 +69,7 @@ class RMLEPrior(TrainingConfig):
             ValueError: naming the value and the choices.
         """
         super().check(view)
-        if view.defense.strength and not view.defense.has_likelihood:
-            raise ValueError(
-                f"defense {type(view.defense).__name__} has no likelihood (_log_likelihood), which "
-                "this attack maximises: choose attack=rmle, or an inverse network"
-            )
+        require_likelihood(view.defense, "attack=rmle, or an inverse network")
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train the denoiser, and return the reconstructor."""
@@ -84,7 +82,8 @@ class RMLEPrior(TrainingConfig):
             start = mean.expand(len(v), *mean.shape).contiguous()
             data_term = data_term_of(edge, observed, known, start)
             if isinstance(data_term, InputLikelihood):
-                start = self._inverted(data_term)
+                lr = self.rate * self.first_level
+                start = data_term.find_perturbed(self.inversion_steps, lr, self.noise_variance)
             descent = Descent(self, data_term, observed[0].numel())
             levels = geometric(self.first_level, self.last_level, self.levels)
             with Countdown(f"reconstructing {len(v)} images", len(levels)) as shown:
@@ -93,25 +92,9 @@ class RMLEPrior(TrainingConfig):
 
         return reconstruct
 
-    def _inverted(self, data_term: InputLikelihood) -> Tensor:
-        """Find the perturbed images by their features, and return the mean of each target's."""
-        u = data_term.perturbed
-        optimizer = Adam([u], lr=self.rate * self.first_level, foreach=False)
-        for n in range(self.inversion_steps):
-            optimizer.param_groups[0]["lr"] = (
-                self.rate * self.first_level * (1 - n / self.inversion_steps)
-            )
-            error = data_term.feature_error().add(self.noise_variance).log()
-            (u.grad,) = torch.autograd.grad(error.sum(), [u])
-            optimizer.step()
-        return u.detach().mean(1)
-
 
 class Descent:
     """The data step: Adam on the negative log-likelihood and the distance from the prior's image.
-
-    The data term is a function of the mean log-likelihood of the features such that half its
-    logarithm, times their number, is minus the whole log-likelihood.
 
     Args:
         attack: Hyper-parameters.
@@ -141,8 +124,7 @@ class Descent:
         return x.detach()
 
     def _negative_log(self, x: Tensor) -> Tensor:
-        error, penalty = self.data_term(x, self.noise_variance)
-        return self.features / 2 * (torch.log(error + self.noise_variance) + penalty)
+        return negative_log_likelihood(self.data_term, x, self.noise_variance, self.features)
 
     @staticmethod
     def _distance(x: Tensor, aim: Tensor) -> Tensor:

@@ -73,6 +73,9 @@ class BaseChannel(ABC):
     A defense that trains nothing is one itself (``Perturbation``); a learned one is a module too.
     """
 
+    exact_likelihood: ClassVar[bool] = False
+    """True where ``log_likelihood``, summed over entries, is exact as s² goes to 0."""
+
     @property
     @abstractmethod
     def site(self) -> str:

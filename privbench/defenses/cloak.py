@@ -107,6 +107,7 @@ class PixelNoise(LearnedChannel):
         strength: Of the defense.
     """
 
+    exact_likelihood: ClassVar[bool] = True
     sent: Tensor
 
     def __init__(self, shape: tuple[int, ...], largest: float, strength: float) -> None:

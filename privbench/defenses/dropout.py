@@ -24,6 +24,7 @@ class Dropout(Perturbation):
     """
 
     version: ClassVar[str] = "dropout-1"
+    exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     rate: Fraction = 0.1

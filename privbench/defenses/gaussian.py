@@ -21,6 +21,7 @@ class Gaussian(Perturbation):
     """
 
     version: ClassVar[str] = "gaussian-1"
+    exact_likelihood: ClassVar[bool] = True
 
     sigma: NonNegativeFloat = 0.4
 

@@ -27,6 +27,7 @@ class Laplace(Perturbation):
     """
 
     version: ClassVar[str] = "laplace-1"
+    exact_likelihood: ClassVar[bool] = True
 
     scale: NonNegativeFloat = 0.3
 

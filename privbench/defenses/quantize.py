@@ -35,6 +35,7 @@ class Quantize(Perturbation):
     """
 
     version: ClassVar[str] = "quantize-1"
+    exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 0.5)
 
     levels: NonNegativeInt = 16

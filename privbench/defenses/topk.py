@@ -30,6 +30,7 @@ class TopK(Perturbation):
     """
 
     version: ClassVar[str] = "topk-1"
+    exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     rate: Fraction = 0.9

@@ -23,6 +23,7 @@ class CellSpec:
         name: Overrides that distinguish it from the other cells of its sweep.
         key: Of its record, as planned; empty before planning and in a single run.
         launch: Id of the sweep's launch; empty in a single run.
+        battery: Name and version of the battery that it is part of; null outside of one.
     """
 
     config: Mapping[str, Any]
@@ -32,6 +33,7 @@ class CellSpec:
     name: str = ""
     key: str = ""
     launch: str = ""
+    battery: Mapping[str, Any] | None = None
 
     @property
     def in_sweep(self) -> bool:
@@ -57,10 +59,13 @@ class CellSpec:
             name: Overrides that distinguish the cell.
 
         Raises:
-            ValueError: for a value that is missing or cannot be resolved.
+            ValueError: for a value that is missing or cannot be resolved, or a typed battery.
         """
+        if typed := [word for word in hydra.overrides.task if word.startswith("battery=")]:
+            raise ValueError(f"{typed[0]} needs a sweep that has batteries: type sweeps=standard")
         with read_write(cfg), open_dict(cfg):
             cfg.pop("hydra", None)
+            cfg.pop("battery", None)  # a sweep's, which says so in ``battery``
         try:
             config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:

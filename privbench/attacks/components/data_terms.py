@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from privbench.defenses.base import BaseChannel
 
@@ -150,6 +151,25 @@ class InputLikelihood:
         negative_log = -2 * log_likelihood.flatten(1).sum(1) / self.received[0].numel()
         return data_term, negative_log
 
+    def find_perturbed(self, steps: int, lr: float, noise_variance: float) -> Tensor:
+        """Find the perturbed images by their features alone, whatever x is.
+
+        Args:
+            steps: Updates.
+            lr: Adam's learning rate at first, in units of the pixel range; it falls to 0.
+            noise_variance: s², as a share of the features' mean square.
+
+        Returns:
+            The mean of each target's perturbed images ``(N, C, H, W)``.
+        """
+        optimizer = Adam([self.perturbed], lr=lr, foreach=False)
+        for n in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * (1 - n / steps)
+            error = self.feature_error().add(noise_variance).log()
+            (self.perturbed.grad,) = torch.autograd.grad(error.sum(), [self.perturbed])
+            optimizer.step()
+        return self.perturbed.detach().mean(1)
+
     def feature_error(self) -> Tensor:
         """Return ED of the perturbed images ``(N,)``, whatever x is."""
         return self._error(self.entry(self.perturbed.flatten(0, 1)))
@@ -157,6 +177,41 @@ class InputLikelihood:
     def _error(self, u: Tensor) -> Tensor:
         difference: Tensor = self.rest(u).view_as(self.received) - self.received
         return difference.flatten(1).square().mean(1) / self.scale
+
+
+def require_likelihood(defense: BaseChannel, instead: str) -> None:
+    """Refuse a defense without a likelihood, for an attack that maximises it.
+
+    Args:
+        defense: The assumed defense.
+        instead: Completes "choose ...".
+
+    Raises:
+        ValueError: naming the defense and the choices.
+    """
+    if defense.strength and not defense.has_likelihood:
+        raise ValueError(
+            f"defense {type(defense).__name__} has no likelihood (_log_likelihood), which this "
+            f"attack maximises: choose {instead}"
+        )
+
+
+def negative_log_likelihood(
+    data_term: DataTerm, x: Tensor, noise_variance: Tensor, features: int
+) -> Tensor:
+    """Return -log p(v | x) of each image ``(N,)``, up to a constant.
+
+    The data term is a function of the mean log-likelihood of the features such that half its
+    logarithm, times their number, is minus the whole log-likelihood.
+
+    Args:
+        data_term: Of observations ``(N, K', *feature_shape)``.
+        x: Images ``(N, C, H, W)``.
+        noise_variance: s².
+        features: Number of entries of one target's observations.
+    """
+    error, penalty = data_term(x, noise_variance)
+    return features / 2 * (torch.log(error + noise_variance) + penalty)
 
 
 def data_term_of(

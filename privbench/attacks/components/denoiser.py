@@ -6,13 +6,16 @@ of the smoothed log-prior (Tweedie's formula): (D(x, tau) - x) / tau².
 """
 
 import math
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.attacks.components.learning import TrainingConfig, held_out
+from privbench.runtime.validation import VALIDATED
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
 
@@ -121,14 +124,29 @@ class DenoiserTask(TrainingTask):
         return {"loss": self.denoiser.weighted_error(x, noisy, level)}
 
 
-def trained_denoiser(training: TrainingConfig, view: AdversaryView) -> Denoiser:
+@dataclass(frozen=True, config=VALIDATED)
+class DenoiserTraining(TrainingConfig):
+    """Hyper-parameters of a denoiser, which every attack that has one shares."""
+
+    # the name of the attack that trained it first, so that stores keep their denoisers
+    version: ClassVar[str] = "rmle_prior-1"
+
+    @classmethod
+    def of(cls, training: TrainingConfig) -> "DenoiserTraining":
+        """Return the hyper-parameters of an attack's denoiser, without the attack's own."""
+        return cls(
+            **{field.name: getattr(training, field.name) for field in fields(TrainingConfig)}
+        )
+
+
+def trained_denoiser(attack: TrainingConfig, view: AdversaryView) -> Denoiser:
     """Train a denoiser on the auxiliary images, or load it; frozen.
 
     Args:
-        training: Hyper-parameters.
+        attack: Its hyper-parameters of a training.
         view: Only its auxiliary images are used.
     """
-    own = view.restricted_to(Access.AUX_IMAGES)
+    training, own = DenoiserTraining.of(attack), view.restricted_to(Access.AUX_IMAGES)
     with view.torch_seed("denoiser"):
         network = Denoiser(view.image_shape).to(view.device)
 
