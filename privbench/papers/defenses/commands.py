@@ -4,6 +4,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Planned:
     cells: int
 
 
+@cache
 def planned(sweep: Path = SWEEP) -> Mapping[str, Planned]:
     """Return what the sweep runs of each defense, by the name that its records have."""
     config: Any = OmegaConf.to_container(OmegaConf.load(sweep))

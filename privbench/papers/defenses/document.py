@@ -59,7 +59,9 @@ def document(rows: Sequence[Row], command: str) -> str:
     for setting, held in settings.items():
         parts += _section(setting, held)
     if not settings:
-        parts += ["No record is there yet.", _commands(missing([], ["dataset=mnist"]))]
+        first = ["dataset=mnist"]
+        claims = as_markdown(_claims({}, first)).rstrip()
+        parts += ["No record is there yet.", claims, _commands(missing([], first))]
     return "\n\n".join(parts) + "\n"
 
 

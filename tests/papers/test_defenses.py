@@ -1,0 +1,174 @@
+"""The table of all defenses: rows of records, verdicts on claims, commands for what is missing."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from privbench.papers.defenses import __main__ as command
+from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING
+from privbench.papers.defenses.commands import further_seeds, missing, planned
+from privbench.papers.defenses.document import document, verdicts
+from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
+from tests.records import kept, record
+from tests.support import options
+
+BLIND = {"psnr_db": 12.0, "ssim": 0.3, "identification": 0.01}
+
+
+def row(defense="none", strength=0.0, attack="inverse", ssim=0.9, psnr_db=22.0, lost=0.0, **others):
+    """A row whose intervals reach .02, .2 dB and .002 to either side."""
+    values = {
+        "dataset": "mnist", "victim": "lenet5", "split": "relu2", "site": "features", "seed": 0,
+        "targets": 100, "transmissions": 1, "adaptive": attack != "rmle",
+        "accuracy": 0.99 - lost / 100, "accuracy_undefended": 0.99, "payload_bits": 32768.0,
+        "seconds": 60.0, "victim_sha256": "0" * 12, "finished": "2026-11-28T12:00:00+00:00",
+        "key": f"{defense}{strength}{attack}", "identification": 0.5,
+        "command": f"python -m privbench dataset=mnist split=relu2 targets=100 seed=0 "
+                   f"defense={defense} defense.level={strength:g} attack={attack}",
+    }  # fmt: skip
+    values |= {"ssim": ssim, "psnr_db": psnr_db}
+    for name, width in (
+        ("accuracy", 0.002),
+        ("psnr_db", 0.2),
+        ("ssim", 0.02),
+        ("identification", 0.1),
+    ):
+        values |= {f"{name}_low": values[name] - width, f"{name}_high": values[name] + width}
+    values |= {f"{name}_baseline": value for name, value in BLIND.items()}
+    return Row(defense=defense, strength=strength, attack=attack, **{**values, **others})
+
+
+NONE = [row(attack="rmle", ssim=0.85), row(attack="inverse")]
+
+
+def verdict(text, *rows):
+    (found,) = [verdict for name, verdict in verdicts([*NONE, *rows]).items() if text in name]
+    return found
+
+
+def _curve(defense, *points, **others):
+    """Rows of (strength, lost, SSIM, PSNR)."""
+    return [
+        row(defense, strength, ssim=ssim, psnr_db=psnr, lost=lost, **others)
+        for strength, lost, ssim, psnr in points
+    ]
+
+
+NOISE = _curve("noise_aware(gaussian)", (0.4, 0, 0.9, 22), (1, 2, 0.7, 18), (2, 6, 0.5, 14))
+CASES = [
+    # the strongest strength that costs 2 points decides, by the attack that the claim names
+    ("Shredder", _curve("shredder", (1, 1, 0.4, 13), (2, 9, 0.1, 9), attack="rmle_adaptive"), HOLDS),
+    ("Shredder", _curve("shredder", (1, 1, 0.8, 20), (2, 9, 0.1, 9), attack="rmle_adaptive"), FAILS),
+    ("Shredder", _curve("shredder", (1, 1, 0.57, 15), attack="rmle_adaptive"), INCONCLUSIVE),
+    ("Shredder", _curve("shredder", (1, 9, 0.4, 13), attack="rmle_adaptive"), INCONCLUSIVE),
+    ("Shredder", _curve("shredder", (1, 1, 0.1, 9), attack="rmle"), MISSING),
+    ("NoPeek", [*_curve("nopeek", (1, 1, 0.1, 9), attack="rmle"),
+                *_curve("nopeek", (1, 1, 0.8, 20))], FAILS),
+    # 1 dB is a ratio of 1.26 of squared errors; between two strengths the noise is interpolated
+    ("CEM", [*NOISE, *_curve("cem", (1, 1, 0.8, 19), (2, 2, 0.7, 17))], HOLDS),
+    ("CEM", [*NOISE, *_curve("cem", (1, 1, 0.8, 20), (2, 2, 0.7, 18.1))], FAILS),
+    ("CEM", [*NOISE, *_curve("cem", (1, 9, 0.8, 19))], INCONCLUSIVE),
+    ("dropout .8", _curve("noise_aware(dropout)", (0.8, 1, 0.9, 21)), HOLDS),
+    ("dropout .8", _curve("noise_aware(dropout)", (0.8, 5, 0.9, 21)), FAILS),
+    ("dropout .8", _curve("noise_aware(dropout)", (0.6, 1, 0.9, 21)), MISSING),
+    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 15), (0.8, 9, 0.5, 9)), HOLDS),
+    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 17)), FAILS),
+    ("top-k", _curve("topk", (0.9, 1, 0.8, 20)), FAILS),
+    ("4 bits", _curve("quantize", (1 / 16, 0, 0.9, 22)), FAILS),
+    ("1 bit ", _curve("quantize", (1 / 2, 9, 0.4, 13)), HOLDS),
+    ("8 bits", _curve("quantize", (1 / 2, 9, 0.4, 13)), MISSING),
+    ("8 bits", [], MISSING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("claim", "rows", "state"), CASES)
+def test_a_claim_is_judged_by_the_rows(claim, rows, state):
+    """Each can stand, fall and stay open, and says why."""
+    found, reason = verdict(claim, *rows)
+    assert found == state, reason
+    assert len(reason) > 15
+
+
+def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
+    """From 19.0 dB, what noise has at a point of lost accuracy is 20 dB: 26 % more."""
+    _, reason = verdict("CEM", *NOISE, *_curve("cem", (1, 1, 0.8, 19)))
+    assert "1: +26 % [+20, +32]" in reason
+
+
+def test_every_defense_is_in_the_sweep_with_an_attack_that_knows_it():
+    """At four strengths; where the channel has no likelihood, by the prior through the edge."""
+    plans = planned()
+    assert {name.partition("(")[0] for name in plans} == set(options("defense"))
+    for name, plan in plans.items():
+        assert {"rmle", "inverse", "rmle_prior"} <= set(plan.attacks), name
+        assert plan.cells == len(plan.attacks) * (1 if name == "none" else 4), name
+    assert AMORTISED in plans["gaussian"].attacks
+
+
+def test_commands_complete_a_defense_and_run_further_seeds_at_two_points():
+    """The nearest strength of seed 0; nothing where the rows are there."""
+    plan = planned()["nopeek"]
+    whole = [
+        row("nopeek", strength, attack, lost=lost)
+        for strength, lost in ((1, 0.2), (2, 1.7), (5, 2.4), (15, 6))
+        for attack in plan.attacks
+    ]
+    lacking = missing(whole, ["dataset=mnist"])
+    assert "nopeek" not in lacking and len(lacking) == len(planned()) - 1
+    assert lacking["cem"] == "python -m privbench sweeps=defenses dataset=mnist defense=cem"
+    assert "nopeek" in missing(whole[1:], [])
+    typed = shlex.split(further_seeds(whole)["nopeek"])
+    assert typed[3:] == ["sweeps=defenses", "dataset=mnist", "defense=nopeek", "defense.level=2",
+                         "attack=rmle,rmle_prior,inverse", "seed=1,2"]  # fmt: skip
+    seeds = [dataclasses.replace(one, seed=s) for one in whole if one.strength == 2 for s in (1, 2)]
+    assert further_seeds([*whole, *seeds]) == {}
+
+
+def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
+    """From a store to the file and the document; a second time nothing is new."""
+    amortised = record("dropout", 0.3, attack="inverse_adaptive", adaptive=True)
+    amortised.config["attack"]["amortised"] = True
+    records = [record("dropout", 0.3), record("dropout", 0.3, attack="blind"), amortised]
+    store, file = kept(tmp_path, records), tmp_path / "table" / "records.csv"
+    file.parent.mkdir()
+    for new in (2, 0):
+        command.main([str(store), "--records", str(file)])
+        assert f"2 rows, {new} of them new" in capsys.readouterr().out
+    rows = read(file)
+    assert {one.attack for one in rows} == {"rmle", AMORTISED}
+    assert rows == merged(rows) and rows[0].score("ssim").baseline == 0.35
+    write(file, rows)
+    assert str(read(file)) == str(rows)  # a payload that no record has is not equal to itself
+    newer = dataclasses.replace(rows[0], finished="2027-01-01", ssim=0.1)
+    assert newer in merged([newer, *rows]) and len(merged([newer, *rows])) == 2
+    assert rows_of(records)[0].strength == 0.3
+    text = (file.parent / "RESULTS.md").read_text()
+    assert "| dropout | 0.3 | 0 | +1.0 |" in text
+    command.main(["--records", str(file)])
+    assert (file.parent / "RESULTS.md").read_text() == text
+    file.write_text(file.read_text().replace("0.35", "many"))
+    with pytest.raises(SystemExit, match="privbench: not a row of records: .*'many'"):
+        command.main(["--records", str(file)])
+
+
+def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_is_missing():
+    """By accuracy, by PSNR, or not at all; with the attack that does not exist yet."""
+    rows = [
+        *NONE,
+        row("disco", 0.6, ssim=0.2, psnr_db=15.0),
+        row("adversarial", 1.0, ssim=0.2, psnr_db=10.0),
+        row("topk", 0.9, ssim=0.2, psnr_db=10.0, lost=30),
+    ]
+    text = document(merged(rows), "the command")
+    assert (
+        "disco 0.6, inverse: SSIM 0.200 where a blind guess has 0.300; by PSNR it is above" in text
+    )
+    assert (
+        "not explained, so a stronger attack may exist: one that starts from the defender" in text
+    )
+    assert "topk 0.9, inverse: SSIM 0.200 where a blind guess has 0.300; the cloud itself" in text
+    assert "| nopeek | all |" in text
+    assert "not measured** | no record of shredder; `python -m privbench sweeps=defenses" in text
+    assert "mnist defense=gaussian  # gaussian" in text
+    assert "No record is there yet" in document([], "the command")
