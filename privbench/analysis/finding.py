@@ -10,6 +10,7 @@ from privbench.analysis.labels import (
     HEADLINE,
     attack_name,
     bracket,
+    in_points,
     leakage,
     metric_label,
     number,
@@ -32,7 +33,7 @@ LOSS = 0.02
 
 @dataclass(frozen=True)
 class Weakness:
-    """A reason why more may leak than was measured.
+    """A reason to doubt the finding, mostly that more may leak than was measured.
 
     Attributes:
         name: A few words, such as ``few images (6)``.
@@ -48,7 +49,7 @@ class Finding:
     """The result of a sweep in sentences, without their full stops.
 
     Attributes:
-        weaknesses: Reasons why more may leak, the gravest first.
+        weaknesses: Reasons to doubt it, the gravest first.
         statements: The least leakage at each split point.
     """
 
@@ -71,7 +72,8 @@ def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
     records = [record for panel in panels for record in panel.records]
     statements = [f"{panel.title}: {line}" for panel in panels if (line := statement(panel))]
     none = "no defense was measured with every attack" if records else "nothing was measured"
-    return Finding(weaknesses(records, missing), statements or [none])
+    doubts = [*weaknesses(records, missing), *_unsure_of_the_loss(panels), *_stronger(panels)]
+    return Finding(doubts, statements or [none])
 
 
 def weaknesses(records: Sequence[Record], missing: int = 0) -> list[Weakness]:
@@ -130,6 +132,48 @@ def _victims(records: Sequence[Record]) -> list[Weakness]:
     return found
 
 
+def _unsure_of_the_loss(panels: Iterable[SplitResults]) -> list[Weakness]:
+    """Return the defense of each statement whose interval of the accuracy reaches past the loss."""
+    found = []
+    for panel in panels:
+        best = within(_defended(panel, HEADLINE), LOSS)
+        if best is None or best.worst.accuracy_band[0] >= best.worst.undefended - LOSS:
+            continue
+        low, high = best.worst.accuracy_band
+        line = (
+            f"{panel.title}: the accuracy with {best.name} is {best.worst.accuracy:.4f} "
+            f"[{low:.4f}, {high:.4f}], without a defense {best.worst.undefended:.4f}: that more "
+            f"than {in_points(LOSS)} are lost is not excluded"
+        )
+        found.append(Weakness("few test images for the accuracy", line))
+    return found
+
+
+def _stronger(panels: Iterable[SplitResults]) -> list[Weakness]:
+    """Return the defenses whose strongest setting stays within the loss."""
+    found = []
+    for panel in panels:
+        strongest: dict[tuple[str, str], OperatingPoint] = {}
+        for choice in sorted(_defended(panel, HEADLINE), key=lambda one: one.worst.strength):
+            strongest[choice.defense, choice.site] = choice
+        found += [
+            Weakness(
+                "stronger settings were not tried",
+                f"{panel.title}: {one.name} is the strongest setting tried and loses "
+                f"{in_points(max(0.0, one.lost))} of accuracy: a stronger one may leak less within "
+                f"{in_points(LOSS)}",
+            )
+            for one in strongest.values()
+            if one.lost <= LOSS
+        ]
+    return found
+
+
+def _defended(panel: SplitResults, metric: str) -> list[OperatingPoint]:
+    found = operating_points(panel, metric) if metric in panel.metrics else []
+    return [choice for choice in found if choice.worst.strength]
+
+
 def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -> str:
     """Return the least leakage at a loss of accuracy as a sentence; empty without an attack.
 
@@ -143,16 +187,12 @@ def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -
     if not defended:
         return f"without a defense {_leak(found[0])}" if found else ""
     if best := within(defended, loss):
-        return f"at most {_points(loss)} of accuracy lost, the least leakage is {_leak(best)}"
+        return f"at most {in_points(loss)} of accuracy lost, the least leakage is {_leak(best)}"
     least = min(defended, key=lambda choice: choice.lost)
     return (
-        f"no measured defense keeps the accuracy within {_points(loss)} of the undefended "
-        f"{least.worst.undefended:.4f}; {least.name} loses {_points(least.lost)}: {_leak(least)}"
+        f"no measured defense keeps the accuracy within {in_points(loss)} of the undefended "
+        f"{least.worst.undefended:.4f}; {least.name} loses {in_points(least.lost)}: {_leak(least)}"
     )
-
-
-def _points(loss: float) -> str:
-    return f"{loss * 100:.3g} points"
 
 
 def _leak(choice: OperatingPoint) -> str:

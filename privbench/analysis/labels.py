@@ -94,6 +94,16 @@ def leakage(value: float, metric: str) -> float:
     return metric_of(metric).leakage(value)
 
 
+def in_points(share: float) -> str:
+    """Format a loss of accuracy in percentage points.
+
+    >>> in_points(0.01), in_points(0.0083)
+    ('1 point', '0.83 points')
+    """
+    text = f"{share * 100:.3g}"
+    return f"{text} point{'s' * (text != '1')}"
+
+
 def bracket(interval: Interval | None, images: int, metric: str) -> str:
     """Format an interval over images, with its label unless that is 95 %."""
     if interval is None:

@@ -10,6 +10,7 @@ from privbench.analysis.labels import (
     curve_metrics,
     describe_access,
     describe_defense,
+    in_points,
     metric_label,
     metric_title,
     number,
@@ -147,7 +148,8 @@ def _leak(choice: OperatingPoint | None) -> str:
     if choice is None:
         return "none"
     doubt = f" ({'; '.join(choice.caveats)})" if choice.caveats else ""
-    return f"{span(choice.worst.group, choice.metric)}: {choice.name}, by {choice.adversary}{doubt}"
+    cost = f"{choice.name} ({in_points(choice.lost)} lost)"
+    return f"{span(choice.worst.group, choice.metric)}: {cost}, by {choice.adversary}{doubt}"
 
 
 def worst(found: Sequence[SplitResults]) -> Rows:
@@ -193,7 +195,7 @@ def leakages(found: Sequence[SplitResults]) -> Rows:
             "setting",
             "adversary",
             "metric",
-            *(f"at most {loss * 100:.0f} points" for loss in ACCURACY_BUDGETS),
+            *(f"at most {in_points(loss)}" for loss in ACCURACY_BUDGETS),
         ]
     ]
     for panel in found:
@@ -227,7 +229,7 @@ def pairwise_comparisons(found: Sequence[SplitResults]) -> Rows:
             continue
         for loss in ACCURACY_BUDGETS:
             for comparison in comparisons(panel, HEADLINE, loss):
-                rows.append([panel.title, f"{loss * 100:.0f} points", comparison.description])
+                rows.append([panel.title, in_points(loss), comparison.description])
     return rows
 
 

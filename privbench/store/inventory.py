@@ -88,10 +88,17 @@ class Item:
         words = [*(facts.get(name) for name in ("victim", "dataset")), recipe.get("split")]
         words += [inner.get("attack"), inner.get("baseline"), recipe.get("metric")]
         if (defense := recipe.get("defense")) is not None:
-            words.append(str(defense.get("_target_", "")).partition(" ")[0])
+            words.append(_describe_defense(defense))
         if "seed" in recipe and self.kind == "victims":
             words.append(f"seed {recipe['seed']}")
         return " ".join(str(word) for word in words if word)
+
+
+def _describe_defense(recipe: Mapping[str, Any]) -> str:
+    """Describe a defense by its name and its numbers, as its recipe has them."""
+    name = str(recipe.get("_target_", "")).partition(" ")[0].rpartition("-")
+    numbers = [f"{key} {v}" for key, v in recipe.items() if type(v) in (int, float)]
+    return " ".join([name[0] or name[2], *numbers])
 
 
 def describe_record(one: Record) -> str:
@@ -234,11 +241,19 @@ def uses(record: Record, item: Item) -> bool:
         return item.victim == record.victim_sha256
     if item.kind not in DERIVED:
         return True
+    code = recipe.get("recipe", {}).get("code")
+    if item.kind == "adversaries" and code is not None and code not in _attacks_code(record):
+        return False
     return (
         item.victim == record.victim_sha256
         and recipe.get("split") in (None, record.split)
         and (recipe.get("defense") is None or recipe["defense"] == _defense(record))
     )
+
+
+def _attacks_code(record: Record) -> set[str]:
+    """Return the identities of a record's attack, and of attacks that it runs."""
+    return {code for place, code in record.sources.items() if place.split(".")[0] == "attack"}
 
 
 def _defense(record: Record) -> Any:

@@ -100,11 +100,9 @@ def _value(record: Record, metric: Metric) -> str:
 
 def _share(record: Record, metric: Metric) -> str:
     score, chance = record.scores[metric.name], record.chance.get(metric.name)
-    if chance is not None:
-        return f"{_percent(score.mean)} (chance {100 * chance:.2f} %)"
-    if score.baseline is None:
-        return _percent(score.mean)
-    return f"{_percent(score.mean)} (blind baseline {_percent(score.baseline)})"
+    blind = [] if score.baseline is None else [f"blind baseline {_percent(score.baseline)}"]
+    compared = [*blind, *([] if chance is None else [f"chance {100 * chance:.2f} %"])]
+    return _percent(score.mean) + (f" ({', '.join(compared)})" if compared else "")
 
 
 def _from_logits(record: Record) -> Rows:
@@ -134,7 +132,8 @@ def _warnings(record: Record) -> Rows:
 def _interval(ends: Interval | None, number: Callable[[float], str], label: str) -> str:
     if ends is None:
         return "(one image: no interval)"
-    return f"{label} [{number(ends[0])}, {number(ends[1])}]"
+    span = f"[{number(ends[0])}, {number(ends[1])}]"
+    return f"{label} {span}" if label == WILSON else f"{span} ({label})"
 
 
 def _percent(share: float) -> str:

@@ -100,7 +100,7 @@ def test_the_blind_floor_is_the_same_mean_where_records_have_it_by_image():
 def test_every_interval_of_few_images_is_labelled_with_their_number():
     """On the terminal, in a table and in a comparison; 95 % from twenty images on."""
     few, many = record(targets=10, ssim=0.4), record(targets=20, ssim=0.4)
-    assert "t, 10 images [" in result_table.table(few, {})
+    assert "] (t, 10 images)" in result_table.table(few, {})
     assert result_table.table(few, {}).count("95 %") == 1, "the accuracy's, over all test images"
     assert result_table.table(many, {}).count("95 % [") == 3
     rows = [tables.attacks(tradeoffs.panels([one])) for one in (few, many)]

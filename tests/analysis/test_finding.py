@@ -14,7 +14,14 @@ def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
         for one in weak
     ]  # fmt: skip
     found = finding(panels([*weak, *strong]))
-    assert [weakness.name for weakness in found.weaknesses] == ["a single victim"]
+    assert [weakness.name for weakness in found.weaknesses] == [
+        "a single victim",
+        "few test images for the accuracy",
+    ]
+    assert found.weaknesses[1].sentence.endswith(
+        "the accuracy with dropout 0.4 on features is 0.9750 [0.9650, 1.0000], without a defense "
+        "0.9900: that more than 2 points are lost is not excluded"
+    )  # fmt: skip
     (line,) = found.statements
     assert line.startswith(
         "mnist relu2: at most 2 points of accuracy lost, the least leakage is SSIM 0.502 [0.50"
@@ -37,6 +44,9 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
          "2 of 3 cells did not converge (2 of 3 of rmle): more steps may recover more"),
         ("few images (6)", "few images: scores are of 6 images"),
         ("only 3 victims", "only 3 victims: on others, of further seeds, more may leak"),
+        ("stronger settings were not tried",
+         "mnist relu2: dropout 0.9 on features is the strongest setting tried and loses 1 point of "
+         "accuracy: a stronger one may leak less within 2 points"),
     ]  # fmt: skip
     assert found.lines == [*(w.sentence for w in found.weaknesses), *found.statements]
     some = [record(strength=0.9, seed=seed, targets=64) for seed in range(5)]

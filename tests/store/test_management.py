@@ -16,6 +16,7 @@ import torch
 import privbench
 from privbench.store import record_frame
 from privbench.store.artifacts import Artifact, Store
+from privbench.store.inventory import inventory, uses
 from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
 from tests.runs import store_run
@@ -90,6 +91,22 @@ def test_a_store_is_listed_by_kind_and_by_choice(outputs, capfd):
         code, out, err = store_run(*words, capfd=capfd)
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert line in err
+
+
+def test_a_network_is_used_by_the_records_of_its_attack_alone(outputs, capfd):
+    """Also where another attack runs that attack; its defense is described by its numbers."""
+    victim = _victim(outputs, 0)
+    given = {"victim": {"sha256": victim}, "split": "relu2", "recipe": {"code": "inverse-1"}}
+    made = _network(outputs.store, "adversaries", given, 20.0)
+    (item,) = (i for i in inventory(outputs.store) if i.fields.get("sha256") == made.sha256)
+    sources = {"rmle": {"attack": "rmle-1"}, "inverse": {"attack": "inverse-1"}}
+    sources["blind"] = {"attack": "tuned-1", "attack.inner": "inverse-1"}
+    found = [replace(one, sources=sources[one.attack]) for one in outputs.records[:3]]
+    assert [uses(one, item) for one in found] == [False, True, True]
+    defense = {"_target_": "gaussian-1", "site": "features", "sigma": 0.2}
+    _network(outputs.store, "adversaries", {**given, "defense": defense}, 21.0)
+    _, out, _ = store_run("list", outputs.store, "--kind", "adversaries", capfd=capfd)
+    assert " gaussian sigma 0.2" in out
 
 
 def _sha(path: Path) -> str:
