@@ -16,6 +16,7 @@ from privbench.analysis.labels import (
     shown_metrics,
     with_unit,
 )
+from privbench.analysis.selection import Selection
 from privbench.analysis.worst_case import ComparableAttacks, unreliable
 from privbench.store.battery import Battery
 from privbench.store.record import Record
@@ -39,6 +40,14 @@ def battery_lines(
             found[_setting(group.first)].append(group)
     settings = [_sentence(battery, groups, missing) for groups in found.values()]
     return [_heading(battery, records, missing), *settings, *_left_out(battery)]
+
+
+def lines_of_selection(selection: Selection) -> list[str]:
+    """Return ``battery_lines`` of a selection; none where its sweep is no battery."""
+    if not (selection.battery and selection.records):
+        return []
+    missing = [entry for entry, *_ in selection.missing]
+    return battery_lines(selection.battery, selection.records, missing)
 
 
 def _heading(battery: Battery, records: Sequence[Record], missing: Sequence[CellStatus]) -> str:

@@ -1,6 +1,6 @@
 """Selection of the records that a report covers: those of a sweep or of a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,9 +43,30 @@ class Selection:
         """Cells without a record."""
         return [gap for gaps in self.gaps.values() for gap in gaps]
 
+    @property
+    def metadata(self) -> list[str]:
+        """Number of cells, and when, where and with which versions they were measured."""
+        count = f"{len(self.records)} cells"
+        if self.missing:
+            count += f", {len(self.missing)} more without a record"
+        if not self.records:
+            return [count]
+        ended = sorted(record.finished for record in self.records)
+        first, last = (time[:16].replace("T", " ") for time in (ended[0], ended[-1]))
+        return [
+            count,
+            f"measured {first} to {last} UTC" if first != last else f"measured {first} UTC",
+            f"on {_list(f'{r.device} ({r.threads} threads)' for r in self.records)}",
+            _list(f"{name} {value}" for r in self.records for name, value in r.versions.items()),
+        ]
+
     def rerun_command(self, record: Record) -> str:
         """Return the command that runs the cell of a record."""
         return rerun_command(record)
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
 
 
 def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:

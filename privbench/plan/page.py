@@ -90,11 +90,8 @@ def _option(plan: Plan, row: Mapping[str, Any]) -> dict[str, Any]:
         "" if joules is None else f"{joules * 1e3:.3g} mJ",
         f"{row['counted']['edge_memory_bytes'] / 1e6:.3g} MB on the device",
     ]
-    leak = row["recorded"]["leakage"].get(plan.request.config["leakage"])
     if leak is not None:
-        lines.append(
-            f"{metric_label(plan.request.config['leakage'])} {leak['score']:.3f} by {leak['by']}"
-        )
+        lines.append(f"{metric_label(metric)} {leak['score']:.3f} by {leak['by']}")
     lines.append(row["rejected"] or "recommended")
     return {"key": row["label"], "lines": [line for line in lines if line]}
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.analysis.advice import untried
-from privbench.analysis.battery import battery_lines
+from privbench.analysis.battery import lines_of_selection
 from privbench.analysis.finding import finding
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
@@ -47,29 +47,23 @@ def page(
     data = {**page_data(selection, found, figures, sheets, folder), "files": list(files)}
     advice = untried(selection.records, selection.commands[-1] if selection.commands else "")
     result = finding(found, len(selection.missing))
-    return (
-        templates()
-        .get_template("page.html.j2")
-        .render(
-            **parts(TEMPLATES / name for name in SCRIPTS),
-            name=selection.name,
-            findings=result.statements,
-            weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
-            advice_commands=advice.commands,
-            battery=_battery(selection),
-            metadata=_metadata(selection),
-            commands=selection.commands,
-            unreadable=selection.unreadable,
-            notes=[
-                *(weakness.sentence for weakness in result.weaknesses),
-                *unequal_settings(found),
-            ],
-            images_note=sheets.note,
-            legend=LEGEND,
-            tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
-            folded=MAX_OPEN_ROWS,
-            data=embedded(data),
-        )
+    template = templates().get_template("page.html.j2")
+    return template.render(
+        **parts(TEMPLATES / name for name in SCRIPTS),
+        name=selection.name,
+        findings=result.statements,
+        weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
+        advice_commands=advice.commands,
+        battery=lines_of_selection(selection),
+        metadata=selection.metadata,
+        commands=selection.commands,
+        unreadable=selection.unreadable,
+        notes=[*(weakness.sentence for weakness in result.weaknesses), *unequal_settings(found)],
+        images_note=sheets.note,
+        legend=LEGEND,
+        tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
+        folded=MAX_OPEN_ROWS,
+        data=embedded(data),
     )
 
 
@@ -96,34 +90,6 @@ def parts(files: Iterable[Path]) -> dict[str, str]:
 def embedded(data: Mapping[str, Any]) -> str:
     """Return the data of a page's scripts as JSON that cannot end its element."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _battery(selection: Selection) -> list[str]:
-    if not (selection.battery and selection.records):
-        return []
-    missing = [entry for entry, *_ in selection.missing]
-    return battery_lines(selection.battery, selection.records, missing)
-
-
-def _metadata(selection: Selection) -> list[str]:
-    records = selection.records
-    count = f"{len(records)} cells"
-    if selection.missing:
-        count += f", {len(selection.missing)} more without a record"
-    if not records:
-        return [count]
-    ended = sorted(record.finished for record in records)
-    first, last = (time[:16].replace("T", " ") for time in (ended[0], ended[-1]))
-    return [
-        count,
-        f"measured {first} to {last} UTC" if first != last else f"measured {first} UTC",
-        f"on {_list(f'{r.device} ({r.threads} threads)' for r in records)}",
-        _list(f"{name} {value}" for r in records for name, value in r.versions.items()),
-    ]
-
-
-def _list(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
 
 
 def _compact(rows: Rows, settings: int) -> dict[str, Any]:
