@@ -20,6 +20,7 @@ from privbench.experiment.spec import CellSpec
 from privbench.runtime.errors import SweepIncompleteError, UserError, print_error
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
+from privbench.runtime.pipes import ends_with_its_reader
 
 FAILED: list[Exception] = []
 """The error that ended a single run."""
@@ -163,6 +164,7 @@ def list_sweeps() -> str:
     return "\n".join(lines)
 
 
+@ends_with_its_reader
 def main() -> None:
     """Run the command line; every error that a user can correct is one line."""
     FAILED.clear()

@@ -18,6 +18,8 @@ LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods that compute the likelihood of a defense."""
+CHANNEL_CLASS = "channel_class"
+"""Attribute of a defense that names the class of its channel."""
 MOST_COMMANDS = 3
 """Largest number of commands for a selection of a store."""
 
@@ -80,26 +82,59 @@ def _by_defense(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[Set
 
 
 def _knows_likelihood(record: Record) -> bool:
+    """Return whether the channel of a record's defense states a likelihood.
+
+    The class of the channel is named by the defense's class, else it is that of its option
+    ``channel``, else the defense is its own channel.
+    """
     defense = record.config["defense"]
-    target = defense.get("channel", defense).get("_target_", "")
+    named = _channel_class(*_parts(defense.get("_target_", "")))
+    target = named or defense.get("channel", defense).get("_target_", "")
+    return _states_likelihood(*_parts(target))
+
+
+def _parts(target: object) -> tuple[str, str]:
+    """Return module and name of a class."""
     module, _, name = str(target).rpartition(".")
-    return _states_likelihood(module, name)
+    return module, name
 
 
 @cache
 def _states_likelihood(module: str, name: str) -> bool:
-    """Return whether a class of defenses, or one of its bases, computes a likelihood.
+    """Return whether a class of channels, or one of its bases, computes a likelihood."""
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name in STATES_LIKELIHOOD
+        for found in _lineage(module, name)
+        for node in found.body
+    )
 
-    It is read off the source: importing a defense imports torch, which takes a report seconds.
+
+@cache
+def _channel_class(module: str, name: str) -> str:
+    """Return the dotted name of a defense's channel class; empty where its class has none."""
+    values = (
+        node.value.value
+        for found in _lineage(module, name)
+        for node in found.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and node.target.id == CHANNEL_CLASS
+        and isinstance(node.value, ast.Constant)
+    )
+    return str(next(values, ""))
+
+
+def _lineage(module: str, name: str) -> list[ast.ClassDef]:
+    """Return the definitions of a class and its bases, without those of ``defenses.base``.
+
+    They are read off the source: importing a defense imports torch, which takes a report seconds.
     """
     tree = _source(module)
-    if tree is None or (module, name) == ("privbench.defenses.base", "Perturbation"):
-        return False
+    if tree is None or module == "privbench.defenses.base":
+        return []
     found = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
     if found is None:
-        return False
-    if any(isinstance(n, ast.FunctionDef) and n.name in STATES_LIKELIHOOD for n in found.body):
-        return True
+        return []
     imported = {
         alias.asname or alias.name: (node.module or "", alias.name)
         for node in tree.body
@@ -107,7 +142,8 @@ def _states_likelihood(module: str, name: str) -> bool:
         for alias in node.names
     }
     bases = [base.id for base in found.bases if isinstance(base, ast.Name)]
-    return any(_states_likelihood(*imported.get(base, (module, base))) for base in bases)
+    inherited = (_lineage(*imported.get(base, (module, base))) for base in bases)
+    return [found, *(one for line in inherited for one in line)]
 
 
 def _source(module: str) -> ast.Module | None:

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from privbench.analysis.group_keys import group_key, key_without
 from privbench.evaluation.metrics import metric as metric_of
@@ -31,6 +30,9 @@ from privbench.evaluation.statistics import (
     victim_interval,
 )
 from privbench.store.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RELIABLE = 0.95
 """Least share of converged images of a group that counts as converged."""
@@ -160,8 +162,10 @@ class SeedGroup:
             return self.score(f"floor_{metric}")
         return fmean(record.baseline(metric) for record in self.records)
 
-    def by_image(self, metric: str) -> pd.Series:
+    def by_image(self, metric: str) -> "pd.Series":
         """Return each distinct image's mean over seeds, in order of first appearance."""
+        import pandas as pd  # most tables and plans need none
+
         means = self._image_means(metric)
         return pd.Series(list(means.values()), index=list(means), dtype=float)
 
@@ -197,6 +201,16 @@ class SeedGroup:
         """Return the t interval over victims; null under three."""
         few = len(self.victims) < FEW_VICTIMS
         return None if few else victim_interval(self.by_victim(metric))
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences about bounds on the attack, each with its seed where there are several."""
+        several = len(self.seeds) > 1
+        return [
+            f"seed {record.seed}: {line}" if several else line
+            for record in self.records
+            for line in record.remarks
+        ]
 
     @property
     def converged(self) -> bool:
@@ -261,8 +275,10 @@ def recovers_more(one: SeedGroup, other: SeedGroup, metric: str) -> bool:
     return interval is not None and interval[0] > 0
 
 
-def differences(one: SeedGroup, other: SeedGroup, metric: str) -> pd.Series:
+def differences(one: SeedGroup, other: SeedGroup, metric: str) -> "pd.Series":
     """Return ``one`` less ``other`` by shared image and shared victim."""
+    import pandas as pd
+
     found = dict(sorted(_differences(one, other, metric).items()))
     index = pd.MultiIndex.from_tuples(list(found), names=["index", "seed", "victim_sha256"])
     return pd.Series(list(found.values()), index=index, dtype=float)

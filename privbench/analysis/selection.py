@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from privbench.analysis.group_keys import group_key
+from privbench.store.battery import Battery
 from privbench.store.inventory import FILTERS, fits
 from privbench.store.record import Record, read
 from privbench.store.record_frame import rerun_command
@@ -25,6 +26,7 @@ class Selection:
         unreadable: One line for each record that cannot be read.
         commands: Commands that made the records.
         makers: The command of the sweep that made a record, by its key, where one is known.
+        battery: Of the sweep; null for others and for a store.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Selection:
     unreadable: Sequence[str] = ()
     commands: Sequence[str] = ()
     makers: Mapping[str, str] = field(default_factory=dict)
+    battery: Battery | None = None
 
     @property
     def missing(self) -> list[tuple[CellStatus, str, str]]:
@@ -106,7 +109,14 @@ def _of_sweep(folder: Path) -> Selection:
     commands = list(dict.fromkeys(str(line["launch"]) for line in ledger.launches()))
     name = folder.resolve().name
     return Selection(
-        name, ledger.store, records, gaps, unreadable, commands, ledger.producing_commands()
+        name,
+        ledger.store,
+        records,
+        gaps,
+        unreadable,
+        commands,
+        ledger.producing_commands(),
+        ledger.battery,
     )
 
 

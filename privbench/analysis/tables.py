@@ -161,7 +161,10 @@ def worst(found: Sequence[SplitResults]) -> Rows:
     cases = worst_cases_of(point.group for point in points if point.complete)
     metrics = list(dict.fromkeys(metric for case in cases for metric in case.best))
     heads = [metric_title(metric) for metric in metrics]
-    rows: Rows = [["setting", "defense", "accuracy", "within the rights", *heads, "warning"]]
+    bound = ["bounds"] if any(case.bounds for case in cases) else []
+    rows: Rows = [
+        ["setting", "defense", "accuracy", "within the rights", *heads, "warning", *bound]
+    ]
     for case in cases:
         one = next(iter(case.best.values())).first if case.best else None
         if one is not None:
@@ -171,6 +174,7 @@ def worst(found: Sequence[SplitResults]) -> Rows:
             rows.append([
                 titles.get(one.key, ""), defense, f"{case.accuracy:.4f}",
                 describe_access(case.rights), *best, "; ".join(dict.fromkeys(warnings)),
+                *("; ".join(case.bounds) for _ in bound),
             ])  # fmt: skip
     return rows
 

@@ -28,6 +28,7 @@ from privbench.analysis.labels import (
     leakage,
     shown_metrics,
 )
+from privbench.evaluation.metrics import PSNR
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 
@@ -267,6 +268,8 @@ class WorstCase:
         caveats: By metric, reasons why a stronger attack may exist.
         notes: Caveats of the whole setting: the seeds that its attacks are compared on, and
             unequal budgets.
+        bounds: Sentences about bounds on the attack of the highest PSNR, where its records have
+            any.
     """
 
     key: str
@@ -276,6 +279,7 @@ class WorstCase:
     best: dict[str, SeedGroup]
     caveats: dict[str, list[str]]
     notes: Sequence[str] = ()
+    bounds: Sequence[str] = ()
 
 
 def worst_cases(
@@ -303,7 +307,7 @@ def worst_cases_of(groups: Iterable[SeedGroup]) -> list[WorstCase]:
         for rights in sorted(
             {tuple(group.first.access) for group in members}, key=lambda held: (len(held), held)
         ):
-            eligible = _within(rights, members)
+            eligible = within_rights(rights, members)
             compared = ComparableAttacks.of(eligible, common)
             if not compared.groups:  # none of them attacked a victim that the others did
                 compared = ComparableAttacks.of(eligible)
@@ -311,7 +315,7 @@ def worst_cases_of(groups: Iterable[SeedGroup]) -> list[WorstCase]:
     return found
 
 
-def _within(rights: Iterable[str], groups: Iterable[SeedGroup]) -> list[SeedGroup]:
+def within_rights(rights: Iterable[str], groups: Iterable[SeedGroup]) -> list[SeedGroup]:
     """Return groups whose attacks need only these rights and those they imply."""
     held = set(rights).union(*(IMPLIED.get(right, set()) for right in rights))
     return [group for group in groups if set(group.first.access) <= held]
@@ -335,4 +339,5 @@ def _worst(
         best,
         {m: [*caveats(best[m], related, m), *compared.notes] for m in shown},
         [*all_attacks.notes, *filter(None, [unequal_budgets(all_attacks.groups)])],
+        best[PSNR.name].remarks if PSNR.name in best else [],
     )

@@ -107,7 +107,7 @@ class InverseRefined:
         tv_beta: Beta of the total variation, He et al. Eq. (1b).
     """
 
-    version: ClassVar[str] = "inverse_refined-2"
+    version: ClassVar[str] = "inverse_refined-3"
 
     network: SkipValidation[Attack]
     adaptive: bool
@@ -295,7 +295,8 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     """Return the correlation ``(N,)`` of the rows of two tensors ``(N, m)``; 0 of a constant."""
     a, b = (t - t.mean(1, keepdim=True) for t in (a, b))
     lengths = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
-    return (a * b).sum(1) / lengths.clamp_min(TINY)
+    correlation: Tensor = (a * b).sum(1) / lengths.clamp_min(TINY)
+    return correlation
 
 
 def excess_losses(losses: Sequence[tuple[float, float]]) -> list[float]:

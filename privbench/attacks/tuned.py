@@ -1,4 +1,4 @@
-"""Tuning of an attack's prior and initial image on auxiliary images."""
+"""Tuning of an attack's options on auxiliary images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from privbench.attacks.base import Attack, Reconstruct
 from privbench.attacks.components.learning import require_images
+from privbench.attacks.components.search import numeric_options, ranges_of, search
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.runtime.code_identity import described, identity_of
@@ -19,21 +20,29 @@ from privbench.runtime.validation import VALIDATED, AtLeastTwo, PositiveInt
 from privbench.threat import Access, AdversaryView
 
 TUNED_FIELDS = ("tv_weight", "init")
+FEATURES = (Access.EDGE_WEIGHTS, Access.EDGE_QUERIES, Access.CLEAN_QUERIES)
+"""Rights of which each gives features of auxiliary images."""
 FACTOR = 4.0
 """Ratio of neighbouring lambdas."""
 
 
 @dataclass(frozen=True, config=VALIDATED)
 class Tuned:
-    """Choose lambda and initial image of a white-box attack on auxiliary images, by squared error.
+    """Choose options of an attack on auxiliary images, by squared error.
 
-    A naive attack is tried on undefended features of the view's edge, an adaptive one on draws of
-    the defense. The first trial has the attack's configured values.
+    By default those are lambda and the initial image of a white-box attack; with ``search`` any
+    numeric options of any attack that can have features of its own images. A naive white-box attack
+    is tried on undefended features of the view's edge, an adaptive one on draws of the defense,
+    others on answers to queries, which are counted. The first trial has the attack's configured
+    values, where a search includes them. A trial's attack learns from images that it is not tried
+    on. Every trial of a search is kept in the store.
 
     Attributes:
         inner: The attack.
-        trials: Number of settings tried.
+        trials: Number of settings tried: the same for a naive attack and an adaptive one.
         images: Auxiliary images of each trial.
+        search: Range of each option that is searched, ``[low, high]`` or ``[low, high, "log"]``;
+            null for lambda and the initial image.
     """
 
     version: ClassVar[str] = "tuned-1"
@@ -41,9 +50,25 @@ class Tuned:
     inner: SkipValidation[Attack]
     trials: PositiveInt
     images: AtLeastTwo
+    search: dict[str, Any] | None = None  # in no yaml: a line there would move every key
 
     def __post_init__(self) -> None:
         """Refuse an attack that has nothing to tune."""
+        if self.search is not None:
+            ranges_of(self.inner, self.search)
+            self._require_features()
+        else:
+            self._require_prior()
+
+    def _require_features(self) -> None:
+        """Refuse an attack that cannot be tried: it has no features of images that it knows."""
+        if not any(right in self.inner.access for right in FEATURES):
+            raise ValueError(
+                "attack.inner has no features of its own images, so there is nothing to try it on: "
+                "choose one with edge weights or queries, such as rmle or inverse"
+            )
+
+    def _require_prior(self) -> None:
         inner: Any = self.inner
         names: list[str] = [field.name for field in fields(inner)] if is_dataclass(inner) else []
         if not isinstance(inner, Attack) or not set(TUNED_FIELDS) <= set(names):
@@ -76,6 +101,8 @@ class Tuned:
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Try every setting, and fit the inner attack with the best."""
+        if self.search is not None:
+            return self._searched(view).fit(view.restricted_to(self.inner.access))
         tried = list(islice(self._candidates(), self.trials))
         choice = Choice()
         recipe = {"attack": "tuned", "code": identity_of(type(self)), "images": self.images}
@@ -106,11 +133,60 @@ class Tuned:
         chosen = {"tv_weight": best.tv_weight, "start": best.init}  # names of the record's schema
         return {"tuned": {"settings": len(tried), "images": self.images, **chosen}}
 
+    def _searched(self, view: AdversaryView) -> Attack:
+        """Return the inner attack with the best options that a search finds."""
+        inner: Any = self.inner
+        x = view.images[: self.images]
+        v = self._features(x, view)
+        silent = view.without_images(self.images).without_logging()
+        kept, seed = (
+            view.without_logging(),
+            torch.randint(2**31, (), generator=view.generator("search")),
+        )
+
+        def score(values: Mapping[str, float]) -> float:
+            attack, trial = replace(inner, **values), Trial()
+            recipe = {
+                "attack": "tuned",
+                "code": identity_of(type(self)),
+                "trial": described(attack),
+            }
+            recipe |= {"images": self.images, "transmissions": view.transmissions}
+            rights = silent.restricted_to(inner.access)
+            kept.fit_or_load(recipe, trial, lambda: trial.run(attack.fit(rights), v, x))
+            return float(trial.error)
+
+        wanted = ranges_of(inner, self.search or {})
+        best, errors = search(score, wanted, numeric_options(inner), self.trials, int(seed))
+        facts = {"settings": self.trials, "images": self.images, "errors": errors}
+        view.logger.note(tuned={**facts, **best})
+        chosen: Attack = replace(inner, **best)
+        return chosen
+
     def _features(self, x: Tensor, view: AdversaryView) -> Tensor:
         """Return features of auxiliary images, as the adversary believes they are transmitted."""
+        if Access.EDGE_WEIGHTS not in self.inner.access:
+            asked = Access.EDGE_QUERIES in self.inner.access
+            query = view.query if asked else view.clean_query
+            return torch.stack([query(x) for _ in range(view.transmissions)], 1)
         draws = view.streams("tuning", range(len(x)))
         known = view.defense if Access.DEFENSE in self.inner.access else NoDefense()
         return Deployment(view.edge, known, nn.Sequential()).transmit(x, draws, view.transmissions)
+
+
+class Trial(nn.Module):
+    """Error of an attack with some options, as a module that the store keeps."""
+
+    error: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("error", torch.zeros((), dtype=torch.float64))
+
+    def run(self, reconstruct: Reconstruct, v: Tensor, x: Tensor) -> dict[str, Any]:
+        """Set the squared error over pixels of images ``x`` from features ``v``; no facts."""
+        self.error.fill_((reconstruct(v) - x).square().mean().nan_to_num(1.0).double())
+        return {}
 
 
 class Choice(nn.Module):

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,9 @@ class BaseChannel(ABC):
     A defense that trains nothing is one itself (``Perturbation``); a learned one is a module too.
     """
 
+    exact_likelihood: ClassVar[bool] = False
+    """True where ``log_likelihood``, summed over entries, is exact as s² goes to 0."""
+
     @property
     @abstractmethod
     def site(self) -> str:
@@ -126,6 +129,17 @@ class BaseChannel(ABC):
         """Pool at a strength above 0 and K > 1; by default every draw stays an observation."""
         return received, self
 
+    strengths: ClassVar[tuple[float, float] | None] = None
+    """Lowest and highest strength; null where there is no highest."""
+
+    def at_strength(self, strength: float) -> "BaseChannel":
+        """Return the channel at another strength; optional, needed by one network for all of them.
+
+        Raises:
+            NotImplementedError: for a channel that has a single strength.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no at_strength")
+
     @property
     def has_likelihood(self) -> bool:
         """True if the defense defines a likelihood, which an adaptive rMLE maximises."""
@@ -156,6 +170,9 @@ class BaseChannel(ABC):
 
 class Defense(ABC):
     """A defense: makes a deployment of a trained victim. A dataclass of hyper-parameters."""
+
+    channel_class: ClassVar[str] = ""
+    """Dotted name of its channel's class, where that is neither an option nor the defense."""
 
     @property
     @abstractmethod

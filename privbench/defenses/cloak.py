@@ -42,6 +42,7 @@ class Cloak(LearnedNoise):
     """
 
     version: ClassVar[str] = "cloak-1"
+    channel_class: ClassVar[str] = "privbench.defenses.cloak.PixelNoise"
 
     weight: NonNegativeFloat = 0.1
     largest: PositiveFloat = 5.0
@@ -106,6 +107,7 @@ class PixelNoise(LearnedChannel):
         strength: Of the defense.
     """
 
+    exact_likelihood: ClassVar[bool] = True
     sent: Tensor
 
     def __init__(self, shape: tuple[int, ...], largest: float, strength: float) -> None:

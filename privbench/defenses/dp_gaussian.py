@@ -29,6 +29,7 @@ class DPGaussian(DifferentialPrivacy):
     """
 
     version: ClassVar[str] = "dp_gaussian-1"
+    channel_class: ClassVar[str] = "privbench.defenses.gaussian.Gaussian"
     order: ClassVar[int] = 2
 
     delta: Annotated[float, Field(gt=0, lt=1), expecting("a number above 0 and below 1")] = 1e-5

@@ -19,6 +19,7 @@ class DPLaplace(DifferentialPrivacy):
     """
 
     version: ClassVar[str] = "dp_laplace-1"
+    channel_class: ClassVar[str] = "privbench.defenses.laplace.Laplace"
     order: ClassVar[int] = 1
 
     epsilon: OptionalPositiveFloat = 1000.0

@@ -24,6 +24,8 @@ class Dropout(Perturbation):
     """
 
     version: ClassVar[str] = "dropout-1"
+    exact_likelihood: ClassVar[bool] = True
+    strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     rate: Fraction = 0.1
 
@@ -31,6 +33,9 @@ class Dropout(Perturbation):
     def strength(self) -> float:
         """Dropout rate."""
         return float(self.rate)
+
+    def at_strength(self, strength: float) -> "Dropout":
+        return replace(self, rate=strength)
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return zeros where the draw falls under the rate."""

@@ -47,6 +47,7 @@ class Fisher(FineTuned):
     """
 
     version: ClassVar[str] = "fisher-1"
+    channel_class: ClassVar[str] = "privbench.defenses.gaussian.Gaussian"
 
     target: NonNegativeFloat = 0.1
     regulariser: NonNegativeFloat = 0.01

@@ -21,6 +21,7 @@ class Gaussian(Perturbation):
     """
 
     version: ClassVar[str] = "gaussian-1"
+    exact_likelihood: ClassVar[bool] = True
 
     sigma: NonNegativeFloat = 0.4
 
@@ -28,6 +29,9 @@ class Gaussian(Perturbation):
     def strength(self) -> float:
         """Standard deviation."""
         return float(self.sigma)
+
+    def at_strength(self, strength: float) -> "Gaussian":
+        return replace(self, sigma=strength)
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return the tensor plus noise."""

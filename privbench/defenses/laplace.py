@@ -1,6 +1,7 @@
 """Additive Laplacian noise, He et al. section IV-A."""
 
 import math
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -26,6 +27,7 @@ class Laplace(Perturbation):
     """
 
     version: ClassVar[str] = "laplace-1"
+    exact_likelihood: ClassVar[bool] = True
 
     scale: NonNegativeFloat = 0.3
 
@@ -33,6 +35,9 @@ class Laplace(Perturbation):
     def strength(self) -> float:
         """Laplace scale b."""
         return float(self.scale)
+
+    def at_strength(self, strength: float) -> "Laplace":
+        return replace(self, scale=strength)
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return the tensor plus noise, by the inverse of its distribution function."""

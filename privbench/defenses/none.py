@@ -15,6 +15,7 @@ class NoDefense(Perturbation):
     """The identity."""
 
     version: ClassVar[str] = "none-1"
+    exact_likelihood: ClassVar[bool] = True
 
     @property
     def strength(self) -> float:

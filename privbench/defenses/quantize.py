@@ -35,6 +35,8 @@ class Quantize(Perturbation):
     """
 
     version: ClassVar[str] = "quantize-1"
+    exact_likelihood: ClassVar[bool] = True
+    strengths: ClassVar[tuple[float, float] | None] = (0.0, 0.5)
 
     levels: NonNegativeInt = 16
     dither: bool = False
@@ -53,6 +55,9 @@ class Quantize(Perturbation):
     def strength(self) -> float:
         """Inverse of the number of levels; 0 where there are none."""
         return 1 / self.levels if self.levels else 0.0
+
+    def at_strength(self, strength: float) -> "Quantize":
+        return replace(self, levels=round(1 / strength) if strength else 0)
 
     def calibrate(
         self, victim: SplitVictim, data: TrainingImages, services: FitServices

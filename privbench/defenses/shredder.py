@@ -38,6 +38,7 @@ class Shredder(LearnedNoise):
     """
 
     version: ClassVar[str] = "shredder-1"
+    channel_class: ClassVar[str] = "privbench.defenses.shredder.NoiseTensors"
 
     weight: NonNegativeFloat = 1e-3
     tensors: PositiveInt = 8

@@ -1,6 +1,7 @@
 """Top-k sparsification: the largest entries of each image are sent, the others are zero."""
 
 import math
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,8 @@ class TopK(Perturbation):
     """
 
     version: ClassVar[str] = "topk-1"
+    exact_likelihood: ClassVar[bool] = True
+    strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     rate: Fraction = 0.9
 
@@ -40,6 +43,9 @@ class TopK(Perturbation):
     def _kept(self, entries: int) -> int:
         """Return k."""
         return max(1, round((1 - self.rate) * entries))
+
+    def at_strength(self, strength: float) -> "TopK":
+        return replace(self, rate=strength)
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return the tensor with zeros for all but k entries of each image; of ties, any k."""

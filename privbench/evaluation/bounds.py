@@ -1,17 +1,24 @@
 """Bounds on the error of attacks that follow from a deployment alone."""
 
+import copy
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privbench.defenses.fisher import mean_squared_jacobian
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.deployment import Deployment
+from privbench.runtime.random import generator_without_seed
 
 SEED = 0
 """Of the probes of a trace: the same for every deployment."""
+BATCH = 64
+"""Gradients that are computed at once."""
+SPARE = 8
+"""Random mixtures beyond the number of pixels."""
 
 
 def dfil(
@@ -64,3 +71,44 @@ def exact_squared_jacobian(network: nn.Module, x: Tensor) -> float:
         )
         squares = sum(float(slope.double().square().sum()) for slope in slopes)
     return squares / len(x)
+
+
+def rank_deficient_share(edge: nn.Module, x: Tensor) -> float:
+    """Return the share of images at which the edge's Jacobian has a rank below their pixels.
+
+    No estimate of such an image from the features is unbiased with a finite variance, whatever
+    the noise.
+
+    Args:
+        edge: In evaluation mode.
+        x: Images ``(N, C, H, W)``.
+    """
+    exact = copy.deepcopy(edge).double()
+    return sum(_rank_deficient(exact, image[None].double()) for image in x) / len(x)
+
+
+def _rank_deficient(edge: nn.Module, image: Tensor) -> bool:
+    """Decide by pixels that move no entry where there are any, and by the rank itself elsewhere."""
+    pixels = image.numel()
+    # attention has gradients of many entries at once in this implementation alone
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        inputs = image.detach().requires_grad_(True)
+        flat = edge(inputs).flatten()
+        if len(flat) < pixels:
+            return True
+        weights = _mixtures(pixels, flat)
+        (slope,) = torch.autograd.grad(flat, inputs, weights[0], retain_graph=True)
+        if int(slope.count_nonzero()) < pixels:
+            return True
+        rows = [
+            torch.autograd.grad(flat, inputs, part, retain_graph=True, is_grads_batched=True)[0]
+            for part in weights.split(BATCH)
+        ]
+    return int(torch.linalg.matrix_rank(torch.cat(rows).flatten(1))) < pixels
+
+
+def _mixtures(pixels: int, flat: Tensor) -> Tensor:
+    """Return random weights of the entries: as many rows keep the rank, and may be far fewer."""
+    generator = generator_without_seed(SEED)
+    drawn = torch.randn(pixels + SPARE, len(flat), generator=generator, dtype=torch.float64)
+    return drawn.to(flat)

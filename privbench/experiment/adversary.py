@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from privbench.attacks.base import Attack
 from privbench.attacks.blind import FROM_IMAGES
+from privbench.attacks.components.amortised import ALL_STRENGTHS
 from privbench.attacks.components.denoiser import FROM_AUX_IMAGES
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed
@@ -85,6 +86,8 @@ def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]
     own = {"aux": aux, "seed": plan.seeds.of("adversary"), **recipes.threads(plan.cell.config)}
     if recipe["recipe"].get("of") == FROM_AUX_IMAGES:  # the same for every victim and split
         return {**own, **recipe}
+    if recipe["recipe"].get("of") == ALL_STRENGTHS:  # it names edge and defense itself
+        return {"victim": deployed.victim.identity, "split": plan.split, **own, **recipe}
     adaptive = set(ADAPTIVE.names) & set(recipe["access"])
     return {
         "victim": deployed.identity,

@@ -12,7 +12,7 @@ from torch import Tensor
 from privbench import __version__
 from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
-from privbench.evaluation.metrics.base import Metric, finite
+from privbench.evaluation.metrics.base import Measured, Metric, checked
 from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
@@ -121,7 +121,8 @@ def evaluate(
         scores = scoring.score(x_hat, reference, constant_images(baselines), wanted)
     blind = score_baselines(baselines, reference, wanted)
     scored = _score_fields(scores, blind, reference, plan.indices)
-    scored["scores"] |= deployment_scores(plan, services, deployed, reference.x)
+    numbers, measured = deployment_scores(plan, services, deployed, reference.x, named)
+    scored["scores"] |= numbers
     accuracies = accuracy_fields(plan, services, deployed)
     facts = dict(logger.facts)
     clock.seconds["total"] = clock.total()
@@ -134,7 +135,7 @@ def evaluate(
         metrics={m.name: m.describe() for m in named if m.name not in metrics.BUILT_IN},
         converged=facts.pop("converged", None),
         queries=facts.pop("queries", 0),
-        notes={**facts, **plan.data.notes, **_defense_note(deployed)},
+        notes={**facts, **plan.data.notes, **_defense_note(deployed), **measured},
         seconds={"victim": deployed.victim.seconds, **clock.seconds},
         device=services.device.type,
         threads=services.threads,
@@ -149,32 +150,47 @@ def _defense_note(deployed: Deployed) -> Facts:
 
 
 def deployment_scores(
-    plan: CellPlan, services: Services, deployed: Deployed, x: Tensor
-) -> dict[str, Score]:
-    """Return the numbers of a cell's deployment; one that fails is left out with a warning."""
-    own = [metric for metric in plan.cell.metrics if metric.interval is None]
-    found = {}
+    plan: CellPlan, services: Services, deployed: Deployed, x: Tensor, named: Sequence[Metric]
+) -> tuple[dict[str, Score], dict[str, Facts]]:
+    """Return the numbers of a cell's deployment, and facts of those that have any, by metric.
+
+    One that fails is left out with a warning.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        deployed: That was attacked.
+        x: The targets ``(N, C, H, W)``, on the device.
+        named: Metrics in addition to those of every cell.
+    """
+    own = [metric for metric in named if metric.interval is None]
+    found, facts = {}, {}
     for metric in (*metrics.DEPLOYMENT_METRICS, *own):
         try:
-            number = _deployment_number(metric, deployed, plan, services, x)
-            if number is not None:
-                found[metric.name] = Score(number)
+            measured = _deployment_number(metric, deployed, plan, services, x)
         except Exception as error:  # a metric, or a network, of a user may raise anything
             LOG.warning("no %s: %s", metric.name, " ".join(str(error).split()))
-    return found
+            continue
+        if measured.value is not None:
+            found[metric.name] = Score(measured.value)
+        if measured.facts:
+            facts[metric.name] = measured.facts
+    return found, facts
 
 
 def _deployment_number(
     metric: Metric, deployed: Deployed, plan: CellPlan, services: Services, x: Tensor
-) -> float | None:
+) -> Measured:
     """Compute a deployment's number, or read it from the store where it is costly."""
+    tested = metric.over == "test"
 
-    def compute() -> float | None:
-        number = metric.compute(deployed.deployment, x)
-        return None if number is None else finite(number)
+    def compute() -> Measured:
+        images = (plan.data.test.images.to(services.device), plan.cell.transmissions)
+        return checked(metric.compute(deployed.deployment, *(images if tested else (x,))))
 
     def make() -> Artifact:
-        return Artifact({}, {"value": compute()})
+        made = compute()
+        return Artifact({}, {"value": made.value, "facts": made.facts})
 
     if not metric.costly:
         return compute()
@@ -187,8 +203,11 @@ def _deployment_number(
         "seed": plan.seeds.of("defense"),
         "shape": plan.data.shape,
     }
-    kept: float | None = services.store.keep("deployment_metrics", recipe, make).facts["value"]
-    return kept
+    if tested:
+        images = {"images": plan.data.test.fingerprint, "transmissions": plan.cell.transmissions}
+        recipe |= images
+    kept = services.store.keep("deployment_metrics", recipe, make).facts
+    return Measured(kept["value"], kept.get("facts", {}))
 
 
 def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
@@ -213,6 +232,7 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
         "transmissions": cell.transmissions,
         "seed": cell.seed,
         "targets": len(plan.indices),
+        "battery": cell.spec.battery,
     }
 
 

@@ -17,6 +17,7 @@ from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.pixels import in_unit_range
 from privbench.store import recipes
@@ -91,6 +92,20 @@ def plan(cell: CellConfig) -> CellPlan:
 
     Raises:
         ValueError: naming the value and the choices.
+        UnsuitableAttackError: one of them, where the attack refuses the cell.
+        OSError: where the output directory cannot be written.
+    """
+    planned = unchecked_plan(cell)
+    require_suitable_metrics(planned)
+    require_suitable_attack(planned)
+    return planned
+
+
+def unchecked_plan(cell: CellConfig) -> CellPlan:
+    """Return the plan of a cell whose attack and metrics may not suit it.
+
+    Raises:
+        ValueError: naming the value and the choices.
         OSError: where the output directory cannot be written.
     """
     _require_writable(cell)
@@ -101,13 +116,10 @@ def plan(cell: CellConfig) -> CellPlan:
     sources = recipes.sources_of(cell.config, fingerprints)
     indices = data.select_targets(cell.targets, cell.target_indices, cell.seed, cell.include)
     split = _outline(cell, data, sources).resolve(cell.split)
-    planned = CellPlan(cell, data, sources, indices, split)
-    _require_suitable_attack(planned)
-    _require_suitable_metrics(planned)
-    return planned
+    return CellPlan(cell, data, sources, indices, split)
 
 
-def _require_suitable_metrics(plan: CellPlan) -> None:
+def require_suitable_metrics(plan: CellPlan) -> None:
     """Refuse metrics that the cell names and its images do not have.
 
     Raises:
@@ -195,11 +207,11 @@ def _untrained(cell: CellConfig, data: ImageData) -> SplitModel:
     return cell.victim.build(data.shape, len(data.classes), cell.seed).eval()
 
 
-def _require_suitable_attack(plan: CellPlan) -> None:
+def require_suitable_attack(plan: CellPlan) -> None:
     """Let the attack refuse a cell, once for all cells that are alike to it.
 
     Raises:
-        ValueError: naming the value and the choices.
+        UnsuitableAttackError: naming the value and the choices.
     """
     cell = plan.cell
     check = getattr(cell.attack, "check", None)
@@ -212,7 +224,7 @@ def _require_suitable_attack(plan: CellPlan) -> None:
             "aux": plan.data.aux.fingerprint,
             "defense": {k: v for k, v in plan.sources.items() if k.startswith("defense")},
             "site": cell.defense.site,
-            "defended": cell.defense.strength > 0,
+            "strength": cell.defense.strength,
             "attack": identified(cell.config["attack"], plan.sources, "attack"),
             "transmissions": cell.transmissions,
         }
@@ -220,7 +232,7 @@ def _require_suitable_attack(plan: CellPlan) -> None:
     if key not in _REFUSALS:
         _REFUSALS[key] = _refusal(plan, check)
     if _REFUSALS[key]:
-        raise ValueError(_REFUSALS[key])
+        raise UnsuitableAttackError(_REFUSALS[key])
 
 
 def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:

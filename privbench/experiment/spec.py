@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from privbench.runtime.options import without_later_options
+
 
 @dataclass(frozen=True)
 class CellSpec:
@@ -21,6 +23,7 @@ class CellSpec:
         name: Overrides that distinguish it from the other cells of its sweep.
         key: Of its record, as planned; empty before planning and in a single run.
         launch: Id of the sweep's launch; empty in a single run.
+        battery: Name and version of the battery that it is part of; null outside of one.
     """
 
     config: Mapping[str, Any]
@@ -30,6 +33,7 @@ class CellSpec:
     name: str = ""
     key: str = ""
     launch: str = ""
+    battery: Mapping[str, Any] | None = None
 
     @property
     def in_sweep(self) -> bool:
@@ -55,14 +59,18 @@ class CellSpec:
             name: Overrides that distinguish the cell.
 
         Raises:
-            ValueError: for a value that is missing or cannot be resolved.
+            ValueError: for a value that is missing or cannot be resolved, or a typed battery.
         """
+        if typed := [word for word in hydra.overrides.task if word.startswith("battery=")]:
+            raise ValueError(f"{typed[0]} needs a sweep that has batteries: type sweeps=standard")
         with read_write(cfg), open_dict(cfg):
             cfg.pop("hydra", None)
+            cfg.pop("battery", None)  # a sweep's, which says so in ``battery``
         try:
             config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
             raise ValueError(" ".join(str(error).split())) from error
+        config = without_later_options(config)
         choices = {group: str(choice) for group, choice in hydra.runtime.choices.items()}
         return cls(config, choices, list(hydra.overrides.task), output_dir, name)
 

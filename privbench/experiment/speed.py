@@ -17,6 +17,7 @@ from privbench.attacks.rmle import RMLE
 from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.runtime.device import DeviceConfig
+from privbench.runtime.pipes import ends_with_its_reader
 from privbench.runtime.random import RandomStreams
 from privbench.threat import grant
 from privbench.threat.view import NullLogger
@@ -25,6 +26,7 @@ from privbench.victims.lenet5 import LeNet5
 BATCH, STEPS, SIDE = 64, 100, 2048
 
 
+@ends_with_its_reader
 def main() -> None:
     """Measure and print: on the CPU with one thread and with all, and on a GPU if available."""
     argparse.ArgumentParser(

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
+from privbench.runtime.pipes import ends_with_its_reader
 
-FORMATS = ("table", "markdown", "json", "csv")
+FORMATS = ("table", "markdown", "json", "csv", "page")
 FAILED: list[Exception] = []
 """The error that ended a plan."""
 
@@ -44,8 +45,16 @@ def _planned(cfg: DictConfig) -> str:
         "markdown": output.to_markdown,
         "json": output.to_json,
         "csv": output.to_csv,
+        "page": _page,
     }
     return formats[config["format"]](made)
+
+
+def _page(made: Any) -> str:
+    """Write a plan's page and return its path."""
+    from privbench.plan.page import write
+
+    return str(write(made))
 
 
 def _calibrated(path: Path) -> str:
@@ -55,6 +64,7 @@ def _calibrated(path: Path) -> str:
     return calibrate.platform_yaml(path.stem, calibrate.read(path), path.name).rstrip()
 
 
+@ends_with_its_reader
 def main() -> None:
     """Run the command; every error that a user can correct is one line."""
     FAILED.clear()

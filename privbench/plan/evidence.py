@@ -15,7 +15,12 @@ from privbench.analysis.labels import (
     leakage,
     shown_metrics,
 )
-from privbench.analysis.worst_case import ComparableAttacks, RelatedGroups, caveats
+from privbench.analysis.worst_case import (
+    ComparableAttacks,
+    RelatedGroups,
+    caveats,
+    within_rights,
+)
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
@@ -55,6 +60,7 @@ class Evidence:
         accuracy: Share of test images, with the defense; the lowest of several settings.
         undefended: The same without it.
         leaks: Worst case by score, over all adversaries and settings.
+        by_rights: The same over the adversaries within each set of rights, in words.
         tried: Attacks that were run.
         not_tried: Attacks of the battery that were not.
         victims: Number of victims.
@@ -68,6 +74,7 @@ class Evidence:
     accuracy: float
     undefended: float
     leaks: Mapping[str, Leak]
+    by_rights: Mapping[str, Mapping[str, Leak]]
     tried: Sequence[str]
     not_tried: Sequence[str]
     victims: int
@@ -136,6 +143,7 @@ def _evidence(
         min(group.accuracy for group in groups),
         min(r.accuracy_undefended for group in groups for r in group.records),
         _leaks(attacks, related),
+        _by_rights(attacks, related),
         sorted(tried),
         [name for name in due if name not in tried],
         len(frozenset().union(*(group.victims for group in groups))),
@@ -149,6 +157,15 @@ def _overrides(groups: Sequence[SeedGroup]) -> list[str]:
     seeds = sorted({seed for group in groups for seed in group.seeds})
     typed = [] if seeds == [0] else [f"seed={','.join(map(str, seeds))}"]
     return [word for word in words if not word.startswith(("attack", "seed="))] + typed
+
+
+def _by_rights(groups: Sequence[SeedGroup], related: RelatedGroups) -> dict[str, dict[str, Leak]]:
+    """Return the worst cases within each set of rights that an attack has, the fewest first."""
+    held = {tuple(group.first.access) for group in groups}
+    return {
+        describe_access(rights): _leaks(within_rights(rights, groups), related)
+        for rights in sorted(held, key=lambda rights: (len(rights), rights))
+    }
 
 
 def _leaks(groups: Sequence[SeedGroup], related: RelatedGroups) -> dict[str, Leak]:

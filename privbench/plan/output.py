@@ -9,9 +9,12 @@ from privbench.analysis.tables import Rows, as_csv, as_markdown
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.plan.choice import amount
 from privbench.plan.cost import BITS
+from privbench.plan.evidence import Leak
 from privbench.plan.option import Option
 from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
+
+BY_RIGHTS = "leakage_by_rights"
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "options": [_option(plan, option) for option in plan.options],
         "recommended": best.label if best else None,
         "runner_up": plan.choice.ranking[1].label if len(plan.choice.ranking) > 1 else None,
+        "hypervolume": dict(vars(plan.volume)) if plan.volume else None,
         "uplink_mbps": [
             {"low": one.low, "high": one.high, "choice": one.label or None} for one in plan.windows
         ],
@@ -97,16 +101,24 @@ def _recorded(option: Option) -> dict[str, Any]:
         "victims": evidence.victims if evidence else 0,
         "not_tried": list(evidence.not_tried) if evidence else None,
         "deployment": dict(evidence.deployed) if evidence else {},
-        "leakage": {
-            name: {
-                "score": leak.score,
-                "interval": [leak.low, leak.high] if math.isfinite(leak.high) else None,
-                "by": leak.by,
-                "access": leak.access,
-                "caveats": list(leak.caveats),
-            }
-            for name, leak in (evidence.leaks if evidence else {}).items()
+        "leakage": _leaks(evidence.leaks if evidence else {}),
+        BY_RIGHTS: {
+            rights: _leaks(leaks)
+            for rights, leaks in (evidence.by_rights if evidence else {}).items()
         },
+    }
+
+
+def _leaks(leaks: Mapping[str, Leak]) -> dict[str, Any]:
+    return {
+        name: {
+            "score": leak.score,
+            "interval": [leak.low, leak.high] if math.isfinite(leak.high) else None,
+            "by": leak.by,
+            "access": leak.access,
+            "caveats": list(leak.caveats),
+        }
+        for name, leak in leaks.items()
     }
 
 
@@ -117,7 +129,10 @@ def to_json(plan: Plan) -> str:
 
 def to_csv(plan: Plan) -> str:
     """Return a row for each option, with columns such as ``modelled.latency_ms``."""
-    flat = [_flat(option) for option in as_dict(plan)["options"]]
+    options = as_dict(plan)["options"]
+    for option in options:  # a column for each score, right and field would be hundreds
+        del option["recorded"][BY_RIGHTS]
+    flat = [_flat(option) for option in options]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     rows: Rows = [columns, *([_text(row.get(name)) for name in columns] for row in flat)]
     return as_csv(rows)

@@ -15,9 +15,10 @@ from privbench.plan.choice import OBJECTIVES, Choice, Limits, choose
 from privbench.plan.cost import BITS, Counts, Setup, cost_of
 from privbench.plan.counts import Shape, count, names_of
 from privbench.plan.evidence import Evidence, collect, matching
+from privbench.plan.meta import without_compiler
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option, deployed_counts
-from privbench.plan.pareto import front
+from privbench.plan.pareto import Volume, front, volumes
 from privbench.plan.profiles import with_typed
 from privbench.plan.uplink import Sensitivity, Window
 from privbench.runtime.validation import require_choice
@@ -123,6 +124,7 @@ class Plan:
         commands: Commands that measure what is unknown.
         threads: Threads of the measurement on this machine; 0 where there was none.
         notes: Sentences about what was left out.
+        volume: Hypervolumes of defenses; null where records have fewer than two.
     """
 
     request: Request
@@ -133,6 +135,7 @@ class Plan:
     commands: Sequence[str]
     threads: int
     notes: Sequence[str] = field(default_factory=list)
+    volume: Volume | None = None
 
 
 def plan(request: Request) -> Plan:
@@ -143,8 +146,10 @@ def plan(request: Request) -> Plan:
     """
     setup, limits = request.setup, request.limits
     shape, classes = request.layout()
-    outline = request.model("meta")
-    rows = _rows(count(outline, shape, classes), names_of(outline), setup)
+    with without_compiler():
+        outline = request.model("meta")
+        counted = count(outline, shape, classes)
+    rows = _rows(counted, names_of(outline), setup)
     options, commands, notes = _with_records(request, rows)
     if request.config["measure"] and commands:
         for command in commands:
@@ -162,6 +167,7 @@ def plan(request: Request) -> Plan:
         commands,
         threads,
         notes,
+        volumes(options, metric),
     )
 
 
@@ -187,8 +193,13 @@ def _with_records(
         if not any(not e.defended for e in evidence):
             known = undefended if row.split in (CLOUD_ONLY, EDGE_ONLY) else None
             options.append(replace(row, accuracy=known))
-        options += [_joined(row, e, request.setup) for e in evidence]
+        options += [_joined(row, e, request.setup) for e in sorted(evidence, key=_order)]
     return options, missing.commands(options, request.base(), request.config["battery"]), notes
+
+
+def _order(evidence: Evidence) -> tuple[bool, str, int]:
+    """Sort what records say of a split: without a defense first."""
+    return evidence.defended, evidence.defense, evidence.transmissions
 
 
 def _joined(row: Option, evidence: Evidence, setup: Setup) -> Option:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from privbench.analysis.labels import metric_label
 from privbench.analysis.tables import Rows
 from privbench.plan.choice import amount
+from privbench.plan.option import Option
 from privbench.plan.output import cost_rows, known_rows
 from privbench.plan.planner import Plan, train_command
 from privbench.plan.uplink import FASTEST, SLOWEST, Window
@@ -17,12 +18,14 @@ LONGEST = 22
 
 def to_text(plan: Plan) -> str:
     """Return the plan as lines for a terminal."""
-    parts = (_head(plan), _aligned(cost_rows(plan)), _below_costs(plan))
-    more = (_aligned(known_rows(plan)), _below_known(plan), _verdict(plan), _reasons(plan))
-    return "\n".join(line for part in (*parts, *more, _rates(plan), _rest(plan)) for line in part)
+    parts = (head(plan), _aligned(cost_rows(plan)), _below(COSTS))
+    more = (_aligned(known_rows(plan)), _below(known(plan)), verdict(plan), _reasons(plan))
+    last = (_rates(plan), _volume(plan), _rest(plan))
+    return "\n".join(line for part in (*parts, *more, *last) for line in part)
 
 
-def _head(plan: Plan) -> Iterator[str]:
+def head(plan: Plan) -> Iterator[str]:
+    """Say what is planned."""
     setup, names = plan.request.setup, plan.request.choices
     network = setup.network
     images = names["dataset"] if plan.request.of_dataset else "a typed shape"
@@ -58,43 +61,45 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
     )
 
 
-def _below_costs(plan: Plan) -> Iterator[str]:
-    yield from _wrapped(
-        "Counted of the edge: MFLOP (convolutions, products of matrices, attention), thousands of "
-        "parameters, MB (weights and the largest sum of activations in use), kB sent. Modelled, "
-        "within about a factor of 2: ms of edge, network, cloud and in total, mJ of the device; "
-        "alone: with the radio's promotion and tail for one isolated request.",
-        "",
-    )
-    yield ""
+COSTS = (
+    "Counted of the edge: MFLOP (convolutions, products of matrices, attention), thousands of "
+    "parameters, MB (weights and the largest sum of activations in use), kB sent. Modelled, "
+    "within about a factor of 2: ms of edge, network, cloud and in total, mJ of the device; "
+    "alone: with the radio's promotion and tail for one isolated request."
+)
+"""Meaning of the columns of costs."""
 
 
-def _below_known(plan: Plan) -> Iterator[str]:
+def known(plan: Plan) -> str:
+    """Return the meaning of the columns of other payloads, measurements and records."""
     runs, threads = plan.request.config["timing"], plan.threads
     here = f"here, ms of the edge (median of {runs}, {threads} threads); " if threads else ""
     score = metric_label(plan.request.config["leakage"])
-    yield from _wrapped(
+    return (
         f"fp16, int8: kB. Measured: {here}zip, kB of int8 features of a trained victim after "
         "deflate. Modelled: img/s, with edge, network and cloud at work at once. Of records: acc, "
         f"{score}, the worst case of fp32 features; all: the image is sent, none: nothing is. "
-        "* in the Pareto set, ~ only by overlapping intervals.",
-        "",
+        "* in the Pareto set, ~ only by overlapping intervals."
     )
-    yield ""
 
 
-def _verdict(plan: Plan) -> Iterator[str]:
+def _below(text: str) -> list[str]:
+    return [*_wrapped(text, ""), ""]
+
+
+def verdict(plan: Plan) -> list[str]:
+    """Return the recommended option and the runner-up, a line each."""
     ranking, objective = plan.choice.ranking, plan.request.config["minimize"]
-    if not ranking:
-        yield "no split keeps to the limits"
-        return
-    for title, option in zip((f"least {objective}", "runner-up"), ranking, strict=False):
-        joules = option.cost.energy_j
-        energy = "" if joules is None else f", {amount(joules * 1e3)} mJ"
-        yield (
-            f"{title}: {option.label} ({amount(option.cost.latency_s * 1e3)} ms{energy}, "
-            f"{amount(option.counts.memory_bytes / 1e6)} MB)"
-        )
+    titles = (f"least {objective}", "runner-up")
+    lines = [f"{t}: {_in_a_line(one)}" for t, one in zip(titles, ranking, strict=False)]
+    return lines or ["no split keeps to the limits"]
+
+
+def _in_a_line(option: Option) -> str:
+    joules = option.cost.energy_j
+    energy = "" if joules is None else f", {amount(joules * 1e3)} mJ"
+    latency, memory = option.cost.latency_s * 1e3, option.counts.memory_bytes / 1e6
+    return f"{option.label} ({amount(latency)} ms{energy}, {amount(memory)} MB)"
 
 
 def _reasons(plan: Plan) -> Iterator[str]:
@@ -105,8 +110,30 @@ def _reasons(plan: Plan) -> Iterator[str]:
 def _rates(plan: Plan) -> Iterator[str]:
     yield ""
     yield "by uplink rate:"
-    for window in plan.windows:
-        yield f"  {_range(window)}: {window.label or 'none keeps to the limits'}"
+    yield from _indented(rates(plan))
+
+
+def rates(plan: Plan) -> list[str]:
+    """Return the choice by uplink rate, a line a window."""
+    return [f"{_range(one)}: {one.label or 'none keeps to the limits'}" for one in plan.windows]
+
+
+def _volume(plan: Plan) -> Iterator[str]:
+    for line in volume(plan):
+        yield ""
+        yield from _wrapped(line)
+
+
+def volume(plan: Plan) -> list[str]:
+    """Return how defenses compare by the volume that their splits dominate, if there are two."""
+    if plan.volume is None:
+        return []
+    shares = sorted(plan.volume.shares.items(), key=lambda one: -one[1])
+    listed = ", ".join(f"{name} {share:.3f}" for name, share in shares)
+    return [
+        "dominated share of the box of latency, errors and leakage, from the best values above to "
+        f"a tenth of the range beyond the worst: {listed}"
+    ]
 
 
 def _range(window: Window) -> str:
@@ -119,7 +146,9 @@ def _range(window: Window) -> str:
 
 def _rest(plan: Plan) -> Iterator[str]:
     """Say what is unknown and which commands change that, and what was not tried."""
-    yield from _warnings(plan)
+    yield ""
+    for line in warnings(plan):
+        yield from _wrapped(f"note: {line}")
     if plan.commands:
         yield "unknown leakage is no low leakage; these commands measure it (or measure=true):"
         yield from _indented(plan.commands)
@@ -128,7 +157,8 @@ def _rest(plan: Plan) -> Iterator[str]:
         yield from _indented([train_command(plan.request)])
 
 
-def _warnings(plan: Plan) -> Iterator[str]:
+def warnings(plan: Plan) -> list[str]:
+    """Return what weakens the plan, a sentence each."""
     metric, network = plan.request.config["leakage"], plan.request.setup.network
     lines = list(plan.notes)
     if network.up_mbps > network.max_mbps:
@@ -144,9 +174,7 @@ def _warnings(plan: Plan) -> Iterator[str]:
             lines.append(f"{option.label}: the interval reaches above {limit:g}")
         if option.evidence and option.evidence.not_tried:
             lines.append(f"{option.label}: not tried: {', '.join(option.evidence.not_tried)}")
-    yield ""
-    for line in dict.fromkeys(lines):
-        yield from _wrapped(f"note: {line}")
+    return list(dict.fromkeys(lines))
 
 
 def _indented(lines: Iterable[str]) -> Sequence[str]:

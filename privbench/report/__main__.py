@@ -7,8 +7,10 @@ from pathlib import Path
 
 from privbench.analysis.selection import FILTERS, select
 from privbench.runtime.errors import UserError
+from privbench.runtime.pipes import ends_with_its_reader
 
 
+@ends_with_its_reader
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report and print its path; exit code 1 where there is nothing to report."""
     options = _parser().parse_args(arguments)

@@ -1,7 +1,6 @@
 """Page of a report: one HTML file that needs no network and no server."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.analysis.advice import untried
+from privbench.analysis.battery import battery_lines
 from privbench.analysis.finding import finding
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
@@ -19,11 +19,9 @@ from privbench.report.page_data import page_data
 from privbench.report.rendering import Figure, scripts
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("common.js", "charts.js", "images.js", "compare.js", "cells.js", "start.js")
+SCRIPTS = ("common.js", "charts.js", "tips.js", "images.js", "compare.js", "cells.js", "start.js")
 MAX_OPEN_ROWS = 24
 """Rows, with the heading, of a table that is not folded."""
-_SPAN = re.compile(r"-?[\d.]+ \[.*\]")
-"""A score and its interval, which stay on a line."""
 
 
 def page(
@@ -46,35 +44,65 @@ def page(
         folder: Folder that the page will lie in: links are relative to it.
         files: Stems of the figures that lie next to the page, as PNG, SVG and PDF.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+    data = {**page_data(selection, found, figures, sheets, folder), "files": list(files)}
+    advice = untried(selection.records, selection.commands[-1] if selection.commands else "")
+    result = finding(found, len(selection.missing))
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            **parts(TEMPLATES / name for name in SCRIPTS),
+            name=selection.name,
+            findings=result.statements,
+            weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
+            advice_commands=advice.commands,
+            battery=_battery(selection),
+            metadata=_metadata(selection),
+            commands=selection.commands,
+            unreadable=selection.unreadable,
+            notes=[
+                *(weakness.sentence for weakness in result.weaknesses),
+                *unequal_settings(found),
+            ],
+            images_note=sheets.note,
+            legend=LEGEND,
+            tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
+            folded=MAX_OPEN_ROWS,
+            data=embedded(data),
+        )
+    )
+
+
+def templates(*folders: Path) -> Environment:
+    """Return the templates of these folders, before those of a report."""
+    return Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.tests["span"] = _SPAN.fullmatch
-    data = {**page_data(selection, found, figures, sheets, folder), "files": list(files)}
-    advice = untried(selection.records, selection.commands[-1] if selection.commands else "")
-    result = finding(found, len(selection.missing))
-    return environment.get_template("page.html.j2").render(
-        name=selection.name,
-        style=(TEMPLATES / "page.css").read_text(),
-        script="\n".join((TEMPLATES / name).read_text() for name in SCRIPTS),
-        vega=scripts(),
-        findings=result.statements,
-        weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
-        advice_commands=advice.commands,
-        metadata=_metadata(selection),
-        commands=selection.commands,
-        unreadable=selection.unreadable,
-        notes=[*(weakness.sentence for weakness in result.weaknesses), *unequal_settings(found)],
-        images_note=sheets.note,
-        legend=LEGEND,
-        tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
-        folded=MAX_OPEN_ROWS,
-        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-    )
+
+
+def parts(files: Iterable[Path]) -> dict[str, str]:
+    """Return what makes a page one file: its style, these scripts, and those that draw."""
+    return {
+        "style": (TEMPLATES / "page.css").read_text(),
+        "script": "\n".join(path.read_text() for path in files),
+        "vega": scripts(),
+    }
+
+
+def embedded(data: Mapping[str, Any]) -> str:
+    """Return the data of a page's scripts as JSON that cannot end its element."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _battery(selection: Selection) -> list[str]:
+    if not (selection.battery and selection.records):
+        return []
+    missing = [entry for entry, *_ in selection.missing]
+    return battery_lines(selection.battery, selection.records, missing)
 
 
 def _metadata(selection: Selection) -> list[str]:

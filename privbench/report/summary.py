@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from privbench.analysis.advice import untried
+from privbench.analysis.battery import battery_lines
 from privbench.analysis.finding import finding
 from privbench.analysis.group_keys import setting_key
 from privbench.analysis.labels import (
@@ -38,7 +39,7 @@ class Summary:
     """The end of a sweep.
 
     Attributes:
-        head: Weaknesses, finding, number of cells.
+        head: Weaknesses, finding, the lines of a battery, number of cells.
         by_rights: Worst cases within every set of rights.
         by_setting: Worst case of every setting, in fewer lines.
     """
@@ -75,6 +76,9 @@ def of_sweep(ledger: SweepLog) -> Summary:
     cells = f"{len(records)} cell{'s' * (len(records) > 1)}"
     found, worst = panels(records, gaps), worst_cases(records, gaps)
     head = _finding(found, len(missing), untried(records, command).commands)
+    if ledger.battery:
+        entries = [entry for entry, _ in missing]
+        head += labelled("tried", battery_lines(ledger.battery, records, entries))
     strongest = _strongest(worst)
     return Summary(
         [*head, f"worst case over {cells}{more}"],
@@ -184,7 +188,7 @@ def _rows(worst: WorstCase, metrics: Sequence[str], rights: str, *, new: bool) -
         found.append(([*shown, *values], f"{attack}{rights}"))
         if doubts[attack]:
             found.append(f"unreliable: {'; '.join(dict.fromkeys(doubts[attack]))}")
-    return found
+    return [*found, *worst.bounds]
 
 
 def _setting(worst: WorstCase) -> str:

@@ -55,7 +55,7 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
     listed = {title: rows for title, (_, rows) in by_title.items()}
     stems = [figure.stem for figure in filed]
     whole = page(selection, found, drawn, listed, sheets, folder, stems)
-    _replace(folder, {**written, **sheets.files, "index.html": whole.encode()})
+    replace_files(folder, {**written, **sheets.files, "index.html": whole.encode()})
     return folder / "index.html"
 
 
@@ -87,7 +87,7 @@ LIST = ".report"
 """File that lists the names of a report's files, one per line."""
 
 
-def _replace(folder: Path, written: Mapping[str, bytes]) -> None:
+def replace_files(folder: Path, written: Mapping[str, bytes]) -> None:
     """Replace an earlier report's files, all of which were drawn before."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / LIST

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from privbench.runtime.options import without_later_options
+
 PACKAGE = "privbench"
 HASHED = "sha256:"
 REFERENCES = frozenset(
@@ -109,11 +111,18 @@ def described(value: Any) -> Any:
         given = {"args": described(value.args), "keywords": described(value.keywords)}
         return {"code": identity_of(value.func), **given}
     if is_dataclass(value) and not isinstance(value, type):
-        settings = {field.name: described(getattr(value, field.name)) for field in fields(value)}
-        return {"code": identity_of(type(value)), **settings}
+        return {"code": identity_of(type(value)), **settings_of(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return identity_of(value) if hasattr(value, "__qualname__") else repr(value)
+
+
+def settings_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as a configuration names them, without ``LATER_OPTIONS``."""
+    target = f"{type(value).__module__}.{type(value).__qualname__}"
+    settings = {field.name: described(getattr(value, field.name)) for field in fields(value)}
+    kept: dict[str, Any] = without_later_options({"_target_": target, **settings})
+    return {name: setting for name, setting in kept.items() if name != "_target_"}
 
 
 def identities(config: Any, path: str = "") -> dict[str, str]:

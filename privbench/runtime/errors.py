@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from privbench.runtime.paths import ROOT
-from privbench.runtime.renamed_options import RENAMED_OPTIONS
+from privbench.runtime.renamed_options import ADDED_OPTIONS, RENAMED_OPTIONS
 from privbench.runtime.suggestions import choices_with, close_match
 
 MISSING_CHOICE = re.compile(r"Could not find '([^']+)/([^'/]+)' Available options in '[^']+': (.*)")
@@ -20,6 +20,10 @@ MISSING_CHOICE = re.compile(r"Could not find '([^']+)/([^'/]+)' Available option
 
 class UserError(Exception):
     """Input that cannot be run, described in one line that names the value and the choices."""
+
+
+class UnsuitableAttackError(ValueError):
+    """An attack does not fit the defense, the split point or the images of its cell."""
 
 
 class SweepIncompleteError(Exception):
@@ -53,6 +57,9 @@ def unknown_option(option: str, choices: list[str]) -> str:
     """
     if option in RENAMED_OPTIONS:
         return f"unknown option {option}: it is now {RENAMED_OPTIONS[option]}"
+    for added, words in ADDED_OPTIONS.items():
+        if option == added or option.startswith(f"{added}."):
+            return f"unknown option {option}: it is added with a plus, {words}"
     group, _, field = option.rpartition(".")
     line = f"unknown option {option}; {f'{group} has' if group else 'choose from'} "
     line += ", ".join(choices)
@@ -106,6 +113,8 @@ def print_error(error: BaseException, prefix: str = "") -> None:
         error: Error of a job, or of Hydra before any job.
         prefix: Text before an error of Hydra's that names only a value; empty for a job's error.
     """
+    if isinstance(error, BrokenPipeError):
+        return  # nobody reads: see ``runtime.pipes``
     line = user_message(error)
     if prefix and not line and isinstance(error, ValueError):
         line = prefix + " ".join(str(error).split())

@@ -1,20 +1,46 @@
-"""Top-level options of the configuration, by what they affect: the one list of each kind."""
+"""Options of the configuration, by what they affect: the one list of each kind."""
+
+from collections.abc import Mapping
+from typing import Any
 
 CONFIG_GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
 """Config groups of a cell; each is instantiated."""
 PLACE_OPTIONS = ("output_dir", "device", "isolate", "metrics")
 """Where a cell is computed and stored, and what else is measured; a command that runs it again
 repeats them."""
-LAUNCH_OPTIONS = ("tracker", "workers", "sweeps", "force", "sweep", "hydra")
+LAUNCH_OPTIONS = ("tracker", "workers", "sweeps", "battery", "force", "sweep", "hydra")
 """How cells are launched and reported; a command that runs one of them again does without."""
 RUNTIME_OPTIONS = PLACE_OPTIONS + LAUNCH_OPTIONS
 """Options that change where and how cells run, and not which."""
-SWEEP_ONLY_OPTIONS = ("workers", "sweeps")
+SWEEP_ONLY_OPTIONS = ("workers", "sweeps", "battery")
 """Options of a sweep that no cell of it takes."""
 CELL_OPTIONS = (
     "dataset", "victim", "split", "defense", "attack", "targets", "target_indices", "include",
     "transmissions", "accuracy_draws", "seed",
 )  # fmt: skip
 """Options that numbers depend on."""
-KNOWN_OPTIONS = frozenset({*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "hydra"})
+KNOWN_OPTIONS = frozenset({*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "hydra"})
 """Top-level names of a cell's configuration."""
+LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
+}
+"""Options that are newer than records of their class, with the values that leave its numbers as
+they were: at those they are in no configuration, so that keys and groups of the records stay."""
+
+
+def without_later_options(config: Any) -> Any:
+    """Return a configuration without ``LATER_OPTIONS`` that have their first values.
+
+    Args:
+        config: Plain containers.
+    """
+    if isinstance(config, list | tuple):
+        return [without_later_options(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    later = LATER_OPTIONS.get(str(config.get("_target_")), {})
+    return {
+        name: without_later_options(value)
+        for name, value in config.items()
+        if name not in later or value != later[name]
+    }

@@ -1,5 +1,7 @@
 """Options that have a new name, by their full dotted names."""
 
+ADDED_OPTIONS = {"attack.search": "'+attack.search.FIELD=[LOW,HIGH,log]'"}
+"""Options that no yaml has, with the words that add them."""
 RENAMED_OPTIONS = {
     "attack.eps": "attack.adam_eps",
     "attack.inner.eps": "attack.inner.adam_eps",

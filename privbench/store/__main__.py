@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from privbench.runtime.pipes import ends_with_its_reader
 from privbench.store import removal
 from privbench.store.archive import StoredArtifact, export, restore
 from privbench.store.arguments import parser
@@ -21,11 +22,14 @@ from privbench.store.sweep_log import SweepLog
 NAMES = {"victims": "victim", "judges": "evaluation classifier"}
 
 
+@ends_with_its_reader
 def main(words: Sequence[str] | None = None) -> None:
     """Do what the words say; bad input is one line and exit code 1."""
     given = parser().parse_args(words)
     try:
         COMMANDS[given.command](given)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         _complain(str(error))
         sys.exit(1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from privbench.evaluation.metrics import register
+from privbench.evaluation.metrics import register, remarks
 from privbench.evaluation.statistics import Interval
 from privbench.store.layout import require_whole, upgraded
 from privbench.store.recipes import metrics_of, victim_replaced
@@ -103,7 +103,7 @@ class Record:
             steps, tried on a few images, ends less than 5 % lower and less than 15 % of the way
             apart: the share that it confirms is an upper limit. It does not say that the minimum
             is the best one. Notes ``never_moved`` (share) and ``longer_run`` belong to it.
-        notes: The attack's own facts.
+        notes: The attack's own facts; by name those of metrics of the deployment that have any.
         queries: Answers of the edge that the attack asked for.
         seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``.
         device: Type of the device.
@@ -114,6 +114,9 @@ class Record:
             that were written before there was a count.
         split_count: Number of split points.
         victim_warning: Where the victim is no better than the most frequent class; empty elsewhere.
+        battery: ``name`` and ``version`` of the battery of attacks that it was computed in; null
+            outside of one. It says where the record comes from: a battery also counts records of
+            the same configuration that were computed elsewhere.
     """
 
     schema: int
@@ -158,6 +161,7 @@ class Record:
     split_index: int | None = None
     split_count: int | None = None
     victim_warning: str = ""
+    battery: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Record":
@@ -180,6 +184,12 @@ class Record:
     def has(self, metric: str) -> bool:
         """Return whether the record has a score by a metric."""
         return metric in self.scores
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences about bounds on the attack."""
+        psnr = self.scores.get("psnr_db")
+        return list(remarks(self.notes, (psnr and psnr.per_image) or []))
 
     @property
     def columns(self) -> dict[str, list[Any]]:

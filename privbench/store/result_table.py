@@ -82,7 +82,7 @@ def _accuracy(record: Record) -> Rows:
 
 
 def _scores(record: Record) -> Rows:
-    """Return a row for each metric that is shown, and one of the numbers of the deployment."""
+    """Return a row for each metric that is shown, and those of the deployment."""
     shown = [m for m in known_metrics() if "run" in m.show and record.has(m.name)]
     values = [(m.label, _value(record, m)) for m in shown if m.interval == "bca"]
     shares = [(m.label, _share(record, m)) for m in shown if m.interval == "wilson"]
@@ -115,8 +115,11 @@ def _from_logits(record: Record) -> Rows:
 
 
 def _deployment(record: Record, shown: Sequence[Metric]) -> Rows:
-    numbers = [m.with_unit(record.score(m.name)) for m in shown if m.interval is None]
-    return [("deployment", ", ".join(numbers))] if numbers else []
+    """Return a row of numbers, and one for each sentence about a bound."""
+    plain = [m for m in shown if m.interval is None and m.name not in record.notes]
+    numbers = [m.with_unit(record.score(m.name)) for m in plain]
+    rows = [("deployment", ", ".join(numbers))] if numbers else []
+    return [*rows, *(("bound", line) for line in record.remarks)]
 
 
 def _warnings(record: Record) -> Rows:

@@ -20,6 +20,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from privbench.store.battery import Battery
+
 NAME = "cells.jsonl"
 ENDED = ("done", "cached", "failed", "stopped")
 
@@ -178,6 +180,13 @@ class SweepLog:
     def launches(self) -> list[dict[str, Any]]:
         """Return every command that worked on this sweep, and its time."""
         return [line for line in self.lines()[0] if "cells" in line]
+
+    @property
+    def battery(self) -> Battery | None:
+        """The battery of the last launch; null for other sweeps."""
+        launches = self.launches()
+        fields = launches[-1].get("battery") if launches else None
+        return Battery.of(fields) if fields else None
 
     def producing_commands(self) -> dict[str, str]:
         """Return the command that produced each record, by its key; only those of this sweep."""

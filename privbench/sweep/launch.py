@@ -17,6 +17,7 @@ from privbench.runtime.errors import SweepIncompleteError, UserError, describe_e
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.artifacts import Store, announce
+from privbench.store.battery import Battery
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, now
 from privbench.sweep.job import FitJob, Job
@@ -38,12 +39,14 @@ class Launch:
         cfg: The sweep's own configuration.
         workers: Processes that run the cells.
         log: Of the sweep.
+        battery: That the cells are; null for other sweeps.
         id: Distinguishes its lines in the log from those of other launches.
     """
 
     cfg: DictConfig
     workers: "Workers"
     log: SweepLog
+    battery: Battery | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(
@@ -89,6 +92,7 @@ class Launch:
                 "flags": _flags(ARGV, remote=self.workers.gpu_is_remote),
                 "pythonpath": python_path_of(targets),
                 "cells": list(all_cells),
+                **({"battery": self.battery.to_fields()} if self.battery else {}),
             }
         ]
         for key, cell in all_cells.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from privbench.runtime.duration import duration
+from privbench.runtime.pipes import ends_with_its_reader
 from privbench.store.layout import require_whole
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
 from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, now
@@ -17,6 +18,7 @@ MOST_MISSING = 20
 """Cells that were not begun, by name."""
 
 
+@ends_with_its_reader
 def main() -> None:
     """Print the state of each sweep; the exit code is 1 for a directory that is not a sweep."""
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):

@@ -19,10 +19,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.experiment.spec import CellSpec
-from privbench.runtime.errors import UserError, describe_error
+from privbench.runtime.errors import UnsuitableAttackError, UserError, describe_error
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
+from privbench.store.battery import Battery, Unsuitable
 from privbench.store.sweep_log import SweepLog
+from privbench.sweep.batteries import WIDEST, Batteries
 from privbench.sweep.compose import Composer
 from privbench.sweep.grids import (
     Axes,
@@ -45,16 +47,20 @@ class Sweeper(HydrasSweeper):
     Args:
         params: Axes that all grids share, by option.
         grids: Axes of each grid; null for a single one that has no further axis.
+        batteries: Instead of grids: those of each battery (``sweep.batteries``).
     """
 
     def __init__(
         self,
         params: Mapping[str, Any] | None = None,
         grids: Sequence[Mapping[str, Any]] | None = None,
+        batteries: Mapping[str, Any] | None = None,
     ) -> None:
         # Hydra passes its own containers
-        plain: Any = OmegaConf.to_container(OmegaConf.create({"params": params, "grids": grids}))
+        given = {"params": params, "grids": grids, "batteries": batteries}
+        plain: Any = OmegaConf.to_container(OmegaConf.create(given))
         self.params, self.grids = plain["params"] or {}, plain["grids"] or [{}]
+        self.batteries = Batteries.of(plain["batteries"]) if plain["batteries"] else None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -73,15 +79,30 @@ class Sweeper(HydrasSweeper):
         workers = self._workers()
         file = self.cfg.hydra.runtime.choices.get("sweeps")
         self._require_only_axes(file)
+        if self.batteries:
+            self.grids = self.batteries.require(self.cfg.battery)
         cells, typed = self._cells(arguments)
         names = cell_names(cells)
         swept = [name for name, overrides in typed.items() if len(overrides) > 1]
         outputs = Path(self.cfg.output_dir).resolve()
+        battery = self._battery(typed)
+        if battery and battery.name != WIDEST:
+            file = f"{file}-{battery.name}"
         folder = outputs / "sweeps" / sweep_name(file, typed, swept)
-        planned, refused = self._plan(cells, names, folder, workers)
+        planned, refused, unsuitable = self._plan(cells, names, folder, workers, battery)
         if not planned:
-            raise UserError("; ".join(dict.fromkeys(message for _, message in refused)))
-        Launch(self.cfg, workers, SweepLog(folder)).run(planned, refused)
+            reasons = [message for _, message in refused] + [one.reason for one in unsuitable]
+            raise UserError("; ".join(dict.fromkeys(reasons)))
+        if battery:
+            battery = replace(battery, unsuitable=unsuitable)
+        Launch(self.cfg, workers, SweepLog(folder), battery).run(planned, refused)
+
+    def _battery(self, typed: Axes) -> Battery | None:
+        """Return the chosen battery; null for a sweep that has none."""
+        if not self.batteries:
+            return None
+        attacks = self.context.config_loader.get_group_options("attack")
+        return self.batteries.battery(self.cfg.battery, typed, attacks)
 
     def _workers(self) -> "Workers":
         from hydra.utils import instantiate
@@ -124,6 +145,10 @@ class Sweeper(HydrasSweeper):
                 raise UserError(
                     f"{name} cannot be swept: type it on the command line, not in a sweep file"
                 )
+        if "battery" in typed and not self.batteries:
+            raise UserError(
+                f"{typed['battery'][0]} needs a sweep that has batteries: sweeps=standard"
+            )
         for name, overrides in list(typed.items()):
             if _is_runtime_option(name) and len(overrides) > 1:
                 raise UserError(f"{name} cannot be swept: type one value")
@@ -133,15 +158,30 @@ class Sweeper(HydrasSweeper):
         return self.compose.without_foreign_options(cells), typed
 
     def _plan(
-        self, cells: list[list[str]], names: list[str], folder: Path, workers: "Workers"
-    ) -> tuple[dict[str, PlannedCell], list[tuple[PlannedCell, str]]]:
-        """Return every cell that can be run, by key, and every other with what is wrong with it."""
+        self,
+        cells: list[list[str]],
+        names: list[str],
+        folder: Path,
+        workers: "Workers",
+        battery: Battery | None,
+    ) -> tuple[dict[str, PlannedCell], list[tuple[PlannedCell, str]], list[Unsuitable]]:
+        """Return every cell that can be run, by key, and every other with what is wrong with it.
+
+        Of a battery an attack that a setting does not admit is no failure, and stands apart.
+        """
         planned: dict[str, PlannedCell] = {}
         refused = []
+        unsuitable: dict[Unsuitable, None] = {}
         for overrides, name in zip(cells, names, strict=True):
             try:
                 spec = self._spec(overrides, name, folder)
-                key, group, deployment = _identify(spec, workers)
+                spec = replace(spec, battery=battery.mark if battery else None)
+                key, group, deployment, reason = _identify(spec, workers)
+                if reason and battery:
+                    unsuitable[Unsuitable(group, spec.choices["attack"], reason)] = None
+                    continue
+                if reason:
+                    raise ValueError(reason)
             except (ValueError, OSError) as error:
                 message = " ".join(str(error).split())
                 key = content_hash({"refused": overrides})
@@ -149,7 +189,7 @@ class Sweeper(HydrasSweeper):
                 continue
             spec = replace(spec, key=key)
             planned.setdefault(key, PlannedCell(key, overrides, name, group, spec, deployment))
-        return planned, refused
+        return planned, refused, list(unsuitable)
 
     def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
         try:
@@ -161,10 +201,11 @@ class Sweeper(HydrasSweeper):
         return CellSpec.of(composed, composed.hydra, str(folder), name)
 
 
-def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str]:
+def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str, str]:
     """Return the keys of a cell, of its group and of the deployment that is trained for it.
 
-    Cells that differ in the seed alone are a group.
+    Cells that differ in the seed alone are a group. The last text says why the attack does not
+    suit the cell; it is empty where it does.
 
     Raises:
         ValueError: naming the value and the choices.
@@ -172,12 +213,17 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str]:
     """
     from privbench.analysis.group_keys import group_of
     from privbench.experiment.config import build
-    from privbench.experiment.plan import plan, require_device
+    from privbench.experiment.plan import (
+        require_device,
+        require_suitable_attack,
+        require_suitable_metrics,
+        unchecked_plan,
+    )
 
     cell = build(spec)
     if not workers.gpu_is_remote:
         require_device(cell.device_config)
-    planned = plan(cell)
+    planned = unchecked_plan(cell)
     group = group_of(
         cell.config,
         planned.split,
@@ -185,7 +231,13 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str]:
         cell.transmissions,
         len(planned.indices),
     )
-    return planned.key, group, planned.deployment_key
+    reason = ""
+    try:
+        require_suitable_attack(planned)
+    except UnsuitableAttackError as error:
+        reason = " ".join(str(error).split())
+    require_suitable_metrics(planned)
+    return planned.key, group, planned.deployment_key, reason
 
 
 def _is_runtime_option(name: str) -> bool:

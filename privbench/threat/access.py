@@ -44,6 +44,7 @@ RIGHTS: Mapping[str, Access] = {
     "images": Access.AUX_IMAGES,
     "labels": Access.AUX_LABELS,
     "defense": Access.DEFENSE,
+    "retrained": Access.DEFENSE,
 }
 """The right that each attribute of a view needs."""
 ALWAYS = {

@@ -77,6 +77,7 @@ def grant(
         "images": images.clone,
         "labels": labels.clone,
         "defense": lambda: copy.deepcopy(deployment.channel),
+        "retrained": lambda: deployment.edge is not deployment.undefended_edge,
     }
     granted = {name: make() for name, make in makers.items() if RIGHTS[name] in access}
     return AdversaryView(

@@ -110,6 +110,7 @@ class AdversaryView:
         images: AUX_IMAGES. ``(M, C, H, W)`` in [0, 1].
         labels: AUX_LABELS. ``(M,)``.
         defense: DEFENSE. The channel: its kind, site, strength and likelihood.
+        retrained: DEFENSE. Whether the defense trained the edge, which then differs by strength.
     """
 
     cloud: nn.Sequential
@@ -127,6 +128,7 @@ class AdversaryView:
     images: Tensor
     labels: Tensor
     defense: Any
+    retrained: bool
 
     def __init__(
         self,
@@ -210,6 +212,23 @@ class AdversaryView:
     def assuming(self, defense: Any) -> "AdversaryView":
         """Return this view for an adversary who believes that a defense runs; it gains no right."""
         return self._derive(self.access, defense=defense)
+
+    def without_images(self, count: int) -> "AdversaryView":
+        """Return this view without its first auxiliary images, on which an attack is then tried.
+
+        What it trains is kept apart from what is trained on all images.
+        """
+
+        def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
+            fewer = {**recipe["recipe"], "without_images": count}
+            return self._fit_or_load({**recipe, "recipe": fewer}, module, train)
+
+        held = {
+            name: vars(self)[name][count:] for name in ("images", "labels") if name in vars(self)
+        }
+        view = self._derive(self.access, **held)
+        view._fit_or_load = fit_or_load
+        return view
 
     def without_logging(self) -> "AdversaryView":
         """Return this view with a logger that discards everything, for trials."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from privbench.evaluation.metrics import OPTIONAL_METRICS, known_metrics
 from privbench.evaluation.metrics.base import Metric, Place
+from privbench.runtime.pipes import ends_with_its_reader
 from privbench.tracking.base import CELLS, RECONSTRUCTIONS
 from privbench.tracking.wandb import LINES, PATIENCE, curves_key, line_fields
 
@@ -127,6 +128,7 @@ def _heading(metric: Metric) -> str:
     return f"Accuracy against {metric.label}: the upper {better} is better"
 
 
+@ends_with_its_reader
 def main() -> None:
     """Create or update the workspace and print its address."""
     parser = argparse.ArgumentParser(

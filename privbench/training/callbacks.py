@@ -31,7 +31,7 @@ class EarlyStopping(Callback):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Compare this epoch with the best one."""
-        loss = float(trainer.callback_metrics[self.metric])
+        loss = pl_module.held_out_means.compute()[self.metric]
         if loss < self.lowest:
             self.lowest, self.step = loss, trainer.global_step
             self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
@@ -60,7 +60,7 @@ class Progress(Callback):
         self.countdown.advance()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report the metrics that the module logged in this epoch."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        """Report the mean losses of this epoch."""
+        metrics = pl_module.held_out_means.compute() | pl_module.means.compute()
         self.countdown.set_metrics(**metrics)
         self.report(trainer.current_epoch, metrics)

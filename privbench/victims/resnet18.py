@@ -3,7 +3,7 @@
 from functools import partial
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from privbench.victims.split_model import require_min_size
 from privbench.victims.traced import TracedModel
@@ -38,10 +38,36 @@ class ResNet18(TracedModel):
         )
 
 
-def _network(channels: int, classes: int, width: int) -> nn.Module:
-    # imports torchvision, which takes seconds that a refused value need not wait for
-    from torchvision.models.resnet import BasicBlock
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: torchvision's block, whose import takes seconds.
 
+    Args:
+        inner: Channels of its input.
+        outer: Channels of its output.
+        stride: Of the first convolution.
+        shortcut: Brings the input to the output's shape; null for the identity.
+    """
+
+    def __init__(
+        self, inner: int, outer: int, stride: int = 1, shortcut: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outer)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outer)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(N, C, H, W)``."""
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        summed: Tensor = self.relu(out + shortcut)
+        return summed
+
+
+def _network(channels: int, classes: int, width: int) -> nn.Module:
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(channels, width, 3, padding=1, bias=False),
         "bn1": nn.BatchNorm2d(width),
@@ -64,6 +90,7 @@ def _network(channels: int, classes: int, width: int) -> nn.Module:
     for name, layer in layers.items():
         network.add_module(name, layer)
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
+        # on the meta device there is nothing to draw, and normal_ would import torch.compile
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return network

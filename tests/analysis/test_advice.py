@@ -3,10 +3,17 @@
 import re
 import shlex
 
+import pytest
+from hydra.utils import instantiate
+
 from privbench.analysis import tables, tradeoffs
+from privbench.deployment import SplitVictim
 from privbench.report import summary
+from privbench.runtime.conf_files import load_option
 from privbench.store.sweep_log import SweepLog
+from privbench.victims.lenet5 import LeNet5
 from tests.records import page_text, record, sweep
+from tests.support import options
 
 UNKNOWN = "No adaptive attack was run against dropout on features: the leakage may be higher."
 
@@ -114,3 +121,21 @@ def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
     assert "no adaptive attack" not in caveated
     assert "not adaptive" not in caveated
     assert "this attack is not adaptive" in rows["rmle"]
+
+
+@pytest.mark.parametrize("name", [name for name in options("defense") if name != "none"])
+def test_advice_names_an_attack_that_knows_the_defense(name):
+    """Of every yaml: by its likelihood where the channel states one, which its class says."""
+    import torch
+
+    from privbench.analysis.advice import untried
+
+    one = record(name, 0.3)
+    one.config["defense"] = load_option("defense", name)
+    defense = instantiate(one.config["defense"], _convert_="all")
+    (command,) = untried([one], "python -m privbench -m attack=rmle").commands
+    with torch.device("meta"):
+        model = LeNet5((1, 28, 28), 10)
+        channel = defense.build(SplitVictim(*model.split("relu2"), (1, 28, 28))).channel
+    known = channel.strength > 0 and channel.has_likelihood
+    assert command.endswith("attack=rmle,rmle_adaptive" if known else "attack=rmle,inverse")

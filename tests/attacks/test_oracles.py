@@ -46,7 +46,7 @@ def test_ridge_inverts_an_orthogonal_edge_above_60_db(noise):
 
 def test_a_refined_answer_of_an_orthogonal_edge_exceeds_60_db():
     """From the answer of a network that has hardly been trained."""
-    attack = _refined("inverse_refined", images=2, steps=300)
+    attack = _refined("inverse_refined", images=2, steps=150)
     scores, _ = _scores(attack, nn.Sequential(nn.Identity(), Orthogonal()), scenes(60))
     assert float(scores.min()) > 60
 

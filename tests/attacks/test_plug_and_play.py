@@ -18,7 +18,7 @@ from tests.support import granted, lenet_edge, scenes
 
 ATTACK = RMLEPrior(
     images=None,
-    steps=150,
+    steps=80,
     batch=16,
     lr=2e-3,
     adam_eps=1e-8,

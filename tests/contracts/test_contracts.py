@@ -12,11 +12,11 @@ from tests.stage import Stage
 from tests.support import ROOT, at_site, granted, instantiated, lenet_edge, options, scenes
 
 
-def _more_often(name, site, attack, images):
-    """PSNR of each image ``(N,)`` after 1, 4 and 16 transmissions of a defense by its yaml."""
+def _more_often(name, site, attack, images, often=(1, 4, 16)):
+    """PSNR of each image ``(N,)`` after so many transmissions of a defense by its yaml."""
     defense, x = at_site(instantiated("defense", name), site), scenes(images)
     deployment = defense.build(SplitVictim(lenet_edge("relu2"), nn.Sequential(nn.Flatten())))
-    for copies in (1, 4, 16):
+    for copies in often:
         v = deployment.transmit(x, RandomStreams(0, "transmission", range(images)), copies)
         view = granted(deployment, scenes(2), attack.access, transmissions=copies)
         yield metrics.psnr_db(attack.fit(view.without_logging())(v), x)
@@ -43,16 +43,16 @@ def _never_worse(scores):
 @pytest.mark.parametrize("name", CHANNELS)
 @pytest.mark.parametrize("site", ["features", "input"])
 def test_more_transmissions_are_never_worse_for_an_adversary_who_knows_the_defense(name, site):
-    """K = 1, 4 and 16, whatever the defense: evidence adds up."""
-    attack = RMLE(steps=30, adaptive=True, tv_weight=3.5)
-    _never_worse(list(_more_often(name, site, attack, images=4)))
+    """K = 1 and 16, whatever the defense: evidence adds up."""
+    attack = RMLE(steps=20, adaptive=True, tv_weight=3.5)
+    _never_worse(list(_more_often(name, site, attack, images=4, often=(1, 16))))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHANNELS)
 @pytest.mark.parametrize("site", ["features", "input"])
 def test_more_transmissions_are_never_worse_in_a_longer_attack(name, site):
-    """The same with 200 steps and 12 images."""
+    """The same with 200 steps and 12 images, and with K = 4."""
     attack = RMLE(steps=200, adaptive=True, tv_weight=3.5)
     _never_worse(list(_more_often(name, site, attack, images=12)))
 

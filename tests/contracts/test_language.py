@@ -36,11 +36,13 @@ def _docstrings(path: Path) -> list[str]:
     return [text for node in nodes if (text := ast.get_docstring(node))]
 
 
-@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_banned_word_is_used(path):
+def test_no_banned_word_is_used():
     """Whole words; ordinary English such as "is not" passes."""
-    lines = enumerate(path.read_text().splitlines(), 1)
-    assert [f"{number}: {line.strip()}" for number, line in lines if BANNED.search(line)] == []
+    files = _files()
+    assert len(files) > 300
+    lines = ((path, n, line) for path in files for n, line in enumerate(path.open(), 1))
+    found = [f"{path}:{n}: {line.strip()}" for path, n, line in lines if BANNED.search(line)]
+    assert found == []
 
 
 def test_docstrings_open_with_a_verb_or_a_noun_phrase():

@@ -6,6 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from privbench.sweep.batteries import Batteries
 from privbench.sweep.grids import expand_grids, parse_axes, to_overrides
 from tests.support import ROOT, composed_config, composed_sweep, options, sweep_files
 
@@ -21,6 +22,10 @@ def _grids(name):
     sweeper, parse = _sweeper(name), OverridesParser.create().parse_overrides
     shared = parse_axes(parse(to_overrides(sweeper.get("params") or {})))
     grids = sweeper.get("grids") or [{}]
+    if "batteries" in sweeper:
+        grids = [
+            grid for held in Batteries.of(sweeper["batteries"]).grids.values() for grid in held
+        ]
     return [{**shared, **parse_axes(parse(to_overrides(grid)))} for grid in grids]
 
 
@@ -44,7 +49,8 @@ def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
 @pytest.mark.parametrize("name", sweep_files())
 def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
     """The first and the last cell of each grid have every value of their axes."""
-    assert composed_sweep(name).hydra.sweeper.get("params") or _sweeper(name).get("grids")
+    sweeper = composed_sweep(name).hydra.sweeper
+    assert sweeper.get("params") or sweeper.get("grids") or sweeper.get("batteries")
     for grid in _grids(name):
         cells = expand_grids([grid], {}, lambda option: option.partition("@")[0] in GROUPS)
         assert cells, "a grid has cells"

@@ -24,8 +24,10 @@ from privbench.evaluation.metrics.channel_snr import CHANNEL_SNR
 from privbench.victims.lenet5 import LeNet5
 from tests.support import lenet_edge
 
-SCORES = [*metrics.RECONSTRUCTION_METRICS, *metrics.OPTIONAL_METRICS]
-ALL = [*SCORES, *metrics.DEPLOYMENT_METRICS]
+OPTIONAL = metrics.OPTIONAL_METRICS
+SCORES = [*metrics.RECONSTRUCTION_METRICS, *(one for one in OPTIONAL if one.interval)]
+NUMBERS = [*metrics.DEPLOYMENT_METRICS, *(one for one in OPTIONAL if not one.interval)]
+ALL = [*SCORES, *NUMBERS]
 NAMES = [one.name for one in ALL]
 SHAPE = (1, 28, 28)
 IMAGES = torch.rand(2, *SHAPE)
@@ -105,7 +107,7 @@ def test_the_lists_are_consistent():
     assert [one.name for one in metrics.known_metrics()][: len(NAMES)]
     for one in ALL:
         assert Metric.of_description(one.describe()).describe() == one.describe()
-        assert one.label and (one.interval is None) == (one in metrics.DEPLOYMENT_METRICS)
+        assert one.label and (one.interval is None) == (one in NUMBERS)
         assert one.interval or not {"summary", "curves"} & set(one.show)
         assert set(one.show) <= {"run", "summary", "table", "curves"}
 
@@ -234,7 +236,10 @@ def test_lpips_without_weights_is_one_line_that_says_where_they_go(monkeypatch, 
 @pytest.mark.parametrize(
     ("entry", "parts"),
     [
-        ("metrics=[nope]", ["metrics=[nope] is not a metric: choose from lpips"]),
+        (
+            "metrics=[nope]",
+            ["metrics=[nope] is not a metric: choose from lpips, dfil, bayes_floor"],
+        ),
         ("metrics=lpips", ["metrics must be a list such as metrics=[lpips], got lpips"]),
         ("metrics=[nowhere.METRIC]", ["metrics=[nowhere.METRIC] cannot be imported"]),
         ("metrics=[math.pi]", ["metrics=[math.pi] is a float, not a Metric"]),

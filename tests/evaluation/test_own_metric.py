@@ -25,7 +25,7 @@ MINE = Metric(
 WIDTH = Metric(name="width", label="width", unit="px", interval=None, decimals=0, costly=True,
                compute=lambda deployment, x: x.shape[3])
 """
-NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH]"
+NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH,dfil,bayes_floor]"
 
 
 def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
@@ -48,7 +48,10 @@ def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
     assert f"brightness error {score.mean:.3f}" in " ".join(out.split())
     assert "width 28 px" in out
     assert one.score("width") == 28
-    assert len(list((without_victim / "store" / "deployment_metrics").glob("*.json"))) == 1
+    assert len(list((without_victim / "store" / "deployment_metrics").glob("*.json"))) == 3
+    assert one.notes["bayes_floor"]["images"] == 360
+    assert "Bayes floor (N = 360 test images, K = 1): mean squared error >= " in out
+    assert "dFIL infinite (K = 1): the channel leaves entries exact" in out
     assert logged[-1]["brightness"] == score.mean
     assert logged[-1]["floor_brightness"] == score.baseline
     assert logged[-1]["lift_brightness"] == one.lift["brightness"]

@@ -9,7 +9,7 @@ from privbench.plan.choice import Limits, choose
 from privbench.plan.evidence import collect, matching
 from privbench.plan.missing import commands
 from privbench.plan.option import Span
-from privbench.plan.pareto import Position, marks
+from privbench.plan.pareto import Position, hypervolume, marks, volumes
 from tests.plan.setups import counts, option, setup
 from tests.records import record
 
@@ -129,6 +129,48 @@ def test_the_pareto_set_of_exact_values_is_moocores():
         positions = [Position(tuple(p[:2]), Span(*[p[2]] * 3)) for p in points]
         expected = moocore.is_nondominated(points, keep_weakly=True)
         assert [mark == "*" for mark in marks(positions)] == expected.tolist()
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3, 4])
+def test_hypervolumes_are_moocores(axes):
+    """Random sets with ties, duplicates and points beyond the reference."""
+    moocore = pytest.importorskip("moocore")
+    generator = np.random.default_rng(axes)
+    for _ in range(10):
+        points = generator.integers(0, 8, size=(15, axes)).astype(float)
+        points += generator.choice([0, 0.37], size=points.shape)
+        found = hypervolume(points.tolist(), [7.0] * axes)
+        expected = 7 - min(7.0, points.min()) if axes == 1 else moocore.hypervolume(points, ref=7)
+        assert found == pytest.approx(float(expected))
+    assert hypervolume([], [1.0] * axes) == 0
+
+
+def test_defenses_are_compared_by_the_volume_that_their_splits_dominate(evidence):
+    """One defense has none; of two the shares are those of the box between best and worst."""
+    at = setup()
+    plain = evidence["relu2", "no defense"]
+    defended = evidence["relu2", "dropout 0.6 on features"]
+    one = option("relu2", counts(2e8), at, evidence=plain, accuracy=0.9)
+    two = option("relu2", counts(3e8), at, evidence=defended, accuracy=0.8)
+    three = option("fc1", counts(2.5e8), at, evidence=defended, accuracy=0.85)
+    assert volumes([one], "ssim") is None
+    found = volumes([one, two, three], "ssim")
+    assert (found.axes, len(found.reference)) == (["latency_ms", "error", "ssim"], 3)
+    # of ranges that are a tenth longer: best, best, worst; the middle of two, best
+    shares = {"no defense": 0.1 / 1.1, "dropout 0.6 on features": (0.6 / 1.1) ** 2}
+    assert found.shares == pytest.approx(shares)
+
+
+def test_worst_cases_within_each_set_of_rights_are_kept():
+    """Queries allow the weaker attack alone, weights both."""
+    strong = record("none", 0.0, attack="rmle", ssim=0.41, targets=30)
+    weak = dataclasses.replace(
+        record("none", 0.0, attack="inverse", ssim=0.35, targets=30), access=["EDGE_QUERIES"]
+    )
+    (found,) = collect([strong, weak], BATTERY, ADAPTIVE)
+    by = {rights: leaks["ssim"].by for rights, leaks in found.by_rights.items()}
+    assert by == {"edge_queries": "inverse", "edge_weights": "rmle"}
+    assert found.by_rights["edge_weights"]["ssim"].score == found.leaks["ssim"].score
 
 
 def test_overlapping_intervals_dominate_nothing():

@@ -82,7 +82,9 @@ def test_a_dead_process_does_not_count_as_training(tmp_path):
 @pytest.mark.fault
 def test_a_sweep_killed_while_it_trains_one_is_completed_by_the_same_command(warm):
     """Nothing half-written is left, and the second launch trains it."""
-    words = ["-m", "attack=blind", "defense=noise_aware", "targets=4,5", "tracker=none"]
+    # as many steps as show their progress, from two seconds on
+    words = ["-m", "attack=blind", "defense=noise_aware", "defense.min_steps=800", "targets=4,5"]
+    words += ["tracker=none", "sweep.report=false"]
     command = [sys.executable, "-m", "privbench", *words, f"output_dir={warm}"]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in job.stderr:
@@ -92,7 +94,8 @@ def test_a_sweep_killed_while_it_trains_one_is_completed_by_the_same_command(war
     job.communicate()
     kept = warm / "store" / "deployments"
     assert [path for path in kept.iterdir() if path.suffix in (".json", ".safetensors")] == []
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
     (folder,) = (warm / "sweeps").iterdir()
     assert "2 cells: 2 done" in report(folder)
     assert "1 shared deployments: 1 trained" in report(folder)

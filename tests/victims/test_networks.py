@@ -11,6 +11,7 @@ from privbench.attacks.components.decoders import MultiTransmissionDecoder, buil
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.runtime.errors import UserError
 from privbench.store.recipes import victim_recipe, weights_of
+from privbench.victims.resnet18 import BasicBlock
 from privbench.victims.traced import TracedModel
 from tests.support import ROOT, instantiated
 
@@ -137,6 +138,22 @@ def test_torchvision_networks_are_cut_at_every_point(arch, shape):
         for point in model.split_points:
             edge, cloud = model.split(point)
             assert torch.equal(cloud(edge(x)), logits), point
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_block_of_resnet18_is_torchvisions(stride):
+    """The same weights of one seed, and the same features."""
+    from torchvision.models import resnet
+
+    blocks = []
+    for kind in (BasicBlock, resnet.BasicBlock):
+        torch.manual_seed(0)
+        shortcut = nn.Conv2d(4, 6, 1, stride=stride)
+        blocks.append(kind(4, 6, stride, shortcut).eval())
+    mine, theirs = blocks
+    x = torch.rand(2, 4, 8, 8)
+    assert list(mine.state_dict()) == list(theirs.state_dict())
+    assert torch.equal(mine(x), theirs(x))
 
 
 @pytest.mark.parametrize("features", [(64, 24), (65, 24), (60, 24)])

@@ -207,13 +207,22 @@ class ResidualDecoder(nn.Module):
 
     def decode(self, v: Tensor, zeros: Tensor) -> Tensor:
         """Features and the share of zeros in each of their entries to images ``(N, C, H, W)``."""
+        return self.finish(self.layers(self.begin(v, zeros)))
+
+    def begin(self, v: Tensor, zeros: Tensor) -> Tensor:
+        """Return what the stem makes of standardised features and shares of zeros."""
         v, zeros = on_grid(v), on_grid(zeros)
         standardised = torch.cat([(v - self.mean) / self.scale, zeros], 1)
         if standardised.dim() == 4:
             standardised = _centred(standardised, *self.grid).contiguous(
                 memory_format=torch.channels_last
             )
-        x: Tensor = _centred(self.layers(self.stem(standardised)).float(), *self.image_shape[1:])
+        started: Tensor = self.stem(standardised)
+        return started
+
+    def finish(self, t: Tensor) -> Tensor:
+        """Return the images that the last layer's output stands for."""
+        x = _centred(t.float(), *self.image_shape[1:])
         clamped: Tensor = x.clamp(0, 1)
         return clamped + LEAK * (x - clamped)
 
@@ -252,10 +261,15 @@ class MultiTransmissionDecoder(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Transmissions ``(N, K, *feature_shape)`` to images ``(N, C, H, W)``, about [0, 1]."""
+        image: Tensor = self.decoder.decode(*self.statistics(v))
+        return image
+
+    @staticmethod
+    def statistics(v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean of non-zero entries, and share of zeros, of ``(N, K, *feature_shape)``."""
         nonzero = (v != 0).to(v)
         mean = v.sum(1) / nonzero.sum(1).clamp_min(1)
-        image: Tensor = self.decoder.decode(mean, 1 - nonzero.mean(1))
-        return image
+        return mean, 1 - nonzero.mean(1)
 
 
 DECODERS: dict[str, Build] = {"large": ResidualDecoder, "paper": PaperDecoder}

@@ -3,18 +3,20 @@
 ``VERSION`` is that of all metrics in the first two lists: it enters the key of every record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.metrics.bayes_floor import BAYES_FLOOR
 from privbench.evaluation.metrics.channel_snr import CHANNEL_SNR
+from privbench.evaluation.metrics.dfil import DFIL
 from privbench.evaluation.metrics.edge_flops import EDGE_FLOPS
 from privbench.evaluation.metrics.edge_parameters import EDGE_PARAMETERS
 from privbench.evaluation.metrics.multiscale import MS_SSIM
 from privbench.evaluation.metrics.payload import PAYLOAD_BITS
 from privbench.evaluation.metrics.perceptual import LPIPS
-from privbench.evaluation.metrics.psnr import PSNR, PSNR_CAP_DB, psnr_db
+from privbench.evaluation.metrics.psnr import PSNR, PSNR_CAP_DB, psnr_db, squared_error
 from privbench.evaluation.metrics.recognised import (
     IDENTIFICATION,
     IDENTIFICATION_CLASS,
@@ -36,8 +38,8 @@ RECONSTRUCTION_METRICS = (
 """Scores of every cell's reconstructions, where their images have them."""
 DEPLOYMENT_METRICS = (CHANNEL_SNR, PAYLOAD_BITS, EDGE_FLOPS, EDGE_PARAMETERS)
 """Numbers of every cell's deployment; they need no attack."""
-OPTIONAL_METRICS = (LPIPS,)
-"""Metrics of the cells that name them: ``metrics=[lpips]``."""
+OPTIONAL_METRICS = (LPIPS, DFIL, BAYES_FLOOR)
+"""Metrics of the cells that name them, of either kind: ``metrics=[lpips]``."""
 PAPER_THRESHOLDS = {"psnr_db": 10.0, "ssim": 0.3}
 """Scores above which He et al. call a reconstruction good."""
 
@@ -58,6 +60,19 @@ def metric(name: str) -> Metric:
 def known_metrics() -> list[Metric]:
     """Return all metrics, in the order in which they are shown: built-in ones first."""
     return list(_KNOWN.values())
+
+
+def remarks(notes: Mapping[str, Any], decibels: Sequence[float]) -> Iterator[str]:
+    """Yield sentences about the numbers of a deployment.
+
+    Args:
+        notes: Of a record; facts of a metric are under its name.
+        decibels: PSNR of each image of an attack on it.
+    """
+    errors = [squared_error(value) for value in decibels]
+    for one in known_metrics():
+        if one.interval is None and isinstance(facts := notes.get(one.name), Mapping):
+            yield from one.remarks(facts, errors)
 
 
 def register(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
@@ -116,6 +131,7 @@ __all__ = [
     "DEPLOYMENT_METRICS",
     "OPTIONAL_METRICS",
     "PAPER_THRESHOLDS",
+    "PSNR",
     "PSNR_CAP_DB",
     "RECONSTRUCTION_METRICS",
     "VERSION",
@@ -124,6 +140,7 @@ __all__ = [
     "metric",
     "psnr_db",
     "register",
+    "remarks",
     "resolve",
     "ssim",
     "ssim_gaussian",

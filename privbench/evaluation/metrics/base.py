@@ -1,12 +1,14 @@
 """Description of a metric: all that evaluation, records, tables and pages need to know of it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
+CODE = ("compute", "over", "remarks", "requires")
+"""Fields of a metric that no record holds."""
 Place = Literal["run", "summary", "table", "curves"]
 """Where a metric is shown: at the end of a run, among the worst cases, in the tables of cells, and
 in curves with the tables that compare defenses by them."""
@@ -18,6 +20,23 @@ def _any_shape(_shape: Shape) -> str:
 
 def _not_here(*_: Any) -> Any:
     raise NotImplementedError("a metric that was read off a record cannot be computed")
+
+
+def _no_remarks(_facts: Mapping[str, Any], _errors: Sequence[float]) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A deployment's number with facts that explain it, which the notes of a record keep.
+
+    Attributes:
+        value: Null where there is none.
+        facts: What json can hold.
+    """
+
+    value: float | None
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +56,12 @@ class Metric:
             images, that of a ``black`` image, or 0, a ``miss``.
         costly: True keeps a deployment's number in the store, for all cells on that deployment.
         compute: Of reconstructions ``(N, C, H, W)`` and their ``scoring.Reference``: a tensor
-            ``(N,)``. Of a deployment and the targets ``(N, C, H, W)``: a number, or null where
-            there is none.
+            ``(N,)``. Of a deployment and images ``(N, C, H, W)``: a number, ``Measured``, or null
+            where there is none.
+        over: Images of a deployment's number: the ``targets``, or all ``test`` images; of these
+            ``compute`` also gets how often each is sent.
+        remarks: Returns sentences about a deployment's number, of its facts and of the mean squared
+            error of each image of an attack on it.
         requires: Returns in words why a shape of images has no such score; empty where it has.
     """
 
@@ -52,6 +75,8 @@ class Metric:
     failed_as: Literal["worst", "black", "miss"] = "worst"
     costly: bool = False
     compute: Callable[..., Any] = _not_here
+    over: Literal["targets", "test"] = "targets"
+    remarks: Callable[[Mapping[str, Any], Sequence[float]], list[str]] = _no_remarks
     requires: Callable[[Shape], str] = _any_shape
 
     def __post_init__(self) -> None:
@@ -101,7 +126,7 @@ class Metric:
     def describe(self) -> dict[str, Any]:
         """Return all but its code, as a record holds it."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in plain.items() if name not in ("compute", "requires")}
+        return {name: value for name, value in plain.items() if name not in CODE}
 
     @classmethod
     def of_description(cls, description: Mapping[str, Any]) -> "Metric":
@@ -109,13 +134,16 @@ class Metric:
         return cls(**{**description, "show": tuple(description["show"])})
 
 
-def finite(value: Any) -> float:
-    """Return a deployment's number.
+def checked(found: Any) -> Measured:
+    """Return what a deployment's metric computed: a number, a ``Measured`` or null.
 
     Raises:
         ValueError: for NaN or an infinity, which a record cannot hold.
     """
-    number = float(value)
+    measured = found if isinstance(found, Measured) else Measured(found, {})
+    if measured.value is None:
+        return measured
+    number = float(measured.value)
     if not math.isfinite(number):
         raise ValueError(f"it is {number}")
-    return number
+    return Measured(number, measured.facts)

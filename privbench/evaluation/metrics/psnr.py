@@ -26,6 +26,15 @@ def psnr_db(x_hat: "Tensor", x: "Tensor") -> "Tensor":
     return ratio.clamp(max=PSNR_CAP_DB)
 
 
+def squared_error(decibels: float) -> float:
+    """Return the mean squared error of an image from its PSNR.
+
+    >>> round(squared_error(20.0), 6)
+    0.01
+    """
+    return float(10 ** (-decibels / 10))
+
+
 PSNR = Metric(
     name="psnr_db",
     label="PSNR",

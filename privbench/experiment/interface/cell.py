@@ -1,7 +1,7 @@
 """The plan of a cell whose victim and images a caller holds in memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -19,7 +19,7 @@ from privbench.experiment.interface.images import (
 )
 from privbench.experiment.interface.network import GivenNetwork
 from privbench.experiment.plan import CellPlan, plan, store_of
-from privbench.runtime.code_identity import described
+from privbench.runtime.code_identity import settings_of
 from privbench.threat import Access
 from privbench.victims.split_model import SplitModel
 
@@ -72,8 +72,7 @@ def _described(group: str, part: Any) -> dict[str, Any]:
     if not is_dataclass(part) or isinstance(part, type):
         kind = type(part).__name__
         raise ValueError(f"{group} must be a name of conf/{group} or a dataclass, got {kind}")
-    settings = {field.name: described(getattr(part, field.name)) for field in fields(part)}
-    return {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **settings}
+    return {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **settings_of(part)}
 
 
 def given_plan(cell: CellConfig, given: Given) -> CellPlan:

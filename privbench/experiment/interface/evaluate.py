@@ -67,7 +67,9 @@ def evaluate(
         rows = with_intervals(scores, best)
         if labels is not None:
             rows |= _accuracies(cell, reference)
-        rows |= deployment_scores(cell.plan, cell.services, cell.deployed, reference.x)
+        named = [*cell.plan.cell.metrics, *_named(cell, metrics)]
+        x = reference.x
+        rows |= deployment_scores(cell.plan, cell.services, cell.deployed, x, named)[0]
         return _table(rows, chance(reference, list(reference.target_indices)))
 
 
@@ -80,14 +82,23 @@ def _table(rows: Mapping[str, Score], chances: Mapping[str, float]) -> pd.DataFr
     return frame.rename_axis("metric").dropna(axis="columns", how="all")
 
 
-def _wanted(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
-    """Return the metrics of reconstructions that need no classifier, and those that are named."""
-    more = metrics.resolve(named)
-    for one in more:
+def _named(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
+    """Return the metrics of these names.
+
+    Raises:
+        ValueError: for one that is unknown, or that the images do not have.
+    """
+    found = metrics.resolve(named)
+    for one in found:
         if reason := one.requires(cell.plan.data.shape):
             raise ValueError(f"metrics=[{one.name}] {reason}")
+    return found
+
+
+def _wanted(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
+    """Return the metrics of reconstructions that need no classifier, and those that are named."""
     built_in = [one for one in metrics.RECONSTRUCTION_METRICS if one is not SEMANTIC_ACCURACY]
-    return [*built_in, *(one for one in more if one.interval is not None)]
+    return [*built_in, *(one for one in _named(cell, named) if one.interval is not None)]
 
 
 def _reference(result: Result, labels: Any, gallery: Any) -> scoring.Reference:

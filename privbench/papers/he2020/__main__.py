@@ -11,10 +11,12 @@ from privbench.papers.he2020.document import document
 from privbench.papers.he2020.published import overlay
 from privbench.report.rendering import require_extra
 from privbench.runtime.errors import UserError
+from privbench.runtime.pipes import ends_with_its_reader
 
 PROGRAM = "python -m privbench.papers.he2020"
 
 
+@ends_with_its_reader
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the comparison, its figures or a page; print it where nothing is to be written."""
     typed = list(sys.argv[1:] if arguments is None else arguments)

@@ -29,7 +29,9 @@ function fitted(specification, width) {
   if (!spec.facet) return { ...spec, width: Math.min(Math.max(spec.width, 460), width - 90) };
   const facets = distinct(spec.data.values.map((row) => row.facet)).length;
   spec.columns = Math.min(facets, width >= 960 ? 3 : width >= 600 ? 2 : 1);
-  spec.spec.width = Math.min(Math.floor(width / spec.columns) - 85, 520);
+  const rows = Boolean(spec.spec.height.step); // of a height, each with a name in front
+  spec.spec.width = Math.min(Math.floor(width / spec.columns) - (rows ? 165 : 85), 520);
+  if (rows) return spec;
   spec.spec.height = Math.max(190, Math.min(280, spec.spec.width * 0.75));
   return spec;
 }
@@ -39,20 +41,7 @@ function tooltip(_handler, event, _item, value) {
   tip.hidden = !cell;
   if (!cell) return;
   tip.textContent = "";
-  add(tip, "strong", `${cell.attack}, ${cell.name}`);
-  const images = add(tip, "div", null, { class: "row" });
-  for (const at of cell.recovered ? [0, 1] : []) {
-    thumb(images, cell.originals, at, 56, "original");
-    thumb(images, cell.recovered, at, 56, "reconstruction");
-  }
-  const [accuracy, low, high] = cell.accuracy.map((x) => x.toFixed(4));
-  add(tip, "div", `accuracy ${accuracy} [${low}, ${high}]`);
-  for (const m of data.metrics) {
-    if (!cell.intervals[m.name]) continue;
-    add(tip, "div", `${m.title} ${interval(cell.intervals[m.name], m)}, blind ${fixed(cell.blind[m.name], m)}`);
-  }
-  if (cell.caveats) add(tip, "div", cell.caveats, { class: "warn" });
-  add(tip, "code", cell.command);
+  describe(cell);
   const box = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
   const below = event.clientY + 14 + box.height < innerHeight;
@@ -102,7 +91,10 @@ function drawCurves() {
   host.hidden = !shown.length;
 }
 listeners.push(drawCurves);
-dark.addEventListener("change", () => { drawCurves(); drawScatter(); });
+
+const redraws = [drawCurves]; // called for other colours and for another width
+const redraw = () => redraws.forEach((draw) => draw());
+dark.addEventListener("change", redraw);
 
 let lastWidth = document.documentElement.clientWidth;
 let waiting = 0;
@@ -111,7 +103,6 @@ window.addEventListener("resize", () => {
   waiting = setTimeout(() => {
     if (document.documentElement.clientWidth === lastWidth) return;
     lastWidth = document.documentElement.clientWidth;
-    drawCurves();
-    drawScatter();
+    redraw();
   }, 150);
 });

@@ -124,3 +124,4 @@ listeners.push(() => {
   sides[0].show(first);
   sides[1].show(second);
 });
+redraws.push(drawScatter);

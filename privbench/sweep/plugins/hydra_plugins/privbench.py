@@ -19,6 +19,7 @@ class GridsConf:
     _target_: str = "hydra_plugins.privbench.Grids"
     params: dict[str, Any] | None = None
     grids: list[dict[str, Any]] | None = None
+    batteries: dict[str, Any] | None = None
 
 
 ConfigStore.instance().store(

@@ -1,0 +1,1 @@
+"""The table of all defenses, and the published claims about them, from records of one sweep."""

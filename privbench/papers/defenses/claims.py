@@ -1,0 +1,219 @@
+"""Published claims about defenses, each with a verdict that is computed from the rows.
+
+A defense counts as hiding images where it costs at most the accuracy that its claim names and
+leaves at most half of what the same attacks gain over the blind baseline without a defense. A
+verdict falls or stands where the interval of the score does, else it is inconclusive.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from privbench.papers.defenses.results import COST, Defended, Result
+
+HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
+MISSING = "not measured"
+Verdict = tuple[str, str]
+"""One of the states above, and the reason."""
+Curves = Mapping[str, Sequence[Defended]]
+"""Strengths of each defense of one setting, by its name."""
+HALF = 0.5
+"""Share of the undefended gain that may be left where an image counts as hidden: our choice."""
+PLUG_IN = 1.129
+"""Smallest ratio of squared errors that CEM states."""
+REFERENCE = "noise_aware(gaussian)"
+"""The defense that CEM adds its loss to."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim about defenses.
+
+    Attributes:
+        text: The claim and its source.
+        defenses: Names of the defenses that its verdict needs, besides none.
+        check: Function from the curves of a setting to a verdict.
+    """
+
+    text: str
+    defenses: Sequence[str]
+    check: Callable[[Curves], Verdict]
+
+
+def _hides(*attacks: str) -> Callable[[Sequence[Defended], Defended], Verdict]:
+    """Return a check that a defense hides images from these attacks, of all where none is named."""
+
+    def check(line: Sequence[Defended], undefended: Defended) -> Verdict:
+        paid = [one for one in line if one.lost <= COST]
+        if not paid:
+            cheapest = min(line, key=lambda one: one.lost)
+            return INCONCLUSIVE, f"every strength costs more: {cheapest.lost:.1f} points or above"
+        strongest = paid[-1]
+        met, before = strongest.by(*attacks), _before(undefended, attacks)
+        if met is None or before is None:
+            return MISSING, f"no record of {' or '.join(attacks) or 'an attack'} on both"
+        return _hidden(met, before)
+
+    return check
+
+
+def _before(undefended: Defended, attacks: Sequence[str]) -> Result | None:
+    """Return the same attacks without a defense; an adaptive one is the naive one there."""
+    return undefended.by(*attacks) or undefended.by("rmle")
+
+
+def _hidden(met: Result, before: Result) -> Verdict:
+    """Return whether a defense leaves at most half of an attack's gain in SSIM."""
+    score, gain = met.score("ssim"), before.gain()
+    if gain <= 0:
+        return INCONCLUSIVE, "without a defense the attack scores no more than a blind guess"
+    least, most = ((end - score.baseline) / gain for end in (score.low, score.high))
+    state = HOLDS if most <= HALF else FAILS if least > HALF else INCONCLUSIVE
+    share = met.gain() / gain
+    return state, (
+        f"at strength {met.first.strength:g} ({met.lost:+.1f} points of accuracy lost) "
+        f"{met.first.attack} reaches SSIM {met.shown('ssim')}, {met.shown('psnr_db')} dB, and "
+        f"identifies {met.shown('identification')}; {share:.0%} of its gain of {gain:.3f} over the "
+        "blind baseline is left"
+    )
+
+
+def _of_line(
+    name: str, check: Callable[[Sequence[Defended], Defended], Verdict]
+) -> Callable[[Curves], Verdict]:
+    """Apply a check to the curve of a defense and to the point without one."""
+    return lambda curves: check(curves[name], curves["none"][0])
+
+
+def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
+    """Check that some strength within the cost makes the error of the best attack fourfold."""
+    paid = [one for one in line if one.lost <= COST]
+    if not paid:
+        return INCONCLUSIVE, "every strength costs more than 2 points of accuracy"
+    before = max(one.score("psnr_db").mean for one in undefended.results)
+    ratios = [(_ratio(before, _best_psnr(one)), one) for one in paid]
+    (low, ratio, high), one = max(ratios, key=lambda item: item[0][1])
+    state = HOLDS if low >= 4 else FAILS if high < 4 else INCONCLUSIVE
+    return state, (
+        f"at most {ratio:.2f} times the squared error [{low:.2f}, {high:.2f}], at strength "
+        f"{one.first.strength:g} ({one.lost:+.1f} points of accuracy lost), by "
+        f"{_best_psnr(one).first.attack}"
+    )
+
+
+def _best_psnr(one: Defended) -> Result:
+    return max(one.results, key=lambda result: result.score("psnr_db").mean)
+
+
+def _ratio(before_db: float, met: Result) -> tuple[float, float, float]:
+    """Return how many times larger the squared error is, between the ends of its interval."""
+    score = met.score("psnr_db")
+    low, ratio, high = (
+        10 ** ((before_db - end) / 10) for end in (score.high, score.mean, score.low)
+    )
+    return low, ratio, high
+
+
+def _plug_in(curves: Curves) -> Verdict:
+    """Check the ratio of squared errors of CEM to noise of the same cost in accuracy."""
+    reference, found = curves[REFERENCE], []
+    for one in curves["cem"]:
+        before_db = _at_accuracy(reference, one.lost)
+        if before_db is not None:
+            found.append((one, _ratio(before_db, _best_psnr(one))))
+    if not found:
+        return INCONCLUSIVE, "no strength of cem costs as much accuracy as one of the noise alone"
+    lows, _, highs = zip(*(ratio for _, ratio in found), strict=True)
+    state = HOLDS if min(lows) >= PLUG_IN else FAILS if max(highs) < PLUG_IN else INCONCLUSIVE
+    listed = ", ".join(
+        f"{one.first.strength:g}: {100 * (ratio - 1):+.0f} % [{100 * (low - 1):+.0f}, "
+        f"{100 * (high - 1):+.0f}]"
+        for one, (low, ratio, high) in found
+    )
+    return state, f"squared error by the best attack, against noise of equal accuracy, {listed}"
+
+
+def _at_accuracy(line: Sequence[Defended], lost: float) -> float | None:
+    """Return the best attack's PSNR where a curve loses so much accuracy, between two strengths."""
+    points = sorted((one.lost, _best_psnr(one).score("psnr_db").mean) for one in line)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x0 <= lost <= x1:
+            share = (lost - x0) / (x1 - x0) if x1 > x0 else 0.0
+            return y0 + share * (y1 - y0)
+    return None
+
+
+def _keeps_accuracy(line: Sequence[Defended], undefended: Defended) -> Verdict:
+    """Check the accuracy under dropout .8 in training too, and say what is left to hide."""
+    at = next((one for one in line if abs(one.first.strength - 0.8) < 1e-9), None)
+    if at is None:
+        return MISSING, "no record at rate .8"
+    row, best = at.first, at.best
+    least = row.accuracy_undefended - COST / 100
+    state = (
+        HOLDS if row.accuracy_low >= least else FAILS if row.accuracy_high < least else INCONCLUSIVE
+    )
+    left = _hidden(best, undefended.best)
+    return state, f"{at.lost:+.1f} points of accuracy lost; what is left to hide: {left[1]}"
+
+
+def _levels(bits: int) -> Callable[[Sequence[Defended], Defended], Verdict]:
+    """Return a check that quantisation to so many bits hides images, whatever it costs."""
+
+    def check(line: Sequence[Defended], undefended: Defended) -> Verdict:
+        at = [one for one in line if abs(one.first.strength - 2.0**-bits) < 1e-9]
+        if not at:
+            return MISSING, f"no record of {bits} bits"
+        return _hidden(at[0].best, undefended.best)
+
+    return check
+
+
+CLAIMS = (
+    Claim(
+        "Shredder hides images: 74.7 % less mutual information for 1.58 % of accuracy (Mireshghallah et al. 2020); here against an attack that subtracts the learned noise",
+        ["shredder"],
+        _of_line("shredder", _hides("rmle_adaptive")),
+    ),
+    Claim(
+        "NoPeek hides images (Vepakomma et al. 2020); here against a fresh inverse network",
+        ["nopeek"],
+        _of_line("nopeek", _hides("inverse")),
+    ),
+    Claim(
+        "CEM raises the squared error by 12.9 to 48.2 % at equal accuracy (Xia et al. 2025); here against noise-aware training with Gaussian noise alone",
+        ["cem", REFERENCE],
+        _plug_in,
+    ),
+    Claim(
+        "Training with the noise on keeps the accuracy under dropout .8",
+        ["noise_aware(dropout)"],
+        _of_line("noise_aware(dropout)", _keeps_accuracy),
+    ),
+    Claim(
+        "Label smoothing, by its smaller radius of classes, makes the squared error fourfold (ICML 2026)",
+        ["label_smoothing"],
+        _of_line("label_smoothing", _fourfold),
+    ),
+    Claim(
+        "Sending the largest entries alone (top-k) hides images",
+        ["topk"],
+        _of_line("topk", _hides()),
+    ),
+    *(
+        Claim(
+            f"Quantisation to {bits} bit{'s' if bits > 1 else ''} hides images",
+            ["quantize"],
+            _of_line("quantize", _levels(bits)),
+        )
+        for bits in (1, 2, 4, 8)
+    ),
+)
+
+
+def judge(claim: Claim, curves: Curves) -> Verdict:
+    """Return the verdict on a claim; where records are missing it names them."""
+    absent = [name for name in ("none", *claim.defenses) if name not in curves]
+    if absent:
+        return MISSING, f"no record of {' and '.join(absent)}"
+    return claim.check(curves)

@@ -1,0 +1,114 @@
+"""Commands that complete the table: defenses that lack cells, and seeds at the chosen strength."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from privbench.papers.defenses.results import COST, Defended, at_cost, curves, defended
+from privbench.papers.defenses.rows import AMORTISED, Row
+from privbench.runtime.paths import ROOT
+
+SWEEP = ROOT / "sweeps" / "defenses.yaml"
+PROGRAM = ("python", "-m", "privbench", "sweeps=defenses")
+CHANNEL = "defense@defense.channel"
+SEEDS = (1, 2)
+"""Seeds that are run at one strength, besides 0."""
+SETTING = ("dataset", "victim", "split=", "targets=")
+"""Beginnings of the words of a command that name its setting."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the sweep runs of a defense.
+
+    Attributes:
+        words: Choice of the defense on the command line.
+        attacks: Names of the attacks.
+        cells: Number of pairs of attack and strength.
+    """
+
+    words: Sequence[str]
+    attacks: Sequence[str]
+    cells: int
+
+
+def planned(sweep: Path = SWEEP) -> Mapping[str, Planned]:
+    """Return what the sweep runs of each defense, by the name that its records have."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(sweep))
+    grids: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for grid in config["hydra"]["sweeper"]["grids"]:
+        channel = f"({grid[CHANNEL]})" if CHANNEL in grid else ""
+        grids[grid["defense"] + channel].append(grid)
+    return {name: _planned(found) for name, found in grids.items()}
+
+
+def _planned(grids: Sequence[Mapping[str, Any]]) -> Planned:
+    first, attacks, cells = grids[0], [], 0
+    for grid in grids:
+        met = [grid["attack"]] if isinstance(grid["attack"], str) else grid["attack"]
+        attacks += [AMORTISED if grid.get("attack.amortised") else name for name in met]
+        axes = [values for name, values in grid.items() if name.startswith("defense.")]
+        cells += len(met) * (len(axes[0]) if axes else 1)
+    words = [f"{name}={first[name]}" for name in ("defense", CHANNEL) if name in first]
+    return Planned(words, attacks, cells)
+
+
+def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
+    """Return the command of each defense that lacks a cell of seed 0, by the defense's name.
+
+    Args:
+        rows: Of one setting.
+        setting: Words of the command line that name it.
+    """
+    have: dict[str, set[tuple[str, float]]] = defaultdict(set)
+    for row in rows:
+        if row.seed == 0:
+            have[row.defense].add((row.attack, row.strength))
+    return {
+        name: shlex.join([*PROGRAM, *setting, *plan.words])
+        for name, plan in planned().items()
+        if sum(attack in plan.attacks for attack, _ in have[name]) < plan.cells
+    }
+
+
+def further_seeds(rows: Sequence[Row]) -> Mapping[str, str]:
+    """Return the command of the seeds that a defense lacks at the strength of two points.
+
+    It is that of the strength which costs the victim of seed 0 nearest to two points of accuracy.
+
+    Args:
+        rows: Of one setting.
+    """
+    lines = curves(defended(row for row in rows if row.seed == 0))
+    everything = {(one.first.defense, one.first.strength): one.seeds for one in defended(rows)}
+    return {
+        name: _at_one_strength(chosen)
+        for name, line in lines.items()
+        if not {*SEEDS}
+        <= everything[(chosen := at_cost(line, COST)).first.defense, chosen.first.strength]
+    }
+
+
+def _at_one_strength(chosen: Defended) -> str:
+    """Return the command of further seeds of a defense at a strength."""
+    typed = shlex.split(chosen.first.command)[len(PROGRAM) - 1 :]
+    kept = [word for word in typed if word.startswith((*SETTING, "defense"))]
+    attacks = [one.first.attack for one in chosen.results if one.first.attack != AMORTISED]
+    seeds = f"seed={','.join(map(str, SEEDS))}"
+    return shlex.join([*PROGRAM, *_setting(kept), f"attack={','.join(attacks)}", seeds])
+
+
+def _setting(words: Iterable[str]) -> list[str]:
+    """Leave out what the sweep sets itself."""
+    return [word for word in words if word not in ("split=relu2", "targets=100")]
+
+
+def setting_words(row: Row) -> list[str]:
+    """Return the words of the command line that name the setting of a row."""
+    typed = shlex.split(row.command)
+    return _setting(word for word in typed if word.startswith(SETTING))

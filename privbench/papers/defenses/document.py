@@ -1,0 +1,224 @@
+"""The table of all defenses as Markdown, written by ``python -m privbench.papers.defenses``."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from privbench.analysis.labels import number
+from privbench.analysis.tables import Rows, as_markdown
+from privbench.papers.defenses.claims import CLAIMS, MISSING, Verdict, judge
+from privbench.papers.defenses.commands import (
+    PROGRAM,
+    further_seeds,
+    missing,
+    planned,
+    setting_words,
+)
+from privbench.papers.defenses.results import (
+    COST,
+    Defended,
+    Result,
+    Setting,
+    at_cost,
+    by_setting,
+    curves,
+    defended,
+    name_of,
+)
+from privbench.papers.defenses.rows import Row
+from privbench.runtime.paths import ROOT
+
+README = ROOT / "conf" / "defense" / "README.md"
+"""Says which attack on a defense does not exist yet."""
+MANY = 10.0
+"""Points of accuracy from which features say little to the cloud either."""
+LEGEND = f"""\
+A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
+Wilson); with several seeds it is the mean over them, between the outermost ends of their intervals.
+*Lost* are points of accuracy that the defense costs the same victim. *Blind* is the blind baseline,
+the best score of guesses that use nothing of a target but its predicted label. Attacks are ranked
+by SSIM, so the strongest of several is a little favoured by chance. Strengths are those of the
+sweep; defenses are compared at the one that costs nearest to {COST:g} points of accuracy with
+seed 0, and only there further seeds are run. The options of `rmle_prior` were compared on ten MNIST
+test images, which may be among the targets."""
+
+
+def document(rows: Sequence[Row], command: str) -> str:
+    """Return the whole document.
+
+    Args:
+        rows: Of any settings.
+        command: Command that writes it.
+    """
+    parts = [
+        "# What every defense leaves of an image, and what it costs",
+        f"Written by `{command}` from [`records.csv`](records.csv), a row a record; "
+        "nothing here is typed.",
+        LEGEND,
+    ]
+    settings = by_setting(rows)
+    for setting, held in settings.items():
+        parts += _section(setting, held)
+    if not settings:
+        parts += ["No record is there yet.", _commands(missing([], ["dataset=mnist"]))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
+    """Return the parts of one data set, victim and split point."""
+    dataset, victim, split, targets = setting
+    lines = curves(defended(rows))
+    lacking = missing(rows, setting_words(rows[0]))
+    return [
+        f"## {dataset}, {victim} cut at {split}, {targets} targets",
+        f"### At about {COST:g} points of lost accuracy, by the strongest attack",
+        as_markdown(_summary(lines)).rstrip(),
+        *_weak(lines),
+        "### Published claims",
+        as_markdown(_claims(lines, setting_words(rows[0]))).rstrip(),
+        "### All strengths and attacks",
+        as_markdown(_everything(lines)).rstrip(),
+        "### What was not tried",
+        as_markdown(_untried(rows, lines)).rstrip(),
+        _commands({**lacking, **_labelled(further_seeds(rows))}),
+    ]
+
+
+def _labelled(commands: Mapping[str, str]) -> dict[str, str]:
+    return {f"{name}, further seeds": command for name, command in commands.items()}
+
+
+def _summary(lines: Mapping[str, Sequence[Defended]]) -> Rows:
+    head = ["defense", "strength", "seeds", "lost", "strongest attack", "SSIM", "blind",
+            "PSNR [dB]", "blind", "identified", "naive `rmle` SSIM", "payload [bit]"]  # fmt: skip
+    chosen = [(name, at_cost(line)) for name, line in lines.items()]
+    ordered = sorted(chosen, key=lambda item: -item[1].best.gain())
+    return [head, *(_summary_row(name, one) for name, one in ordered)]
+
+
+def _summary_row(name: str, one: Defended) -> list[str]:
+    best, naive = one.best, one.by("rmle")
+    return [
+        name,
+        f"{one.first.strength:g}",
+        _seeds(best),
+        f"{best.lost:+.1f}",
+        best.first.attack,
+        *_scores(best),
+        naive.shown("ssim") if naive else "",
+        f"{best.first.payload_bits:,.0f}",
+    ]
+
+
+def _scores(met: Result) -> list[str]:
+    """Return SSIM and PSNR, each with its blind baseline, and the share that is identified."""
+    found = []
+    for metric in ("ssim", "psnr_db"):
+        found += [met.shown(metric), number(met.score(metric).baseline, metric)]
+    return [*found, met.shown("identification")]
+
+
+def _seeds(met: Result) -> str:
+    return ", ".join(str(row.seed) for row in met.rows)
+
+
+def _everything(lines: Mapping[str, Sequence[Defended]]) -> Rows:
+    rows: Rows = [["defense", "strength", "accuracy", "lost", "attack", "seeds", "SSIM", "blind",
+                   "PSNR [dB]", "blind", "identified", "payload [bit]"]]  # fmt: skip
+    for name, line in lines.items():
+        for one in line:
+            rows += [_row(name, met) for met in one.results]
+    return rows
+
+
+def _row(name: str, met: Result) -> list[str]:
+    row = met.first
+    return [
+        name,
+        f"{row.strength:g}",
+        f"{row.accuracy:.4f} [{row.accuracy_low:.4f}, {row.accuracy_high:.4f}]",
+        f"{met.lost:+.1f}",
+        row.attack,
+        _seeds(met),
+        *_scores(met),
+        f"{row.payload_bits:,.0f}",
+    ]
+
+
+def _claims(lines: Mapping[str, Sequence[Defended]], setting: Sequence[str]) -> Rows:
+    plans = planned()
+    rows: Rows = [["claim", "verdict", "reason"]]
+    for claim in CLAIMS:
+        state, reason = judge(claim, lines)
+        if state == MISSING:
+            words = (" ".join([*PROGRAM, *setting, *plans[n].words]) for n in claim.defenses)
+            reason = f"{reason}; {', '.join(f'`{command}`' for command in words)}"
+        rows.append([claim.text, f"**{state}**", reason])
+    return rows
+
+
+def _weak(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
+    """Return why the strongest attack scores below the blind baseline, where it does."""
+    below = [
+        f"- {name} {one.first.strength:g}, {one.best.first.attack}: {_reason(one)}"
+        for name, line in lines.items()
+        for one in line
+        if one.best.gain() < 0
+    ]
+    return ["Below the blind baseline by SSIM:", "\n".join(below)] if below else []
+
+
+def _reason(one: Defended) -> str:
+    """Explain a score below the blind baseline by what is measured beside it."""
+    best = one.best
+    psnr, ssim = best.score("psnr_db"), best.score("ssim")
+    scores = f"SSIM {number(ssim.mean, 'ssim')} where a blind guess has {ssim.baseline:.3f}"
+    if one.lost > MANY:
+        why = f"the cloud itself loses {one.lost:.1f} points, so that the features say little"
+    elif psnr.mean > psnr.baseline:
+        why = (
+            f"by PSNR it is above ({psnr.mean:.2f} dB where a blind guess has "
+            f"{psnr.baseline:.2f}): the image is found, but for noise that SSIM punishes"
+        )
+    else:
+        known = _no_attack_yet().get(one.first.defense.partition("(")[0], "")
+        why = "not explained, so a stronger attack may exist" + (f": {known}" if known else "")
+    return f"{scores}; {why}"
+
+
+def _untried(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> Rows:
+    known, plans = _no_attack_yet(), planned()
+    found: Rows = [["defense", "attacks of the sweep without a record", "attacks that are missing"]]
+    for name, line in lines.items():
+        plan = plans.get(line[0].first.defense)
+        met = {row.attack for row in rows if name_of(row) == name}
+        left = [attack for attack in (plan.attacks if plan else ()) if attack not in met]
+        absent = known.get(name.partition("(")[0], "")
+        if left or absent:
+            found.append([name, ", ".join(left), absent])
+    never = [name for name in plans if name not in lines]
+    return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
+
+
+def _no_attack_yet() -> dict[str, str]:
+    """Return the last column of the table in ``conf/defense/README.md``, by defense."""
+    table = README.read_text().partition("## Which attack knows what")[2].partition("\n## ")[0]
+    found = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for name in re.findall(r"`(\w+)`", cells[0]) if line.startswith("| `") else ():
+            found[name] = cells[-1]
+    return found
+
+
+def _commands(commands: Mapping[str, str]) -> str:
+    """Return commands with the defense of each as a comment, in a block."""
+    if not commands:
+        return "Every cell of the sweep has a row."
+    lines = [f"{command}  # {name}" for name, command in commands.items()]
+    return "\n".join(["```", *lines, "```"])
+
+
+def verdicts(rows: Iterable[Row]) -> dict[str, Verdict]:
+    """Return the verdict on every claim by the rows of one setting, by its text."""
+    lines = curves(defended(rows))
+    return {claim.text: judge(claim, lines) for claim in CLAIMS}

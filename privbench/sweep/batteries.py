@@ -1,0 +1,91 @@
+"""Batteries of a sweep file: fixed attacks and budgets, one of which ``battery=NAME`` chooses.
+
+In the file, under ``hydra.sweeper``::
+
+    batteries:
+      version: 1
+      dominated: {rmle_paper: where which stronger attack recovers more}
+      full: {params: {seed: [0, 1, 2]}, grids: [{attack: [rmle, inverse]}]}
+      quick: {params: {seed: 0}, grids: [{attack: rmle}]}
+
+Data set, victim, split point and defense are typed; any other option replaces a part of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from privbench.runtime.errors import UserError
+from privbench.runtime.options import RUNTIME_OPTIONS
+from privbench.store.battery import Battery
+from privbench.sweep.grids import Axes
+
+TARGET_OPTIONS = ("dataset", "victim", "split", "defense")
+"""Options that a battery leaves to the user: what is attacked."""
+WIDEST = "full"
+"""The battery that the others are parts of."""
+
+
+@dataclass(frozen=True)
+class Batteries:
+    """Batteries of a sweep file.
+
+    Attributes:
+        version: Of all of them.
+        dominated: Attacks left out of all, with the numbers that say why.
+        grids: Axes of each grid, its params among them, by the name of the battery.
+    """
+
+    version: int
+    dominated: Mapping[str, str]
+    grids: Mapping[str, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, node: Mapping[str, Any]) -> "Batteries":
+        """Return the batteries of a file's node."""
+        named = {k: v for k, v in node.items() if k not in ("version", "dominated")}
+        grids = {
+            name: [{**(part.get("params") or {}), **grid} for grid in part["grids"]]
+            for name, part in named.items()
+        }
+        return cls(node["version"], node.get("dominated") or {}, grids)
+
+    def require(self, name: str) -> list[dict[str, Any]]:
+        """Return the grids of a battery.
+
+        Raises:
+            UserError: for a name that is none of them.
+        """
+        if name not in self.grids:
+            raise UserError(f"battery={name} is unknown: choose from {', '.join(self.grids)}")
+        return self.grids[name]
+
+    def battery(self, name: str, typed: Axes, attacks: Iterable[str]) -> Battery:
+        """Return what is said of a sweep by a battery.
+
+        Args:
+            name: Of the battery.
+            typed: On the command line.
+            attacks: Names of all attacks.
+        """
+        changed = [
+            override
+            for option, overrides in typed.items()
+            if option.partition(".")[0].partition("@")[0] not in TARGET_OPTIONS + RUNTIME_OPTIONS
+            for override in overrides
+        ]
+        return Battery(name, self.version, changed, self._untried(name, attacks))
+
+    def _untried(self, name: str, attacks: Iterable[str]) -> dict[str, str]:
+        """Return the attacks that a battery does not have, with the reason."""
+        tried, wider = self.attacks(name), self.attacks(WIDEST)
+        return {
+            attack: self.dominated.get(attack, f"in battery={WIDEST}" if attack in wider else "")
+            for attack in attacks
+            if attack not in tried
+        }
+
+    def attacks(self, name: str) -> list[str]:
+        """Return the names of a battery's attacks."""
+        chosen = (grid.get("attack", []) for grid in self.require(name))
+        return [a for names in chosen for a in (names if isinstance(names, list) else [names])]

@@ -1,0 +1,147 @@
+"""The search of an attack's numeric options: its optimum, its store, its budget, its refusals."""
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from privbench.attacks.rmle import RMLE
+from privbench.attacks.tuned import Tuned
+from privbench.defenses.gaussian import Gaussian
+from privbench.deployment import Deployment
+from privbench.threat import Access
+from tests.support import RecordingLogger, granted, instantiated
+
+TRIED: list["Gain"] = []
+"""Every attack that was fitted, in order."""
+
+
+@dataclass
+class Gain:
+    """Multiplies the features, which are the images: with gain 1 the images are exact."""
+
+    gain: float = 5.0
+    count: int = 1
+    rights: Access = Access.EDGE_WEIGHTS
+
+    @property
+    def access(self):
+        return self.rights
+
+    def fit(self, view):
+        TRIED.append(self)
+        self.seen = len(view.images) if Access.AUX_IMAGES in self.rights else None
+        return lambda v: (v.mean(1) * self.gain / self.count).view(-1, *view.image_shape)
+
+
+class Kept:
+    """A store in memory, of a process that is killed after some trainings."""
+
+    def __init__(self, most=1000):
+        self.held, self.most = {}, most
+
+    def __call__(self, recipe, module, train):
+        key = repr(recipe)
+        if key not in self.held:
+            if len(self.held) == self.most:
+                raise KeyboardInterrupt
+            self.held[key] = (train(), {n: t.clone() for n, t in module.state_dict().items()})
+        module.load_state_dict(self.held[key][1])
+        return self.held[key][0]
+
+
+def _view(access, kept=None, k=1):
+    edge = nn.Sequential(nn.Flatten())
+    deployment = Deployment(edge, Gaussian(sigma=0.01, site="features"), nn.Sequential())
+    images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    others = {} if kept is None else {"fit_or_load": kept}
+    return granted(deployment, images, access, transmissions=k, **others)
+
+
+def _tuned(inner=None, trials=20, **search):
+    search = search or {"gain": [0.01, 100.0, "log"]}
+    return Tuned(inner=inner or Gain(), trials=trials, images=8, search=search)
+
+
+def test_a_search_finds_the_optimum_and_goes_on_where_it_was_killed():
+    """The configured value is tried first; the trials of a killed search are not run again."""
+    TRIED.clear()
+    attack, kept = _tuned(), Kept(most=7)
+    with pytest.raises(KeyboardInterrupt):
+        attack.fit(_view(attack.access, kept))
+    kept.most = 1000
+    attack.fit(_view(attack.access, kept))
+    assert len(TRIED) == 20 + 1, "a fit for each trial, and one with the best"
+    assert TRIED[0].gain == 5.0
+    assert TRIED[-1].gain == pytest.approx(1, rel=0.25)
+    whole = [one.gain for one in TRIED[:-1]]
+    TRIED.clear()
+    attack.fit(_view(attack.access))
+    assert [one.gain for one in TRIED[:-1]] == whole, "the same search without an interruption"
+
+
+def test_a_naive_and_an_adaptive_attack_have_equal_budgets():
+    """As many trials on as many images; whole numbers stay whole; facts are noted."""
+    for rights in (Access.EDGE_WEIGHTS, Access.EDGE_WEIGHTS | Access.DEFENSE):
+        TRIED.clear()
+        attack = _tuned(Gain(rights=rights), trials=6, gain=[1.0, 9.0], count=[1, 9])
+        logger = RecordingLogger()
+        view = _view(attack.access)
+        view.logger = logger
+        attack.fit(view)
+        assert len(TRIED) == 7
+        assert all(isinstance(one.count, int) for one in TRIED)
+        tuned = logger.facts["tuned"]
+        assert (tuned["settings"], tuned["images"], len(tuned["errors"])) == (6, 8, 6)
+        assert (tuned["gain"], tuned["count"]) == (TRIED[-1].gain, TRIED[-1].count)
+
+
+def test_an_attack_is_tried_on_images_that_it_does_not_learn_from():
+    """Its features are answers to counted queries; the final one learns from all images."""
+    TRIED.clear()
+    attack = _tuned(Gain(rights=Access.EDGE_QUERIES | Access.AUX_IMAGES), trials=3)
+    view = _view(attack.access, k=2)
+    attack.fit(view)
+    assert [one.seen for one in TRIED] == [32, 32, 32, 40]
+    assert view._counter.queries == 2 * 8
+
+
+def test_what_is_trained_without_images_is_kept_apart():
+    """A network of fewer images is not taken for that of all."""
+    kept = Kept()
+    view = _view(Access.AUX_IMAGES | Access.AUX_LABELS, kept)
+    fewer = view.without_images(8)
+    for one in (view, fewer):
+        one.fit_or_load({"a": 1}, nn.Identity(), dict)
+    assert len(kept.held) == 2
+    assert (len(fewer.images), len(fewer.labels), len(view.images)) == (32, 32, 40)
+
+
+@pytest.mark.parametrize(
+    ("search", "parts"),
+    [
+        ({"tv": [1, 2]}, "attack.search.tv is not a number of attack.inner: choose from steps, lr"),
+        ({"tv_weight": [2.0, 1.0]}, r"attack.search.tv_weight=\[2.0, 1.0\] is not a range"),
+        ({"tv_weight": [0, 1, "log"]}, "has no logarithm"),
+        ({"steps": [1.5, 2]}, "whole numbers"),
+        ({"lr": [-1.0, 1.0]}, "attack.search.lr=-1.0 is out of range: choose a number above 0"),
+        ({}, "attack.search is empty: choose from steps"),
+    ],
+)
+def test_a_bad_range_is_refused_in_one_line(search, parts):
+    """It names the option and the choices."""
+    rmle: RMLE = instantiated("attack", "rmle")
+    with pytest.raises(ValueError, match=parts):
+        Tuned(inner=rmle, trials=2, images=2, search=search)
+
+
+def test_without_features_or_without_optuna_one_line_says_so(monkeypatch):
+    """An attack that receives nothing of its own images cannot be tried."""
+    with pytest.raises(ValueError, match="choose one with edge weights or queries"):
+        _tuned(Gain(rights=Access.AUX_IMAGES))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("privbench.attacks.components.search.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'privbench\[search\]'"):
+        _tuned()

@@ -1,0 +1,148 @@
+"""Batteries: fixed attacks and budgets, what their records and summaries say, and their version."""
+
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from privbench.analysis.battery import battery_lines
+from privbench.analysis.selection import select
+from privbench.runtime.code_identity import identities
+from privbench.runtime.conf_files import load_option
+from privbench.runtime.hashing import content_hash
+from privbench.store.battery import Battery
+from privbench.sweep.batteries import WIDEST, Batteries
+from tests.records import page_of, record
+from tests.runs import read_records
+from tests.support import ATTACK, ROOT, options
+
+CONTENTS = {1: "2670966c07708330fcc5"}
+"""Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
+TOY = """# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    batteries:
+      version: 7
+      dominated: {rmle: mine is better}
+      full:
+        params: {seed: 0, targets: 5, transmissions: [1]}
+        grids: [{attack: [mine, ridge]}]
+      quick:
+        params: {seed: 0, targets: 5, transmissions: [1]}
+        grids: [{attack: mine, attack.fail: ["''", check]}]
+"""
+
+
+@pytest.fixture
+def toy(warm, monkeypatch):
+    """Words of a sweep with two batteries, of an attack that refuses a cell when asked to."""
+    for group, name, text in (
+        ("attack", "mine", "# Mine.\n_target_: seventh.Level\nlevel: 0.25\nfail: ''\n"),
+        ("sweeps", "toy", TOY),
+    ):
+        (warm / "conf" / group).mkdir(parents=True)
+        (warm / "conf" / group / f"{name}.yaml").write_text(text)
+    (warm / "seventh.py").write_text(ATTACK)
+    monkeypatch.syspath_prepend(str(warm))
+    monkeypatch.delitem(sys.modules, "seventh", raising=False)
+    return ["--config-dir", str(warm / "conf"), f"output_dir={warm}"]
+
+
+def test_a_battery_counts_records_of_the_same_configuration_wherever_they_were_made(
+    privbench, toy, warm
+):
+    """Refused attacks are no failures; the mark is of the record, the count of the summary."""
+    outside = ["attack=mine", "defense.rate=0.1", "targets=5"]
+    assert privbench(*toy, *outside)[0] == 0
+    words = [*toy, "sweeps=toy", "defense=dropout", "defense.rate=0.1,0.3"]
+    code, out, err = privbench(*words, "battery=quick")
+    assert (code, out.count("] cached"), out.count("] done")) == (0, 1, 1), err
+    assert "] failed" not in out
+    marks = [one.battery for one in read_records(warm)]
+    assert sorted(marks, key=str) == [None, {"name": "quick", "version": 7}]
+    text = " ".join(out.split())
+    assert text.count(" by mine (accuracy 0.9") == 2 * 3, "three scores of two strengths"
+    assert "battery=quick, version 7: 2 cells, 1 computed outside of it" in text
+    assert "dropout 0.3 on features (digits relu2 of lenet5): " in text
+    assert text.count("mine (not applicable: attack=mine cannot be fed features of shape") == 2
+    assert "ridge: in battery=full" in text and "rmle: mine is better" in text
+    (folder,) = (warm / "sweeps").glob("toy-quick-*")
+    page = page_of(select(folder, {}), folder)
+    assert "<strong>Battery:</strong> battery=quick, version 7: 2 cells" in page
+    assert page.count("not applicable") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("battery=quick attack=blind", ["battery=quick", "type sweeps=standard"]),
+        ("sweeps=smoke battery=quick", ["battery=quick", "sweeps=standard"]),
+        ("sweeps=standard battery=slow", ["battery=slow", "full, quick"]),
+        ("sweeps=standard battery=full,quick", ["battery", "one value"]),
+    ],
+)
+def test_a_battery_is_chosen_where_there_is_one(refused, words, parts):
+    """One line names the choices."""
+    refused(words, parts)
+
+
+def test_a_sentence_has_the_highest_scores_their_attacks_and_what_was_not_tried():
+    """The interval, the accuracy, the number of transmissions; a group without a seed is none."""
+    many = {"targets": 30}
+    records = [
+        record(strength=0.6, attack="rmle", ssim=0.4, accuracy=0.9, **many),
+        record(strength=0.6, attack="rmle", ssim=0.7, accuracy=0.95, transmissions=16, **many),
+        record(strength=0.6, attack="ridge", ssim=0.5, accuracy=0.95, transmissions=16, **many),
+    ]
+    battery = Battery("quick", 1, untried={"dip": "in battery=full", "tuned": ""})
+    heading, sentence, rest = battery_lines(battery, records)
+    assert heading.endswith("3 cells, 3 computed outside of it, of the same configuration")
+    assert "SSIM 0.700 [0.69" in sentence
+    assert "by rmle, sent 16 times (accuracy 0.9500)" in sentence
+    assert sentence.endswith("accuracy undefended 0.9900; not tried: dip, tuned")
+    assert rest == "not part of it: dip: in battery=full"
+
+
+def _standard() -> Batteries:
+    config = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "standard.yaml"))
+    return Batteries.of(config["hydra"]["sweeper"]["batteries"])
+
+
+def test_the_standard_battery_names_attacks_that_exist_and_says_which_it_leaves_out():
+    """The quick one is a part of the full one; each attack left out of both has its reason."""
+    standard = _standard()
+    full, quick = set(standard.attacks(WIDEST)), set(standard.attacks("quick"))
+    assert quick < full < set(options("attack"))
+    assert set(standard.dominated) == set(options("attack")) - full - {"tuned"}
+    for name in standard.grids:
+        assert all({"seed", "targets", "transmissions"} <= set(g) for g in standard.require(name))
+
+
+def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_mark():
+    """What is attacked, and how cells are run, is the user's to type."""
+    typed = {
+        name: [f"{name}={value}"]
+        for name, value in {
+            "dataset": "mnist", "defense.sigma": 0.5, "defense@defense.channel": "none",
+            "split": "relu2", "workers": "joblib", "targets": 4, "attack.steps": 9,
+        }.items()
+    }  # fmt: skip
+    battery = _standard().battery("quick", typed, ["rmle", "dip", "rmle_paper", "mine"])
+    assert battery.changed == ["targets=4", "attack.steps=9"]
+    assert battery.mark is None
+    assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
+    assert battery_lines(battery, [record()])[0].endswith(
+        "version 1, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+    )
+    assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
+
+
+def test_a_changed_battery_has_another_version():
+    """After a change of its attacks, their options or their code: raise the version, add a line."""
+    standard = _standard()
+    attacks = {name: load_option("attack", name) for name in standard.attacks(WIDEST)}
+    content = content_hash(
+        {"grids": standard.grids, "attacks": attacks, "code": identities(attacks)}
+    )
+    assert CONTENTS[standard.version] == content
