@@ -127,14 +127,19 @@ class Diffusion(TrainingConfig):
             data_term = data_term_of(edge, observed, known, start)
             if isinstance(data_term, InputLikelihood):
                 data_term.find_perturbed(self.inversion_steps, INVERSION_LR, self.noise_variance)
-            return sampler(data_term, observed[0].numel(), start)
+            return sampler(data_term, observed[0].numel(), start, self.start_levels)
 
         return reconstruct
 
     @property
     def noise_levels(self) -> list[float]:
-        """Return the noise levels, from that of the start on."""
-        levels = geometric(self.first_level, self.last_level, self.levels)
+        """Return all noise levels."""
+        return geometric(self.first_level, self.last_level, self.levels)
+
+    @property
+    def start_levels(self) -> list[float]:
+        """Return the noise levels from that of the start on."""
+        levels = self.noise_levels
         return levels if self.network is None else [n for n in levels if n <= self.start_level]
 
     def _denoiser(self, view: AdversaryView) -> nn.Module:
@@ -156,15 +161,18 @@ class Sampler:
         self.attack, self.denoiser, self.view = attack, denoiser, view
         self.noise_variance = torch.tensor(attack.noise_variance, device=view.device)
 
-    def __call__(self, data_term: DataTerm, features: int, start: Tensor) -> Tensor:
+    def __call__(
+        self, data_term: DataTerm, features: int, start: Tensor, levels: list[float]
+    ) -> Tensor:
         """Return images from initial ones ``(N, C, H, W)``.
 
         Args:
             data_term: Of observations ``(N, K', *feature_shape)``.
             features: Number of entries of one target's observations.
             start: Images to which the first level's noise is added.
+            levels: Noise levels.
         """
-        draws, levels = self.view.generator("diffusion"), self.attack.noise_levels
+        draws = self.view.generator("diffusion")
         with Countdown(f"reconstructing {len(start)} images", len(levels)) as shown:
             sample = GuidedDiffusion(
                 levels=levels,
@@ -188,5 +196,5 @@ class Sampler:
         """Return the PSNR of images that are received themselves, in place of features."""
         x = self.view.images[-min(CEILING_IMAGES, held_out(len(self.view.images))) :]
         data_term = SquaredError(nn.Identity(), x.unsqueeze(1), relative=True)
-        x_hat = self(data_term, x[0].numel(), self.mean(x))
+        x_hat = self(data_term, x[0].numel(), self.mean(x), self.attack.noise_levels)
         return float(reconstruction_losses(x_hat, x)["psnr_db"])

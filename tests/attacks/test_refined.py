@@ -1,0 +1,96 @@
+"""The refinement of a network's answer: its prior, and when the descent is trusted."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from privbench.attacks.components.priors import CONTRASTS, SHRINKAGE, ResidualPrior
+from privbench.attacks.inverse_refined import Mixture, Refinement
+from privbench.defenses.dropout import Dropout
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.laplace import Laplace
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.evaluation.statistics import bca
+from privbench.runtime.random import RandomStreams
+from privbench.threat.view import NullLogger
+from tests.support import granted, hasty, instantiated, lenet_edge, scenes
+
+
+def test_the_prior_is_the_distance_by_the_whole_covariance():
+    """Of deviations over the size that they have where the answer looks the same."""
+    generator = torch.Generator().manual_seed(0)
+    answers = torch.rand(9, 1, 4, 4, generator=generator)
+    answers[:, :, :, :2] = 0.5  # flat, where the deviations are small
+    deviations = torch.randn(9, 1, 4, 4, generator=generator)
+    deviations[:, :, :, 0] *= 0.01
+    prior = ResidualPrior(9, (1, 4, 4))
+    prior.set(deviations, answers)
+    size = prior.size(answers)
+    assert len(prior.sizes) == len(CONTRASTS) + 1
+    assert float(size[..., 0].max()) < float(size[..., 3].min())
+    rows = (deviations / size).flatten(1).double()
+    covariance = (1 - SHRINKAGE) * rows.T @ rows / 9
+    covariance += SHRINKAGE * rows.square().mean() * torch.eye(16)
+    inverse = torch.linalg.inv(covariance)
+    wanted = torch.einsum("ni,ij,nj->n", rows, inverse, rows)
+    torch.testing.assert_close(prior(deviations / size).double(), wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def refinement():
+    """Of a naive adversary, and its view: the descent with total variation was chosen."""
+    attack = instantiated("attack", "inverse_refined")
+    attack = dataclasses.replace(attack, network=hasty(attack.network), steps=60, images=2)
+    deployment = Deployment(lenet_edge("relu2"), NoDefense(), nn.Sequential(nn.Flatten()))
+    view = granted(deployment, scenes(60), attack.access).without_logging()
+    made = Refinement(attack, attack._believed(view))
+    made.kept.choice.fill_(attack.mixtures.index(Mixture(tv=attack.tv_weight)))
+    made.kept.unexplained.fill_(1e-3)
+    return made, view
+
+
+@pytest.mark.parametrize(
+    ("defense", "trusted"),
+    [
+        (NoDefense(), True),
+        (Gaussian(sigma=0.1), True),
+        (Laplace(scale=0.1), True),
+        (Dropout(rate=0.3), False),
+        (Dropout(rate=0.6), False),
+    ],
+    ids=str,
+)
+def test_a_naive_descent_is_kept_where_its_likelihood_may_be_true(defense, trusted, refinement):
+    """Behind a dropout that it does not know, the network's answer stands, to the bit."""
+    made, view = refinement
+    deployment = Deployment(lenet_edge("relu2"), defense, nn.Sequential(nn.Flatten()))
+    v = deployment.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
+    kept = (made(v, view) == made.answer(v)).flatten(1).all(1)
+    assert bool((~kept if trusted else kept).all())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inverse_refined", "inverse_refined_adaptive"])
+@pytest.mark.parametrize("rate", [0.3, 0.6])
+def test_a_refinement_is_not_worse_than_its_network(name, rate, stage):
+    """On digits behind dropout, on held-out auxiliary images and on targets, paired by image."""
+    from privbench.evaluation import metrics
+    from privbench.evaluation.metrics import structural
+
+    words = [f"attack={name}", f"defense.rate={rate}", "split=middle", "targets=32"]
+    made = stage(*words)
+    attack = made.cell.attack
+    deployment = made.deploy(Dropout(rate=rate))
+    view = made.view(deployment, attack.access, NullLogger())
+    reconstruct = attack.fit(view)
+    network = attack.network.fit(attack._believed(view))
+    held_out = view.images[-20:]
+    v = deployment.transmit(held_out, RandomStreams(9, "held out", range(20)))
+    for x, received in ((held_out, v), (made.x, made.send(deployment))):
+        ours, theirs = reconstruct(received), network(received)
+        for metric in (metrics.psnr_db, structural.ssim):
+            difference = (metric(ours, x) - metric(theirs, x)).tolist()
+            assert not any(difference) or bca(difference)[1] >= 0
