@@ -15,6 +15,9 @@ from privbench.store import record as results
 from privbench.store.sweep_log import SweepLog
 from tests.runs import CHEAP, cell_states, launch, scores_by_key
 
+PARALLEL = ["workers=joblib", "workers.jobs=2", "workers.threads_per_job=1"]
+"""As many threads as the tests' own processes: ``device.threads=1`` would train another victim."""
+
 
 @pytest.mark.fault
 def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
@@ -22,11 +25,11 @@ def test_alone_in_a_sweep_reversed_and_parallel_a_cell_gives_the_same_numbers(
 ):
     """At the same threads a job; stores apart, so that nothing is shared but the victim."""
     found = []
-    rmle = ["-m", "attack=rmle", "attack.steps=10", "targets=3", "device.threads=1"]
+    rmle = ["-m", "attack=rmle", "attack.steps=10", "targets=3"]
     for name, words in {
         "forward": ["defense.rate=0.1,0.3"],
         "reversed": ["defense.rate=0.3,0.1"],
-        "parallel": ["defense.rate=0.1,0.3", "workers=joblib", "workers.jobs=2"],
+        "parallel": ["defense.rate=0.1,0.3", *PARALLEL],
     }.items():
         at = tmp_path / name
         shutil.copytree(warm, at)
@@ -122,7 +125,7 @@ def slow_sweep(user_module):
     """A sweep of four cells that each wait for a second, and answer with what their seed draws."""
     words = user_module("attack", "my_slow", SLOW, "_target_: my_slow.Slow\nseconds: 1.0\n")
     times = "attack.seconds=1.0,1.01,1.02,1.03"
-    return ["-m", *words, times, "targets=5", "device.threads=1", "sweep.report=false"]
+    return ["-m", *words, times, "targets=5", "sweep.report=false"]
 
 
 @pytest.mark.fault
@@ -137,7 +140,7 @@ def test_the_same_command_completes_a_sweep_after_any_kill(
     words = [*slow_sweep, "victim.epochs=1", "victim.min_steps=20"]
     expected = _undisturbed(privbench, without_victim, tmp_path / "calm", words)
     at, moments = shutil.copytree(without_victim, tmp_path / "stormy"), random.Random(kills)
-    parallel = ["workers=joblib", "workers.jobs=2"] if workers == "joblib" else []
+    parallel = PARALLEL if workers == "joblib" else []
     killed = 0
     for _ in range(10 * kills):
         begun = _launches(at)

@@ -42,4 +42,5 @@ def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
     assert code == 0, err
     assert len(runs[0]) == 30
     assert built == []
-    assert len(outlines) <= 3, "one victim in one shape, and its edge built anew"
+    # the victim in one shape; its edge built anew for each strength, which an attack may refuse
+    assert len(outlines) <= 1 + 2 * 5
