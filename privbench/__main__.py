@@ -129,7 +129,9 @@ def defer_to_cells(overrides: Sequence[str]) -> list[str]:
         name, _, value = word.partition("=")
         group, within, _ = name.lstrip("+").partition(".")
         single = value and within and group not in RUNTIME_OPTIONS and _has_one_value(word)
-        deferred.append(f"{name}=choice({value})" if single else word)
+        # choice() does not take null; a value that is given twice is one value of an axis
+        once = f"{value},{value}" if value == "null" else f"choice({value})"
+        deferred.append(f"{name}={once}" if single else word)
     return deferred
 
 

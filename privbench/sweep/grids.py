@@ -39,7 +39,7 @@ def parse_axes(overrides: Iterable[Override]) -> Axes:
             raise UserError(f"{override.input_line} is an empty axis: type {name}=VALUE,VALUE")
         if name in found:
             raise UserError(f"{name} is given twice: type {name}=VALUE,VALUE once")
-        found[name] = values
+        found[name] = list(dict.fromkeys(values))
     return found
 
 

@@ -111,7 +111,7 @@ def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, w
 BAD = [
     (
         ["attack=foo"],
-        "Could not find 'attack/foo'.*blind, dip, inverse, .*rmle, rmle_adaptive, .*rmle_paper",
+        "Could not find 'attack/foo'.*blind, diffusion, .*dip, inverse, .*rmle, rmle_adaptive, .*rmle_paper",
     ),
     (
         ["defense=foo"],

@@ -115,6 +115,8 @@ def test_the_view_holds_the_rights_of_the_attack_and_no_target(call):
         "clean_query",
         "labels",
         "defense",
+        "traffic",
+        "retrained",
     ]
     assert result.notes["held"] == 0, "no tensor of the view is a target"
 

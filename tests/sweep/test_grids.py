@@ -5,6 +5,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from privbench.__main__ import defer_to_cells
 from privbench.runtime.errors import UserError
 from privbench.runtime.paths import register_hydra_plugins
 from privbench.sweep.grids import cell_names, expand_grids, parse_axes, sweep_name
@@ -104,3 +105,12 @@ def test_a_sweep_is_named_by_its_file_or_by_what_is_typed():
     assert one.startswith("rate-")
     assert sweep_name("fig9", _axes("seed=0"), []) not in ("fig9", one)
     assert cell_names([["a=1", "b=2"], ["a=1", "b=3"]]) == ["b=2", "b=3"]
+
+
+def test_an_option_that_is_null_in_every_cell_is_one_value():
+    """Hydra's grammar refuses choice(null), by which other single values are deferred."""
+    words = defer_to_cells(["-m", "victim.augment=null", "attack.steps=5"])
+    assert parse_axes(PARSER.parse_overrides(words[1:])) == {
+        "victim.augment": ["victim.augment=null"],
+        "attack.steps": ["attack.steps=5"],
+    }
