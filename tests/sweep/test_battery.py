@@ -16,7 +16,7 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "21bd865fb5ba4f31aff1"}
+CONTENTS = {1: "5ff250e8d030e2b7b7d4"}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:
