@@ -16,8 +16,8 @@ DRAWS = 1000
 """Images that are drawn and sent."""
 SEED = 0
 """Of these draws, the same for every deployment."""
-ENTRIES = 20_000_000
-"""Entries of a likelihood that are in memory at once."""
+ENTRIES = 500_000
+"""Entries of a likelihood that are in memory at once: larger blocks are paged in anew each time."""
 MOST_ENTRIES = 300_000_000
 """Entries of a likelihood without a fast form over which fewer images are drawn."""
 FEWEST = 16
