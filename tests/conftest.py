@@ -20,6 +20,7 @@ from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from privbench import __main__ as command
+from privbench.evaluation import metrics
 from privbench.experiment import evaluate
 from privbench.experiment.config import CellConfig, build
 from privbench.experiment.run import run
@@ -48,12 +49,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _same_state() -> Iterator[None]:
-    """Each test is seeded, and leaves threads and Hydra as they were."""
-    threads = torch.get_num_threads()
+    """Each test is seeded, and leaves threads, Hydra and the known metrics as they were."""
+    threads, known = torch.get_num_threads(), dict(metrics._KNOWN)
     torch.manual_seed(0)
     np.random.seed(0)
     yield
     torch.set_num_threads(threads)
+    metrics._KNOWN.clear()
+    metrics._KNOWN.update(known)
     GlobalHydra.instance().clear()
 
 

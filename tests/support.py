@@ -37,6 +37,17 @@ MNIST = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="MNIST is not there: set PRIVBENCH_DATA to a folder that holds it"
 )
+BRIEF_TRAINING = {
+    "images": None,
+    "batch": 16,
+    "adam_eps": 1e-8,
+    "amsgrad": False,
+    "weight_decay": 0.0,
+    "schedule": "one_cycle",
+    "patience": 700,
+    "precision": "32-true",
+}
+"""Options of an attack's training but for its length and learning rate."""
 ATTACK = """
 from dataclasses import dataclass
 import torch

@@ -29,6 +29,8 @@ from privbench.store.record import Record
 
 LOSS = 0.02
 """Loss of accuracy of the finding, a share."""
+Titled = tuple[str, Sequence[OperatingPoint]]
+"""Title of a victim and split point, with its operating points."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,12 @@ def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
         missing: Number of cells without a record.
     """
     records = [record for panel in panels for record in panel.records]
-    statements = [f"{panel.title}: {line}" for panel in panels if (line := statement(panel))]
+    measured = [(panel.title, _headline_points(panel)) for panel in panels]
+    lines = ((title, _statement(points, LOSS)) for title, points in measured)
+    statements = [f"{title}: {line}" for title, line in lines if line]
     none = "no defense was measured with every attack" if records else "nothing was measured"
-    doubts = [*weaknesses(records, missing), *_unsure_of_the_loss(panels), *_stronger(panels)]
+    defended = [(title, _defended(points)) for title, points in measured]
+    doubts = [*weaknesses(records, missing), *_unsure_of_the_loss(defended), *_stronger(defended)]
     return Finding(doubts, statements or [none])
 
 
@@ -132,16 +137,16 @@ def _victims(records: Sequence[Record]) -> list[Weakness]:
     return found
 
 
-def _unsure_of_the_loss(panels: Iterable[SplitResults]) -> list[Weakness]:
+def _unsure_of_the_loss(defended: Iterable[Titled]) -> list[Weakness]:
     """Return the defense of each statement whose interval of the accuracy reaches past the loss."""
     found = []
-    for panel in panels:
-        best = within(_defended(panel, HEADLINE), LOSS)
+    for title, points in defended:
+        best = within(points, LOSS)
         if best is None or best.worst.accuracy_band[0] >= best.worst.undefended - LOSS:
             continue
         low, high = best.worst.accuracy_band
         line = (
-            f"{panel.title}: the accuracy with {best.name} is {best.worst.accuracy:.4f} "
+            f"{title}: the accuracy with {best.name} is {best.worst.accuracy:.4f} "
             f"[{low:.4f}, {high:.4f}], without a defense {best.worst.undefended:.4f}: that more "
             f"than {in_points(LOSS)} are lost is not excluded"
         )
@@ -149,17 +154,17 @@ def _unsure_of_the_loss(panels: Iterable[SplitResults]) -> list[Weakness]:
     return found
 
 
-def _stronger(panels: Iterable[SplitResults]) -> list[Weakness]:
+def _stronger(defended: Iterable[Titled]) -> list[Weakness]:
     """Return the defenses whose strongest setting stays within the loss."""
     found = []
-    for panel in panels:
+    for title, points in defended:
         strongest: dict[tuple[str, str], OperatingPoint] = {}
-        for choice in sorted(_defended(panel, HEADLINE), key=lambda one: one.worst.strength):
+        for choice in sorted(points, key=lambda one: one.worst.strength):
             strongest[choice.defense, choice.site] = choice
         found += [
             Weakness(
                 "stronger settings were not tried",
-                f"{panel.title}: {one.name} is the strongest setting tried and loses "
+                f"{title}: {one.name} is the strongest setting tried and loses "
                 f"{in_points(max(0.0, one.lost))} of accuracy: a stronger one may leak less within "
                 f"{in_points(LOSS)}",
             )
@@ -169,8 +174,11 @@ def _stronger(panels: Iterable[SplitResults]) -> list[Weakness]:
     return found
 
 
-def _defended(panel: SplitResults, metric: str) -> list[OperatingPoint]:
-    found = operating_points(panel, metric) if metric in panel.metrics else []
+def _headline_points(panel: SplitResults, metric: str = HEADLINE) -> list[OperatingPoint]:
+    return operating_points(panel, metric) if metric in panel.metrics else []
+
+
+def _defended(found: Iterable[OperatingPoint]) -> list[OperatingPoint]:
     return [choice for choice in found if choice.worst.strength]
 
 
@@ -182,8 +190,11 @@ def statement(panel: SplitResults, metric: str = HEADLINE, loss: float = LOSS) -
         metric: Name of the score.
         loss: Accuracy that a defense may cost, a share.
     """
-    found = operating_points(panel, metric) if metric in panel.metrics else []
-    defended = [choice for choice in found if choice.worst.strength]
+    return _statement(_headline_points(panel, metric), loss)
+
+
+def _statement(found: Sequence[OperatingPoint], loss: float) -> str:
+    defended = _defended(found)
     if not defended:
         return f"without a defense {_leak(found[0])}" if found else ""
     if best := within(defended, loss):

@@ -28,3 +28,13 @@ class Attack(Protocol):
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train whatever needs no target, and return the reconstructor."""
+
+
+def check_inner(attack: Attack, view: AdversaryView) -> None:
+    """Refuse what an attack refuses that another one runs.
+
+    Raises:
+        ValueError: naming the value and the choices.
+    """
+    if check := getattr(attack, "check", None):
+        check(view)

@@ -7,7 +7,7 @@ from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from privbench.attacks.base import Attack, Reconstruct
+from privbench.attacks.base import Attack, Reconstruct, check_inner
 from privbench.attacks.components.data_terms import (
     DataTerm,
     InputLikelihood,
@@ -23,10 +23,9 @@ from privbench.attacks.components.learning import TrainingConfig, held_out, reco
 from privbench.attacks.components.plug_and_play import geometric
 from privbench.attacks.components.pretrained import check_pretrained, load_pretrained
 from privbench.attacks.components.start_network import (
-    RIGHTS,
     believed,
-    check_start_network,
     require_start_network,
+    rights,
 )
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.memory_format import fast_memory_format
@@ -96,7 +95,7 @@ class Diffusion(TrainingConfig):
     @property
     def access(self) -> Access:
         """Rights: the edge's weights, auxiliary images, and the defense if it is adaptive."""
-        return RIGHTS | (Access.DEFENSE if self.adaptive else Access.NONE)
+        return rights(adaptive=self.adaptive)
 
     def check(self, view: AdversaryView) -> None:
         """Refuse what training, model and network refuse, and a defense without a likelihood.
@@ -110,7 +109,7 @@ class Diffusion(TrainingConfig):
         if self.model is not None:
             check_pretrained(self.model, view.image_shape)
         if self.network is not None:
-            check_start_network(self.network, believed(view, adaptive=self.adaptive))
+            check_inner(self.network, believed(view, adaptive=self.adaptive))
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train or load model and network, and return the reconstructor."""

@@ -98,16 +98,13 @@ class InverseAdaptive(TrainingConfig):
             transmissions=view.transmissions,
             **_of_all_strengths(view, reach),
         )
-        given: list[Tensor] = []
-        if reach is not None:
-            given.append(torch.full((BATCH,), reach.share(view.defense.strength)).to(view.device))
+        share = None if reach is None else reach.share(view.defense.strength)
 
         @torch.no_grad()
         def reconstruct(v: Tensor) -> Tensor:
-            parts = v.split(BATCH)
-            shares = ([share[: len(part)] for share in given] for part in parts)
-            images = [network(part, *own) for part, own in zip(parts, shares, strict=True)]
-            return torch.cat([image.clamp(0, 1) for image in images])
+            given = [v] if share is None else [v, torch.full((len(v),), share, device=v.device)]
+            parts = zip(*(tensor.split(BATCH) for tensor in given), strict=True)
+            return torch.cat([network(*part).clamp(0, 1) for part in parts])
 
         return reconstruct
 

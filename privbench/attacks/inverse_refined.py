@@ -9,7 +9,7 @@ from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from privbench.attacks.base import Attack, Reconstruct
+from privbench.attacks.base import Attack, Reconstruct, check_inner
 from privbench.attacks.components.class_images import LocalSsim
 from privbench.attacks.components.data_terms import (
     data_term_of,
@@ -23,10 +23,9 @@ from privbench.attacks.components.objectives import Profile, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import ResidualPrior, total_variation
 from privbench.attacks.components.start_network import (
-    RIGHTS,
     believed,
-    check_start_network,
     require_start_network,
+    rights,
 )
 from privbench.deployment import Deployment
 from privbench.runtime.code_identity import described, identity_of
@@ -52,10 +51,8 @@ UNEXPLAINED = 4.0
 which the residual is tested."""
 PRIORS = 1000
 """Held-out images, at most, whose errors make the prior."""
-
-
 TINY = 1e-12
-"""Smallest loss that is divided by."""
+"""Smallest loss or length that is divided by."""
 
 
 @plain_dataclass(frozen=True)
@@ -126,7 +123,7 @@ class InverseRefined:
     @property
     def access(self) -> Access:
         """Rights: the edge's weights, auxiliary images, and the defense if it is adaptive."""
-        return RIGHTS | (Access.DEFENSE if self.adaptive else Access.NONE)
+        return rights(adaptive=self.adaptive)
 
     def check(self, view: AdversaryView) -> None:
         """Refuse what the network refuses, and too few images to hold out.
@@ -134,7 +131,7 @@ class InverseRefined:
         Raises:
             ValueError: naming the value and the choices.
         """
-        check_start_network(self.network, self._believed(view))
+        check_inner(self.network, self._believed(view))
         if held_out(len(view.images)) < 4:
             raise ValueError(
                 f"the auxiliary set holds {len(view.images)} images where 40 are needed, four of "

@@ -48,7 +48,7 @@ class ShadowAligned(ShadowConfig):
     @property
     def shadow_access(self) -> Access:
         """Rights that training the shadow needs."""
-        known: Access = self.inverter.access & Access.DEFENSE
+        known = self.inverter.access & Access.DEFENSE
         rights = Access.TRAFFIC | Access.AUX_IMAGES | Access.AUX_LABELS | known
         return rights | Access.EDGE_STRUCTURE if self.structure == "same" else rights
 

@@ -10,7 +10,7 @@ from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from privbench.attacks.base import Attack, Reconstruct
+from privbench.attacks.base import Attack, Reconstruct, check_inner
 from privbench.attacks.components.learning import require_images
 from privbench.attacks.components.search import numeric_options, ranges_of, search
 from privbench.defenses.none import NoDefense
@@ -96,8 +96,7 @@ class Tuned:
             ValueError: naming the value and the choices.
         """
         require_images(self.images, view)
-        if check := getattr(self.inner, "check", None):
-            check(view.restricted_to(self.inner.access))
+        check_inner(self.inner, view.restricted_to(self.inner.access))
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Try every setting, and fit the inner attack with the best."""

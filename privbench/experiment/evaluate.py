@@ -185,8 +185,10 @@ def _deployment_number(
     tested = metric.over == "test"
 
     def compute() -> Measured:
-        images = (plan.data.test.images.to(services.device), plan.cell.transmissions)
-        return checked(metric.compute(deployed.deployment, *(images if tested else (x,))))
+        if not tested:
+            return checked(metric.compute(deployed.deployment, x))
+        images = plan.data.test.images.to(services.device)  # converts them all
+        return checked(metric.compute(deployed.deployment, images, plan.cell.transmissions))
 
     def make() -> Artifact:
         made = compute()
@@ -204,8 +206,8 @@ def _deployment_number(
         "shape": plan.data.shape,
     }
     if tested:
-        images = {"images": plan.data.test.fingerprint, "transmissions": plan.cell.transmissions}
-        recipe |= images
+        recipe["images"] = plan.data.test.fingerprint
+        recipe["transmissions"] = plan.cell.transmissions
     kept = services.store.keep("deployment_metrics", recipe, make).facts
     return Measured(kept["value"], kept.get("facts", {}))
 

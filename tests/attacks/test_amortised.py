@@ -1,4 +1,4 @@
-"""One inverse network for all strengths of a defense: trained once, and told the strength."""
+"""One inverse network for all strengths of a defense: trained once, and given the strength."""
 
 import copy
 import dataclasses
@@ -50,7 +50,7 @@ class Shelf:
 
 
 def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given():
-    """Told the strength of other features, it errs more: it trusts noise, or mistrusts an image."""
+    """Given the strength of other features, it errs more: it trusts noise, or mistrusts an image."""
     images = torch.rand(200, 1, 2, 2, generator=torch.Generator().manual_seed(1))
     attack = attack_of(
         amortised=True, strengths=[0, 2], steps=40, batch=32, lr=1e-2, precision="32-true"
@@ -66,12 +66,12 @@ def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given()
     assert len(shelf.kept) == 1 and shelf.recipes[0] == shelf.recipes[1]
     ((network, _),) = shelf.kept.values()
     for sigma, other in ((0.1, 1.8), (1.8, 0.1)):
-        told, mistold = (
+        by_its_own, by_another = (
             network(sent[sigma], torch.full((len(x),), given / 2)).detach().clamp(0, 1)
             for given in (sigma, other)
         )
-        assert torch.allclose(answers[sigma], told, atol=1e-5)
-        errors = [float((image - x).square().mean()) for image in (told, mistold)]
+        assert torch.allclose(answers[sigma], by_its_own, atol=1e-5)
+        errors = [float((image - x).square().mean()) for image in (by_its_own, by_another)]
         assert errors[0] < errors[1] - 0.005, errors
 
 

@@ -16,19 +16,12 @@ from privbench.defenses.none import NoDefense
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
-from tests.support import Orthogonal, RecordingLogger, granted, lenet_edge, scenes
+from tests.support import BRIEF_TRAINING, Orthogonal, RecordingLogger, granted, lenet_edge, scenes
 
 ATTACK = Diffusion(
-    images=None,
+    **BRIEF_TRAINING,
     steps=100,
-    batch=16,
     lr=2e-3,
-    adam_eps=1e-8,
-    amsgrad=False,
-    weight_decay=0.0,
-    schedule="one_cycle",
-    patience=700,
-    precision="32-true",
     model=None,
     network=None,
     adaptive=False,

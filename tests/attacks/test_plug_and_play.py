@@ -14,19 +14,12 @@ from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
-from tests.support import granted, lenet_edge, scenes
+from tests.support import BRIEF_TRAINING, granted, lenet_edge, scenes
 
 ATTACK = RMLEPrior(
-    images=None,
+    **BRIEF_TRAINING,
     steps=110,
-    batch=16,
     lr=4e-3,
-    adam_eps=1e-8,
-    amsgrad=False,
-    weight_decay=0.0,
-    schedule="one_cycle",
-    patience=700,
-    precision="32-true",
     levels=20,
     first_level=0.5,
     last_level=0.02,

@@ -242,7 +242,7 @@ def test_no_attack_beats_the_floor_and_the_posterior_mean_meets_it(sigma):
 
 
 def test_what_a_table_says_of_bounds(linear):
-    """dFIL binds unbiased attackers, of whom there may be none; an infinite one bounds nobody."""
+    """dFIL binds unbiased attackers, of whom there may be none; an infinite one bounds none."""
     found = DFIL.compute(Deployment(linear, Gaussian(sigma=0.5), nn.Sequential()), X, 3)
     assert found.value == pytest.approx(3 * dfil(Deployment(linear, Gaussian(sigma=0.5), nn.Sequential()), X), rel=0.6)  # fmt: skip
     (line,) = DFIL.remarks(found.facts, [])

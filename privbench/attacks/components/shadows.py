@@ -1,12 +1,12 @@
 """What all attacks by a shadow share: an edge of the adversary's own, and the attack on it."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import nn
 
+from privbench.attacks.base import Attack, Reconstruct
 from privbench.attacks.components.learning import TrainingConfig
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.runtime.validation import VALIDATED
@@ -23,7 +23,7 @@ class ShadowConfig(TrainingConfig):
             initialised.
     """
 
-    inverter: SkipValidation[Any]
+    inverter: SkipValidation[Attack]
     structure: Literal["other", "same"]
 
     def __post_init__(self) -> None:
@@ -38,8 +38,7 @@ class ShadowConfig(TrainingConfig):
     @property
     def access(self) -> Access:
         """Rights of the shadow, and of the inverter besides the weights, which it is given."""
-        inverter: Access = self.inverter.access
-        return self.shadow_access | (inverter & ~Access.EDGE_WEIGHTS)
+        return self.shadow_access | (self.inverter.access & ~Access.EDGE_WEIGHTS)
 
     def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are, and a split that the inverter refuses.
@@ -59,24 +58,22 @@ class ShadowConfig(TrainingConfig):
             edge = surrogate_edge(view.image_shape, view.feature_shape, view.cloud)
         return edge.to(view.device)
 
-    def invert(self, view: AdversaryView, edge: nn.Sequential) -> Callable[[Tensor], Tensor]:
+    def invert(self, view: AdversaryView, edge: nn.Sequential) -> Reconstruct:
         """Fit the inverter to a trained shadow, and return its reconstructor."""
-        given = view.with_edge(edge).restricted_to(self.inverter.access)
-        reconstruct: Callable[[Tensor], Tensor] = self.inverter.fit(given)
-        return reconstruct
+        return self.inverter.fit(view.with_edge(edge).restricted_to(self.inverter.access))
 
 
-def _require_inverter(inverter: Any, rights: Access) -> None:
+def _require_inverter(inverter: Attack, rights: Access) -> None:
     """Refuse an inverter that is not white-box, or needs rights that the adversary lacks.
 
     Args:
-        inverter: Any on the shadow.
+        inverter: Attack on the shadow.
         rights: Rights of the attack that trains the shadow.
 
     Raises:
         ValueError: naming the right in question.
     """
-    if not isinstance(getattr(inverter, "access", None), Access):
+    if not isinstance(inverter, Attack):
         raise ValueError(  # noqa: TRY004 - as all bad input
             f"attack.inverter={inverter} is not an attack: type attack@attack.inverter=NAME"
         )

@@ -6,8 +6,11 @@ from privbench.attacks.base import Attack
 from privbench.defenses.none import NoDefense
 from privbench.threat import Access, AdversaryView
 
-RIGHTS = Access.EDGE_WEIGHTS | Access.AUX_IMAGES
-"""Rights of an attack that starts from a network's answer, but for the defense."""
+
+def rights(*, adaptive: bool) -> Access:
+    """Return the rights of an attack that starts from a network's answer."""
+    naive = Access.EDGE_WEIGHTS | Access.AUX_IMAGES
+    return naive | Access.DEFENSE if adaptive else naive
 
 
 def require_start_network(network: Any) -> None:
@@ -20,7 +23,7 @@ def require_start_network(network: Any) -> None:
         raise ValueError(  # noqa: TRY004 - as all bad input
             f"attack.network={network} is not an attack: type attack@attack.network=NAME"
         )
-    excess = network.access & ~(RIGHTS | Access.DEFENSE)
+    excess = network.access & ~rights(adaptive=True)
     if excess or Access.AUX_IMAGES not in network.access:
         raise ValueError(
             "attack.network must learn from auxiliary images and need no more than "
@@ -32,13 +35,3 @@ def require_start_network(network: Any) -> None:
 def believed(view: AdversaryView, *, adaptive: bool) -> AdversaryView:
     """Return the view with the defense that the adversary believes in: none if not adaptive."""
     return view if adaptive else view.assuming(NoDefense())
-
-
-def check_start_network(network: Attack, view: AdversaryView) -> None:
-    """Refuse what the network refuses.
-
-    Raises:
-        ValueError: naming the value and the choices.
-    """
-    if check := getattr(network, "check", None):
-        check(view)

@@ -9,6 +9,8 @@ Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 CODE = ("compute", "over", "remarks", "requires")
 """Fields of a metric that no record holds."""
+VACUOUS = 1e-4
+"""Mean squared error, 40 dB, under which a bound says nothing of use."""
 Place = Literal["run", "summary", "table", "curves"]
 """Where a metric is shown: at the end of a run, among the worst cases, in the tables of cells, and
 in curves with the tables that compare defenses by them."""

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from privbench.evaluation.metrics.base import Measured, Metric
+from privbench.evaluation.metrics.base import VACUOUS, Measured, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from privbench.deployment import Deployment
 
 VERSION = "bayes_floor-1"
-VACUOUS = 1e-4
-"""Mean squared error, 40 dB, under which a floor says nothing of use."""
 NEAR_DB = 1.0
 """Distance from the floor within which an attack leaves nothing to gain."""
 BEYOND = 3.0

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from privbench.evaluation.metrics.base import Measured, Metric
+from privbench.evaluation.metrics.base import VACUOUS, Measured, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +16,6 @@ IMAGES, PROBES = 128, 4
 """Images over which the trace is a mean, and random probes of each."""
 RANK_IMAGES, FEW_IMAGES = 16, 2
 """Images whose Jacobian's rank is computed, and of images of more than 1,024 pixels."""
-VACUOUS = 1e-4
-"""Mean squared error, 40 dB, under which a bound says nothing of use."""
 
 
 def dfil(deployment: "Deployment", x: "Tensor", transmissions: int) -> Measured:

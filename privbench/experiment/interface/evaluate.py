@@ -59,17 +59,17 @@ def evaluate(
         cell = result.cell
         with as_user_errors():
             reference = _reference(result, labels, gallery)
-            wanted = _wanted(cell, metrics)
+            named = _named(cell, metrics)
         cell.plan.cell.device_config.configure()
-        scores, best = _scored(result, reference, wanted)
+        scores, best = _scored(result, reference, _wanted(named))
         if images:
             return pd.DataFrame(scores.per_image).rename_axis("image")
         rows = with_intervals(scores, best)
         if labels is not None:
             rows |= _accuracies(cell, reference)
-        named = [*cell.plan.cell.metrics, *_named(cell, metrics)]
-        x = reference.x
-        rows |= deployment_scores(cell.plan, cell.services, cell.deployed, x, named)[0]
+        rows |= deployment_scores(
+            cell.plan, cell.services, cell.deployed, reference.x, [*cell.plan.cell.metrics, *named]
+        )[0]
         return _table(rows, chance(reference, list(reference.target_indices)))
 
 
@@ -95,10 +95,10 @@ def _named(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
     return found
 
 
-def _wanted(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
+def _wanted(named: Sequence[metrics.Metric]) -> list[metrics.Metric]:
     """Return the metrics of reconstructions that need no classifier, and those that are named."""
     built_in = [one for one in metrics.RECONSTRUCTION_METRICS if one is not SEMANTIC_ACCURACY]
-    return [*built_in, *(one for one in _named(cell, named) if one.interval is not None)]
+    return [*built_in, *(one for one in named if one.interval is not None)]
 
 
 def _reference(result: Result, labels: Any, gallery: Any) -> scoring.Reference:

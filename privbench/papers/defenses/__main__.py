@@ -10,12 +10,14 @@ from privbench.papers.defenses.document import document
 from privbench.papers.defenses.rows import merged, read, rows_of, write
 from privbench.runtime.errors import UserError
 from privbench.runtime.files import write_atomically
+from privbench.runtime.pipes import ends_with_its_reader
 
 PROGRAM = "python -m privbench.papers.defenses"
 RECORDS = Path("sweeps/defenses/records.csv")
 RESULTS = "RESULTS.md"
 
 
+@ends_with_its_reader
 def main(arguments: Sequence[str] | None = None) -> None:
     """Add records to the file of rows, and write the document next to it."""
     options = _parser().parse_args(arguments)

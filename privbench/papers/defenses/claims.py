@@ -40,6 +40,11 @@ class Claim:
     check: Callable[[Curves], Verdict]
 
 
+def _at_least(low: float, high: float, threshold: float) -> str:
+    """Return whether a number with this interval reaches a threshold."""
+    return HOLDS if low >= threshold else FAILS if high < threshold else INCONCLUSIVE
+
+
 def _hides(*attacks: str) -> Callable[[Sequence[Defended], Defended], Verdict]:
     """Return a check that a defense hides images from these attacks, of all where none is named."""
 
@@ -68,7 +73,7 @@ def _hidden(met: Result, before: Result) -> Verdict:
     if gain <= 0:
         return INCONCLUSIVE, "without a defense the attack scores no more than a blind guess"
     least, most = ((end - score.baseline) / gain for end in (score.low, score.high))
-    state = HOLDS if most <= HALF else FAILS if least > HALF else INCONCLUSIVE
+    state = _at_least(-most, -least, -HALF)
     share = met.gain() / gain
     return state, (
         f"at strength {met.first.strength:g} ({met.lost:+.1f} points of accuracy lost) "
@@ -93,7 +98,7 @@ def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
     before = max(one.score("psnr_db").mean for one in undefended.results)
     ratios = [(_ratio(before, _best_psnr(one)), one) for one in paid]
     (low, ratio, high), one = max(ratios, key=lambda item: item[0][1])
-    state = HOLDS if low >= 4 else FAILS if high < 4 else INCONCLUSIVE
+    state = _at_least(low, high, 4)
     return state, (
         f"at most {ratio:.2f} times the squared error [{low:.2f}, {high:.2f}], at strength "
         f"{one.first.strength:g} ({one.lost:+.1f} points of accuracy lost), by "
@@ -124,7 +129,7 @@ def _plug_in(curves: Curves) -> Verdict:
     if not found:
         return INCONCLUSIVE, "no strength of cem costs as much accuracy as one of the noise alone"
     lows, _, highs = zip(*(ratio for _, ratio in found), strict=True)
-    state = HOLDS if min(lows) >= PLUG_IN else FAILS if max(highs) < PLUG_IN else INCONCLUSIVE
+    state = _at_least(min(lows), max(highs), PLUG_IN)
     listed = ", ".join(
         f"{one.first.strength:g}: {100 * (ratio - 1):+.0f} % [{100 * (low - 1):+.0f}, "
         f"{100 * (high - 1):+.0f}]"
@@ -150,9 +155,7 @@ def _keeps_accuracy(line: Sequence[Defended], undefended: Defended) -> Verdict:
         return MISSING, "no record at rate .8"
     row, best = at.first, at.best
     least = row.accuracy_undefended - COST / 100
-    state = (
-        HOLDS if row.accuracy_low >= least else FAILS if row.accuracy_high < least else INCONCLUSIVE
-    )
+    state = _at_least(row.accuracy_low, row.accuracy_high, least)
     left = _hidden(best, undefended.best)
     return state, f"{at.lost:+.1f} points of accuracy lost; what is left to hide: {left[1]}"
 

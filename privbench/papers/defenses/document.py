@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from privbench.analysis.labels import number
 from privbench.analysis.tables import Rows, as_markdown
@@ -201,6 +202,7 @@ def _untried(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> Ro
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
 
 
+@cache
 def _no_attack_yet() -> dict[str, str]:
     """Return the last column of the table in ``conf/defense/README.md``, by defense."""
     table = README.read_text().partition("## Which attack knows what")[2].partition("\n## ")[0]
