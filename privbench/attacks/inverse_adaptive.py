@@ -28,7 +28,7 @@ from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
 
 BATCH = 64
-LONGER = 2
+LONGER = 3
 """Updates of one network for all strengths, in those of a network for one strength."""
 SINGLE = "choose attack.amortised=false"
 Network = MultiTransmissionDecoder | AmortisedDecoder
@@ -40,12 +40,12 @@ class InverseAdaptive(TrainingConfig):
 
     Attributes, besides those of ``TrainingConfig``:
         amortised: Train one network for all strengths of a defense that trains nothing, each image
-            at a random strength, which the network is given; ``steps`` of null are then twice as
+            at a random strength, which the network is given; ``steps`` of null are then three times as
             many. Without a defense it is the network that ``amortised`` of false trains.
         strengths: Lowest and highest strength that it learns; null for those of the defense.
     """
 
-    version: ClassVar[str] = "inverse_adaptive-1"
+    version: ClassVar[str] = "inverse_adaptive-2"
 
     amortised: bool = False
     strengths: list[FiniteFloat] | None = None
