@@ -40,8 +40,8 @@ class InverseAdaptive(TrainingConfig):
 
     Attributes, besides those of ``TrainingConfig``:
         amortised: Train one network for all strengths of a defense that trains nothing, each image
-            at a random strength, which the network is given; ``steps`` of null are then three times as
-            many. Without a defense it is the network that ``amortised`` of false trains.
+            at a random strength, which the network is given; ``steps`` of null are then three times
+            as many. Without a defense it is the network that ``amortised`` of false trains.
         strengths: Lowest and highest strength that it learns; null for those of the defense.
     """
 

@@ -115,16 +115,17 @@ class ImageData:
 
 def _complete(include: Sequence[int], order: list[int], labels: list[int], count: int) -> list[int]:
     """Complete ``include`` to ``count`` indices with the class counts of ``order[:count]``."""
-    selected = list(include)
+    selected, included = list(include), set(include)
     quota = Counter(labels[index] for index in order[:count])
     quota.subtract(labels[index] for index in include)
-    candidates = [index for index in order if index not in set(include)]
+    candidates = [index for index in order if index not in included]
     for index in candidates:
         if quota[labels[index]] > 0 and len(selected) < count:
             selected.append(index)
             quota[labels[index]] -= 1
     # where included images exceed the quota of a class, any other class fills up
-    left = [index for index in candidates if index not in set(selected)]
+    chosen = set(selected)
+    left = [index for index in candidates if index not in chosen]
     return selected + left[: count - len(selected)]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,23 +96,31 @@ class CellConfig:
         return self.spec.choices
 
 
-def build(spec: CellSpec) -> CellConfig:
+MakePart = Callable[[Mapping[str, Any], str], Any]
+"""Returns the object that a configuration's group describes."""
+
+
+def build(spec: CellSpec, make: MakePart | None = None) -> CellConfig:
     """Return the cell of a specification.
+
+    Args:
+        spec: Its specification.
+        make: ``make_part``, or one that remembers the parts that it made.
 
     Raises:
         ValueError: in one line, for a value that is out of range or an unknown option.
     """
-    config = spec.config
+    config, make = spec.config, make or make_part
     _require_known(config)
     _validated(SweepConfig, config["sweep"], "sweep")
     values = {
         "spec": spec,
-        "dataset": make_part(config, "dataset"),
-        "victim": make_part(config, "victim"),
-        "defense": make_part(config, "defense"),
-        "attack": make_part(config, "attack"),
-        "device_config": make_part(config, "device"),
-        "tracker": make_part(config, "tracker"),
+        "dataset": make(config, "dataset"),
+        "victim": make(config, "victim"),
+        "defense": make(config, "defense"),
+        "attack": make(config, "attack"),
+        "device_config": make(config, "device"),
+        "tracker": make(config, "tracker"),
         "split": str(config["split"]),
         "targets": config["targets"],
         "target_indices": config["target_indices"],
@@ -146,6 +154,24 @@ def _validated(kind: type[T], values: Mapping[str, Any], group: str = "") -> T:
         return kind(**values)
     except ValidationError as error:
         raise ValueError(validation.describe(error, group)) from error
+
+
+class RememberedParts:
+    """Makes each part once: cells that are planned share those that they describe alike."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Any] = {}
+
+    def __call__(self, config: Mapping[str, Any], group: str) -> Any:
+        """Return the part that a configuration's group describes.
+
+        Raises:
+            ValueError: as ``make_part``.
+        """
+        described = repr((group, config.get(group)))
+        if described not in self.parts:
+            self.parts[described] = make_part(config, group)
+        return self.parts[described]
 
 
 def make_part(config: Mapping[str, Any], group: str) -> Any:

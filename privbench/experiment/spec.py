@@ -10,6 +10,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from privbench.runtime.options import without_later_options
 
+_OF_A_SWEEP = {
+    "battery": " that has batteries: type sweeps=standard",
+    "budget": ": type -m with commas in an option, or sweeps=NAME",
+}
+"""Options that a sweep has and no cell, with how to type such a sweep."""
+
 
 @dataclass(frozen=True)
 class CellSpec:
@@ -59,13 +65,15 @@ class CellSpec:
             name: Overrides that distinguish the cell.
 
         Raises:
-            ValueError: for a value that is missing or cannot be resolved, or a typed battery.
+            ValueError: for a value that is missing or cannot be resolved, or an option of sweeps.
         """
-        if typed := [word for word in hydra.overrides.task if word.startswith("battery=")]:
-            raise ValueError(f"{typed[0]} needs a sweep that has batteries: type sweeps=standard")
+        for option, needs in _OF_A_SWEEP.items():
+            if typed := [word for word in hydra.overrides.task if word.startswith(f"{option}=")]:
+                raise ValueError(f"{typed[0]} needs a sweep{needs}")
         with read_write(cfg), open_dict(cfg):
             cfg.pop("hydra", None)
-            cfg.pop("battery", None)  # a sweep's, which says so in ``battery``
+            for option in _OF_A_SWEEP:  # a sweep's own, which is in no key
+                cfg.pop(option, None)
         try:
             config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:

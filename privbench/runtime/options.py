@@ -8,18 +8,22 @@ CONFIG_GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
 PLACE_OPTIONS = ("output_dir", "device", "isolate", "metrics")
 """Where a cell is computed and stored, and what else is measured; a command that runs it again
 repeats them."""
-LAUNCH_OPTIONS = ("tracker", "workers", "sweeps", "battery", "force", "sweep", "hydra")
+LAUNCH_OPTIONS = (
+    "tracker", "workers", "sweeps", "battery", "budget", "force", "sweep", "hydra",
+)  # fmt: skip
 """How cells are launched and reported; a command that runs one of them again does without."""
 RUNTIME_OPTIONS = PLACE_OPTIONS + LAUNCH_OPTIONS
 """Options that change where and how cells run, and not which."""
-SWEEP_ONLY_OPTIONS = ("workers", "sweeps", "battery")
+SWEEP_ONLY_OPTIONS = ("workers", "sweeps", "battery", "budget")
 """Options of a sweep that no cell of it takes."""
 CELL_OPTIONS = (
     "dataset", "victim", "split", "defense", "attack", "targets", "target_indices", "include",
     "transmissions", "accuracy_draws", "seed",
 )  # fmt: skip
 """Options that numbers depend on."""
-KNOWN_OPTIONS = frozenset({*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "hydra"})
+KNOWN_OPTIONS = frozenset(
+    {*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "budget", "hydra"}
+)
 """Top-level names of a cell's configuration."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},

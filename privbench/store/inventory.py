@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from privbench.runtime.duration import seconds_of
 from privbench.runtime.files import PART
 from privbench.store.recipes import defense_recipe
 from privbench.store.record import Record, read
@@ -21,8 +22,6 @@ KINDS = (RECORDS, "victims", "judges", *DERIVED, "images")
 FILTERS = ("dataset", "victim", "split", "attack", "defense", "site", "seed")
 """Fields of a record that select."""
 KEY = re.compile(r"[0-9a-f]{20}")
-AGE = re.compile(r"(\d+)([hdw])")
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def fits(record: Record, filters: Mapping[str, Sequence[str]]) -> bool:
 
 
 def age(text: str) -> timedelta:
-    """Return the age that a text such as ``12h``, ``30d`` or ``2w`` states.
+    """Return the age that a text such as ``90min``, ``12h`` or ``30d`` states.
 
     Raises:
         ValueError: for any other text.
@@ -221,10 +220,10 @@ def age(text: str) -> timedelta:
     >>> age("30d")
     datetime.timedelta(days=30)
     """
-    found = AGE.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text} is not an age: type a number and h, d or w, such as 30d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    try:
+        return timedelta(seconds=seconds_of(text))
+    except ValueError as error:
+        raise ValueError(f"{text} is not an age: {error}") from error
 
 
 def uses(record: Record, item: Item) -> bool:

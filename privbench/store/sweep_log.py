@@ -24,6 +24,8 @@ from privbench.store.battery import Battery
 
 NAME = "cells.jsonl"
 ENDED = ("done", "cached", "failed", "stopped")
+ALIKE = 3
+"""Cells that are named of those without a record for one and the same reason."""
 
 
 @dataclass
@@ -246,6 +248,22 @@ class SweepLog:
         before = f"PYTHONPATH={shlex.quote(path)} " if path else ""
         arguments = [*launch.get("flags", []), *entry.overrides]
         return f"{before}python -m privbench {shlex.join(arguments)}"
+
+
+def in_short(entries: Iterable[CellStatus]) -> list[tuple[CellStatus, int]]:
+    """Return the cells to name of those without a record: the first few of each reason.
+
+    Returns:
+        Cells, each with the number of those that follow it unnamed.
+    """
+    alike: dict[str, list[CellStatus]] = {}
+    for entry in entries:
+        alike.setdefault(entry.reason, []).append(entry)
+    return [
+        (entry, max(0, len(cells) - ALIKE) if at == ALIKE - 1 else 0)
+        for cells in alike.values()
+        for at, entry in enumerate(cells[:ALIKE])
+    ]
 
 
 def attack_override(overrides: Iterable[str]) -> str:

@@ -1,7 +1,10 @@
 """Cells from Hydra's configurations: below this module there is no Hydra but ``instantiate``."""
 
+import copy
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,9 +13,12 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from privbench.experiment.spec import CellSpec
+from privbench.runtime.options import without_later_options
+
 
 class Composer:
-    """Composes cells; those that differ in values alone are composed once (60 ms) and copied (2).
+    """Composes cells; those that differ in values alone are composed once and copied.
 
     Args:
         loader: Hydra's.
@@ -23,6 +29,7 @@ class Composer:
         self.loader, self.master = loader, master
         self.parser = OverridesParser.create(config_loader=loader)
         self.composed: dict[tuple[str, ...], bytes] = {}
+        self.specs: dict[tuple[str, ...], _FirstOfKind] = {}
         self.groups: dict[str, bool] = {}
         self.lacking: dict[tuple[str, ...], set[str]] = {}
 
@@ -39,12 +46,7 @@ class Composer:
         Raises:
             HydraException: where it does not compose.
         """
-        parsed = self.parser.parse_overrides(list(overrides))
-        values = [override for override in parsed if self._is_plain_value(override)]
-        kind = tuple(
-            override.key_or_group if override in values else str(override.input_line)
-            for override in parsed
-        )
+        kind, values = self._kind(overrides)
         if kind not in self.composed:
             first = self._load(overrides)
             self.composed[kind] = pickle.dumps(first)
@@ -55,6 +57,41 @@ class Composer:
         with read_write(composed.hydra):
             composed.hydra.overrides.task = list(overrides)
         return composed
+
+    def spec(self, overrides: Sequence[str], outputs: str, folder: str, name: str) -> CellSpec:
+        """Return the specification of a cell.
+
+        Args:
+            overrides: That make it.
+            outputs: Directory of records, store and W&B's files.
+            folder: Of its sweep.
+            name: Overrides that distinguish it from the other cells of its sweep.
+
+        Raises:
+            HydraException: where it does not compose.
+            ValueError: for a value that is missing or cannot be resolved, or an option of sweeps.
+        """
+        kind, given = self._kind(overrides)
+        values = {override.key_or_group: override.value() for override in given}
+        if kind in self.specs and self.specs[kind].may_set(values):
+            config = self.specs[kind].config_with(values)
+            return replace(self.specs[kind].spec, config=config, overrides=[*overrides], name=name)
+        composed = self(overrides)
+        composed.output_dir = outputs
+        references = [text for text in _texts(_without_hydra(composed)) if "${" in text]
+        spec = CellSpec.of(composed, composed.hydra, folder, name)
+        self.specs[kind] = _FirstOfKind(spec, references)
+        return spec
+
+    def _kind(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+        """Return what a cell shares with those that differ in values alone, and its values."""
+        parsed = self.parser.parse_overrides(list(overrides))
+        values = [override for override in parsed if self._is_plain_value(override)]
+        kind = tuple(
+            override.key_or_group if override in values else str(override.input_line)
+            for override in parsed
+        )
+        return kind, values
 
     def _load(self, overrides: Sequence[str]) -> DictConfig:
         """Compose a cell anew.
@@ -67,6 +104,18 @@ class Composer:
         config = self.loader.load_configuration(hydra.job.config_name, given, RunMode.RUN)
         OmegaConf.copy_cache(from_config=self.master, to_config=config)  # one time for all cells
         return config
+
+    def sweeper_of(self, file: str) -> dict[str, Any]:
+        """Return the options of Hydra's sweeper that a file of ``sweeps/`` sets.
+
+        Raises:
+            HydraException: where there is no such file.
+        """
+        hydra = self.master.hydra
+        given = [*hydra.overrides.hydra, f"sweeps={file}"]
+        config = self.loader.load_configuration(hydra.job.config_name, given, RunMode.MULTIRUN)
+        plain: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        return dict(plain)
 
     def _is_plain_value(self, override: Override) -> bool:
         changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
@@ -113,6 +162,58 @@ class Composer:
             option = str(getattr(error.__cause__, "full_key", ""))
             return option if option in map(_option, overrides) else ""
         return ""
+
+
+@dataclass(frozen=True)
+class _FirstOfKind:
+    """A composed cell, from which those that differ in values alone are made in no time.
+
+    Attributes:
+        spec: Its specification.
+        references: Texts of its configuration that refer to other options.
+    """
+
+    spec: CellSpec
+    references: list[str]
+
+    def may_set(self, values: Mapping[str, Any]) -> bool:
+        """Return whether setting options leaves the others as they are.
+
+        Another option may refer to one of them; a mapping would be merged, a reference resolved.
+        """
+        if any("${." in text for text in self.references):
+            return False
+        return not any(
+            isinstance(value, dict)
+            or any("${" in text for text in _texts(value))
+            or any(f"${{{name}" in text for text in self.references)
+            for name, value in values.items()
+        )
+
+    def config_with(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return its configuration with other values of options."""
+        config: Any = copy.deepcopy(self.spec.config)
+        for name, value in values.items():
+            *path, last = name.split(".")
+            node = config
+            for part in path:
+                node = node[part]
+            node[last] = value
+        changed: dict[str, Any] = without_later_options(config)
+        return changed
+
+
+def _without_hydra(composed: DictConfig) -> Any:
+    kept = OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"])
+    return OmegaConf.to_container(kept, resolve=False)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping | list):
+        for value in node.values() if isinstance(node, Mapping) else node:
+            yield from _texts(value)
 
 
 def _option(override: str) -> str:

@@ -12,6 +12,7 @@ from privbench.experiment.spec import CellSpec
 from privbench.runtime.cores import THREADS
 from privbench.runtime.errors import UserError, describe_error, print_error
 from privbench.store.sweep_log import SweepLog
+from privbench.sweep.budget import has_time
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Job:
         spec: JSON of its specification.
         logging: Configuration of Python's logging, as ``dictConfig`` takes it.
         threads: Given by its workers; null for every core that the process may use.
+        deadline: Of its launch, in seconds since the epoch; null for none.
     """
 
     spec: str
     logging: Mapping[str, Any]
     threads: int | None = None
+    deadline: float | None = None
 
     def __call__(self) -> None:
         """Run the cell and log its events; a failing cell raises nothing."""
@@ -37,7 +40,7 @@ class Job:
 
     def run(self, spec: CellSpec) -> None:
         """Run the cell in this process, as it is configured now."""
-        run_cell(spec)
+        run_cell(spec, self.deadline)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class FitJob(Job):
 
     def run(self, spec: CellSpec) -> None:
         """Train it and log its events; after a failure the cells say what is wrong."""
+        if self.deadline is not None and time.time() >= self.deadline:
+            return
         log, start = SweepLog(Path(spec.output_dir)), time.perf_counter()
         log.append_fit(self.deployment, "running", launch=spec.launch)
         try:
@@ -68,10 +73,15 @@ class FitJob(Job):
             log.append_fit(self.deployment, "done", launch=spec.launch, seconds=seconds)
 
 
-def run_cell(spec: CellSpec) -> None:
-    """Run one cell of a sweep, and append its events to the sweep log."""
+def run_cell(spec: CellSpec, deadline: float | None = None) -> None:
+    """Run one cell of a sweep, and append its events to the sweep log.
+
+    A cell that is not likely to end before the deadline is not begun, and logs nothing.
+    """
     log, key, launch = SweepLog(Path(spec.output_dir)), spec.key, spec.launch
     if spec.config["sweep"]["fail_fast"] and log.failed(launch):
+        return
+    if deadline is not None and not has_time(log, key, deadline):
         return
     start = time.perf_counter()
     log.append_event(key, "running", launch=launch)

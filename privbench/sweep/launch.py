@@ -19,7 +19,8 @@ from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.artifacts import Store, announce
 from privbench.store.battery import Battery
 from privbench.store.record import Record, valid_record
-from privbench.store.sweep_log import CellStatus, SweepLog, now
+from privbench.store.sweep_log import CellStatus, SweepLog, in_short, now
+from privbench.sweep.budget import Budget, has_time
 from privbench.sweep.job import FitJob, Job
 from privbench.sweep.progress import PlannedCell, Progress, watching
 from privbench.sweep.shared import shared_deployments
@@ -40,6 +41,7 @@ class Launch:
         workers: Processes that run the cells.
         log: Of the sweep.
         battery: That the cells are; null for other sweeps.
+        budget: Time that it has; null for as long as it takes.
         id: Distinguishes its lines in the log from those of other launches.
     """
 
@@ -47,6 +49,7 @@ class Launch:
     workers: "Workers"
     log: SweepLog
     battery: Battery | None = None
+    budget: Budget | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(
@@ -119,7 +122,10 @@ class Launch:
             stalled_rounds = stalled_rounds + 1 if len(rest) == len(pending) else 0
             if stalled_rounds > 1:
                 raise UserError(f"{len(rest)} cells were never started: see the workers' logs")
-            pending = rest
+            pending = [cell for cell in rest if self._has_time(cell)]
+
+    def _has_time(self, cell: PlannedCell) -> bool:
+        return not self.budget or has_time(self.log, cell.key, self.budget.deadline)
 
     def _fit_shared(self, pending: Sequence[PlannedCell]) -> None:
         """Train each deployment that several cells share, once and before them."""
@@ -132,18 +138,19 @@ class Launch:
 
     def _job(self, kind: type[Job], cell: PlannedCell, *more: str) -> Job:
         config = _logging_config(self.cfg.hydra)
-        return kind(self._spec(cell).to_json(), config, self.workers.threads, *more)
+        deadline = self.budget.deadline if self.budget else None
+        return kind(self._spec(cell).to_json(), config, self.workers.threads, deadline, *more)
 
     @property
     def _stopped(self) -> bool:
-        """A cell of this launch has failed, and the sweep stops at the first failure."""
+        """The sweep stops at the first failure, and a cell of this launch has failed."""
         return bool(self.cfg.sweep.fail_fast) and self.log.failed(self.id)
 
     def _pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> list[PlannedCell]:
-        """Return the cells that have no record, those of the fewest steps first.
+        """Return the cells that have no record, those of the least work first.
 
         A sweep of short and long cells so shows a first result soon; the order is the grid's among
-        cells of as many steps.
+        cells of as much work.
         """
         pending = []
         track = self.cfg.tracker._target_ != "privbench.tracking.base.NullTracker"
@@ -156,7 +163,7 @@ class Launch:
                 progress.end({"key": key, "state": "cached"}, record)
             else:
                 pending.append(planned[key])
-        return sorted(pending, key=lambda cell: cell.steps)
+        return sorted(pending, key=lambda cell: cell.work)
 
     def _record(self, entry: CellStatus, cell: PlannedCell) -> Record | None:
         """Return a cell's record, if it is there, whole, and of the store's victim."""
@@ -174,11 +181,7 @@ class Launch:
         """Run cells, and return those that started without an end, and those not started."""
         start = self.log.path.stat().st_size
         self.workers.launch([self._job(Job, cell) for cell in cells])
-        states = {
-            line["key"]: line["state"]
-            for line in self.log.lines(start)[0]
-            if line.get("launch") == self.id and "state" in line
-        }
+        states = self._states(start)
         if self._stopped:
             return [], []
         started = [cell for cell in cells if states.get(cell.key) == "running"]
@@ -217,10 +220,15 @@ class Launch:
         """
         from privbench.report.summary import of_sweep
 
-        summary, missing = of_sweep(self.log), self._missing()
+        summary, (missing, later) = of_sweep(self.log), self._missing()
         if summary.short:
             print(summary.short, flush=True)
         self._print_missing(missing)
+        if later and self.budget:
+            print(
+                f"budget={self.budget.text} does not suffice for {len(later)} of "
+                f"{len(self.log.entries())} cells; go on: {self._command}"
+            )
         for write in (partial(self._keep, summary.whole), self._report, self._track):
             try:
                 write()
@@ -232,25 +240,33 @@ class Launch:
     def _keep(self, summary: str) -> None:
         _write(self.log.folder / "summary.txt", summary + "\n")
 
-    def _missing(self) -> list[CellStatus]:
-        """Return the cells without a record; under force=true, without one of this launch."""
-        entries = self.log.entries()
-        if not self.cfg.force:
-            return [entry for entry in entries.values() if not self.log.done(entry)]
-        done = {
-            line["key"]
-            for line in self.log.lines()[0]
-            if line.get("launch") == self.id and line.get("state") == "done"
-        }
-        return [entry for key, entry in entries.items() if key not in done]
+    def _missing(self) -> tuple[list[CellStatus], list[CellStatus]]:
+        """Return the cells without a record; apart, those that a budget left for another launch.
+
+        Under force=true a record counts that this launch made.
+        """
+        entries, states = self.log.entries(), self._states(0)
+        if self.cfg.force:
+            missing = [entry for key, entry in entries.items() if states.get(key) != "done"]
+        else:
+            missing = [entry for entry in entries.values() if not self.log.done(entry)]
+        later = [entry for entry in missing if self.budget and entry.key not in states]
+        return [entry for entry in missing if entry not in later], later
+
+    def _states(self, start: int) -> dict[str, str]:
+        """Return the last states of this launch's cells, from a place in the log on."""
+        lines = self.log.lines(start)[0]
+        of_cells = [line for line in lines if "state" in line and line.get("launch") == self.id]
+        return {line["key"]: line["state"] for line in of_cells}
 
     def _print_missing(self, missing: Sequence[CellStatus]) -> None:
         if not missing:
             return
         count = f"{len(missing)} of {len(self.log.entries())} cells have no record"
         lines = [f"privbench: {count}{' of this launch' if self.cfg.force else ''}; they need:"]
-        for entry in missing:
+        for entry, more in in_short(missing):
             lines += [f"  {entry.title}: {entry.reason}", f"    {self.log.rerun_command(entry)}"]
+            lines += [f"  {more} more for this reason"] * (more > 0)
         lines.append(f"all of them: {self._command}")
         print("\n".join(lines), file=sys.stderr)
 

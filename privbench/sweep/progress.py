@@ -14,6 +14,11 @@ from privbench.store.result_table import ago, in_a_line
 from privbench.store.sweep_log import ENDED, SweepLog, attack_override
 from privbench.sweep.times import TimedCell, Times
 
+NETWORK = 20
+"""Passes of the edge that take as long as an update by one image: `inverse` against `rmle`."""
+STEPS, BATCH = 1400, 32
+"""Updates, and images in each, of trainings that choose them by the images, from 2,000 up."""
+
 
 @dataclass(frozen=True)
 class PlannedCell:
@@ -26,6 +31,7 @@ class PlannedCell:
         group: Shared by cells that differ in the seed alone.
         spec: Its specification; null for a cell that is refused.
         deployment: Key of the deployment that is trained for it; empty where none is.
+        pixels: Values of an image.
     """
 
     key: str
@@ -34,6 +40,7 @@ class PlannedCell:
     group: str
     spec: CellSpec | None = None
     deployment: str = ""
+    pixels: int = 1
 
     @property
     def title(self) -> str:
@@ -46,13 +53,13 @@ class PlannedCell:
         return attack_override(self.overrides)
 
     @property
-    def steps(self) -> float:
-        """Steps of its attack times its targets, as far as the configuration says; else 0."""
+    def work(self) -> float:
+        """Estimated work of its attack: pixels of all images that pass the edge; in no unit."""
         if self.spec is None:
             return 0
         config = self.spec.config
         targets = len(config["target_indices"] or ()) or config["targets"]
-        return float(_steps(config["attack"]) * targets)
+        return float(_passes(config["attack"], targets) * self.pixels)
 
     @property
     def targets(self) -> list[str]:
@@ -60,11 +67,17 @@ class PlannedCell:
         return [] if self.spec is None else list(_targets(self.spec.config))
 
 
-def _steps(attack: Mapping[str, Any]) -> float:
-    """Return the steps of an attack and of the attacks within it."""
-    inner = sum(_steps(value) for value in attack.values() if isinstance(value, Mapping))
-    steps = attack.get("steps")
-    return inner + (steps if isinstance(steps, int | float) else 0)
+def _passes(attack: Mapping[str, Any], targets: int) -> float:
+    """Return the images that pass the edge in an attack and in the attacks within it.
+
+    A network that learns counts the images of its updates, ``NETWORK`` times each.
+    """
+    inner = sum(_passes(value, targets) for value in attack.values() if isinstance(value, Mapping))
+    if "steps" not in attack:
+        return inner
+    if "batch" in attack:
+        return inner + NETWORK * (attack["steps"] or STEPS) * (attack["batch"] or BATCH)
+    return inner + (attack["steps"] or STEPS) * targets
 
 
 def _targets(node: Any) -> Iterator[str]:

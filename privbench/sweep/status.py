@@ -11,7 +11,7 @@ from privbench.runtime.duration import duration
 from privbench.runtime.pipes import ends_with_its_reader
 from privbench.store.layout import require_whole
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
-from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, now
+from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, in_short, now
 from privbench.sweep.times import Times
 
 MOST_MISSING = 20
@@ -57,9 +57,10 @@ def report(folder: Path) -> str:
     lines += [f"  again   {entry.title}: {reason}" for entry, reason in stale]
     lines += [f"  damaged {entry.title}: {damaged[entry.key]}" for entry in states["damaged"]]
     lines += [f"  running {entry.title}, {_process(entry)}" for entry in states["running"]]
-    for entry in states["failed"]:
-        lines.append(f"  failed  {entry.title}: {entry.metadata['cause']}")
+    for entry, more in in_short(states["failed"]):
+        lines.append(f"  failed  {entry.title}: {entry.reason}")
         lines.append(f"          {log.rerun_command(entry)}")
+        lines += [f"  failed  {more} more for this reason"] * (more > 0)
     lines += [f"  missing {entry.title}" for entry in states["missing"][:MOST_MISSING]]
     if (more := len(states["missing"]) - MOST_MISSING) > 0:
         lines.append(f"  missing {more} more")

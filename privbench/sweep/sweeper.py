@@ -8,6 +8,8 @@ Of Hydra's callbacks a sweep calls ``on_multirun_start`` and ``on_multirun_end``
 without Hydra, in any process, and call none.
 """
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.batteries import WIDEST, Batteries
+from privbench.sweep.budget import Budget
 from privbench.sweep.compose import Composer
 from privbench.sweep.grids import (
     Axes,
@@ -38,7 +41,12 @@ from privbench.sweep.launch import Launch
 from privbench.sweep.progress import PlannedCell
 
 if TYPE_CHECKING:
+    from privbench.experiment.config import RememberedParts
     from privbench.sweep.workers.base import Workers
+
+LOG = logging.getLogger(__name__)
+MANY = 100
+"""Cells whose planning takes long enough for a line about it."""
 
 
 class Sweeper(HydrasSweeper):
@@ -48,6 +56,7 @@ class Sweeper(HydrasSweeper):
         params: Axes that all grids share, by option.
         grids: Axes of each grid; null for a single one that has no further axis.
         batteries: Instead of grids: those of each battery (``sweep.batteries``).
+        files: Instead of grids: other sweep files, whose grids are those of this one.
     """
 
     def __init__(
@@ -55,12 +64,14 @@ class Sweeper(HydrasSweeper):
         params: Mapping[str, Any] | None = None,
         grids: Sequence[Mapping[str, Any]] | None = None,
         batteries: Mapping[str, Any] | None = None,
+        files: Sequence[str] | None = None,
     ) -> None:
         # Hydra passes its own containers
-        given = {"params": params, "grids": grids, "batteries": batteries}
+        given = {"params": params, "grids": grids, "batteries": batteries, "files": files}
         plain: Any = OmegaConf.to_container(OmegaConf.create(given))
         self.params, self.grids = plain["params"] or {}, plain["grids"] or [{}]
         self.batteries = Batteries.of(plain["batteries"]) if plain["batteries"] else None
+        self.files = plain["files"] or []
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -76,9 +87,11 @@ class Sweeper(HydrasSweeper):
             UserError: for what cannot be swept, before anything is launched or written.
             SweepIncompleteError: where a cell has no record at the end, after printing why.
         """
-        workers = self._workers()
+        workers, budget = self._workers(), Budget.begin(self.cfg.budget)
         file = self.cfg.hydra.runtime.choices.get("sweeps")
         self._require_only_axes(file)
+        if self.files:
+            self.grids = [grid for name in self.files for grid in self._grids_of(name)]
         if self.batteries:
             self.grids = self.batteries.require(self.cfg.battery)
         cells, typed = self._cells(arguments)
@@ -89,13 +102,15 @@ class Sweeper(HydrasSweeper):
         if battery and battery.name != WIDEST:
             file = f"{file}-{battery.name}"
         folder = outputs / "sweeps" / sweep_name(file, typed, swept)
+        if len(cells) > MANY:
+            LOG.info("planning %d cells", len(cells))
         planned, refused, unsuitable = self._plan(cells, names, folder, workers, battery)
         if not planned:
             reasons = [message for _, message in refused] + [one.reason for one in unsuitable]
             raise UserError("; ".join(dict.fromkeys(reasons)))
         if battery:
             battery = replace(battery, unsuitable=unsuitable)
-        Launch(self.cfg, workers, SweepLog(folder), battery).run(planned, refused)
+        Launch(self.cfg, workers, SweepLog(folder), battery, budget).run(planned, refused)
 
     def _battery(self, typed: Axes) -> Battery | None:
         """Return the chosen battery; null for a sweep that has none."""
@@ -130,6 +145,21 @@ class Sweeper(HydrasSweeper):
                 f"sweeps/{file}.yaml sets {strange[0]} outside of hydra.sweeper: put it among its "
                 f"params, as {strange[0]}: VALUE"
             )
+
+    def _grids_of(self, name: str) -> list[dict[str, Any]]:
+        """Return the grids of another sweep file, its params among the axes of each.
+
+        Raises:
+            UserError: for a name that is none, or a file without grids of its own.
+        """
+        self._require_only_axes(name)
+        try:
+            node = self.compose.sweeper_of(name)
+        except HydraException as error:
+            raise UserError(describe_error(error)) from error
+        if not (node["params"] or node["grids"]):
+            raise UserError(f"hydra.sweeper.files: sweeps/{name}.yaml has no grids of its own")
+        return [{**(node["params"] or {}), **grid} for grid in node["grids"] or [{}]]
 
     def _cells(self, arguments: list[str]) -> tuple[list[list[str]], Axes]:
         """Return the cells, each a list of overrides, and the axes of the command line."""
@@ -169,14 +199,17 @@ class Sweeper(HydrasSweeper):
 
         Of a battery an attack that a setting does not admit is no failure, and stands apart.
         """
+        from privbench.experiment.config import RememberedParts
+
         planned: dict[str, PlannedCell] = {}
         refused = []
         unsuitable: dict[Unsuitable, None] = {}
+        make = RememberedParts()
         for overrides, name in zip(cells, names, strict=True):
             try:
                 spec = self._spec(overrides, name, folder)
                 spec = replace(spec, battery=battery.mark if battery else None)
-                key, group, deployment, reason = _identify(spec, workers)
+                key, group, deployment, pixels, reason = _identify(spec, workers, make)
                 if reason and battery:
                     unsuitable[Unsuitable(group, spec.choices["attack"], reason)] = None
                     continue
@@ -188,24 +221,26 @@ class Sweeper(HydrasSweeper):
                 refused.append((PlannedCell(key, overrides, name, key), message))
                 continue
             spec = replace(spec, key=key)
-            planned.setdefault(key, PlannedCell(key, overrides, name, group, spec, deployment))
+            cell = PlannedCell(key, overrides, name, group, spec, deployment, pixels)
+            planned.setdefault(key, cell)
         return planned, refused, list(unsuitable)
 
     def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
         try:
-            composed = self.compose(overrides)
+            outputs = str(folder.parent.parent)  # wherever a worker runs
+            return self.compose.spec(overrides, outputs, str(folder), name)
         except HydraException as error:
             where = f" (in the cell {' '.join(overrides)})" if name else ""
             raise UserError(f"{describe_error(error)}{where}") from error
-        composed.output_dir = str(folder.parent.parent)  # wherever a worker runs
-        return CellSpec.of(composed, composed.hydra, str(folder), name)
 
 
-def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str, str]:
+def _identify(
+    spec: CellSpec, workers: "Workers", make: "RememberedParts"
+) -> tuple[str, str, str, int, str]:
     """Return the keys of a cell, of its group and of the deployment that is trained for it.
 
-    Cells that differ in the seed alone are a group. The last text says why the attack does not
-    suit the cell; it is empty where it does.
+    Cells that differ in the seed alone are a group. The number is of an image's values. The text
+    says why the attack does not suit the cell; it is empty where it does.
 
     Raises:
         ValueError: naming the value and the choices.
@@ -220,7 +255,7 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str, str]:
         unchecked_plan,
     )
 
-    cell = build(spec)
+    cell = build(spec, make)
     if not workers.gpu_is_remote:
         require_device(cell.device_config)
     planned = unchecked_plan(cell)
@@ -237,7 +272,7 @@ def _identify(spec: CellSpec, workers: "Workers") -> tuple[str, str, str, str]:
     except UnsuitableAttackError as error:
         reason = " ".join(str(error).split())
     require_suitable_metrics(planned)
-    return planned.key, group, planned.deployment_key, reason
+    return planned.key, group, planned.deployment_key, math.prod(planned.data.shape), reason
 
 
 def _is_runtime_option(name: str) -> bool:

@@ -41,7 +41,7 @@ class Times:
     def begin(self, cell: TimedCell, now: float) -> None:
         """Note that a worker has started a cell."""
         self.running[cell.key], self.started[cell.key] = cell, now
-        self.due[cell.key] = max(QUIET, self._usual(cell) or 0.0)
+        self.due[cell.key] = max(QUIET, self.usual(cell) or 0.0)
         self.most_running = max(self.most_running, len(self.running))
 
     def end(self, cell: TimedCell, seconds: float | None) -> None:
@@ -78,12 +78,12 @@ class Times:
             slowest[cell.attack] = max(slowest.get(cell.attack, 0.0), ran[key])
         rest = []
         for cell in cells:
-            whole = max(self._usual(cell) or 0.0, slowest.get(cell.attack, 0.0))
+            whole = max(self.usual(cell) or 0.0, slowest.get(cell.attack, 0.0))
             so_far = ran.get(cell.key, 0.0)
             rest.append(max(whole, LATE * so_far) - so_far)
         return max(*rest, sum(rest) / self.most_running)
 
-    def _usual(self, cell: TimedCell) -> float | None:
+    def usual(self, cell: TimedCell) -> float | None:
         """Return the median seconds of its attack's cells, or of all where none has ended."""
         known = self.took.get(cell.attack)
         all_seconds = [seconds for times in self.took.values() for seconds in times]

@@ -20,6 +20,8 @@ def _sweeper(name):
 
 def _grids(name):
     sweeper, parse = _sweeper(name), OverridesParser.create().parse_overrides
+    if "files" in sweeper:
+        return [grid for file in sweeper["files"] for grid in _grids(file)]
     shared = parse_axes(parse(to_overrides(sweeper.get("params") or {})))
     grids = sweeper.get("grids") or [{}]
     if "batteries" in sweeper:
@@ -53,7 +55,7 @@ def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
     The last one is left out where it only combines choices that other cells have.
     """
     sweeper = composed_sweep(name).hydra.sweeper
-    assert sweeper.get("params") or sweeper.get("grids") or sweeper.get("batteries")
+    assert any(sweeper.get(part) for part in ("params", "grids", "batteries", "files"))
     seen: set[str] = set()
     for grid in _grids(name):
         cells = expand_grids([grid], {}, _is_choice)
@@ -70,6 +72,12 @@ def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
                     assert value in options(option.partition("@")[0])
                 else:
                     assert OmegaConf.select(cfg, option) == _parsed(value), word
+
+
+def test_the_sweep_of_the_whole_paper_has_every_sweep_of_it():
+    """A new figure's file must be in it."""
+    files = {name for name in sweep_files() if name.startswith("he2020/")}
+    assert set(_sweeper("he2020/all")["files"]) == files - {"he2020/all"}
 
 
 def _is_choice(option):

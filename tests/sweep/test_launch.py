@@ -1,6 +1,7 @@
 """A launch: the order of its cells, options that not all cells have, damaged records."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,12 +19,15 @@ def _cell(attack: dict, targets: int = 64, indices: list[int] | None = None) -> 
     return PlannedCell("key", [], "", "", CellSpec(config, {}, [], ""))
 
 
-def test_cells_of_fewest_steps_come_first():
-    """Steps of inner attacks count, and so does the number of targets."""
+def test_cells_of_least_work_come_first():
+    """Steps of inner attacks count, the number of targets, and the images that a network learns."""
     blind, short = _cell({"_target_": "a"}), _cell({"steps": 100}, 2)
     nested = _cell({"steps": 100, "inverter": {"steps": 50}}, 2)
     few, many = _cell({"steps": 500}, 64, [1, 2]), _cell({"steps": 500})
-    assert [cell.steps for cell in (blind, short, nested, few, many)] == [0, 200, 300, 1000, 32000]
+    assert [cell.work for cell in (blind, short, nested, few, many)] == [0, 200, 300, 1000, 32000]
+    network, brief = _cell({"steps": None, "batch": None}), _cell({"steps": 10, "batch": 8})
+    assert few.work < brief.work < many.work < network.work
+    assert replace(few, pixels=3072).work == 3072 * few.work
 
 
 def test_a_quick_cell_gives_the_first_record(privbench, warm):

@@ -20,6 +20,7 @@ class GridsConf:
     params: dict[str, Any] | None = None
     grids: list[dict[str, Any]] | None = None
     batteries: dict[str, Any] | None = None
+    files: list[str] | None = None
 
 
 ConfigStore.instance().store(

@@ -1,0 +1,58 @@
+"""The budget of a launch: a time after which it begins no further cell (no torch).
+
+A cell begins only where the time that is left suffices for the usual one of its attack in this
+sweep. One that has begun is finished, so that a launch ends late by what the first cell of an
+attack takes, its victim's training among it.
+"""
+
+import time
+from dataclasses import dataclass
+
+from privbench.runtime.duration import seconds_of
+from privbench.runtime.errors import UserError
+from privbench.store.sweep_log import SweepLog
+from privbench.sweep.times import Times
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The end of a launch's time.
+
+    Attributes:
+        text: As it was typed.
+        deadline: Seconds since the epoch.
+    """
+
+    text: str
+    deadline: float
+
+    @classmethod
+    def begin(cls, text: str | None) -> "Budget | None":
+        """Return the budget that begins now; null for none.
+
+        Raises:
+            UserError: for a text that is no duration.
+        """
+        if text is None:
+            return None
+        try:
+            seconds = seconds_of(str(text))
+        except ValueError as error:
+            raise UserError(f"budget={text} is not a time: {error}") from error
+        return cls(str(text), time.time() + seconds)
+
+    @property
+    def is_spent(self) -> bool:
+        """True once its time is over."""
+        return time.time() >= self.deadline
+
+
+def has_time(log: SweepLog, key: str, deadline: float) -> bool:
+    """Return whether a cell is likely to end before a deadline, by what others like it took."""
+    if time.time() >= deadline:
+        return False
+    times, entries = Times(), log.entries()
+    for line in log.lines()[0]:
+        if line.get("state") == "done" and line.get("key") in entries:
+            times.end(entries[line["key"]], line.get("seconds"))
+    return time.time() + (times.usual(entries[key]) or 0.0) < deadline

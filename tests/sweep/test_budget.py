@@ -1,0 +1,122 @@
+"""A budget of time, sweeps made of other files, and what is said of many cells without a record."""
+
+import time
+
+import pytest
+
+from privbench.store.sweep_log import CellStatus, SweepLog, in_short
+from privbench.sweep.budget import has_time
+
+PARTS = {
+    "first": "params: {attack: blind, targets: 5}\n    grids: [{defense.rate: [0.1, 0.3]}]",
+    "second": "grids: [{attack: blind, targets: 5, defense.rate: 0.3, seed: [0, 1]}]",
+    "both": "files: [first, second]",
+    "nested": "files: [both]",
+    "lost": "files: [first, third]",
+}
+
+
+@pytest.fixture
+def parts(warm):
+    """Words that make the sweep files of ``PARTS`` known."""
+    folder = warm / "conf" / "sweeps"
+    folder.mkdir(parents=True)
+    for name, text in PARTS.items():
+        head = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    "
+        (folder / f"{name}.yaml").write_text(head + text + "\n")
+    return ["--config-dir", str(warm / "conf"), f"output_dir={warm}", "sweep.report=false"]
+
+
+def test_a_budget_that_is_spent_leaves_cells_to_the_same_command(privbench, warm):
+    """That is no failure; with more time the command completes the sweep."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]
+    code, out, err = privbench(*words, "budget=0s")
+    assert (code, out.count("] done")) == (0, 0), err
+    assert "budget=0s does not suffice for 2 of 2 cells; go on: python -m privbench -m" in out
+    code, out, err = privbench(*words, "budget=10min")
+    assert (code, out.count("] done")) == (0, 2), err
+    assert "suffice" not in out
+    assert len(list((warm / "sweeps").iterdir())) == 1, "a budget makes no other sweep"
+
+
+def test_a_failure_within_a_budget_is_a_failure(privbench, warm):
+    """Cells that are left for later do not hide it."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,1.5", "targets=5", f"output_dir={warm}"]
+    code, out, err = privbench(*words, "budget=0s")
+    assert code == 1
+    assert "1 of 2 cells have no record" in err
+    assert "budget=0s does not suffice for 1 of 2 cells" in out
+
+
+def test_a_cell_begins_where_the_usual_time_of_its_attack_is_left(tmp_path):
+    """An attack of which no cell has ended is expected to take what others took."""
+    log = SweepLog(tmp_path / "sweeps" / "a")
+    overrides = {
+        "a": ["attack=slow"],
+        "b": ["attack=slow"],
+        "c": ["attack=quick"],
+        "d": ["attack=new"],
+    }
+    cells = [
+        {"key": key, "overrides": words, "name": key, "group": ""}
+        for key, words in overrides.items()
+    ]
+    log.append([{"launch": "x", "id": "1", "cells": [*overrides, "e"]}, *cells])
+    assert has_time(log, "b", time.time() + 5), "nothing is known yet"
+    log.append_event("a", "done", launch="1", seconds=100.0)
+    log.append_event("c", "done", launch="1", seconds=2.0)
+    within = {
+        key: [has_time(log, key, time.time() + left) for left in (-1, 10, 60, 200)] for key in "bcd"
+    }
+    assert within == {
+        "b": [False, False, False, True],
+        "c": [False, True, True, True],
+        "d": [False, False, True, True],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["-m", "attack=blind,rmle", "budget=soon"], ["budget=soon", "90min"]),
+        (["attack=blind", "budget=90min"], ["budget=90min needs a sweep", "-m"]),
+    ],
+)
+def test_a_budget_that_means_nothing_is_refused_in_one_line(privbench, tmp_path, words, line):
+    """Before anything is written."""
+    code, out, err = privbench(*words, f"output_dir={tmp_path}")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert all(part in err for part in line)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_sweep_of_files_has_the_cells_of_each_once(privbench, warm, parts):
+    """What is typed replaces the axes of all of them."""
+    code, out, err = privbench(*parts, "sweeps=both")
+    assert (code, out.count("] done")) == (0, 3), err
+    code, out, err = privbench(*parts, "sweeps=both", "defense.rate=0.3")
+    assert (code, out.count("] cached"), out.count("] done")) == (0, 2, 0), err
+
+
+@pytest.mark.parametrize(("name", "line"), [("nested", "sweeps/both.yaml"), ("lost", "third")])
+def test_files_without_grids_are_refused_by_name(privbench, parts, name, line):
+    """In one line, before anything is launched."""
+    code, out, err = privbench(*parts, f"sweeps={name}")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert line in err
+
+
+def test_of_many_cells_that_failed_alike_a_few_are_named():
+    """The first three of each reason, and how many more there are."""
+    cells = [
+        CellStatus(str(at), [], str(at), "", "failed", {"cause": "no data" if at else "no disk"})
+        for at in range(10)
+    ]
+    named = in_short(cells)
+    assert [(entry.title, more) for entry, more in named] == [
+        ("0", 0),
+        ("1", 0),
+        ("2", 0),
+        ("3", 6),
+    ]
+    assert in_short([]) == []
