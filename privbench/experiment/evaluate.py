@@ -13,7 +13,7 @@ from privbench import __version__
 from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.base import Measured, Metric, checked
-from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
+from privbench.evaluation.recognition import EVALUATION_CLASSIFIER, averaged
 from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.accuracy import accuracy_fields
@@ -83,12 +83,13 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     )
 
 
-def classifier_recipe(plan: CellPlan) -> dict[str, str]:
+def classifier_recipe(plan: CellPlan) -> dict[str, Any]:
     """Return everything that the evaluation classifier's training depends on."""
     return {
         "judge": plan.sources["evaluation.classifier"],
         "images": plan.data.train.fingerprint,
         "test": plan.data.test.fingerprint,
+        **({"averaged": factor} if (factor := averaged(plan.data.shape)) > 1 else {}),
     }
 
 

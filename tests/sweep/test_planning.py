@@ -2,6 +2,8 @@
 
 import pytest
 
+from privbench.runtime import cores
+from privbench.sweep.workers.joblib import Joblib
 from privbench.victims.chain import ChainModel
 from privbench.victims.training import VictimConfig
 from tests.runs import read_records
@@ -19,6 +21,17 @@ def test_workers_assign_threads_without_moving_the_key(privbench, warm):
     assert {record.threads for record in read_records(warm)} == {1}
     assert {record.config["device"]["threads"] for record in read_records(warm)} == {None}
     assert privbench(*words)[1].count("] cached") == 2
+
+
+@pytest.mark.parametrize(
+    ("jobs", "limit", "threads"), [(1, "", 3), (2, "", 1), (1, "2", 2), (9, "2", 1)]
+)
+def test_processes_share_the_cores_that_are_free(monkeypatch, jobs, limit, threads):
+    """Or those that the environment allows them; a number that is set stands."""
+    monkeypatch.setattr(cores, "_free_cores", lambda: 3)
+    monkeypatch.setenv(cores.THREADS, limit)
+    assert Joblib(jobs=jobs, threads_per_job=None).threads == threads
+    assert Joblib(jobs=jobs, threads_per_job=5).threads == 5
 
 
 def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic.dataclasses import dataclass
 
+from privbench.runtime.cores import default_threads
 from privbench.runtime.validation import VALIDATED, OptionalPositiveInt
 from privbench.sweep.workers.base import Job
 
@@ -22,7 +23,8 @@ class Joblib:
 
     Attributes:
         jobs: Number of processes; null for one a GPU, or one a core where there is none.
-        threads_per_job: Threads of each on the CPU; null for an even share of the cores.
+        threads_per_job: Threads of each on the CPU; null for an even share of the cores that other
+            processes leave free. Threads that share a core with those wait for one another.
     """
 
     jobs: OptionalPositiveInt
@@ -35,8 +37,8 @@ class Joblib:
 
     @property
     def threads(self) -> int | None:
-        """An even share of the cores, unless a number is set."""
-        return self.threads_per_job or max(1, len(os.sched_getaffinity(0)) // self.processes)
+        """An even share of the free cores, unless a number is set."""
+        return self.threads_per_job or max(1, default_threads() // self.processes)
 
     @property
     def gpu_is_remote(self) -> bool:
