@@ -13,6 +13,7 @@ from privbench.attacks.components.learning import (
     query_edge,
     reconstruction_losses,
 )
+from privbench.attacks.components.modulation import ModulatedDecoder
 from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo, require_choice
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
@@ -33,6 +34,8 @@ class Inverse(TrainingConfig):
         answers: ``defended`` or ``clean``.
         queries: Total number of queries; null for one per image. Held-out images are sent once, the
             others share the rest, each query with a fresh draw of the defense.
+        conditional: Give the network, besides the features, the class probabilities that the cloud
+            computes from them.
     """
 
     version: ClassVar[str] = "inverse-1"
@@ -40,11 +43,18 @@ class Inverse(TrainingConfig):
     decoder: Any
     answers: Literal["defended", "clean"]
     queries: OptionalAtLeastTwo
+    conditional: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an unknown decoder."""
+        """Refuse an unknown decoder, and one that takes features alone where classes are given."""
         if not callable(self.decoder):
             require_choice("attack.decoder", self.decoder, decoders.DECODERS)
+        if self.conditional and self.decoder != "large":
+            shown = decoders.named(self.decoder)
+            raise ValueError(
+                f"attack.decoder={shown} takes features alone: choose large, or "
+                "attack.conditional=false"
+            )
 
     @property
     def access(self) -> Access:
@@ -79,14 +89,19 @@ class Inverse(TrainingConfig):
             decoder=decoders.named(self.decoder),
             answers=self.answers,
             queries=self.queries,
+            **({"conditional": True} if self.conditional else {}),
         )
 
         @torch.no_grad()
         def reconstruct(v: Tensor) -> Tensor:
             # the mean of the transmissions is closest to the undefended features it was trained on
             v = v.mean(1, keepdim=True) if self.answers == "clean" else v
-            parts = v.flatten(0, 1).split(BATCH)
-            copies = torch.cat([network(part).clamp(0, 1) for part in parts])
+            given = [v.flatten(0, 1)]
+            if self.conditional:  # all transmissions are of one class
+                classes = probabilities(view.cloud, given[0]).unflatten(0, v.shape[:2]).mean(1)
+                given = [given[0][:, None], classes.repeat_interleave(v.shape[1], 0)]
+            parts = zip(*(tensor.split(BATCH) for tensor in given), strict=True)
+            copies = torch.cat([network(*part).clamp(0, 1) for part in parts])
             x_hat: Tensor = copies.unflatten(0, v.shape[:2]).mean(1)
             return x_hat
 
@@ -94,17 +109,27 @@ class Inverse(TrainingConfig):
 
     def _network(self, view: AdversaryView) -> nn.Module:
         with view.torch_seed("decoder"):
-            network = decoders.build(self.decoder, view.feature_shape, view.image_shape)
-        return network.to(view.device)
+            if not self.conditional:
+                network = decoders.build(self.decoder, view.feature_shape, view.image_shape)
+                return network.to(view.device)
+            blank = torch.zeros(1, *view.feature_shape, device=view.device)
+            classes = probabilities(view.cloud, blank).shape[1]
+            modulated = ModulatedDecoder(view.feature_shape, view.image_shape, classes)
+        return modulated.to(view.device).to(memory_format=torch.channels_last)
 
     def _learn(self, network: nn.Module, view: AdversaryView) -> dict[str, Any]:
         images = view.images[: self.images]
         query = view.query if self.answers == "defended" else view.clean_query
         data = query_edge(query, images, self.queries)
-        if isinstance(network, decoders.ResidualDecoder):
-            network.calibrate(data.training[0])
+        inner = network.decoder if isinstance(network, ModulatedDecoder) else network
+        if isinstance(inner, decoders.ResidualDecoder):
+            inner.calibrate(data.training[0])
+        training, held_out = (
+            (v[:, None], probabilities(view.cloud, v), rows) if self.conditional else (v, rows)
+            for v, rows in (data.training, data.held_out)
+        )
         learner = DecoderTask(network, images)
-        facts = self.train(learner, data.training, data.held_out, view, epoch=data.trained)
+        facts = self.train(learner, training, held_out, view, epoch=data.trained)
         return {"aux_images": data.images, **facts}
 
 
@@ -118,6 +143,12 @@ class DecoderTask(TrainingTask):
         self.images = images
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Return the losses of features ``(B, *feature_shape)`` and image indices ``(B,)``."""
-        v, rows = batch
-        return reconstruction_losses(self.network(v), self.images[rows])
+        """Return the losses of what the network is given, and of image indices ``(B,)``."""
+        *given, rows = batch
+        return reconstruction_losses(self.network(*given), self.images[rows])
+
+
+@torch.no_grad()
+def probabilities(cloud: nn.Module, v: Tensor) -> Tensor:
+    """Return the class probabilities that the cloud computes from features, ``(N, classes)``."""
+    return torch.cat([cloud(part).softmax(1) for part in v.split(BATCH)])

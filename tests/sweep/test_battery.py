@@ -16,7 +16,7 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "b6e6e71af5d1aa35fc75"}
+CONTENTS = {1: "953983cc284dc1c861b9"}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:

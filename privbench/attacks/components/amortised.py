@@ -4,20 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from privbench.attacks.components.decoders import (
-    MultiTransmissionDecoder,
-    Residual,
-    Shape,
-)
+from privbench.attacks.components.decoders import Shape
+from privbench.attacks.components.modulation import ModulatedDecoder
 from privbench.defenses.base import BaseChannel
 from privbench.runtime.random import RandomStreams
 
 ALL_STRENGTHS = "all strengths"
 """Of a network's recipe: it is the same at every strength of a defense."""
-HIDDEN = 64
-"""Width of the layer between the strength and the scales that follow from it."""
 GOLDEN = (5**0.5 - 1) / 2
 """Ratio whose multiples, without their whole part, spread evenly over [0, 1]."""
 
@@ -43,11 +38,8 @@ class StrengthRange:
         return (strength - self.low) / (self.high - self.low)
 
 
-class AmortisedDecoder(nn.Module):
+class AmortisedDecoder(ModulatedDecoder):
     """A decoder of K transmissions ``(N, K, *feature_shape)`` that is given the strength.
-
-    The strength scales and shifts the channels in front of each block (FiLM, Perez et al., AAAI
-    2018), from no change at the start of the training.
 
     Args:
         feature_shape: ``(C, h, w)``, ``(T, D)`` or ``(n,)``.
@@ -55,16 +47,7 @@ class AmortisedDecoder(nn.Module):
     """
 
     def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        whole = MultiTransmissionDecoder(feature_shape, image_shape)
-        self.decoder, self.statistics = whole.decoder, whole.statistics
-        widths = {name: _width(layer) for name, layer in self.layers.named_children()}
-        self.modulations = nn.ModuleDict({n: Modulation(w) for n, w in widths.items() if w})
-
-    @property
-    def layers(self) -> nn.Sequential:
-        """Layers between the stem and the image."""
-        return self.decoder.layers
+        super().__init__(feature_shape, image_shape, 2)
 
     def forward(self, v: Tensor, shares: Tensor) -> Tensor:
         """Return images ``(N, C, H, W)``, about [0, 1].
@@ -73,38 +56,8 @@ class AmortisedDecoder(nn.Module):
             v: Transmissions ``(N, K, *feature_shape)``.
             shares: Strength behind each image ``(N,)``, as a share of the range.
         """
-        t = self.decoder.begin(*self.statistics(v))
-        for name, layer in self.layers.named_children():
-            if name in self.modulations:
-                t = self.modulations[name](t, shares)
-            t = layer(t)
-        return self.decoder.finish(t)
-
-
-def _width(layer: nn.Module) -> int:
-    """Return the channels of a layer in front of which the strength acts; 0 for none."""
-    if isinstance(layer, Residual):
-        return _width(layer.layers[0])
-    return layer.num_features if isinstance(layer, nn.BatchNorm2d) else 0
-
-
-class Modulation(nn.Module):
-    """Scale and shift of each channel, which follow from the strength."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        last = nn.Linear(HIDDEN, 2 * width)
-        self.layers = nn.Sequential(nn.Linear(2, HIDDEN), nn.SiLU(), last)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-
-    def forward(self, t: Tensor, shares: Tensor) -> Tensor:
-        """``(N, width, h, w)`` and shares of the range ``(N,)`` to the same shape."""
         # the root tells weak strengths apart, between which most changes
-        given = torch.stack([shares, shares.sqrt()], 1).to(t)
-        scale, shift = self.layers(given)[..., None, None].chunk(2, 1)
-        modulated: Tensor = t + t * scale + shift
-        return modulated
+        return super().forward(v, torch.stack([shares, shares.sqrt()], 1))
 
 
 class ChannelOfEach:
