@@ -6,7 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from privbench.analysis.images import image_loader
 from privbench.analysis.selection import Selection, select
+from privbench.analysis.tradeoffs import panels
+from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.document import document
 from privbench.papers.he2020.published import overlay
 from privbench.report.rendering import require_extra
@@ -34,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="outputs, outputs/store or outputs/sweeps/NAME")
     parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file to write")
     parser.add_argument("--figures", type=Path, metavar="FOLDER", help="folder for the figures")
+    text = "folder for the paper's figures, redrawn beside the published numbers"
+    parser.add_argument("--redrawn", type=Path, metavar="FOLDER", help=text)
     parser.add_argument(
         "--page", type=Path, metavar="FOLDER", help="folder for a report page with published curves"
     )
@@ -41,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(selection: Selection, options: argparse.Namespace, command: str) -> None:
-    if options.write or not (options.figures or options.page):
+    if options.write or not (options.figures or options.page or options.redrawn):
         text = document(selection.records, command, selection.gaps, selection.makers)
         if options.write:
             options.write.write_text(text)
@@ -52,10 +58,32 @@ def _write(selection: Selection, options: argparse.Namespace, command: str) -> N
 
         for path in write_figures(selection, options.figures):
             print(path)
+    if options.redrawn:
+        require_extra(command)
+        print(_redraw(selection, options.redrawn, command))
     if options.page:
         from privbench.report.writing import write
 
         print(write(selection, options.page, overlay))
+
+
+def _redraw(selection: Selection, folder: Path, command: str) -> Path:
+    """Write the redrawn figures as PNG files, and the page that shows them; return its path.
+
+    Raises:
+        UserError: where no published setting was measured.
+    """
+    from privbench.papers.he2020 import redrawn
+
+    matched = match_published(panels(comparable(selection.records), selection.gaps))
+    drawn = list(redrawn.figures(matched, image_loader(selection.store)))
+    if not drawn:
+        raise UserError("no record has a setting of the paper: run one of sweeps=he2020/...")
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in drawn:
+        (folder / f"{figure.stem}.png").write_bytes(figure.files()[f"{figure.stem}.png"])
+    (folder / "README.md").write_text(redrawn.page(drawn, command))
+    return folder / "README.md"
 
 
 if __name__ == "__main__":

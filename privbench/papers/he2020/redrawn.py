@@ -1,0 +1,296 @@
+"""The paper's figures redrawn from records, published numbers beside measured ones."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import altair as alt
+
+from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.analysis.labels import metric_title
+from privbench.analysis.tradeoffs import Point
+from privbench.papers.he2020.comparison import Matched
+from privbench.papers.he2020.published import FIGURE_15, METRICS, Published
+from privbench.papers.he2020.sources import PAPER_IMAGES, paper_images_score
+from privbench.report.image_grids import grid_chart
+from privbench.report.rendering import Figure
+from privbench.report.style import NO_DATA, SHAPES, series, specification
+
+TITLES = {
+    "fig9": "Figure 9: defenses on MNIST at relu2",
+    "fig10": "Figure 10: defenses on CIFAR-10 at relu22",
+    "fig13": "Figure 13: dropout at five splits of MNIST",
+    "fig15": "Figure 15: query-free, split by split of MNIST",
+    "fig6": "Figure 6: Gaussian noise, MNIST at relu2",
+    "fig7": "Figure 7: Laplace noise, MNIST at relu2",
+    "fig8": "Figure 8: dropout, MNIST at relu2",
+    "fig11": "Figure 11: dropout at five splits of MNIST",
+    "fig14": "Figure 14: query-free, split by split of MNIST",
+    "tables": "Tables 3 to 8 (figures 3 to 5): attacks without a defense",
+}
+"""Figures that are redrawn, in the order in which they stand on the page."""
+CAPTIONS = {
+    "curves": "dashed, crosses: published; solid: the same images here; bars: 95 % intervals",
+    "bars": "the same images where they are known; bars: 95 % intervals",
+    "images": "PSNR in dB and SSIM here, in brackets those of the printed image",
+}
+SCORES = ("psnr_db", "ssim")
+"""Scores in the order of a caption."""
+SIDES = ("published", "here")
+SIZE = {"width": 210, "height": 150}
+
+
+class PrintedImage(NamedTuple):
+    """A reconstruction that the paper shows.
+
+    Attributes:
+        setting: Split, defense and site.
+        image: Test image.
+        strength: Of the defense.
+        psnr_db: Computed from the printed image, in dB.
+        ssim: The same.
+    """
+
+    setting: tuple[str, str, str]
+    image: int
+    strength: float
+    psnr_db: float
+    ssim: float
+
+
+@cache
+def printed_images(source: str) -> tuple[PrintedImage, ...]:
+    """Return the reconstructions that a figure of the paper shows."""
+    with (Path(__file__).parent / "published_images.csv").open(newline="") as file:
+        next(file)  # the source
+        return tuple(
+            PrintedImage(
+                (row["split"], row["defense"], row["site"]),
+                int(row["image"]),
+                *(float(row[name]) for name in ("strength", *SCORES)),
+            )
+            for row in csv.DictReader(file)
+            if row["source"] == source
+        )
+
+
+def figures(matched: Matched, read: ImageLoader) -> Iterator[Figure]:
+    """Yield every figure of the paper that was measured, in part at least.
+
+    Args:
+        matched: Published numbers that were measured.
+        read: Loader of a record's images; a figure of images needs them in the store.
+    """
+    for source, title in TITLES.items():
+        chart = _chart(source, matched, read)
+        if chart:
+            yield Figure("", source, title, CAPTIONS[_kind(source)], chart)
+
+
+def _kind(source: str) -> str:
+    if source in ("fig9", "fig10", "fig13"):
+        return "curves"
+    return "bars" if source in ("fig15", "tables") else "images"
+
+
+def _chart(source: str, matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
+    """Return a figure as a Vega-Lite specification; null where nothing of it was measured."""
+    if _kind(source) == "curves":
+        return _curves(source, matched)
+    if _kind(source) == "bars":
+        return _bars(source, matched)
+    return _split_images(matched, read) if source == "fig14" else _images(source, matched, read)
+
+
+def _curves(source: str, matched: Matched) -> dict[str, Any] | None:
+    """Return scores and accuracy over the strength, a curve for each site or split."""
+    rows: list[dict[str, Any]] = []
+    for metric in ("accuracy", *METRICS):
+        for published, (_, point) in matched.items():
+            value = getattr(published, metric)
+            if published.source != source or value is None:
+                continue
+            facet = "accuracy" if metric == "accuracy" else metric_title(metric)
+            place = {
+                "facet": f"{facet}, {published.defense}",
+                "series": published.split if source == "fig13" else published.site,
+                "x": published.strength,
+            }
+            rows.append({**place, "side": SIDES[0], "y": value})
+            rows.append({**place, "side": SIDES[1], **_measured(point, metric)})
+    if not rows:
+        return None
+    shown = series(dict.fromkeys(row["series"] for row in rows))
+    colour = alt.Color("series:N", title="", scale=alt.Scale(
+        domain=list(shown), range=[one.colour for one in shown.values()]))  # fmt: skip
+    x = alt.X("x:Q", title="strength of the defense")
+    y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False))
+    theirs, ours = (alt.Chart().transform_filter(f"datum.side === '{side}'") for side in SIDES)
+    layers = [
+        theirs.mark_line(strokeDash=[4, 3], strokeWidth=1).encode(x=x, y=y, color=colour),
+        theirs.mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=16).encode(x=x, y=y, color=colour),
+        ours.mark_rule(opacity=0.35, strokeWidth=2).encode(x=x, y=alt.Y("y0:Q", title=None),
+                                                           y2="y1:Q", color=colour),
+        ours.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour),
+    ]  # fmt: skip
+    order = list(dict.fromkeys(row["facet"] for row in rows))
+    defenses = len({facet.split(", ")[1] for facet in order})
+    columns = defenses if defenses > 1 else len(order)
+    facets = alt.Facet("facet:N", sort=order, title=None)
+    faceted = alt.layer(*layers).properties(**SIZE).facet(facets, data=NO_DATA, columns=columns)
+    return specification(faceted.resolve_scale(x="independent", y="independent"), rows)
+
+
+def _measured(point: Point, metric: str) -> dict[str, float | None]:
+    """Return a measured value with the ends of its interval, on the ten images where known."""
+    if metric == "accuracy":
+        low, high = point.accuracy_band
+        return {"y": point.accuracy, "y0": low, "y1": high}
+    score = paper_images_score(point, metric)
+    value, interval = score or (point.score(metric), point.bands.get(metric))
+    return {"y": value, "y0": interval[0] if interval else None,
+            "y1": interval[1] if interval else None}  # fmt: skip
+
+
+def _bars(source: str, matched: Matched) -> dict[str, Any] | None:
+    """Return the scores of settings without a defense, published and measured as points."""
+    rows: list[dict[str, Any]] = []
+    for metric in METRICS:
+        for published, (_, point) in matched.items():
+            table = published.source.startswith("table")
+            if getattr(published, metric) is None or not (
+                table if source == "tables" else published.source == source
+            ):
+                continue
+            place = {"facet": metric_title(metric), "series": _name(published)}
+            rows.append({**place, "side": SIDES[0], "y": getattr(published, metric)})
+            rows.append({**place, "side": SIDES[1], **_measured(point, metric)})
+    if not rows:
+        return None
+    order = list(dict.fromkeys(row["series"] for row in rows))
+    names = alt.Y("series:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
+    value = alt.X("y:Q", title=None, scale=alt.Scale(zero=True))
+    both = dict(zip(SIDES, ("#666666", "#0072B2"), strict=True))
+    legend = alt.Legend(symbolOpacity=1)
+    colour = alt.Color("side:N", title="", legend=legend, scale=alt.Scale(
+        domain=list(both), range=list(both.values())))  # fmt: skip
+    shape = alt.Shape("side:N", title="", legend=legend, scale=alt.Scale(
+        domain=list(both), range=[SHAPES[3], SHAPES[0]]))  # fmt: skip
+    layers = [
+        alt.Chart().mark_rule(opacity=0.35, strokeWidth=2.5).encode(
+            x=alt.X("y0:Q", title=None), x2="y1:Q", y=names, color=colour),
+        alt.Chart().mark_point(filled=True, size=48, opacity=1).encode(
+            x=value, y=names, color=colour, shape=shape),
+    ]  # fmt: skip
+    size = {"width": 300, "height": 17 * len(order)}
+    order = list(dict.fromkeys(row["facet"] for row in rows))
+    facets = alt.Facet("facet:N", sort=order, title=None)
+    faceted = alt.layer(*layers).properties(**size).facet(facets, data=NO_DATA, columns=2)
+    return specification(faceted.resolve_scale(x="independent"), rows)
+
+
+def _name(published: Published) -> str:
+    """Return a setting of a table or bar in words."""
+    if published.source == "fig15":
+        return published.split
+    aux = f", images: {published.aux}" if published.aux else ""
+    data = "CIFAR-10" if published.dataset == "cifar10" else "MNIST"
+    return f"{data} {published.split}, {published.attack}{aux}"
+
+
+Points = Mapping[tuple[str, str, str, float], Point]
+"""Measured points by split, defense, site and strength; without a defense by the split alone."""
+
+
+def _points(matched: Matched) -> Points:
+    found: dict[tuple[str, str, str, float], Point] = {}
+    for published, (_, point) in matched.items():
+        if published.dataset == "mnist" and published.steps == 500 and published.source != "fig15":
+            found[(published.split, published.defense, published.site, published.strength)] = point
+            if not published.strength:
+                found.setdefault((published.split, "", "", 0.0), point)
+    return found
+
+
+def _images(source: str, matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
+    """Return the reconstructions that a figure shows, published scores under measured ones."""
+    points = _points(matched)
+    by_row: dict[tuple[tuple[str, str, str], int], dict[float, PrintedImage]] = defaultdict(dict)
+    for one in printed_images(source):
+        by_row[(one.setting, one.image)][one.strength] = one
+    strengths = sorted({one.strength for one in printed_images(source)})
+    rows: dict[str, Sequence[GridImage]] = {}
+    for (setting, image), shown in by_row.items():
+        cells = [_beside(shown.get(s), _point(points, setting, s), image, read) for s in strengths]
+        if any(cells):
+            split, _, site = setting
+            name = split if source == "fig11" else f"on the {site}"
+            rows[f"{name}, image {image}"] = cells
+    return grid_chart([f"{s:g}" for s in strengths], rows) if rows else None
+
+
+def _point(points: Points, setting: tuple[str, str, str], strength: float) -> Point | None:
+    return points.get((*setting, strength)) or (
+        points.get((setting[0], "", "", 0.0)) if not strength else None
+    )
+
+
+def _beside(
+    printed: PrintedImage | None, point: Point | None, image: int, read: ImageLoader
+) -> GridImage:
+    """Return a reconstruction with its scores, those of the printed one behind them."""
+    if point is None:
+        return None
+    seed = min(record.seed for record in point.group.records)
+    found = reconstruction_of(point, seed, image, read)
+    if found is None or printed is None:
+        return found
+    record = next(record for record in point.group.records if record.seed == seed)
+    at = record.per_image["index"].index(image)
+    here = _in_short(*(record.columns[metric][at] for metric in SCORES))
+    return found[0], f"{here} ({_in_short(printed.psnr_db, printed.ssim)})"
+
+
+def _in_short(psnr_db: float, ssim: float) -> str:
+    """Return both scores in few characters.
+
+    >>> _in_short(12.345, 0.5), _in_short(9, -0.03)
+    ('12.3/.50', '9.0/-.03')
+    """
+    return f"{psnr_db:.1f}/{f'{ssim:.2f}'.replace('0.', '.', 1)}"
+
+
+def _split_images(matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
+    """Return figure 14: the reconstructions behind the bars of figure 15."""
+    bars = {row.split: point for row, (_, point) in matched.items() if row.source == "fig15"}
+    rows: dict[str, Sequence[GridImage]] = {}
+    for split, point in bars.items():
+        one = min(point.group.records, key=lambda record: record.seed)
+        if not rows:
+            rows["original"] = [original_of(one, index, read) for index in FIGURE_15]
+        rows[split] = [reconstruction_of(point, one.seed, index, read) for index in FIGURE_15]
+    kept = {name: cells for name, cells in rows.items() if any(cells)}
+    return grid_chart([""] * len(FIGURE_15), kept) if kept else None
+
+
+def page(drawn: Sequence[Figure], command: str) -> str:
+    """Return a Markdown page of the figures, which lie beside it as PNG files."""
+    lines = [
+        "# The paper's figures, redrawn",
+        "",
+        f"Published numbers of He et al. beside those measured here, on the same test images "
+        f"({', '.join(map(str, PAPER_IMAGES))}) where they are known. In figures of images each "
+        "caption has PSNR in dB and SSIM here, in brackets those of the printed image. Published "
+        "curves are read from vector graphics. Drawn by:",
+        "",
+        f"```\n{command}\n```",
+    ]
+    for figure in drawn:
+        lines += ["", f"## {figure.title}", "", f"![{figure.title}]({figure.stem}.png)"]
+        lines += (
+            ["", figure.caption[:1].upper() + figure.caption[1:] + "."] if figure.caption else []
+        )
+    return "\n".join(lines) + "\n"
