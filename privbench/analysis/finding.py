@@ -96,7 +96,7 @@ def weaknesses(records: Sequence[Record], missing: int = 0) -> list[Weakness]:
     if few := sorted({r.targets for r in records if r.targets < FEW_IMAGES}):
         images = " or ".join(f"{count} image{'s' * (count > 1)}" for count in few)
         found.append(Weakness(f"few images ({few[0]})", f"few images: scores are of {images}"))
-    return found + _victims(records)
+    return found + _victims(records) + _given_weights(records)
 
 
 def _poor_victims(records: Iterable[Record]) -> list[Weakness]:
@@ -135,6 +135,23 @@ def _victims(records: Sequence[Record]) -> list[Weakness]:
         name = "a single victim" if count == 1 else f"only {count} victims"
         found.append(Weakness(name, f"{name}: on others, of further seeds, more may leak"))
     return found
+
+
+def _given_weights(records: Iterable[Record]) -> list[Weakness]:
+    """Return the victims that were not trained here, which may have learnt the targets."""
+    given = {
+        f"{r.dataset} {r.victim}": str(weights)
+        for r in records
+        if (weights := r.config["victim"].get("weights"))
+    }
+    return [
+        Weakness(
+            "weights that were trained elsewhere",
+            f"{victim}: {weights} may have been trained on the targets, whose accuracy would then "
+            "be too high",
+        )
+        for victim, weights in sorted(given.items())
+    ]
 
 
 def _unsure_of_the_loss(defended: Iterable[Titled]) -> list[Weakness]:

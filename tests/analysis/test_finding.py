@@ -71,3 +71,12 @@ def test_a_finding_without_a_good_defense_or_without_any_says_so():
     ]
     blind = finding(panels([record(attack="blind")]))
     assert blind.statements == ["no defense was measured with every attack"]
+
+
+def test_weights_that_were_trained_elsewhere_are_named():
+    """Their training images are unknown, so that the targets may be among them."""
+    one, other = record(), record(seed=1)
+    one.config["victim"]["weights"] = "mine.safetensors"
+    (found,) = [w for w in weaknesses([one, other]) if "elsewhere" in w.name]
+    assert found.sentence.startswith("mnist lenet5: mine.safetensors may have been trained on")
+    assert not [w for w in weaknesses([other]) if "elsewhere" in w.name]
