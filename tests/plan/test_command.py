@@ -148,6 +148,12 @@ def test_the_page_of_a_plan_fits_a_telephone_and_asks_no_network(typed, tmp_path
             tab.on("request", lambda request: asked.append(request.url))
             tab.goto(Path("page/index.html").resolve().as_uri())
             tab.wait_for_selector("#curves svg")
+            tab.fill("#search", "relu2")
+            shown = tab.locator("#tables tbody tr:visible").all_inner_texts()
+            assert shown and all("relu2" in text for text in shown)
+            assert tab.inner_text("#count").startswith(f"{len(shown)} of ")
+            tab.fill("#search", "")
+            assert not tab.inner_text("#count")
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             assert tab.locator("#curves figure").count() == 1
             tab.hover("#curves path[aria-label*='network'] >> nth=2", force=True)
