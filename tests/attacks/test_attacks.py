@@ -167,6 +167,7 @@ def test_more_steps_lower_the_objective_and_ten_are_flagged(converged_run):
     assert metrics.psnr_db(many, x).mean() > metrics.psnr_db(few, x).mean()
 
 
+@pytest.mark.fault
 def test_the_published_settings_share_the_class_and_invert_a_convolution():
     """Adam from grey, a squared prior, no clamp."""
     attack = RMLE(

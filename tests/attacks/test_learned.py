@@ -126,6 +126,7 @@ def test_a_defense_that_answers_with_nothing_leaves_the_mean_image_and_no_better
     assert record.score("psnr_db") < record.floor["mean"]["psnr_db"] + 0.1
 
 
+@pytest.mark.fault
 def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(run_cell):
     """The same network, budget and draws; dropout of .5. And the blind baseline is beaten."""
     adaptive, naive = (
@@ -144,6 +145,7 @@ def _trained(folder):
     return sorted(path.stem for path in (folder / "store" / "adversaries").glob("*.safetensors"))
 
 
+@pytest.mark.fault
 def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(run_cell, warm):
     """Targets and trackers share it; a seed, a split, a budget, and for those who see it a rate."""
 

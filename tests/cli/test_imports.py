@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("torchvision", "pytorch_lightning", "torchmetrics", "wandb", "altair")
 
 
@@ -27,6 +29,7 @@ def test_what_hydra_can_answer_needs_no_torch():
     assert "attack/foo" in errors and "targetz" in errors
 
 
+@pytest.mark.fault
 def test_a_value_out_of_range_is_refused_without_lightning(tmp_path):
     """Of each kind of learned attack, and of the victim; torch alone was imported."""
     learned = "attack=inverse,inverse_adaptive,shadow"

@@ -58,6 +58,7 @@ def _measure(results, store: Path, few: Path, many: Path) -> None:
     del kept
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("way", ["decoded", "read"])
 def test_a_folder_of_images_is_in_memory_once(way, tmp_path):
     """While it is decoded, and while it is read from the store; in a process that freed nothing."""
@@ -74,6 +75,7 @@ def test_a_folder_of_images_is_in_memory_once(way, tmp_path):
     assert 0.5 * BYTES < results.get() < LARGEST * BYTES
 
 
+@pytest.mark.fault
 def test_accuracy_is_measured_on_a_batch_of_floats_at_a_time():
     """Of 300 images 250 fit a batch; as floats the pixels would take four times their memory."""
     pixels = torch.full((300, *SHAPE), 255, dtype=torch.uint8)

@@ -45,6 +45,7 @@ def _attacked(made, attack, *, isolate):
             return reconstruct(v), logger
 
 
+@pytest.mark.fault
 def test_an_attack_that_searches_its_process_finds_the_targets_unless_it_is_isolated(cell, mine):
     """By gc.get_objects() it returns them to 100 dB; in a process of its own nothing is there."""
     made = Stage.of(cell("targets=11"))
@@ -76,6 +77,7 @@ def _yamls(name, stage, outputs):
     assert x_hat.view(torch.int32).tolist() == found[0][0]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("name", ["inverse_paper"])
 def test_an_isolated_attack_gives_the_same_numbers(name, stage, outputs):
     """Bit for bit, with queries and a network kept in the store."""
@@ -89,6 +91,7 @@ def test_every_attack_gives_the_same_numbers_when_isolated(name, stage, outputs)
     _yamls(name, stage, outputs)
 
 
+@pytest.mark.fault
 def test_an_isolated_attack_meets_a_deployment_that_was_trained(run_cell, outputs):
     """The view of its process has the trained edge and the channel: the numbers are the same."""
     words = ["defense=noise_aware", "defense@defense.channel=gaussian", "defense.channel.sigma=0.5",
@@ -169,6 +172,7 @@ def test_an_error_keeps_its_name_and_its_text_on_the_way(error):
     assert isinstance(got, type(error)) or type(error).__name__ in ("OddError", "Local")
 
 
+@pytest.mark.fault
 def test_an_attack_whose_process_is_killed_is_an_error_and_no_wait(
     cell, mine, tmp_path, monkeypatch
 ):

@@ -1,5 +1,7 @@
 """Modules of a user: an edited source is another attack, defense or victim."""
 
+import pytest
+
 from privbench.runtime.code_identity import identity
 from tests.runs import LEVEL_YAML, read_records, victim_files
 from tests.support import ATTACK
@@ -134,6 +136,7 @@ def test_an_edited_decoder_is_trained_anew(privbench, user_module, warm):
     assert trained == [1, 1, 2]
 
 
+@pytest.mark.fault
 def test_a_victim_that_computes_with_its_weights_is_built_with_them(
     privbench, user_module, without_victim
 ):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from privbench.runtime.code_identity import identity
 from privbench.store import record as results
 from tests.runs import BRIEF, LEVEL_YAML, read_records, replace_victim
@@ -19,6 +21,7 @@ def _status(folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.fault
 def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     """They are run again with a line that says why, and so is what was learnt against it."""
     at = without_victim
