@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,26 @@ torch.set_num_threads(int(os.environ["PRIVBENCH_THREADS"]))
 
 KINDS = ("victims", "judges", "baselines", "accuracies")
 """Artifacts that the processes of a session share."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests of the default cell last in each process's share, while another one computes it.
+
+    pytest-xdist gives each process an equal part of the list, in order.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    later = [item for item in items if _needs_default_run(item)]
+    first = [item for item in items if not _needs_default_run(item)]
+    parts = [
+        [*part[len(part) * at // count : len(part) * (at + 1) // count]]
+        for at in range(count)
+        for part in (first, later)
+    ]
+    items[:] = [item for part in parts for item in part]
+
+
+def _needs_default_run(item: pytest.Item) -> bool:
+    return "default_run" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_finish() -> None:
@@ -89,6 +110,27 @@ class DefaultRun:
 def default_run(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> DefaultRun:
     """The default cell as a user runs it first: in a process of its own, W&B offline."""
     folder = _session_folder(tmp_path_factory) / "default"
+    _run_default(folder, outputs)
+    return DefaultRun(folder, (folder / "shown.txt").read_text().replace("/part/", "/default/"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early_default_run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Begin the default cell at once where tests need it: they find it there, or wait for it."""
+    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if not first or not any(map(_needs_default_run, request.session.items)):
+        yield
+        return
+    factory = request.getfixturevalue("tmp_path_factory")
+    given = _session_folder(factory) / "default", request.getfixturevalue("outputs")
+    thread = threading.Thread(target=_run_default, args=given)
+    thread.start()
+    yield
+    thread.join()
+
+
+def _run_default(folder: Path, outputs: Path) -> None:
+    """Type ``python -m privbench`` once a session, and share what it trains."""
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             part = folder.with_name("part")
@@ -99,7 +141,6 @@ def default_run(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> Defa
             for kind in KINDS:
                 shutil.copytree(part / "store" / kind, outputs / "store" / kind, dirs_exist_ok=True)
             part.rename(folder)
-    return DefaultRun(folder, (folder / "shown.txt").read_text().replace("/part/", "/default/"))
 
 
 @pytest.fixture(scope="session")
