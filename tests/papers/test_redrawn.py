@@ -49,16 +49,17 @@ def test_figure_9_has_every_published_point_beside_the_measured_one(tmp_path):
 
 
 def test_figure_11_shows_images_with_their_scores_and_the_printed_ones(tmp_path):
-    """A row for each split that was measured; gaps where a strength is missing."""
-    records = [dropout(split, strength) for split in SPLITS[:2] for strength in (0.2, 0.6)]
+    """A row for each split and a column for each strength that was measured; gaps in between."""
+    records = [dropout(split, strength) for split in SPLITS[:2] for strength in (0.2, 0.6)][:3]
     figure = drawn(tmp_path, records)["fig11"]
     assert [row["text"] for row in rows(figure, kind="name")] == [
         "relu1, image 11",
         "pool1, image 11",
     ]
-    assert len(rows(figure, kind="image")) == 4
+    assert len(rows(figure, kind="image")) == 3
     captions = [row["text"] for row in rows(figure, kind="caption")]
-    assert captions.count("gap") == 16
+    assert captions.count("gap") == 1
+    assert [row["text"] for row in rows(figure, kind="head")] == ["0.2", "0.6"]
     (printed,) = [
         one for one in printed_images("fig11") if one.setting[0] == "relu1" and one.strength == 0.2
     ]

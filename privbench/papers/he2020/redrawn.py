@@ -221,7 +221,13 @@ def _images(source: str, matched: Matched, read: ImageLoader) -> dict[str, Any] 
     by_row: dict[tuple[tuple[str, str, str], int], dict[float, PrintedImage]] = defaultdict(dict)
     for one in printed_images(source):
         by_row[(one.setting, one.image)][one.strength] = one
-    strengths = sorted({one.strength for one in printed_images(source)})
+    strengths = sorted(
+        {
+            one.strength
+            for one in printed_images(source)
+            if _point(points, one.setting, one.strength)
+        }
+    )
     rows: dict[str, Sequence[GridImage]] = {}
     for (setting, image), shown in by_row.items():
         cells = [_beside(shown.get(s), _point(points, setting, s), image, read) for s in strengths]
