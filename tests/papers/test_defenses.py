@@ -76,7 +76,15 @@ CASES = [
     ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 17)), FAILS),
     ("top-k", _curve("topk", (0.9, 1, 0.8, 20)), FAILS),
     ("4 bits", _curve("quantize", (1 / 16, 0, 0.9, 22)), FAILS),
-    ("1 bit ", _curve("quantize", (1 / 2, 9, 0.4, 13)), HOLDS),
+    ("1 bit ", _curve("quantize", (1 / 2, 9, 0.4, 13)), INCONCLUSIVE),
+    (
+        "1 bit ",
+        [
+            *_curve("quantize", (1 / 2, 9, 0.4, 13)),
+            *_curve("quantize", (1 / 2, 9, 0.4, 13), attack="rmle_prior"),
+        ],
+        HOLDS,
+    ),
     ("8 bits", _curve("quantize", (1 / 2, 9, 0.4, 13)), MISSING),
     ("8 bits", [], MISSING),
 ]  # fmt: skip
@@ -172,3 +180,13 @@ def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_i
     assert "not measured** | no record of shredder; `python -m privbench sweeps=defenses" in text
     assert "mnist defense=gaussian  # gaussian" in text
     assert "No record is there yet" in document([], "the command")
+
+
+def test_a_defense_hides_from_all_only_where_the_strong_attacks_were_run():
+    """Without a network on its answers the verdict waits; that it does not hide stands at once."""
+    prior = [row("quantize", 0.5, attack="rmle_prior", ssim=0.35, lost=30)]
+    state, reason = verdict("1 bit hides", *prior)
+    assert (state, reason.endswith("not run there: inverse")) == (INCONCLUSIVE, True)
+    assert verdict("1 bit hides", *prior, row("quantize", 0.5, ssim=0.35, lost=30))[0] == HOLDS
+    leaks = row("quantize", 0.5, attack="rmle_prior", ssim=0.88, lost=30)
+    assert verdict("1 bit hides", leaks)[0] == FAILS

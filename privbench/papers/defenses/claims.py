@@ -57,9 +57,22 @@ def _hides(*attacks: str) -> Callable[[Sequence[Defended], Defended], Verdict]:
         met, before = strongest.by(*attacks), _before(undefended, attacks)
         if met is None or before is None:
             return MISSING, f"no record of {' or '.join(attacks) or 'an attack'} on both"
-        return _hidden(met, before)
+        return _hidden(met, before) if attacks else _by_all(strongest, undefended)
 
     return check
+
+
+ALL = ("rmle_prior", "inverse")
+"""Attacks without which no defense is said to hide images from all."""
+
+
+def _by_all(one: Defended, undefended: Defended) -> Verdict:
+    """Return whether a defense hides images from the strongest of all attacks."""
+    state, reason = _hidden(one.best, undefended.best)
+    untried = [attack for attack in ALL if one.by(attack) is None]
+    if state == HOLDS and untried:
+        return INCONCLUSIVE, f"{reason}; not run there: {' and '.join(untried)}"
+    return state, reason
 
 
 def _before(undefended: Defended, attacks: Sequence[str]) -> Result | None:
@@ -167,7 +180,7 @@ def _levels(bits: int) -> Callable[[Sequence[Defended], Defended], Verdict]:
         at = [one for one in line if abs(one.first.strength - 2.0**-bits) < 1e-9]
         if not at:
             return MISSING, f"no record of {bits} bits"
-        return _hidden(at[0].best, undefended.best)
+        return _by_all(at[0], undefended)
 
     return check
 
