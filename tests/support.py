@@ -166,7 +166,7 @@ def sweep_files() -> list[str]:
 
 def composed_config(*overrides: str) -> DictConfig:
     """Return the configuration of a cell that these overrides describe, as a sweep composes it."""
-    cfg = _composer()(overrides)
+    cfg = shared_composer()(overrides)
     with read_write(cfg), open_dict(cfg):
         cfg.pop("hydra")
     return cfg
@@ -174,12 +174,12 @@ def composed_config(*overrides: str) -> DictConfig:
 
 def cell_spec(outputs: Path, *overrides: str) -> CellSpec:
     """Return the specification of a cell, as a job gets it."""
-    cfg = _composer()([f"output_dir={outputs}", "tracker=none", "device=cpu", *overrides])
+    cfg = shared_composer()([f"output_dir={outputs}", "tracker=none", "device=cpu", *overrides])
     return CellSpec.of(cfg, cfg.hydra, str(outputs))
 
 
 @functools.cache
-def _composer() -> Composer:
+def shared_composer() -> Composer:
     """Return the composer of all tests: what differs in values alone is composed once."""
     register_hydra_plugins()
     GlobalHydra.instance().clear()
@@ -191,7 +191,7 @@ def _composer() -> Composer:
 
 def composed_sweep(name: str) -> DictConfig:
     """Return the configuration of a sweep's file, as the command that names it composes it."""
-    loaded: DictConfig = _composer().loader.load_configuration(
+    loaded: DictConfig = shared_composer().loader.load_configuration(
         "config", [f"sweeps={name}"], RunMode.MULTIRUN
     )
     return loaded

@@ -147,8 +147,8 @@ def _given_weights(records: Iterable[Record]) -> list[Weakness]:
     return [
         Weakness(
             "weights that were trained elsewhere",
-            f"{victim}: {weights} may have been trained on the targets, whose accuracy would then "
-            "be too high",
+            f"{victim}: {weights} may have been trained on the targets, and the accuracy is then "
+            "too high",
         )
         for victim, weights in sorted(given.items())
     ]

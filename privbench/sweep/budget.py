@@ -6,6 +6,7 @@ attack takes, its victim's training among it.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from privbench.runtime.duration import seconds_of
@@ -47,12 +48,19 @@ class Budget:
         return time.time() >= self.deadline
 
 
-def has_time(log: SweepLog, key: str, deadline: float) -> bool:
-    """Return whether a cell is likely to end before a deadline, by what others like it took."""
-    if time.time() >= deadline:
-        return False
+def with_time(log: SweepLog, keys: Iterable[str], deadline: float) -> set[str]:
+    """Return the cells that are likely to end before a deadline, by what others like them took.
+
+    Args:
+        log: Of the sweep.
+        keys: Of cells that have not begun.
+        deadline: Seconds since the epoch.
+    """
+    now = time.time()
+    if now >= deadline:
+        return set()
     times, entries = Times(), log.entries()
     for line in log.lines()[0]:
         if line.get("state") == "done" and line.get("key") in entries:
             times.end(entries[line["key"]], line.get("seconds"))
-    return time.time() + (times.usual(entries[key]) or 0.0) < deadline
+    return {key for key in keys if now + (times.usual(entries[key]) or 0.0) < deadline}

@@ -73,6 +73,7 @@ class Composer:
         """
         kind, given = self._kind(overrides)
         values = {override.key_or_group: override.value() for override in given}
+        values.pop("output_dir", None)  # of the whole sweep, and absolute: wherever a worker runs
         if kind in self.specs and self.specs[kind].may_set(values):
             config = self.specs[kind].config_with(values)
             return replace(self.specs[kind].spec, config=config, overrides=[*overrides], name=name)

@@ -12,7 +12,7 @@ from privbench.experiment.spec import CellSpec
 from privbench.runtime.cores import THREADS
 from privbench.runtime.errors import UserError, describe_error, print_error
 from privbench.store.sweep_log import SweepLog
-from privbench.sweep.budget import has_time
+from privbench.sweep.budget import with_time
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run_cell(spec: CellSpec, deadline: float | None = None) -> None:
     log, key, launch = SweepLog(Path(spec.output_dir)), spec.key, spec.launch
     if spec.config["sweep"]["fail_fast"] and log.failed(launch):
         return
-    if deadline is not None and not has_time(log, key, deadline):
+    if deadline is not None and not with_time(log, [key], deadline):
         return
     start = time.perf_counter()
     log.append_event(key, "running", launch=launch)

@@ -20,7 +20,7 @@ from privbench.store.artifacts import Store, announce
 from privbench.store.battery import Battery
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, in_short, now
-from privbench.sweep.budget import Budget, has_time
+from privbench.sweep.budget import Budget, with_time
 from privbench.sweep.job import FitJob, Job
 from privbench.sweep.progress import PlannedCell, Progress, watching
 from privbench.sweep.shared import shared_deployments
@@ -122,10 +122,14 @@ class Launch:
             stalled_rounds = stalled_rounds + 1 if len(rest) == len(pending) else 0
             if stalled_rounds > 1:
                 raise UserError(f"{len(rest)} cells were never started: see the workers' logs")
-            pending = [cell for cell in rest if self._has_time(cell)]
+            pending = self._with_time(rest)
 
-    def _has_time(self, cell: PlannedCell) -> bool:
-        return not self.budget or has_time(self.log, cell.key, self.budget.deadline)
+    def _with_time(self, cells: list[PlannedCell]) -> list[PlannedCell]:
+        """Return the cells that the budget has time for; all without a budget."""
+        if not self.budget or not cells:
+            return cells
+        keys = with_time(self.log, [cell.key for cell in cells], self.budget.deadline)
+        return [cell for cell in cells if cell.key in keys]
 
     def _fit_shared(self, pending: Sequence[PlannedCell]) -> None:
         """Train each deployment that several cells share, once and before them."""

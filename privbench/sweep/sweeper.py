@@ -227,8 +227,7 @@ class Sweeper(HydrasSweeper):
 
     def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
         try:
-            outputs = str(folder.parent.parent)  # wherever a worker runs
-            return self.compose.spec(overrides, outputs, str(folder), name)
+            return self.compose.spec(overrides, str(folder.parent.parent), str(folder), name)
         except HydraException as error:
             where = f" (in the cell {' '.join(overrides)})" if name else ""
             raise UserError(f"{describe_error(error)}{where}") from error

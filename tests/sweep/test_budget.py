@@ -5,7 +5,7 @@ import time
 import pytest
 
 from privbench.store.sweep_log import CellStatus, SweepLog, in_short
-from privbench.sweep.budget import has_time
+from privbench.sweep.budget import with_time
 
 PARTS = {
     "first": "params: {attack: blind, targets: 5}\n    grids: [{defense.rate: [0.1, 0.3]}]",
@@ -62,11 +62,12 @@ def test_a_cell_begins_where_the_usual_time_of_its_attack_is_left(tmp_path):
         for key, words in overrides.items()
     ]
     log.append([{"launch": "x", "id": "1", "cells": [*overrides, "e"]}, *cells])
-    assert has_time(log, "b", time.time() + 5), "nothing is known yet"
+    assert with_time(log, ["b"], time.time() + 5), "nothing is known yet"
     log.append_event("a", "done", launch="1", seconds=100.0)
     log.append_event("c", "done", launch="1", seconds=2.0)
     within = {
-        key: [has_time(log, key, time.time() + left) for left in (-1, 10, 60, 200)] for key in "bcd"
+        key: [bool(with_time(log, [key], time.time() + left)) for left in (-1, 10, 60, 200)]
+        for key in "bcd"
     }
     assert within == {
         "b": [False, False, False, True],

@@ -7,6 +7,7 @@ from privbench.sweep.workers.joblib import Joblib
 from privbench.victims.chain import ChainModel
 from privbench.victims.training import VictimConfig
 from tests.runs import read_records
+from tests.support import shared_composer
 
 
 @pytest.mark.slow
@@ -57,3 +58,28 @@ def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
     assert built == []
     # the victim in one shape; its edge built anew for each strength, which an attack may refuse
     assert len(outlines) <= 1 + 2 * 5
+
+
+def test_cells_that_differ_in_values_have_the_same_absolute_outputs(warm, monkeypatch):
+    """However the folder was typed: a worker may run elsewhere."""
+    composer = shared_composer()
+    words = ["attack=rmle", "tracker=none", "output_dir=out"]
+    specs = [
+        composer.spec([*words, f"defense.rate={rate}"], str(warm), str(warm / "sweeps" / "a"), "")
+        for rate in (0.1, 0.3)
+    ]
+    assert [spec.config["output_dir"] for spec in specs] == [str(warm)] * 2
+    assert [spec.config["defense"]["rate"] for spec in specs] == [0.1, 0.3]
+    assert [spec.overrides[-1] for spec in specs] == ["defense.rate=0.1", "defense.rate=0.3"]
+
+
+def test_an_option_that_others_refer_to_is_resolved_anew():
+    """The name of a network of torchvision follows its architecture."""
+    composer = shared_composer()
+    names = [
+        composer.spec(["victim=torchvision", f"victim.arch={arch}"], "out", "out", "").config[
+            "victim"
+        ]["model"]["arch"]
+        for arch in ("resnet18", "alexnet")
+    ]
+    assert names == ["resnet18", "alexnet"]

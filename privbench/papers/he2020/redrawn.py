@@ -119,8 +119,7 @@ def _curves(source: str, matched: Matched) -> dict[str, Any] | None:
                 "series": published.split if source == "fig13" else published.site,
                 "x": published.strength,
             }
-            rows.append({**place, "side": SIDES[0], "y": value})
-            rows.append({**place, "side": SIDES[1], **_measured(point, metric)})
+            rows += _both(place, value, point, metric)
     if not rows:
         return None
     shown = series(dict.fromkeys(row["series"] for row in rows))
@@ -142,6 +141,14 @@ def _curves(source: str, matched: Matched) -> dict[str, Any] | None:
     facets = alt.Facet("facet:N", sort=order, title=None)
     faceted = alt.layer(*layers).properties(**SIZE).facet(facets, data=NO_DATA, columns=columns)
     return specification(faceted.resolve_scale(x="independent", y="independent"), rows)
+
+
+def _both(
+    place: Mapping[str, Any], published: float, point: Point, metric: str
+) -> list[dict[str, Any]]:
+    """Return the rows of a published value and of the measured one, at the same place."""
+    measured = _measured(point, metric)
+    return [{**place, "side": SIDES[0], "y": published}, {**place, "side": SIDES[1], **measured}]
 
 
 def _measured(point: Point, metric: str) -> dict[str, float | None]:
@@ -166,8 +173,7 @@ def _bars(source: str, matched: Matched) -> dict[str, Any] | None:
             ):
                 continue
             place = {"facet": metric_title(metric), "series": _name(published)}
-            rows.append({**place, "side": SIDES[0], "y": getattr(published, metric)})
-            rows.append({**place, "side": SIDES[1], **_measured(point, metric)})
+            rows += _both(place, getattr(published, metric), point, metric)
     if not rows:
         return None
     order = list(dict.fromkeys(row["series"] for row in rows))
@@ -296,7 +302,5 @@ def page(drawn: Sequence[Figure], command: str) -> str:
     ]
     for figure in drawn:
         lines += ["", f"## {figure.title}", "", f"![{figure.title}]({figure.stem}.png)"]
-        lines += (
-            ["", figure.caption[:1].upper() + figure.caption[1:] + "."] if figure.caption else []
-        )
+        lines += ["", f"{figure.caption[0].upper()}{figure.caption[1:]}."]
     return "\n".join(lines) + "\n"
