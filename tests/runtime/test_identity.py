@@ -189,11 +189,12 @@ def changed(tmp_path, now):
     sources = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "privbench", tmp_path / "privbench", ignore=sources)
 
-    def change(module: str, old: str, new: str) -> str:
-        path = source_versions.path_of(module, tmp_path)
-        text = path.read_text()
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new))
+    def change(*edits: tuple[str, str, str]) -> str:
+        for module, old, new in edits:
+            path = source_versions.path_of(module, tmp_path)
+            text = path.read_text()
+            assert text.count(old) == 1
+            path.write_text(text.replace(old, new))
         return source_versions.complaint(now, source_versions.current(tmp_path))
 
     return change
@@ -201,7 +202,7 @@ def changed(tmp_path, now):
 
 def test_a_changed_constant_names_the_classes_that_compute_with_it(changed):
     """Also of a module that they import by way of another, and what to type."""
-    complaint = changed("privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    complaint = changed(("privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7"))
     lines = complaint.splitlines()
     assert [line for line in lines if "priors" in line] == [
         line for line in lines if line.startswith("  ")
@@ -214,18 +215,51 @@ def test_a_changed_constant_names_the_classes_that_compute_with_it(changed):
 def test_comments_and_docstrings_may_change(changed):
     """They compute nothing."""
     old = "        # channels last halves the time of convolutions and pooling\n"
-    assert not changed("privbench.attacks.rmle", old, "        # other words\n")
+    assert not changed(("privbench.attacks.rmle", old, "        # other words\n"))
     old = '"""Add N(0, sigma²) to every entry.'
-    assert not changed("privbench.defenses.gaussian", old, '"""Noise.')
+    assert not changed(("privbench.defenses.gaussian", old, '"""Noise.'))
 
 
 def test_a_raised_version_asks_for_an_update_of_the_list_alone(changed):
     """Of the class that was raised; another one that builds on the change is still named."""
     old = 'version: ClassVar[str] = "dropout-'
-    complaint = changed("privbench.defenses.dropout", old, old + "9")
+    complaint = changed(("privbench.defenses.dropout", old, old + "9"))
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = changed("privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate")
+    complaint = changed(("privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate"))
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = changed("privbench.defenses.base", "t if self", "t + 0 if self")
+    complaint = changed(("privbench.defenses.base", "t if self", "t + 0 if self"))
     assert "privbench.defenses.laplace.Laplace" in complaint
     assert "privbench.defenses.dropout.Dropout" not in complaint
+
+
+HARNESS_EDITS = [
+    ("evaluation.statistics", "LEVEL = 0.95", "LEVEL = 0.5"),
+    ("experiment.evaluate", "return max(LABEL_ONLY", "return min(LABEL_ONLY"),
+    ("experiment.adversary", '.streams("transmission",', '.streams("transmission2",'),
+    ("experiment.accuracy", "deployed, transmissions)", "deployed, 1)"),
+    ("experiment.plan", "in_unit_range(pixels.to(", "in_unit_range(pixels[:100].to("),
+    ("experiment.baselines", "blind.fit(view)(v)", "2 * blind.fit(view)(v)"),
+]
+"""Of intervals, baselines, draws, accuracies, and of what an adversary is granted."""
+
+
+def test_a_change_of_the_harness_asks_for_another_schema(changed):
+    """Every one of them, by name."""
+    edits = [(f"privbench.{module}", old, new) for module, old, new in HARNESS_EDITS]
+    (line,) = [line for line in changed(*edits).splitlines() if "recipes.SCHEMA (schema-" in line]
+    assert line.partition(": ")[2].split(", ") == sorted(module for module, *_ in edits)
+
+
+def test_every_module_of_the_experiment_is_in_the_harness_or_named_with_a_reason(now):
+    """A new one and one that is split off are in the harness until someone states a reason."""
+    named, without = source_versions.harness(), source_versions.WITHOUT_NUMBERS.keys()
+    assert now["classes"]["privbench.store.recipes.SCHEMA"]["modules"] == named
+    folder = ROOT / "privbench" / "experiment"
+    names = (
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in folder.rglob("*.py")
+    )
+    modules = {name.removesuffix(".__init__") for name in names}
+    assert not without & set(named)
+    assert modules - without == {name for name in named if ".experiment" in name}
+    assert without <= modules, "a reason for a module that is there no more"
+    assert all(source_versions.path_of(name) for name in named)
