@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from privbench.runtime import code_identity
 from privbench.runtime.code_identity import described, identified, identities, identity
 from privbench.runtime.conf_files import load_option
 from tests import source_versions
@@ -102,6 +103,56 @@ def test_what_outside_code_imports_from_files_beside_it_is_part_of_its_source(ou
     assert len({first, second, third}) == 3
     (outside / "my_other.py").write_text("SIZE = 3\n")
     assert identity("my_package.Level") == third
+
+
+def test_an_installed_plug_in_is_named_by_all_of_its_own_files(outside, monkeypatch):
+    """But neither by those of other installed libraries nor by files that it does not import."""
+    installed = (*code_identity.INSTALLED, outside.resolve())
+    monkeypatch.setattr(code_identity, "INSTALLED", installed)
+    parts = {name: outside / name / "inner" / "parts.py" for name in ("my_plug", "my_library")}
+    for path in parts.values():  # their folder has no __init__.py
+        path.parent.mkdir(parents=True)
+        path.write_text("SIZE = 1\n")
+        path.parent.with_name("__init__.py").touch()
+    text = "import torch\nimport my_library.inner.parts\nfrom .inner.parts import SIZE\n" + OUTSIDE
+    (outside / "my_plug" / "level.py").write_text(text)
+    first = identity("my_plug.level.Level")
+    parts["my_library"].write_text("SIZE = 2\n")
+    parts["my_plug"].with_name("other.py").write_text("SIZE = 2\n")
+    assert identity("my_plug.level.Level") == first
+    parts["my_plug"].write_text("SIZE = 2\n")
+    assert identity("my_plug.level.Level") != first
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from privbench.attacks.rmle import RMLE",
+        "from privbench.attacks import rmle",
+        "import privbench.attacks.rmle as descent",
+        "from privbench.attacks.rmle import *",
+        "from my_parts import Base",
+    ],
+)
+def test_the_versions_of_the_package_that_outside_code_imports_are_part_of_it(
+    outside, monkeypatch, statement
+):
+    """Of a base class, of a module, by way of another file; other classes' versions are not."""
+    (outside / "my_parts.py").write_text("from privbench.attacks.rmle import RMLE as Base\n")
+    (outside / "my_level.py").write_text(f"{statement}\n{OUTSIDE}")
+    first, read = identity("my_level.Level"), code_identity._versions_in
+
+    def raise_version(of: str) -> None:
+        def versions(path):
+            stated = read(path)
+            return {n: v + "9" * (n == of) for n, v in stated.items()}
+
+        monkeypatch.setattr(code_identity, "_versions_in", versions)
+
+    raise_version("Inverse")
+    assert identity("my_level.Level") == first
+    raise_version("RMLE")
+    assert identity("my_level.Level") != first
 
 
 def test_a_process_that_imported_a_module_keeps_the_identity_of_what_it_runs(outside):
