@@ -23,6 +23,8 @@ from privbench.store.recipes import metrics_of, victim_replaced
 LOG = logging.getLogger(__name__)
 Images = NDArray[np.uint8]
 COLUMNS = 16
+RELIABLE = 0.95
+"""Least share of converged images of scores that count as converged."""
 
 
 @dataclass(frozen=True)
