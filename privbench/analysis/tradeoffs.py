@@ -144,7 +144,7 @@ class Adversary:
 
     @property
     def blind(self) -> bool:
-        """True for the blind baseline, which uses no features."""
+        """True for the blind baseline, which uses the predicted label alone."""
         return self.attack == "blind"
 
     @property

@@ -7,13 +7,11 @@ from pathlib import Path
 from privbench.evaluation.metrics import known_metrics
 from privbench.evaluation.metrics.base import Metric
 from privbench.evaluation.statistics import Interval, interval_label
-from privbench.store.record import Record
+from privbench.store.record import RELIABLE, Record
 
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 WILSON = "95 %"
 """Label of an interval of a share, good at any number of images."""
-RELIABLE = 0.95
-"""Share of converged images below which a line warns."""
 
 
 def ago(finished: str, now: datetime | None = None) -> str:
