@@ -75,7 +75,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     return scoring.Reference(
         x,
         plan.indices,
-        test.images.to(device),
+        test.pixels.to(device),
         test.labels.to(device),
         model,
         float(artifact.facts["accuracy"]),
