@@ -27,7 +27,6 @@ INFRASTRUCTURE = {
     "privbench.runtime.downloads",
     "privbench.runtime.errors",
     "privbench.runtime.code_identity",
-    "privbench.evaluation.statistics",
     "privbench.store.sweep_log",
     "privbench.runtime.options",
     "privbench.runtime.paths",
@@ -38,8 +37,21 @@ INFRASTRUCTURE = {
     "privbench.tracking.base",
     "privbench.tracking.wandb",
 }
-HARNESS = ("privbench.experiment.run", "privbench.deployment", "privbench.evaluation.utility")
-"""What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record."""
+EXPERIMENT = "privbench.experiment"
+HARNESS = (
+    "privbench.deployment",
+    "privbench.evaluation.utility",
+    "privbench.evaluation.statistics",
+)
+"""What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record and the
+modules of ``experiment``."""
+WITHOUT_NUMBERS = {
+    "privbench.experiment.interface.options": "composes a configuration, which enters the key",
+    "privbench.experiment.output": "writes files",
+    "privbench.experiment.spec": "holds a configuration, which enters the key",
+    "privbench.experiment.speed": "measures times of its own attack",
+}
+"""Modules of ``experiment`` that are no part of the harness, each with the reason."""
 
 
 def path_of(module: str, root: Path = ROOT) -> Path | None:
@@ -129,11 +141,8 @@ def _bare_digest(text: str) -> str:
 def versioned(root: Path = ROOT) -> dict[str, tuple[str, str]]:
     """Return every class or module that states a version: its module and that version, by name."""
     found = {}
-    for path in sorted((root / "privbench").rglob("*.py")):
-        module = ".".join(path.relative_to(root).with_suffix("").parts)
-        module = module.removesuffix(".__init__")
-        body = parsed(path.read_text()).body
-        for name, version in _stated(module, body):
+    for module in modules_of("privbench", root):
+        for name, version in _stated(module, parsed(text_of(module, root)).body):
             found[name] = (module, version)
     return found
 
@@ -154,6 +163,19 @@ def _stated(module: str, body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
                 yield name, value.value
 
 
+def modules_of(package: str, root: Path = ROOT) -> list[str]:
+    """Return the modules in a package's folder and in those within it."""
+    paths = (root / package.replace(".", "/")).rglob("*.py")
+    named = (".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
+    return sorted(name.removesuffix(".__init__") for name in named)
+
+
+def harness(root: Path = ROOT) -> list[str]:
+    """Return the modules of the harness: of ``experiment`` all but those that compute nothing."""
+    experiment = set(modules_of(EXPERIMENT, root)) - WITHOUT_NUMBERS.keys()
+    return sorted({*HARNESS, *experiment, *built_on("privbench.deployment", root=root)})
+
+
 def schema(root: Path = ROOT) -> str:
     """Return the version of the harness."""
     for node in parsed(text_of("privbench.store.recipes", root)).body:
@@ -169,8 +191,8 @@ def current(root: Path = ROOT) -> dict[str, Any]:
         name: {"version": version, "modules": built_on(module, root=root)}
         for name, (module, version) in versioned(root).items()
     }
-    harness = sorted({*HARNESS, *built_on("privbench.deployment", root=root)})
-    classes["privbench.store.recipes.SCHEMA"] = {"version": schema(root), "modules": harness}
+    stated = {"version": schema(root), "modules": harness(root)}
+    classes["privbench.store.recipes.SCHEMA"] = stated
     modules = sorted({module for one in classes.values() for module in one["modules"]})
     return {
         "python": python(),

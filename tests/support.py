@@ -115,7 +115,8 @@ def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
 def hasty(attack):
     """The same attack and every attack within it, of few steps."""
     changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
-    changes |= {name: 5 for name in ("steps", "rounds", "levels") if name in vars(attack)}
+    lengths = ("steps", "rounds", "levels", "updates", "inversion_steps")
+    changes |= {name: 5 for name in lengths if name in vars(attack)}
     return dataclasses.replace(attack, **changes)
 
 

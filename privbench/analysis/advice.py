@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from privbench.analysis.group_keys import group_key, setting_key
 from privbench.runtime.code_identity import source_file
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.options import LAUNCH_OPTIONS
@@ -45,10 +46,13 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         command: Command of the sweep; empty for a selection.
     """
     names, commands = [], []
-    for (defense, site), (met, lacking) in _by_defense(records).items():
-        some = f" in {len(lacking)} of its {len(met)} settings" if len(lacking) < len(met) else ""
-        names.append(f"{defense} on {site}{some}")
-        without = [record for record in records if _setting(record) in lacking]
+    for (defense, site), settings in _by_defense(records).items():
+        lacking = [held for held in settings.values() if not any(one.adaptive for one in held)]
+        if not lacking:
+            continue
+        some = f" in {len(lacking)} of its {len(settings)} settings"
+        names.append(f"{defense} on {site}{some * (len(lacking) < len(settings))}")
+        without = [record for held in lacking for record in held]
         knows = _knows_likelihood(without[0])
         if command:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
@@ -82,27 +86,17 @@ def not_undefended(records: Sequence[Record], command: str = "") -> list[str]:
     return [shlex.join([*kept, f"defense={','.join(['none', *met])}"])]
 
 
-def met_by_adaptive(records: Iterable[Record]) -> set[tuple[object, ...]]:
-    """Return the defended settings in which an adaptive attack was run."""
-    return {_setting(record) for record in records if record.adaptive}
+Settings = dict[str, list[Record]]
+"""Records by setting: of one victim, split point, strength, number of transmissions and so on."""
 
 
-Settings = set[tuple[object, ...]]
-
-
-def _setting(record: Record) -> tuple[object, ...]:
-    where = record.dataset, record.split, record.transmissions
-    return (*where, record.defense, record.site, record.strength)
-
-
-def _by_defense(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[Settings, Settings]]:
-    """Return the settings of each defense and site, and those without an adaptive attack."""
-    settings: dict[tuple[str, str], Settings] = defaultdict(set)
+def _by_defense(records: Iterable[Record]) -> Mapping[tuple[str, str], Settings]:
+    """Return the records of each defense and site in each of its settings."""
+    found: dict[tuple[str, str], Settings] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.strength:
-            settings[record.defense, record.site].add(_setting(record))
-    known = met_by_adaptive(records)
-    return {name: (met, lacking) for name, met in settings.items() if (lacking := met - known)}
+            found[record.defense, record.site][setting_key(group_key(record))].append(record)
+    return found
 
 
 def _knows_likelihood(record: Record) -> bool:

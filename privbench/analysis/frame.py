@@ -29,13 +29,11 @@ from privbench.evaluation.statistics import (
     mean_interval,
     victim_interval,
 )
-from privbench.store.record import Record
+from privbench.store.record import RELIABLE, Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RELIABLE = 0.95
-"""Least share of converged images of a group that counts as converged."""
 FEWEST = 5
 """Least number of shared images for an interval of a difference."""
 Victim = tuple[int, str]

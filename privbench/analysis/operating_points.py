@@ -18,7 +18,7 @@ from privbench.analysis.labels import (
     metric_label,
     signed,
 )
-from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, flat_options
+from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
 from privbench.analysis.worst_case import (
     ComparableAttacks,
     caveats,
@@ -33,6 +33,7 @@ from privbench.evaluation.statistics import (
     victim_interval,
     victim_label,
 )
+from privbench.store.record_frame import flat_options
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""

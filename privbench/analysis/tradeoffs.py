@@ -19,6 +19,7 @@ from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
+from privbench.store.record_frame import flat_options
 
 LAYERS = (
     "input", "conv1", "relu1", "conv11", "relu11", "conv12", "relu12", "pool1",
@@ -145,7 +146,7 @@ class Adversary:
 
     @property
     def blind(self) -> bool:
-        """True for the blind baseline, which uses no features."""
+        """True for the blind baseline, which uses the predicted label alone."""
         return self.attack == "blind"
 
     @property
@@ -261,17 +262,6 @@ def _split_key(record: Record) -> str:
 def attack_of(record: Record) -> str:
     """Return the options of an attack as a key."""
     return str(sorted(flat_options(record.config["attack"]).items()))
-
-
-def flat_options(attack: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Return nested options as one level of dotted names, values as text."""
-    found: dict[str, str] = {}
-    for name, value in attack.items():
-        if isinstance(value, Mapping):
-            found |= flat_options(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = str(value)
-    return found
 
 
 def attack_names(records: Sequence[Record]) -> list[str]:

@@ -80,6 +80,7 @@ class RelatedGroups:
 
     def __init__(self, groups: Iterable[SeedGroup]) -> None:
         self._held: dict[tuple[str, str], list[tuple[int, SeedGroup]]] = defaultdict(list)
+        self.caveats: dict[tuple[str, ...], list[str]] = {}
         for at, group in enumerate(groups):
             for name, key in group.keys_without.items():
                 self._held[name, key].append((at, group))
@@ -106,6 +107,13 @@ def caveats(group: SeedGroup, related: RelatedGroups, metric: str) -> list[str]:
         related: All measured groups.
         metric: Name of the score.
     """
+    key = metric, *(record.key for record in group.records)
+    if key not in related.caveats:  # figures, tables and sentences ask for the same ones
+        related.caveats[key] = _caveats(group, related, metric)
+    return list(related.caveats[key])
+
+
+def _caveats(group: SeedGroup, related: RelatedGroups, metric: str) -> list[str]:
     found = unreliable(group)
     mine = group.first
     for other in related.of(group):

@@ -138,7 +138,7 @@ class TrainedDefense(Defense):
             epochs=epochs,
             device_config=services.device_config,
             report=report,
-            name="the deployment",
+            name=f"{type(self).__name__} at strength {self.strength:g}",
         )
         return {"epochs": epochs, "batch": batches.sizes[0]}
 

@@ -1,10 +1,12 @@
 """Rank-1 identification: recognition of the true image among candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from privbench.runtime.pixels import in_unit_range
 
 TIE = 1e-5
 """Similarities closer than this are equal: sums in another order differ by up to 3e-6."""
@@ -14,6 +16,8 @@ MAX_SHIFT = 3
 """Pixels by which a reconstruction may be shifted, in both directions, and still be identified."""
 MAX_SIMILARITIES = 8_000_000
 """Number of similarities held in memory at once."""
+BLOCK = 500_000
+"""Number of pixels that are prepared at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +34,28 @@ class Candidates:
 
     @classmethod
     def of(cls, images: Tensor) -> "Candidates":
-        """Prepare images ``(M, C, H, W)``."""
-        return cls(standardise(images), central_crops(images))
+        """Prepare images ``(M, C, H, W)``, 8-bit or in [0, 1], a block at a time."""
+        # at least two images in each: torch adds up a single one in another order
+        blocks = images.tensor_split(max(1, min(len(images) // 2, images.numel() // BLOCK)))
+
+        def prepared(prepare: Callable[[Tensor], Tensor]) -> Tensor:
+            return _joined(len(images), (prepare(in_unit_range(block)) for block in blocks))
+
+        return cls(prepared(standardise), prepared(central_crops))
 
     def at(self, rows: Tensor) -> "Candidates":
         """Return some of the images."""
         return Candidates(self.pixels[rows], self.crops[rows])
+
+
+def _joined(count: int, parts: Iterable[Tensor]) -> Tensor:
+    """Concatenate parts ``(n, D)`` of ``count`` rows in all, each freed when the next is made."""
+    joined, at = torch.empty(0), 0
+    for part in parts:
+        joined = joined if at else part.new_empty(count, part.shape[1])
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 def identified(x_hat: Tensor, target_indices: Tensor, gallery: Candidates) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from privbench.evaluation.identification import Candidates, identified
 from privbench.evaluation.metrics import PAPER_THRESHOLDS, RECONSTRUCTION_METRICS
 from privbench.evaluation.metrics.base import Metric
+from privbench.runtime.pixels import in_unit_range
 
 LOG = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Reference:
     Attributes:
         x: Targets ``(N, C, H, W)``.
         target_indices: Indices of the targets within the gallery.
-        gallery: All test images ``(M, C, H, W)``.
+        pixels: All test images, the gallery ``(M, C, H, W)``, 8-bit or in [0, 1].
         labels: Labels of the gallery ``(M,)``.
         evaluator: Evaluation classifier: images ``(N, C, H, W)`` to logits ``(N, classes)``.
         evaluator_accuracy: Accuracy of the evaluation classifier on the gallery.
@@ -32,17 +33,22 @@ class Reference:
 
     x: Tensor
     target_indices: Sequence[int]
-    gallery: Tensor
+    pixels: Tensor
     labels: Tensor
     evaluator: Callable[[Tensor], Tensor]
     evaluator_accuracy: float = 1.0
     fingerprint: str = ""
     _last: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
+    @property
+    def gallery(self) -> Tensor:
+        """The gallery in [0, 1]; of 8-bit pixels a new tensor at each access."""
+        return in_unit_range(self.pixels)
+
     @cached_property
     def candidates(self) -> Candidates:
         """The gallery, prepared for identification."""
-        return Candidates.of(self.gallery)
+        return Candidates.of(self.pixels)
 
     @cached_property
     def rows(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 All are of the nominal level 95 %. A mean of fewer than ``FEW_IMAGES`` has a t interval, whose label
 names the number of values and no level: BCa, which the others have, covers too rarely there, as the
-simulation in ``tests/test_numbers.py`` shows.
+simulation in ``tests/evaluation/test_intervals.py`` shows.
 """
 
 import math

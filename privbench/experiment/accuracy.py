@@ -9,6 +9,7 @@ from privbench.evaluation.statistics import wilson
 from privbench.experiment.deploy import Deployed, undefended
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import Services
+from privbench.store import recipes
 from privbench.store.artifacts import Artifact
 from privbench.victims.chance import chance_warning
 
@@ -53,6 +54,7 @@ def per_image_accuracy(
         "transmissions": each,
         "seed": plan.seeds.of("defense") if random else None,
         "test": test.fingerprint,
+        **recipes.harness(),
     }
     return services.store.keep("accuracies", recipe, make).tensors["correct"]
 

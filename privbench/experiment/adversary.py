@@ -50,7 +50,7 @@ def adversary_view(
     """Return the view of a deployment under given rights, its artifacts kept in the store."""
 
     def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
-        whole = _recipe(plan, deployed, recipe)
+        whole = {**_recipe(plan, deployed, recipe), **recipes.harness()}
         if "baseline" in recipe["recipe"]:
             return services.fit_or_load("baselines", whole, module, train).facts
         return _fit_adversary(services, logger, whole, module, train)

@@ -100,7 +100,10 @@ class DefenseServices:
 
         def make(report: EpochLogger) -> Facts:
             LOG.info(
-                "fitting %s to %s, once: the store keeps it", names["defense"], names["victim"]
+                "fitting %s at strength %g to %s, once: the store keeps it",
+                names["defense"],
+                self.plan.cell.defense.strength,
+                names["victim"],
             )
             return dict(train(report))
 

@@ -28,7 +28,7 @@ from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Serv
 from privbench.runtime.code_identity import identity
 from privbench.runtime.hashing import content_hash
 from privbench.store.artifacts import Artifact
-from privbench.store.recipes import RECORD_SCHEMA
+from privbench.store.recipes import RECORD_SCHEMA, harness
 from privbench.store.record import Record, Score
 from privbench.threat.access import ADAPTIVE
 from privbench.threat.view import Facts, jsonable
@@ -75,7 +75,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     return scoring.Reference(
         x,
         plan.indices,
-        test.images.to(device),
+        test.pixels.to(device),
         test.labels.to(device),
         model,
         float(artifact.facts["accuracy"]),
@@ -205,6 +205,7 @@ def _deployment_number(
         "defense": plan.defense_recipe,
         "seed": plan.seeds.of("defense"),
         "shape": plan.data.shape,
+        **harness(),
     }
     if tested:
         recipe["images"] = plan.data.test.fingerprint

@@ -19,7 +19,6 @@ from privbench.runtime.code_identity import identified
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.pixels import in_unit_range
 from privbench.store import recipes
 from privbench.store.artifacts import Store
 from privbench.threat import Access, AdversaryView, grant
@@ -153,16 +152,16 @@ def view_of(
 ) -> AdversaryView:
     """Return an adversary's view of a deployment, by default without a store for its artifacts."""
     aux, cell = plan.data.aux, plan.cell
-    # floats take four times the memory, so only an adversary that uses the images has them
+    # only an adversary that uses the images has them, as floats of four times the memory
     pixels = aux.pixels if Access.AUX_IMAGES in access else aux.pixels[:1]
     if Access.TRAFFIC in access:
-        others = plan.data.test.at(traffic_indices(plan)[:most_traffic]).to(device)
+        others = plan.data.test.pixels[traffic_indices(plan)[:most_traffic]].to(device)
     else:
         others = None
     kept: dict[str, Any] = {} if fit_or_load is None else {"fit_or_load": fit_or_load}
     return grant(
         deployment,
-        in_unit_range(pixels.to(device)),
+        pixels.to(device),
         aux.labels.to(device),
         access,
         split=plan.split,

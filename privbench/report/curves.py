@@ -30,7 +30,7 @@ MAX_FACETS = 9
 MAX_LABELS = 3
 """Strengths that are written at a curve."""
 MARKS = {
-    "undefended": "star: no defense (a name: by that attack, its naive twin)",
+    "undefended": "star: no defense",
     "accuracy": "dashed: accuracy without the defense",
     "blind": "dotted: blind baseline",
     "reference": "crosses: published, in the colour of the defense",
@@ -69,8 +69,8 @@ def caption(rows: Sequence[Row]) -> str:
     """Return what the marks of these rows mean."""
     kinds = {row["kind"] for row in rows}
     found = [text for kind, text in MARKS.items() if kind in kinds]
-    if any(row.get("hollow") for row in rows):
-        found.append("hollow: not converged")
+    found += ["star with a name: by that naive attack"] * any(row.get("of") for row in rows)
+    found += ["hollow: not converged"] * any(row.get("hollow") for row in rows)
     return "; ".join(["Numbers: strength; bars: intervals", *found]) + "."
 
 
@@ -118,8 +118,8 @@ def chart(
                 tooltip=["key:N"]),
         _of("undefended").mark_point(style="undefended", shape=STAR, size=110, filled=True,
                                      opacity=1).encode(x=x, y=y, tooltip=["key:N"]),
-        _of("undefended").transform_filter("isValid(datum.of)").mark_text(**beside).encode(
-            x=x, y=y, text="of:N"),
+        _of("undefended").transform_filter("isValid(datum.of)")
+        .mark_text(dy=14, fontSize=11).encode(x=x, y=y, text="of:N"),
         labels.mark_text(**beside, style="halo").encode(x=x, y=y, text="text:N"),
         labels.mark_text(**beside).encode(x=x, y=y, color=colour, text="text:N"),
     ]  # fmt: skip

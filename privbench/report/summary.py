@@ -164,7 +164,7 @@ def _context(panel: SplitResults, metrics: Sequence[str]) -> list[Line | str]:
         for m in metrics
     ]
     undefended = [f"{points[0].undefended:.4f}", *[""] * len(metrics)]
-    rows: list[Line | str] = [([" blind guess", "", *blind], "none: it uses no features")]
+    rows: list[Line | str] = [([" blind guess", "", *blind], "none: it uses the predicted label")]
     if not any(point.strength == 0 for point in points):
         rows.append(([" no defense", *undefended], "not attacked"))
     return rows

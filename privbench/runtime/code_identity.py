@@ -1,7 +1,8 @@
 """Identities of code, which enter the keys of results, found without importing the code.
 
 A class of the package is named by its ``version``, so that a key outlives a rename; code from
-elsewhere by the SHA-256 of its source, so that an edited attack is another attack.
+elsewhere by the SHA-256 of its source and the versions of what it imports of the package, so that
+an edited attack is another attack, and so is one whose base class changed.
 """
 
 import ast
@@ -9,7 +10,7 @@ import hashlib
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,6 +30,9 @@ INSTALLED = tuple(
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
     if (folder := sysconfig.get_path(name))
 )
+LIBRARIES = frozenset({"torch", "torchvision", "torchmetrics", "numpy", "scipy", "sklearn"})
+"""Installed libraries that are named by one file: a record holds the versions of those that
+compute, and to read all modules of one would take seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,10 @@ def identity(target: str) -> str:
 
     Returns:
         The class attribute ``version`` (of a module the constant ``VERSION``) of code of the
-        package, ``sha256:`` and 12 hexadecimal digits of the source of any other. Modules that it
-        imports from outside the installed libraries are part of its source.
+        package, ``sha256:`` and 12 hexadecimal digits of the source of any other. Part of its
+        source are the modules that it imports from outside the installed libraries or, installed
+        itself, from its own one, and the versions of the package's classes that these import, for
+        it may inherit or call them.
 
     Raises:
         ValueError: in one line, where no source is found.
@@ -212,7 +218,12 @@ def _find(name: str, search: Sequence[str] | None) -> _Module | None:
     """Find a module by its full name; ``importlib.util.find_spec`` would import its parents."""
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
-        spec: importlib.machinery.ModuleSpec | None = find(name, search) if find else None
+        try:
+            spec: importlib.machinery.ModuleSpec | None = find(name, search) if find else None
+        except KeyError:  # a folder without __init__.py in a package that is not imported
+            return _Module(
+                name, None, tuple(f"{at}/{name.rpartition('.')[2]}" for at in search or ())
+            )
         if spec is not None:
             inside = spec.submodule_search_locations
             path = Path(spec.origin) if spec.has_location and spec.origin else None
@@ -224,30 +235,34 @@ def _find(name: str, search: Sequence[str] | None) -> _Module | None:
 def _identity(module: _Module, names: tuple[str, ...]) -> str:
     assert module.path is not None
     if module.name.partition(".")[0] == PACKAGE:
-        stamp = module.path.stat()
-        version = _version(module.path, stamp.st_mtime_ns, names[0] if names else "")
-        if version is not None:
-            return version
-        return HASHED + _digest(module.path)[:12]
-    files = sorted(_with_imports(module))
-    digests = [_digest(file) for file in files]
-    if len(digests) > 1:
-        digests = [hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()]
-    return HASHED + digests[0][:12]
+        version = _versions_in(module.path).get(names[0] if names else "")
+        return HASHED + _digest(module.path)[:12] if version is None else version
+    modules = _with_imports(module)
+    parts = [*sorted(_digest(path) for path in modules), *_versions_used(modules.values())]
+    whole = parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+    return HASHED + whole[:12]
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _versions_in(path: Path) -> Mapping[str, str]:
+    """Return the versions that a source file states: of its classes, and under "" its own."""
+    return _read_versions(path, path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=256)
-def _version(path: Path, mtime: int, name: str) -> str | None:
-    """Read the version of a class, or without a name of the module, from a source file."""
-    body: Sequence[ast.stmt] = ast.parse(path.read_bytes()).body
-    if name:
-        classes = (n for n in body if isinstance(n, ast.ClassDef) and n.name == name)
-        body = next((node.body for node in classes), ())
-    wanted = "version" if name else "VERSION"
+def _read_versions(path: Path, mtime: int) -> Mapping[str, str]:
+    body = ast.parse(path.read_bytes()).body
+    places = {n.name: ("version", n.body) for n in body if isinstance(n, ast.ClassDef)}
+    stated = {name: _stated(*place) for name, place in places.items()}
+    stated[""] = _stated("VERSION", body)
+    return {name: version for name, version in stated.items() if version is not None}
+
+
+def _stated(wanted: str, body: Sequence[ast.stmt]) -> str | None:
+    """Return the string that statements assign to a name."""
     for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         named = any(isinstance(t, ast.Name) and t.id == wanted for t in targets)
@@ -257,19 +272,45 @@ def _version(path: Path, mtime: int, name: str) -> str | None:
     return None
 
 
-def _with_imports(module: _Module) -> set[Path]:
-    """Collect the source files of a module and of its imports outside installed libraries."""
-    found: set[Path] = set()
+def _versions_used(modules: Iterable[_Module]) -> list[str]:
+    """Return the versions of the package's classes that outside modules import, in order.
+
+    Of a name that is no class with a version it is those of all classes in its module.
+    """
+    names = {name for module in modules for name in _imports(module) if _top(name) == PACKAGE}
+    found: set[str] = set()
+    for name in names:
+        module, *_ = reversed(_chain(name))
+        if module.path is not None and module.path.suffix == ".py":
+            stated = _versions_in(module.path)
+            used = name.removeprefix(f"{module.name}.").partition(".")[0]
+            found |= {stated[used]} if used in stated else set(stated.values())
+    return sorted(found)
+
+
+def _with_imports(module: _Module) -> dict[Path, _Module]:
+    """Collect a module and what it imports, by source file.
+
+    Installed libraries are left out, but for the other modules of the one that it is part of.
+    """
+    own = _top(module.name)
+    home = own if own not in LIBRARIES else None
+    found: dict[Path, _Module] = {}
     waiting = [module]
     while waiting:
         current = waiting.pop()
         if current.path is None or current.path in found:
             continue
-        found.add(current.path)
-        if current.path.suffix == ".py" and not _is_installed(current.path):
-            for name in _imports(current):
-                waiting += [m for m in _chain(name) if m.path and not _is_installed(m.path)]
+        found[current.path] = current
+        if _is_followed(current, home):
+            names = (name for name in _imports(current) if _top(name) != PACKAGE)
+            waiting += [m for name in names for m in _chain(name) if _is_followed(m, home)]
     return found
+
+
+def _is_followed(module: _Module, home: str | None) -> bool:
+    """Return whether the imports of a module, itself among them, are part of a source."""
+    return module.path is not None and (_top(module.name) == home or not _is_installed(module.path))
 
 
 def _is_installed(path: Path) -> bool:
@@ -277,9 +318,15 @@ def _is_installed(path: Path) -> bool:
     return any(resolved.is_relative_to(folder) for folder in INSTALLED)
 
 
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _imports(module: _Module) -> Iterator[str]:
-    """Yield dotted names that a module imports anywhere, except the package's and Python's."""
+    """Yield dotted names that a module imports anywhere, except Python's."""
     assert module.path is not None
+    if module.path.suffix != ".py":
+        return
     package = module.name if module.search else module.name.rpartition(".")[0]
     for node in ast.walk(ast.parse(module.path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -290,6 +337,4 @@ def _imports(module: _Module) -> Iterator[str]:
             names = [f"{origin}.{alias.name}" if origin else alias.name for alias in node.names]
         else:
             continue
-        for name in names:
-            if name.partition(".")[0] not in {PACKAGE, *sys.stdlib_module_names}:
-                yield name
+        yield from (name for name in names if _top(name) not in sys.stdlib_module_names)

@@ -1,6 +1,8 @@
 """Text of a fixed width for a terminal: sentences, commands, tables (no torch)."""
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
@@ -10,6 +12,23 @@ ROOM = 24
 """Least columns for the text behind a table's columns; with fewer it has a line of its own."""
 Line = tuple[list[str], str]
 """A line of a table: columns of a fixed width, and the text behind them."""
+
+
+def columns() -> int:
+    """Return the columns of the terminal that output goes to; 100 for a pipe or a file."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+
+
+def shortened(text: str, room: int) -> str:
+    """Return a text with its middle cut out where it has more characters than there is room.
+
+    >>> shortened("defense=gaussian defense.sigma=0.5", 20), shortened("seed=0", 20)
+    ('defense=g….sigma=0.5', 'seed=0')
+    """
+    if len(text) <= room:
+        return text
+    end = room // 2
+    return f"{text[: room - end - 1]}…{text[len(text) - end :]}"
 
 
 def labelled(label: str, texts: Iterable[str]) -> list[str]:

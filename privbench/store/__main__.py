@@ -11,11 +11,21 @@ from privbench.runtime.pipes import ends_with_its_reader
 from privbench.store import removal
 from privbench.store.archive import StoredArtifact, export, restore
 from privbench.store.arguments import parser
-from privbench.store.inventory import FILTERS, KINDS, RECORDS, Choice, Item, age, fits, inventory
+from privbench.store.inventory import (
+    FILTERS,
+    KINDS,
+    RECORDS,
+    Choice,
+    Item,
+    age,
+    checked,
+    fits,
+    inventory,
+)
 from privbench.store.listing import details, line, lines, size, summary
 from privbench.store.record_archive import export_records, import_records
 from privbench.store.record_files import record_paths, store_in
-from privbench.store.record_frame import read_records, table_of, write_table
+from privbench.store.record_frame import format_of, read_records, table_of, write_table
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog
 
@@ -61,6 +71,8 @@ def _rm(given: argparse.Namespace) -> None:
     if folders:
         if len(given.keys) > 1:
             raise ValueError(f"{folders[0]} is a sweep: delete it alone")
+        if not _choice(given, keys=()).is_empty:
+            raise ValueError(f"{folders[0]} is a sweep, which is deleted whole: leave out filters")
         _remove(removal.of_sweep(folders[0]), given)
         return
     choice = _choice(given)
@@ -97,7 +109,7 @@ def _remove(found: removal.Removal, given: argparse.Namespace) -> None:
 
 
 def _export(given: argparse.Namespace) -> None:
-    filters = _filters(given)
+    form, filters = format_of(given.file, given.format), _filters(given)
     records, unreadable = read_records(given.folder)
     for text in unreadable:
         _complain(f"left out: {text}")
@@ -105,7 +117,7 @@ def _export(given: argparse.Namespace) -> None:
     if not chosen:
         raise ValueError(f"{given.folder} holds no such record")
     rows = table_of(given.folder, chosen, images=given.images)
-    write_table(rows, given.file, given.format)
+    write_table(rows, given.file, form)
     print(f"{given.file}: {_plural(len(rows), 'image' if given.images else 'record')}")
 
 
@@ -118,8 +130,12 @@ def _present(folder: Path) -> list[Item]:
     return [item for item in items if item.kind == RECORDS and item.key in paths]
 
 
-def _choice(given: argparse.Namespace) -> Choice:
+def _choice(given: argparse.Namespace, keys: Sequence[str] | None = None) -> Choice:
     """Return the choice that the words make.
+
+    Args:
+        given: The words.
+        keys: Keys of the choice; null for those of the words.
 
     Raises:
         ValueError: for an unknown kind.
@@ -128,12 +144,13 @@ def _choice(given: argparse.Namespace) -> Choice:
     if unknown := set(kinds) - set(KINDS):
         raise ValueError(f"{min(unknown)} is not a kind: choose from {', '.join(KINDS)}")
     least = age(given.older_than) if given.older_than else None
-    return Choice(getattr(given, "keys", ()), kinds, _filters(given), least)
+    named = getattr(given, "keys", ()) if keys is None else keys
+    return Choice(named, kinds, _filters(given), least)
 
 
 def _filters(given: argparse.Namespace) -> dict[str, list[str]]:
     values = {name: [v for v in getattr(given, name).split(",") if v] for name in FILTERS}
-    return {name: held for name, held in values.items() if held}
+    return checked({name: held for name, held in values.items() if held})
 
 
 def _export_records(given: argparse.Namespace) -> None:

@@ -152,10 +152,15 @@ def announce(store: Store) -> None:
 
     In the repository ``outputs`` is the usual place; elsewhere it lies in the working directory.
     """
+    if text := announcement(store):
+        LOG.info(text)
+
+
+def announcement(store: Store) -> str:
+    """Return the line of ``announce``; empty where there is nothing to say."""
     if not (store.root / "victims").exists():
-        LOG.info("new store: %s", store.root)
-    elif not Path.cwd().is_relative_to(ROOT):
-        LOG.info("store: %s", store.root)
+        return f"new store: {store.root}"
+    return "" if Path.cwd().is_relative_to(ROOT) else f"store: {store.root}"
 
 
 def _is_held(lock: Path) -> bool:

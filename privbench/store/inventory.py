@@ -19,8 +19,10 @@ DERIVED = ("accuracies", "adversaries", "baselines", "deployment_metrics", "depl
 """Kinds whose recipe names the weights of a victim."""
 KINDS = (RECORDS, "victims", "judges", *DERIVED, "images")
 """Folders of a store; ``judges`` holds evaluation classifiers, ``images`` decoded data sets."""
-FILTERS = ("dataset", "victim", "split", "attack", "defense", "site", "seed")
+FILTERS = ("dataset", "victim", "split", "attack", "defense", "site", "strength", "seed")
 """Fields of a record that select."""
+NUMBERS = ("strength", "seed")
+"""Those of them that are compared as numbers: ``0.60`` is ``0.6``."""
 KEY = re.compile(r"[0-9a-f]{20}")
 
 
@@ -207,8 +209,42 @@ class Choice:
 
 
 def fits(record: Record, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether a record has one of the values of each field."""
-    return all(str(getattr(record, name)) in held for name, held in filters.items())
+    """Return whether a record has one of the values of each field.
+
+    Raises:
+        ValueError: where a field that is a number is compared with another text.
+    """
+    return all(_is_one_of(name, getattr(record, name), held) for name, held in filters.items())
+
+
+def _is_one_of(name: str, value: Any, held: Sequence[str]) -> bool:
+    if name not in NUMBERS:
+        return str(value) in held
+    return any(value == number_of(name, text) for text in held)
+
+
+def number_of(name: str, text: str) -> float:
+    """Return the number that a field is compared with.
+
+    Raises:
+        ValueError: where the text is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--{name} {text}: expected a number") from None
+
+
+def checked(filters: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return filters whose numbers are numbers.
+
+    Raises:
+        ValueError: naming the first that is none.
+    """
+    for name in filters.keys() & set(NUMBERS):
+        for text in filters[name]:
+            number_of(name, text)
+    return {name: list(held) for name, held in filters.items()}
 
 
 def age(text: str) -> timedelta:

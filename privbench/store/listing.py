@@ -70,7 +70,7 @@ def _record(item: Item) -> str:
     if item.record is None:
         return f"{item.name} cannot be read: {_files(item.files)}"
     record = item.record
-    paths = {path.suffix.removeprefix("."): path for path in item.files}
+    paths = {path.name: path for path in item.files}
     took = duration(record.seconds.get("total", 0))
     return "\n".join(
         [

@@ -17,7 +17,10 @@ from privbench.runtime.code_identity import HASHED, identified, identities, iden
 from privbench.runtime.hashing import content_hash
 
 SCHEMA = 3
-"""Part of every key: raised whenever the harness gives other numbers, and for nothing else."""
+"""Part of the key of every record, and of what the harness computes for several of them: raised
+whenever the harness gives other numbers, and for nothing else."""
+UNNAMED_SCHEMA = 3
+"""The schema of records and artifacts that name none, as they were before it could be raised."""
 FLAT_SCHEMA = 3
 """Records with a top-level field for each metric; ``record.upgraded`` reads them."""
 RECORD_SCHEMA = 4
@@ -32,20 +35,22 @@ EVALUATION = {
 FILES = "data.files"
 VICTIMS = "victims"
 WEIGHTS = "victim.weights"
+HARNESS = "harness"
+"""Place of ``SCHEMA`` among a record's sources."""
 
 Config = Mapping[str, Any]
 Sources = Mapping[str, str]
 
 
 def code_of(config: Config) -> dict[str, str]:
-    """Return the identities of the code that a cell's numbers come from, by place.
+    """Return the identities of the code that a cell's numbers come from, the harness too, by place.
 
     Raises:
         ValueError: in one line, where no source is found.
     """
     named = identities({group: config[group] for group in GROUPS}) | weights_of(config)
     evaluation = {place: identity(target) for place, target in EVALUATION.items()}
-    return named | evaluation | metrics_of(config)
+    return named | evaluation | metrics_of(config) | {HARNESS: _stated(SCHEMA)}
 
 
 def metrics_of(config: Config) -> dict[str, str]:
@@ -70,6 +75,19 @@ def sources_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, str
     data = {f"data.{part}": fingerprint for part, fingerprint in fingerprints.items()}
     files = files_stamp(config["dataset"].get("root"))
     return code_of(config) | data | ({FILES: files} if files else {})
+
+
+def harness() -> dict[str, int]:
+    """Return the part of a recipe that names the harness, for what it computes or hands on.
+
+    Accuracies, numbers of deployments and adversaries have it. Victims, fitted defenses and the
+    evaluation classifier are trained by code with versions of its own.
+    """
+    return {} if SCHEMA == UNNAMED_SCHEMA else {"schema": SCHEMA}
+
+
+def _stated(schema: int) -> str:
+    return f"schema-{schema}"
 
 
 def threads(config: Config) -> dict[str, int]:
@@ -188,7 +206,8 @@ def _changed_code(config: Config, sources: Sources) -> list[str]:
     except ValueError as error:
         return [str(error)]
     for place in sorted(now.keys() | {p for p in sources if not p.startswith("data.")}):
-        before, after = sources.get(place, "nothing"), now.get(place, "nothing")
+        unnamed = _stated(UNNAMED_SCHEMA) if place == HARNESS else "nothing"
+        before, after = sources.get(place, unnamed), now.get(place, "nothing")
         if before == after:
             continue
         if before.startswith(HASHED) and after.startswith(HASHED):

@@ -23,6 +23,8 @@ from privbench.store.recipes import metrics_of, victim_replaced
 LOG = logging.getLogger(__name__)
 Images = NDArray[np.uint8]
 COLUMNS = 16
+RELIABLE = 0.95
+"""Least share of converged images of scores that count as converged."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Record:
         key: Hash of everything that the numbers depend on.
         config: The cell's whole configuration.
         sources: Identities of the code that the numbers come from, by place in the configuration
-            (``attack``: ``rmle-1``), and fingerprints of the data (``data.train``).
+            (``attack``: ``rmle-1``; ``harness``: ``schema-3``), and fingerprints of the data
+            (``data.train``).
         overrides: Overrides of the command line that make it.
         dataset: Name of the data.
         victim: Name of the classifier.

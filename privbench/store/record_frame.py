@@ -25,6 +25,8 @@ SETTING = (
     "seed",
 )  # fmt: skip
 """Columns of both tables: what was attacked, and by whom."""
+FORMATS = ("csv", "parquet")
+"""Formats of a table's file."""
 BASELINE = "floor_"
 """Prefix of the lists of a record that hold a blind baseline by image."""
 
@@ -42,7 +44,9 @@ def load_records(path: str | Path, *, images: bool = False) -> "pd.DataFrame":
     Returns:
         A row for each record: setting, attack, ``accuracy``, and each score by the name of its
         metric with the ends of its interval (``ssim_low``, ``ssim_high``) and its blind baseline
-        (``ssim_baseline``); ``command`` computes it again, ``sweep_command`` is that of its sweep.
+        (``ssim_baseline``); ``attack_options`` and ``defense_options`` name all options of both,
+        and rows of the same ``setting`` differ in attack and seed alone; ``command`` computes it
+        again, ``sweep_command`` is that of its sweep.
         A row for each image has its scores and ``index`` within the test images.
 
     Raises:
@@ -61,19 +65,36 @@ def table_of(folder: Path, records: Iterable[Record], *, images: bool) -> "pd.Da
     return image_table(kept) if images else table(kept, sweep_commands(folder))
 
 
-def write_table(rows: "pd.DataFrame", file: Path, form: str | None) -> None:
+def format_of(file: Path, form: str | None) -> str:
+    """Return the format of a table's file.
+
+    Args:
+        file: To be written.
+        form: ``csv`` or ``parquet``; null for what the file's name ends in.
+
+    Raises:
+        ValueError: where its name ends in neither, and where its folder does not exist.
+    """
+    if not file.parent.is_dir():
+        raise ValueError(f"there is no folder {file.parent}")
+    found = form or file.suffix.lower().removeprefix(".")
+    if found not in FORMATS:
+        raise ValueError(f"{file} ends neither in .csv nor in .parquet: add --format csv")
+    return found
+
+
+def write_table(rows: "pd.DataFrame", file: Path, form: str) -> None:
     """Write a table, whole or not at all.
 
     Args:
         rows: The table.
         file: Is written, or replaced.
-        form: ``csv`` or ``parquet``; null for what the file's name ends in.
+        form: ``csv`` or ``parquet``.
 
     Raises:
         ValueError: where ``parquet`` lacks its package.
         OSError: where the file cannot be written.
     """
-    form = form or ("parquet" if file.suffix == ".parquet" else "csv")
     if form == "csv":
         write_atomically(file, rows.to_csv(index=False).encode())
     elif find_spec("pyarrow") is None:
@@ -114,6 +135,17 @@ def cell_of(record: Record) -> str:
     return content_hash({**options, "split": record.split, "seed": record.seed})
 
 
+def setting_of(record: Record) -> str:
+    """Return a short hash of the options behind a record but attack and seed.
+
+    Without a defense it is the same for every name of one, as in reports.
+    """
+    options = {name: record.config.get(name) for name in CELL_OPTIONS if name != "attack"}
+    if not record.strength:
+        options["defense"] = None
+    return content_hash({**options, "split": record.split, "seed": None})[:8]
+
+
 def _order(one: Record) -> tuple[Any, ...]:
     setting = one.dataset, one.victim, one.split, one.defense, one.site
     return (*setting, one.attack, one.strength, one.transmissions, one.seed, one.key)
@@ -149,7 +181,7 @@ def table(records: Sequence[Record], commands: Mapping[str, str]) -> "pd.DataFra
 
 def _row(one: Record) -> dict[str, Any]:
     return {
-        **{name: getattr(one, name) for name in SETTING},
+        **_setting(one),
         "access": ",".join(one.access).lower(),
         "adaptive": one.adaptive,
         "targets": one.targets,
@@ -170,6 +202,45 @@ def _row(one: Record) -> dict[str, Any]:
         "victim_warning": one.victim_warning or None,
         "command": rerun_command(one),
     }
+
+
+def _setting(one: Record) -> dict[str, Any]:
+    """Return the columns of both tables on what was attacked, and by whom."""
+    return {
+        **{name: getattr(one, name) for name in SETTING},
+        "attack_options": options_text(one.config["attack"]),
+        "defense_options": options_text(one.config["defense"]),
+        "setting": setting_of(one),
+    }
+
+
+def options_text(part: Mapping[str, Any]) -> str:
+    """Return the options of an attack or a defense, and of those within it, in one line.
+
+    >>> inner = {"_target_": "privbench.attacks.rmle.RMLE", "lr": 0.1}
+    >>> options_text({"_target_": "x.Shadow", "steps": 5, "inverter": inner})
+    'inverter=RMLE inverter.lr=0.1 steps=5'
+    """
+    values = flat_options(part)
+    values.pop("_target_", None)
+    named = {
+        name.removesuffix("._target_"): value.rpartition(".")[2]
+        if name.endswith("._target_")
+        else value
+        for name, value in values.items()
+    }
+    return " ".join(f"{name}={named[name]}" for name in sorted(named))
+
+
+def flat_options(part: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Return nested options as one level of dotted names, values as text."""
+    found: dict[str, str] = {}
+    for name, value in part.items():
+        if isinstance(value, Mapping):
+            found |= flat_options(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = str(value)
+    return found
 
 
 def _scores(one: Record) -> dict[str, Any]:
@@ -207,6 +278,6 @@ def _image_rows(one: Record) -> "pd.DataFrame":
         for name, values in lists.items()
         if name.startswith(BASELINE)
     }
-    setting = {name: getattr(one, name) for name in SETTING}
+    setting = _setting(one)
     failed = {"failed": lists["failed"]} if "failed" in lists else {}
     return pd.DataFrame({**setting, "index": lists["index"], **scored, **baselines, **failed})

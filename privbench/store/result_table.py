@@ -7,13 +7,11 @@ from pathlib import Path
 from privbench.evaluation.metrics import known_metrics
 from privbench.evaluation.metrics.base import Metric
 from privbench.evaluation.statistics import Interval, interval_label
-from privbench.store.record import Record
+from privbench.store.record import RELIABLE, Record
 
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 WILSON = "95 %"
 """Label of an interval of a share, good at any number of images."""
-RELIABLE = 0.95
-"""Share of converged images below which a line warns."""
 
 
 def ago(finished: str, now: datetime | None = None) -> str:
@@ -34,10 +32,15 @@ def ago(finished: str, now: datetime | None = None) -> str:
     return "less than a minute ago"
 
 
-def in_a_line(record: Record) -> str:
-    """Return accuracy and the scores that curves are drawn of, for the progress of a sweep."""
+def in_a_line(record: Record, *, short: bool = False) -> str:
+    """Return accuracy and the scores that curves are drawn of, for the progress of a sweep.
+
+    Args:
+        record: Of the cell.
+        short: Return the last of the scores alone.
+    """
     shown = [m for m in known_metrics() if "curves" in m.show and record.has(m.name)]
-    scores = [metric.with_unit(record.score(metric.name)) for metric in shown]
+    scores = [metric.with_unit(record.score(metric.name)) for metric in shown[-1 if short else 0 :]]
     return ", ".join([f"accuracy {record.accuracy:.4f}", *scores])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.duration import duration
+from privbench.runtime.terminal import columns, shortened
 from privbench.store.record import Record, read
 from privbench.store.result_table import ago, in_a_line
 from privbench.store.sweep_log import ENDED, SweepLog, attack_override
@@ -18,6 +19,9 @@ NETWORK = 20
 """Passes of the edge that take as long as an update by one image: `inverse` against `rmle`."""
 STEPS, BATCH = 1400, 32
 """Updates, and images in each, of trainings that choose them by the images, from 2,000 up."""
+
+LEAST_TITLE = 12
+"""Characters of a cell's name that a line has at least."""
 
 
 @dataclass(frozen=True)
@@ -143,32 +147,46 @@ class Progress:
     def _line(self, line: Mapping[str, Any], cell: PlannedCell, record: Record | None) -> str:
         total = len(self.cells)
         place = f"[{len(self.ended):>{len(str(total))}}/{total}]"
-        text = f"{place} {line['state']:<7} {cell.title}"
+        before = f"{place} {line['state']:<7} "
         if line["state"] == "failed":
-            return f"{text}: {line['cause']}"
+            return f"{before}{cell.title}: {line['cause']}"
         if line["state"] == "stopped":
-            return text
-        text += f": {self._scores(line, record)}"
+            return before + cell.title
+        after = ""
         if "seconds" in line and line["state"] != "cached":
-            text += f", {line['seconds']:.1f} s"
-        return text + self._left()
+            after = f", {line['seconds']:.1f} s"
+        after += self._left()
+        ends = [f": {text}{after}" for text in self._scores(line, record)]
+        return _fitting(before, cell.title, *ends)
 
     def _still(self, cell: TimedCell) -> str:
         ran = duration(self.clock() - self.times.started[cell.key])
-        return f"still running {cell.title} for {ran}{self._left()}"
+        return _fitting("still running ", cell.title, f" for {ran}{self._left()}")
 
     def _left(self) -> str:
         left = [cell for key, cell in self.cells.items() if key not in self.ended]
         seconds = self.times.left(left, self.clock())
         return "" if seconds is None else f"; about {duration(seconds)} left"
 
-    def _scores(self, line: Mapping[str, Any], record: Record | None) -> str:
+    def _scores(self, line: Mapping[str, Any], record: Record | None) -> list[str]:
+        """Return what a line says of a record, the longest text first."""
         try:
             record = record or read(self.log.store / "records" / line["record"])
         except (OSError, ValueError) as error:
-            return str(error)
+            return [str(error)]
         age = f", finished {ago(record.finished)}" if line["state"] == "cached" else ""
-        return f"{in_a_line(record)}{age}"
+        whole, short = in_a_line(record), in_a_line(record, short=True)
+        return [f"{whole}{age}", f"{short}{age}", short]
+
+
+def _fitting(before: str, title: str, *ends: str) -> str:
+    """Return a line no wider than the terminal: with the first end that fits, or a cut title."""
+    width = columns()
+    for end in ends:
+        if len(before) + len(title) + len(end) <= width:
+            return f"{before}{title}{end}"
+    room = max(LEAST_TITLE, width - len(before) - len(ends[-1]))
+    return f"{before}{shortened(title, room)}{ends[-1]}"
 
 
 def _fitted(line: Mapping[str, Any]) -> str:

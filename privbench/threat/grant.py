@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from privbench.deployment import Deployment, max_batch_size
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
+from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams, secret_seed
 from privbench.threat.access import RIGHTS, Access
 from privbench.threat.view import (
@@ -49,7 +50,8 @@ def grant(
 
     Args:
         deployment: The attacked system.
-        images: Auxiliary images ``(M, C, H, W)`` in [0, 1], on the deployment's device.
+        images: Auxiliary images ``(M, C, H, W)``, 8-bit or in [0, 1], on the deployment's device;
+            the view gets a copy in [0, 1].
         labels: Labels of the auxiliary images ``(M,)``.
         access: The attack's declared rights.
         split: Name of the layer behind which the network is cut.
@@ -58,14 +60,15 @@ def grant(
         device_config: Device on which the adversary trains its networks.
         logger: Receives the attack's progress.
         transmissions: How often each target will be sent, K.
-        traffic: Images ``(T, C, H, W)`` that others send, none of them a target; null for none.
+        traffic: Images ``(T, C, H, W)``, 8-bit or in [0, 1], that others send, none of them a
+            target; null for none.
         fit_or_load: Trains a network, or loads it where it was trained before.
 
     Returns:
         A view that holds what is granted and nothing else.
     """
     with torch.no_grad():  # of what is transmitted, whose shape may not be the edge's
-        features = deployment.send(images[:1], RandomStreams(0, "shape", [0]))
+        features = deployment.send(in_unit_range(images[:1]), RandomStreams(0, "shape", [0]))
     # from neither the cell's seed nor its own an adversary can derive the defense's draws
     own_seed, defense_seed = (secret_seed(seed, secret, user) for user in ("adversary", "defense"))
     counter, write_only = QueryCounter(), WriteOnlyLogger(logger)
@@ -76,7 +79,7 @@ def grant(
         "clean_query": lambda: _clean_queries(
             frozen(deployment.undefended_edge), write_only, counter
         ),
-        "images": images.clone,
+        "images": lambda: _own(images),
         "labels": labels.clone,
         "defense": lambda: copy.deepcopy(deployment.channel),
         "traffic": lambda: _traffic(
@@ -100,6 +103,12 @@ def grant(
         logger=write_only,
         **granted,
     )
+
+
+def _own(images: Tensor) -> Tensor:
+    """Return images in [0, 1] that an attack may overwrite; 8-bit ones are converted anyway."""
+    converted = in_unit_range(images)
+    return images.clone() if converted is images else converted
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,9 @@ def _clean_queries(
 def _traffic(deployment: Deployment, seed: int, x: Tensor, features: Tensor) -> Tensor:
     """Return the features of images that others send, each once; of no image none."""
     received = [
-        deployment.transmit(part, RandomStreams(seed, "traffic", range(at, at + len(part))))[:, 0]
+        deployment.transmit(
+            in_unit_range(part), RandomStreams(seed, "traffic", range(at, at + len(part)))
+        )[:, 0]
         for at, part in (_batches(x, 0) if len(x) else [])
     ]
     return torch.cat(received) if received else features[:0]

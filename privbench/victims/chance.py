@@ -26,6 +26,6 @@ def chance_warning(accuracy: float, labels: Tensor, who: str, images: str, advic
     if accuracy > chance + Z * math.sqrt(chance * (1 - chance) / len(labels)):
         return ""
     return (
-        f"{who} classifies {accuracy:.1%} of {images} right, no more than the most frequent "
-        f"class holds ({chance:.1%}): {advice}"
+        f"{who} classifies {accuracy:.1%} of {images} right, not significantly more than the most "
+        f"frequent class holds ({chance:.1%}): {advice}"
     )

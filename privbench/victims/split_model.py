@@ -47,6 +47,8 @@ class SplitModel(nn.Module):
     """Split points for ``early``, ``middle`` (the default) and ``late``, shared by all victims."""
     constructor: "partial[Self]"
     """Builds the network with other weights, in any process."""
+    other_in_training: str = ""
+    """What its training mode computes that this model cannot, in words; empty where it can all."""
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Keep the arguments of the constructor."""

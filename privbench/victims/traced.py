@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from privbench.victims import graph
+from privbench.victims import graph, mode
 from privbench.victims.split_model import INPUT, Normalize, SplitModel
 
 DEPTHS = {"early": 1 / 4, "middle": 1 / 2, "late": 3 / 4}
@@ -47,8 +47,9 @@ class TracedModel(SplitModel):
         network = build()
         self.known = frozenset(network.state_dict())
         self.network = graph.traced(network)
-        features = self._try_out(network, shape, classes)
-        self.cuts = graph.cut_points(self.network.graph, features)
+        self.other_in_training = mode.follow(self.network, network)
+        features, self.sizes = self._try_out(network, shape, classes)
+        self.cuts = graph.cut_points(self.network.graph, features, self.sizes)
         self.ends = {
             path: node
             for path, node in graph.module_ends(self.network.graph).items()
@@ -60,28 +61,36 @@ class TracedModel(SplitModel):
         points = self.split_points
         return {name: points[int(share * len(points))] for name, share in DEPTHS.items()}
 
-    def _try_out(self, network: nn.Module, shape: tuple[int, int, int], classes: int) -> set[str]:
-        """Run the network once, and return the nodes whose values are features.
+    def _try_out(
+        self, network: nn.Module, shape: tuple[int, int, int], classes: int
+    ) -> tuple[set[str], set[str]]:
+        """Run the network, and return the nodes with features and those that read the batch size.
 
         Raises:
-            ValueError: where it fails, or where its graph gives another result.
+            ValueError: where it fails, where its answers are random, and where its graph gives
+                another result.
         """
         name = type(network).__name__
         with torch.random.fork_rng(devices=[]):
             x = self.input(torch.rand(graph.BATCH, *shape))
-        try:
-            logits, features = graph.try_out(self.network, x)
-            with torch.no_grad():
-                whole = network(x)
-        except Exception as error:  # whatever the network's layers raise
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{name} takes no images of shape {shape}: {reason}") from error
+            try:
+                logits, features, sizes = graph.try_out(self.network, x)
+                with torch.no_grad():
+                    whole, again = network(x.clone()), network(x.clone())
+            except Exception as error:  # whatever the network's layers raise
+                reason = " ".join(str(error).split())
+                raise ValueError(f"{name} takes no images of shape {shape}: {reason}") from error
         if not isinstance(logits, Tensor) or logits.shape != (graph.BATCH, classes):
             got = tuple(logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"{name} returns {got} for an image, expected {classes} logits")
+        if not logits.is_meta and not torch.equal(whole, again):
+            raise ValueError(
+                f"{name} gives random answers in evaluation mode: let its noise follow the mode, "
+                "as F.dropout(x, training=self.training) does, or make it a defense"
+            )
         if not logits.is_meta and not torch.equal(logits, whole):
             raise ValueError(f"{name} overwrites values that it uses later: copy them first")
-        return features
+        return features, sizes
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(N, C, H, W)`` in [0, 1] to logits ``(N, classes)``."""
@@ -107,7 +116,7 @@ class TracedModel(SplitModel):
     def _halves(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
         if point == INPUT:
             return nn.Sequential(OrderedDict(input=self.input)), _sequential(self.network)
-        edge, cloud = graph.halves(self.network, point)
+        edge, cloud = graph.halves(self.network, point, self.sizes)
         return nn.Sequential(OrderedDict(input=self.input, network=edge)), _sequential(cloud)
 
 

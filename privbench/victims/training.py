@@ -82,7 +82,7 @@ class VictimConfig:
         """Build the untrained classifier with whatever weights it draws, or with none.
 
         Raises:
-            ValueError: for images that are too small.
+            ValueError: for images that are too small, and for a network that cannot be trained.
         """
         model = self.model(shape, classes)
         if not isinstance(model, SplitModel):
@@ -90,7 +90,18 @@ class VictimConfig:
                 f"victim={self.name} builds {type(model).__name__}, which is not a SplitModel: "
                 "choose victim=module with victim.model._target_=MODULE.FUNCTION"
             )
+        self._require_trainable(model)
         return model
+
+    def _require_trainable(self, model: SplitModel) -> None:
+        """Refuse to train a network whose training mode was not traced."""
+        if self.epochs and model.other_in_training:
+            raise ValueError(
+                f"victim={self.name} has another graph in training mode "
+                f"({model.other_in_training}), which would be lost: let the mode change arguments "
+                "alone, as F.dropout(x, training=self.training) does, or give victim.weights and "
+                "victim.epochs=0"
+            )
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> SplitModel:
         """Build the untrained classifier, initialised by a random stream of its own.

@@ -1,5 +1,7 @@
 """Defenses that no adaptive attack was run against, and the command that adds one."""
 
+import copy
+import dataclasses
 import re
 import shlex
 
@@ -7,6 +9,8 @@ import pytest
 from hydra.utils import instantiate
 
 from privbench.analysis import tables, tradeoffs
+from privbench.analysis.advice import untried
+from privbench.analysis.finding import finding
 from privbench.deployment import SplitVictim
 from privbench.report import summary
 from privbench.runtime.conf_files import load_option
@@ -33,7 +37,8 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
     rmle = {"_target_": "privbench.attacks.rmle.RMLE", "steps": 20}
     naive, knowing = record("dropout", 0.3), record("dropout", 0.3, attack="a", adaptive=True)
     naive.config["attack"].update(rmle)
-    naive.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
+    for one in (naive, knowing):
+        one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
     summaries = {}
     for name, records in (("without", [naive]), ("with", [naive, knowing])):
         folder = sweep(tmp_path / name, name, records, [])
@@ -52,8 +57,6 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
     """They would be refused, or mean something else."""
-    from privbench.analysis.advice import untried
-
     network = record(attack="inverse_naive")
     network.config["attack"]["_target_"] = "privbench.attacks.inverse.Inverse"
     network.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
@@ -66,8 +69,6 @@ def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
 
 def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch):
     """Whether it states one is read off its class, one that it inherits included."""
-    from privbench.analysis.advice import untried
-
     (tmp_path / "mine_here.py").write_text(
         "from privbench.defenses.base import Perturbation\n"
         "from privbench.defenses.dropout import Dropout\n"
@@ -97,9 +98,45 @@ def test_a_page_says_behind_its_finding_which_defense_no_attack_knows(tmp_path):
     assert finding and weakness.startswith("</strong> no attack knew the defense; few images (6); ")
     command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"
     assert f"<p>{UNKNOWN[:-1]}</p>" in weakness and f"<pre>{command}</pre>" in weakness
-    some = [*records, record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)]
+    knowing = record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)
+    knowing.config["defense"] = records[-1].config["defense"]
+    some = [*records, knowing]
     text = page_text(tmp_path / "some", some)
     assert "was run against dropout on features in 1 of its 2 settings: the" in text
+
+
+AXES = {
+    "victim": {"victim": {"epochs": 25}},
+    "data set": {"dataset": {"name": "cifar10"}},
+    "aux images": {"dataset": {"aux_images": 100}},
+    "split point": {"split": "fc1"},
+    "transmissions": {"transmissions": 16},
+    "strength": {"strength": 0.6, "defense": {"rate": 0.6}},
+    "option of the defense": {"defense": {"train": "cloud"}},
+    "targets": {"target_indices": [1, 2]},
+}
+"""What an adaptive attack may have met and a naive one not."""
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_an_adaptive_attack_in_one_setting_says_nothing_of_another(axis):
+    """The other one's victim, data and so on were attacked by naive attacks alone."""
+    both = [record(targets=24, adaptive=adaptive, attack=f"{adaptive}") for adaptive in (0, 1)]
+    other = copy.deepcopy(both[0])
+    for name, value in AXES[axis].items():
+        if isinstance(value, dict):
+            other.config[name].update(value)
+        elif name in other.config:
+            other.config[name] = value
+        else:
+            other = dataclasses.replace(other, **{name: value})
+    assert not untried(both).warnings
+    (warning,) = untried([*both, other]).warnings
+    assert "against dropout on features in 1 of its 2 settings: the" in warning
+    found = finding(tradeoffs.panels([*both, other])).weaknesses
+    assert "in some settings no attack knew the defense" in [weakness.name for weakness in found]
+    knowing = dataclasses.replace(other, adaptive=True, attack="1")
+    assert not untried([*both, other, knowing]).warnings
 
 
 def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
@@ -127,8 +164,6 @@ def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
 def test_advice_names_an_attack_that_knows_the_defense(name):
     """Of every yaml: by its likelihood where the channel states one, which its class says."""
     import torch
-
-    from privbench.analysis.advice import untried
 
     one = record(name, 0.3)
     one.config["defense"] = load_option("defense", name)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.analysis.frame import RELIABLE
 from privbench.attacks.blind import ANSWERS, Blind
 from privbench.attacks.components.convergence import sample
 from privbench.attacks.components.priors import total_variation
@@ -20,6 +19,7 @@ from privbench.evaluation import metrics
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe
+from privbench.store.record import RELIABLE
 from tests.support import Orthogonal, RecordingLogger, granted, lenet_edge, scenes
 
 SHAPE = (1, 28, 28)

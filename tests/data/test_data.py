@@ -2,6 +2,7 @@
 
 import os
 import re
+import tarfile
 import time
 from pathlib import Path
 from urllib.error import URLError
@@ -19,6 +20,8 @@ from privbench.data.mnist import Mnist
 from privbench.runtime.validation import describe
 from privbench.store.artifacts import Store
 from tests.support import needs_mnist
+
+FACES = Path(os.environ.get("PRIVBENCH_DATA", "absent")) / "orl-faces.tar.gz"
 
 
 def _folder(root: Path, classes=("cat", "dog"), train=6, test=3, kind="png") -> Path:
@@ -57,6 +60,23 @@ def test_pictures_of_any_size_become_the_shape_that_was_asked_for(tmp_path, shap
     assert data.shape == shape
     assert data.classes == ("cat", "dog")
     assert (len(data.train), len(data.aux), len(data.test)) == (10, 2, 6)
+
+
+@pytest.mark.skipif(not FACES.is_file(), reason="PRIVBENCH_DATA holds no orl-faces.tar.gz")
+def test_the_faces_of_the_orl_archive_are_a_folder_of_images(tmp_path):
+    """Four of its forty people, 92x112 pixels in grey; no face is in two subsets."""
+    people = ("s01", "s02", "s03", "s04")
+    with tarfile.open(FACES) as archive:
+        chosen = [one for one in archive.getmembers() if Path(one.name).parent.name in people]
+        archive.extractall(tmp_path, chosen, filter="data")
+    data = _load(_source(tmp_path / "orl-faces", shape=(1, 64, 64), aux_images=8), tmp_path)
+    assert (data.classes, data.shape) == (people, (1, 64, 64))
+    assert (len(data.train), len(data.aux), len(data.test)) == (20, 8, 12)
+    assert data.aux.labels.bincount().tolist() == [2] * 4
+    assert data.test.labels.bincount().tolist() == [3] * 4
+    pixels = torch.cat([part.pixels for part in (data.train, data.aux, data.test)])
+    assert len(pixels.unique(dim=0)) == 40
+    assert all(20 < float(face.float().std()) < 100 for face in pixels)
 
 
 def test_pictures_are_decoded_once_until_one_changes(tmp_path, monkeypatch):

@@ -1,18 +1,27 @@
-"""Memory that a data set takes: its pixels once, as 8-bit numbers."""
+"""Memory that a data set takes: its pixels once, as 8-bit numbers, and floats where needed."""
 
 import multiprocessing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from privbench.data.image_data import partition
+from privbench.defenses.none import NoDefense
+from privbench.deployment import Deployment
+from privbench.evaluation import identification
+from privbench.evaluation.identification import Candidates
 from privbench.evaluation.utility import per_image_accuracy
 from privbench.store.artifacts import Store
+from privbench.threat import Access
 from privbench.training.loop import Batches
-from tests.support import instantiated
+from tests.support import granted, instantiated
 
 COUNT, FEW = 2000, 40
 SHAPE = (3, 64, 64)
@@ -48,31 +57,60 @@ def _load(store: Path, root: Path) -> object:
     return data
 
 
-def _measure(results, store: Path, few: Path, many: Path) -> None:
-    """Send the bytes by which this process grows at most while it reads many images."""
-    _load(store, few)
+def _measure(results, make: Callable[[Any], object], few: Any, many: Any) -> None:
+    """Send the bytes by which this process grows at most while it makes something of many images."""
+    make(few)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at the present size
     before = _memory("VmRSS")
-    kept = _load(store, many)
+    kept = make(many)
     results.put(_memory("VmHWM") - before)
     del kept
+
+
+def _growth(make: Callable[[Any], object], few: Any, many: Any) -> int:
+    """Return what ``_measure`` sends from a process that freed nothing."""
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    process = context.Process(target=_measure, args=(results, make, few, many))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return results.get()
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("way", ["decoded", "read"])
 def test_a_folder_of_images_is_in_memory_once(way, tmp_path):
-    """While it is decoded, and while it is read from the store; in a process that freed nothing."""
+    """While it is decoded, and while it is read from the store."""
     store = tmp_path / "store"
     few, many = (_photos(tmp_path / str(count), count) for count in (FEW, COUNT))
     if way == "read":
         _load(store, many)
-    context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    process = context.Process(target=_measure, args=(results, store, few, many))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
-    assert 0.5 * BYTES < results.get() < LARGEST * BYTES
+    assert 0.5 * BYTES < _growth(partial(_load, store), few, many) < LARGEST * BYTES
+
+
+def _pixels(count: int) -> torch.Tensor:
+    return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, *SHAPE).contiguous()
+
+
+def _grant(count: int) -> object:
+    """An adversary's view of auxiliary images, through an edge that is none."""
+    deployment = Deployment(nn.Sequential(nn.Identity()), NoDefense(), nn.Sequential())
+    return granted(deployment, _pixels(count), Access.AUX_IMAGES)
+
+
+def _candidates(count: int) -> object:
+    return Candidates.of(_pixels(count))
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("make", "floats"), [(_grant, 1), (_candidates, 1 + 58**2 / 64**2)], ids=["view", "gallery"]
+)
+def test_floats_are_in_memory_once(make, floats):
+    """Of an adversary's images, and of a gallery's standardised images and central crops."""
+    grown = _growth(make, FEW, COUNT) / BYTES
+    assert 4 * floats < grown < 4 * floats + 2  # the pixels, and what a block takes
 
 
 @pytest.mark.fault
@@ -116,3 +154,27 @@ def test_images_keep_their_labels_when_they_are_reordered(count):
     assert sorted(kept) == list(range(2 * count))
     for subset in (data.train, data.aux):
         assert torch.equal(labels[subset.pixels.flatten().long()], subset.labels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 64])
+def test_a_gallery_is_prepared_in_blocks_as_it_would_be_at_once(count, monkeypatch):
+    """Bit for bit, from pixels and from floats."""
+    pixels = torch.randint(256, (count, 3, 17, 20), dtype=torch.uint8)
+    floats = pixels.float() / 255
+    monkeypatch.setattr(identification, "BLOCK", 1)
+    for images in (pixels, floats):
+        made = Candidates.of(images)
+        assert torch.equal(made.pixels, identification.standardise(floats))
+        assert torch.equal(made.crops, identification.central_crops(floats))
+
+
+def test_an_attack_that_overwrites_its_images_has_a_copy():
+    """Of floats; pixels are converted for it."""
+    deployment = Deployment(nn.Sequential(nn.Identity()), NoDefense(), nn.Sequential())
+    pixels = torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)
+    for images in (pixels, pixels.float() / 255):
+        before = images.clone()
+        seen = granted(deployment, images, Access.AUX_IMAGES).images
+        assert torch.equal(seen, pixels.float() / 255)
+        seen.zero_()
+        assert torch.equal(images, before)

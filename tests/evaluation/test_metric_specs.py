@@ -16,6 +16,8 @@ from torchmetrics.functional.image import (
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
+from privbench.defenses.quantize import Quantize
+from privbench.defenses.topk import TopK
 from privbench.deployment import Deployment
 from privbench.evaluation import metrics, scoring
 from privbench.evaluation.metrics import multiscale, perceptual
@@ -162,19 +164,18 @@ def test_the_size_of_the_edge_counts_shared_weights_once():
 
 
 def test_the_payload_is_what_the_channel_states_or_32_bits_an_element():
-    """Of one transmission of one image."""
+    """Of one transmission of one image; a channel on the input leaves the features floats."""
     edge, compute = lenet_edge("relu2"), metrics.PAYLOAD_BITS.compute
     elements = edge(torch.rand(1, *SHAPE)).numel()
     deployment = Deployment(edge, NoDefense(), nn.Identity())
     assert compute(deployment, IMAGES) == 32 * elements
 
-    class Quantised:
-        def payload_bits(self, v):
-            assert v.shape[0] == 1
-            return 3 * v.numel()
-
-    deployment.channel = Quantised()
-    assert compute(deployment, IMAGES) == 3 * elements
+    for site, bits in (("features", 3), ("input", 32)):
+        deployment.channel = Quantize(levels=8, low=0.0, high=1.0, site=site)
+        assert compute(deployment, IMAGES) == bits * elements
+    for site, bits in (("features", 32 / 2 + 1), ("input", 32)):  # and a bit for each place
+        deployment.channel = TopK(rate=0.5, site=site)
+        assert compute(deployment, IMAGES) == bits * elements
 
 
 @pytest.mark.parametrize(("side", "count"), [(28, 2), (64, 3), (176, 5)])

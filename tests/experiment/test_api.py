@@ -61,7 +61,8 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     )
     names: dict = {}
     exec(example, names)
-    shown = capsys.readouterr().out
+    shown, announced = capsys.readouterr()
+    assert announced.count(f"privbench: new store: {tmp_path / 'outputs' / 'store'}\n") == 1
     assert "rmle (access: edge_weights) on 8 images" in shown
     assert re.search(r"psnr_db +\d+\.\d+ +\d+\.\d+ +\d+\.\d+ +\d+\.\d+", shown), shown
     assert len(example.splitlines()) <= 12

@@ -102,6 +102,7 @@ def test_an_isolated_attack_meets_a_deployment_that_was_trained(run_cell, output
     assert len(list((outputs / "store" / "deployments").glob("*.safetensors"))) == 1
 
 
+@pytest.mark.fault
 def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
     privbench, mine, warm, tmp_path
 ):

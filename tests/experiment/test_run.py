@@ -5,9 +5,14 @@ import json
 
 import pytest
 
+from privbench.experiment.adversary import adversary_view
+from privbench.experiment.config import build
+from privbench.experiment.deploy import fit_deployment
 from privbench.runtime.code_identity import identity
+from privbench.threat.view import NullLogger
 from tests.runs import BRIEF_RMLE, read_records, victim_files
 from tests.stage import Stage
+from tests.support import cell_spec
 
 
 def test_the_precision_that_was_used_is_recorded(trained):
@@ -62,3 +67,15 @@ def test_a_trained_victim_is_identified_by_the_checksum_of_its_weights(cell, out
         if json.loads(path.read_text())["recipe"] == json.loads(json.dumps(stage.victim_recipe))
     ]
     assert stage.victim.identity["sha256"] == sidecar["sha256"]
+
+
+def test_a_naive_adversary_learns_anew_against_each_trained_cloud(tmp_path):
+    """It knows no defense, yet holds the cloud that one trained: its network is of that cloud."""
+    words = ["attack=shadow", "attack.images=32", "attack.steps=1", "targets=2"]
+    words += ["defense=noise_aware", "defense.epochs=1", "defense.min_steps=1"]
+    for sigma in (0.5, 1.0, 0.5):
+        stage = Stage.of(build(cell_spec(tmp_path, *words, f"defense.channel.sigma={sigma}")))
+        plan, services, attack = stage.plan, stage.services, stage.cell.attack
+        deployed = fit_deployment(plan, services, stage.victim)
+        attack.fit(adversary_view(plan, services, deployed, attack.access, NullLogger()))
+    assert len(list(tmp_path.glob("store/adversaries/*.safetensors"))) == 2

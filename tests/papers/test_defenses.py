@@ -61,7 +61,9 @@ CASES = [
     ("Shredder", _curve("shredder", (1, 1, 0.4, 13), (2, 9, 0.1, 9), attack="rmle_adaptive"), HOLDS),
     ("Shredder", _curve("shredder", (1, 1, 0.8, 20), (2, 9, 0.1, 9), attack="rmle_adaptive"), FAILS),
     ("Shredder", _curve("shredder", (1, 1, 0.57, 15), attack="rmle_adaptive"), INCONCLUSIVE),
+    # at a higher cost alone it may fall, and cannot stand
     ("Shredder", _curve("shredder", (1, 9, 0.4, 13), attack="rmle_adaptive"), INCONCLUSIVE),
+    ("Shredder", _curve("shredder", (1, 9, 0.8, 20), attack="rmle_adaptive"), FAILS),
     ("Shredder", _curve("shredder", (1, 1, 0.1, 9), attack="rmle"), MISSING),
     ("NoPeek", [*_curve("nopeek", (1, 1, 0.1, 9), attack="rmle"),
                 *_curve("nopeek", (1, 1, 0.8, 20))], FAILS),

@@ -65,6 +65,7 @@ def test_a_sweep_file_in_a_papers_folder_selects_its_overlay():
         assert published_overlay(file) is None
 
 
+@pytest.mark.fault
 def test_the_command_writes_the_document_the_figures_and_a_page(tmp_path, capsys):
     """Printed where no file is named; a missing store is one line."""
     kept(tmp_path, [record("dropout", 0.4, attack="rmle_paper", steps=500, targets=12)])

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from privbench.runtime import code_identity
 from privbench.runtime.code_identity import described, identified, identities, identity
 from privbench.runtime.conf_files import load_option
 from tests import source_versions
@@ -104,6 +105,56 @@ def test_what_outside_code_imports_from_files_beside_it_is_part_of_its_source(ou
     assert identity("my_package.Level") == third
 
 
+def test_an_installed_plug_in_is_named_by_all_of_its_own_files(outside, monkeypatch):
+    """But neither by those of other installed libraries nor by files that it does not import."""
+    installed = (*code_identity.INSTALLED, outside.resolve())
+    monkeypatch.setattr(code_identity, "INSTALLED", installed)
+    parts = {name: outside / name / "inner" / "parts.py" for name in ("my_plug", "my_library")}
+    for path in parts.values():  # their folder has no __init__.py
+        path.parent.mkdir(parents=True)
+        path.write_text("SIZE = 1\n")
+        path.parent.with_name("__init__.py").touch()
+    text = "import torch\nimport my_library.inner.parts\nfrom .inner.parts import SIZE\n" + OUTSIDE
+    (outside / "my_plug" / "level.py").write_text(text)
+    first = identity("my_plug.level.Level")
+    parts["my_library"].write_text("SIZE = 2\n")
+    parts["my_plug"].with_name("other.py").write_text("SIZE = 2\n")
+    assert identity("my_plug.level.Level") == first
+    parts["my_plug"].write_text("SIZE = 2\n")
+    assert identity("my_plug.level.Level") != first
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from privbench.attacks.rmle import RMLE",
+        "from privbench.attacks import rmle",
+        "import privbench.attacks.rmle as descent",
+        "from privbench.attacks.rmle import *",
+        "from my_parts import Base",
+    ],
+)
+def test_the_versions_of_the_package_that_outside_code_imports_are_part_of_it(
+    outside, monkeypatch, statement
+):
+    """Of a base class, of a module, by way of another file; other classes' versions are not."""
+    (outside / "my_parts.py").write_text("from privbench.attacks.rmle import RMLE as Base\n")
+    (outside / "my_level.py").write_text(f"{statement}\n{OUTSIDE}")
+    first, read = identity("my_level.Level"), code_identity._versions_in
+
+    def raise_version(of: str) -> None:
+        def versions(path):
+            stated = read(path)
+            return {n: v + "9" * (n == of) for n, v in stated.items()}
+
+        monkeypatch.setattr(code_identity, "_versions_in", versions)
+
+    raise_version("Inverse")
+    assert identity("my_level.Level") == first
+    raise_version("RMLE")
+    assert identity("my_level.Level") != first
+
+
 def test_a_process_that_imported_a_module_keeps_the_identity_of_what_it_runs(outside):
     """An edit amid a sweep must not put old numbers under the new source."""
     importlib.import_module("my_level")
@@ -189,11 +240,12 @@ def changed(tmp_path, now):
     sources = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "privbench", tmp_path / "privbench", ignore=sources)
 
-    def change(module: str, old: str, new: str) -> str:
-        path = source_versions.path_of(module, tmp_path)
-        text = path.read_text()
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new))
+    def change(*edits: tuple[str, str, str]) -> str:
+        for module, old, new in edits:
+            path = source_versions.path_of(module, tmp_path)
+            text = path.read_text()
+            assert text.count(old) == 1
+            path.write_text(text.replace(old, new))
         return source_versions.complaint(now, source_versions.current(tmp_path))
 
     return change
@@ -201,7 +253,7 @@ def changed(tmp_path, now):
 
 def test_a_changed_constant_names_the_classes_that_compute_with_it(changed):
     """Also of a module that they import by way of another, and what to type."""
-    complaint = changed("privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7")
+    complaint = changed(("privbench.attacks.components.priors", "FLAT = 1e-8", "FLAT = 1e-7"))
     lines = complaint.splitlines()
     assert [line for line in lines if "priors" in line] == [
         line for line in lines if line.startswith("  ")
@@ -214,18 +266,51 @@ def test_a_changed_constant_names_the_classes_that_compute_with_it(changed):
 def test_comments_and_docstrings_may_change(changed):
     """They compute nothing."""
     old = "        # channels last halves the time of convolutions and pooling\n"
-    assert not changed("privbench.attacks.rmle", old, "        # other words\n")
+    assert not changed(("privbench.attacks.rmle", old, "        # other words\n"))
     old = '"""Add N(0, sigma²) to every entry.'
-    assert not changed("privbench.defenses.gaussian", old, '"""Noise.')
+    assert not changed(("privbench.defenses.gaussian", old, '"""Noise.'))
 
 
 def test_a_raised_version_asks_for_an_update_of_the_list_alone(changed):
     """Of the class that was raised; another one that builds on the change is still named."""
     old = 'version: ClassVar[str] = "dropout-'
-    complaint = changed("privbench.defenses.dropout", old, old + "9")
+    complaint = changed(("privbench.defenses.dropout", old, old + "9"))
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = changed("privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate")
+    complaint = changed(("privbench.defenses.dropout", "(t) < self.rate", "(t) > self.rate"))
     assert complaint.endswith("is out of date: python tests/source_versions.py")
-    complaint = changed("privbench.defenses.base", "t if self", "t + 0 if self")
+    complaint = changed(("privbench.defenses.base", "t if self", "t + 0 if self"))
     assert "privbench.defenses.laplace.Laplace" in complaint
     assert "privbench.defenses.dropout.Dropout" not in complaint
+
+
+HARNESS_EDITS = [
+    ("evaluation.statistics", "LEVEL = 0.95", "LEVEL = 0.5"),
+    ("experiment.evaluate", "return max(LABEL_ONLY", "return min(LABEL_ONLY"),
+    ("experiment.adversary", '.streams("transmission",', '.streams("transmission2",'),
+    ("experiment.accuracy", "deployed, transmissions)", "deployed, 1)"),
+    ("experiment.plan", "in_unit_range(pixels.to(", "in_unit_range(pixels[:100].to("),
+    ("experiment.baselines", "blind.fit(view)(v)", "2 * blind.fit(view)(v)"),
+]
+"""Of intervals, baselines, draws, accuracies, and of what an adversary is granted."""
+
+
+def test_a_change_of_the_harness_asks_for_another_schema(changed):
+    """Every one of them, by name."""
+    edits = [(f"privbench.{module}", old, new) for module, old, new in HARNESS_EDITS]
+    (line,) = [line for line in changed(*edits).splitlines() if "recipes.SCHEMA (schema-" in line]
+    assert line.partition(": ")[2].split(", ") == sorted(module for module, *_ in edits)
+
+
+def test_every_module_of_the_experiment_is_in_the_harness_or_named_with_a_reason(now):
+    """A new one and one that is split off are in the harness until someone states a reason."""
+    named, without = source_versions.harness(), source_versions.WITHOUT_NUMBERS.keys()
+    assert now["classes"]["privbench.store.recipes.SCHEMA"]["modules"] == named
+    folder = ROOT / "privbench" / "experiment"
+    names = (
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in folder.rglob("*.py")
+    )
+    modules = {name.removesuffix(".__init__") for name in names}
+    assert not without & set(named)
+    assert modules - without == {name for name in named if ".experiment" in name}
+    assert without <= modules, "a reason for a module that is there no more"
+    assert all(source_versions.path_of(name) for name in named)

@@ -73,6 +73,10 @@ def test_a_store_is_listed_by_kind_and_by_choice(outputs, capfd):
     assert line.endswith("mnist lenet5 relu2, dropout 0.3 on features, rmle, seed 1")
     _, out, _ = store_run("show", outputs.records[0].key[:6], "--from", outputs.folder, capfd=capfd)
     assert "python -m privbench attack=rmle seed=0" in out and "took 1.5 min" in out
+    place = outputs.store / "records" / outputs.records[0].key / "record.json"
+    assert any(line.split() == ["record.json", str(place)] for line in out.splitlines())
+    _, out, _ = store_run("list", outputs.store, "--strength", "0.30,9", capfd=capfd)
+    assert len(out.splitlines()) == 4
     (victim,) = (
         i for i in (outputs.store / "victims").glob("*.json") if _sha(i) == _victim(outputs, 0)
     )
@@ -81,6 +85,7 @@ def test_a_store_is_listed_by_kind_and_by_choice(outputs, capfd):
     for words, line in (
         (["list", outputs.folder, "--kind", "cats"], "cats is not a kind: choose from records,"),
         (["list", outputs.folder, "--older-than", "9"], "9 is not an age: type a number and"),
+        (["list", outputs.folder, "--strength", "x"], "--strength x: expected a number"),
         (["list", outputs.folder, "--dataset", "x"], "nothing there is of that choice"),
         (
             ["show", "zz", "--from", outputs.folder],
@@ -178,6 +183,11 @@ def test_a_sweep_is_deleted_with_the_records_that_no_other_lists(outputs, capfd)
     code, _, err = store_run("rm", first, "--yes", capfd=capfd)
     assert code == 1 and "is running (1 cells)" in err and first.exists()
     (first / "aside").rename(outputs.store / "records" / outputs.records[2].key / "record.json")
+    for words in (["--attack", "nosuch"], ["--kind", "records"], ["--older-than", "900d"]):
+        code, out, err = store_run("rm", first, *words, "--yes", capfd=capfd)
+        assert (code, out, first.exists()) == (1, "", True)
+        assert err == f"privbench: {first} is a sweep, which is deleted whole: leave out filters\n"
+    assert len(_keys(outputs)) == 4
     _, out, _ = store_run("rm", first, capfd=capfd)
     assert "2 of its records stay: other sweeps list them too" in out and first.exists()
     assert store_run("rm", first, "--yes", capfd=capfd)[0] == 0
@@ -283,6 +293,15 @@ def test_the_table_has_scores_intervals_baselines_and_commands(
     )
     read = pd.read_csv(file)
     assert read["psnr_db"].tolist() == rows["psnr_db"].tolist()
+    for name, line in (
+        ("r.xlsx", "r.xlsx ends neither in .csv nor in .parquet: add --format csv"),
+        ("none/r.csv", f"there is no folder {tmp_path / 'none'}"),
+    ):
+        words = ("export", tmp_path / name, "--from", outputs.folder)
+        code, out, err = store_run(*words, capfd=capfd)
+        assert (code, out) == (1, "") and err.endswith(f"{line}\n") and ".part" not in err
+    words = ("export", tmp_path / "r.txt", "--format", "csv", "--from", outputs.folder)
+    assert store_run(*words, capfd=capfd)[0] == 0
     _, out, _ = store_run(
         "export", file, "--images", "--from", folder, "--attack", "blind", capfd=capfd
     )
@@ -302,3 +321,16 @@ def test_parquet_holds_the_same_table(outputs, tmp_path, capfd):
     file = tmp_path / "results.parquet"
     assert store_run("export", file, "--from", outputs.folder, capfd=capfd)[0] == 0
     pd.testing.assert_frame_equal(pd.read_parquet(file), privbench.load_records(outputs.folder))
+
+
+def test_rows_that_differ_in_options_alone_differ_in_a_column():
+    """Options of the attack by name; rows of one setting differ in attack and seed alone."""
+    one = record(attack="rmle_paper")
+    longer = replace(one, config={**one.config, "attack": {**one.config["attack"], "steps": 5000}})
+    chosen = replace(one, config={**one.config, "include": [3, 2]})
+    rows = record_frame.table([one, longer, chosen, replace(one, seed=1)], {})
+    assert "steps=5000" in rows["attack_options"][1]
+    assert [value == rows["attack_options"][0] for value in rows["attack_options"]] == [
+        True, False, True, True
+    ]  # fmt: skip
+    assert [value == rows["setting"][0] for value in rows["setting"]] == [True, True, False, True]

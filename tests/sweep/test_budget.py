@@ -9,7 +9,7 @@ from privbench.sweep.budget import with_time
 
 PARTS = {
     "first": "params: {attack: blind, targets: 5}\n    grids: [{defense.rate: [0.1, 0.3]}]",
-    "second": "grids: [{attack: blind, targets: 5, defense.rate: 0.3, seed: [0, 1]}]",
+    "second": "grids: [{attack: blind, defense.rate: 0.3, targets: [5, 6]}]",
     "both": "files: [first, second]",
     "nested": "files: [both]",
     "lost": "files: [first, third]",

@@ -6,6 +6,7 @@ import pytest
 
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.progress import PlannedCell, Progress
+from tests.records import record
 
 
 def _sweep(tmp_path, words: dict[str, str], monkeypatch):
@@ -13,7 +14,7 @@ def _sweep(tmp_path, words: dict[str, str], monkeypatch):
     time = SimpleNamespace(now=0.0)
     cells = {key: PlannedCell(key, word.split(), word, "", b"") for key, word in words.items()}
     ledger = SweepLog(tmp_path)
-    monkeypatch.setattr(Progress, "_scores", lambda *line: "scores")
+    monkeypatch.setattr(Progress, "_scores", lambda *line: ["scores"])
     progress = Progress(ledger, cells, 0, clock=lambda: time.now)
     return progress, ledger, time
 
@@ -93,3 +94,19 @@ def test_a_cell_in_time_is_not_mentioned(tmp_path, monkeypatch, capsys):
     time.now = 71.0
     progress.show()
     assert "still running attack=inverse defense.rate=0.3 for 71 s" in capsys.readouterr().out
+
+
+def test_lines_fit_a_pipe_and_name_a_cell_by_both_ends(tmp_path, capsys):
+    """Less of the scores comes first, then the middle of the name."""
+    short, long = "defense.rate=0.1", "attack=rmle_adaptive defense=gaussian defense.sigma=0.55 "
+    names = {"a": short, "b": "attack=rmle_adaptive defense.sigma=0.5", "c": long * 2 + "seed=17"}
+    cells = {key: PlannedCell(key, [], name, "") for key, name in names.items()}
+    progress = Progress(SweepLog(tmp_path), cells, 0)
+    for key in cells:
+        state = "cached" if key == "b" else "done"
+        progress.end({"key": key, "state": state, "seconds": 123.4}, record())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100, lines
+    assert f"{short}: accuracy " in lines[0] and " dB, SSIM " in lines[0]
+    assert f"{names['b']}: accuracy " in lines[1] and " dB" not in lines[1]
+    assert "attack=rmle_" in lines[2] and "…" in lines[2] and "seed=17: accuracy" in lines[2]

@@ -88,7 +88,7 @@ def test_a_sweep_killed_while_it_trains_one_is_completed_by_the_same_command(war
     command = [sys.executable, "-m", "privbench", *words, f"output_dir={warm}"]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in job.stderr:
-        if "training the deployment: step" in line:
+        if "training NoiseAware at strength 0.4: step" in line:
             break
     job.kill()
     job.communicate()

@@ -10,6 +10,7 @@ import pytest
 
 from privbench.runtime.code_identity import identity
 from privbench.store import record as results
+from privbench.store.recipes import SCHEMA
 from tests.runs import BRIEF, LEVEL_YAML, read_records, replace_victim
 from tests.support import ATTACK
 
@@ -62,7 +63,10 @@ def test_a_cached_result_says_how_old_it_is(privbench, warm):
 
 
 def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user_module, warm):
-    """An edited source, a raised version, another schema, a record that cannot be read."""
+    """An edited source, a raised version or schema, another layout, a record that cannot be read.
+
+    A record of an earlier version names no schema, which is then that of those versions.
+    """
     words = [
         "-m",
         *user_module("attack", "my_attack", ATTACK, LEVEL_YAML),
@@ -77,13 +81,17 @@ def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user
     paths = {results.read(p).strength: p for p in warm.glob("store/records/*/record.json")}
     fields = {rate: json.loads(path.read_text()) for rate, path in paths.items()}
     fields[0.2]["sources"]["defense"] = "dropout-0"
+    assert fields[0.2]["sources"]["harness"] == f"schema-{SCHEMA}"
+    fields[0.2]["sources"]["harness"] = "schema-0"
+    del fields[0.1]["sources"]["harness"]
     fields[0.3]["schema"] = 2
     for rate, path in paths.items():
         path.write_text(json.dumps(fields[rate]) if rate < 0.4 else "{")
     output = _status(folder)
     assert "3 done, 1 damaged; 2 of those done would be computed again" in output
     now = identity("privbench.defenses.dropout.Dropout")
-    assert f"again   defense.rate=0.2: defense: dropout-0 is now {now}\n" in output
+    reasons = f"defense: dropout-0 is now {now}; harness: schema-0 is now schema-{SCHEMA}"
+    assert f"again   defense.rate=0.2: {reasons}\n" in output
     assert "again   defense.rate=0.3: schema 2 is now 4\n" in output
     assert "  damaged defense.rate=0.4: " in output
     user_module("attack", "my_attack", ATTACK + "\n\nOTHER = 1\n", LEVEL_YAML)

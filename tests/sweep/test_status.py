@@ -86,3 +86,9 @@ def test_a_large_sweep_names_some_of_its_missing_cells(tmp_path):
     assert len(lines) == 21
     assert lines[-1] == "  missing 5 more"
     assert complete.startswith("complete it: ")
+
+
+def test_a_sweep_without_cells_is_named_in_one_line(tmp_path):
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "zero" / "cells.jsonl").touch()
+    assert report(tmp_path / "zero") == "zero: no cells were planned"

@@ -131,6 +131,7 @@ def _tracked(tracker: WandbTracker, run_id: str, at: int, error: bool = False) -
             raise KeyboardInterrupt
 
 
+@pytest.mark.fault
 def test_a_repeated_offline_run_replaces_its_earlier_attempts_once_it_ends(tmp_path):
     """``wandb sync`` would merge attempts of one identity; every stream has an axis."""
     tracker = WandbTracker("p", None, "offline", str(tmp_path), 20)

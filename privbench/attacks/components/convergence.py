@@ -33,7 +33,7 @@ from the start. The objective alone is not enough: published rMLE at relu2 of Le
 from 1,000 to 2,000 steps, while its images move by 23 % and gain 3 dB."""
 WORTH_CONFIRMING = 0.95
 """Share of settled images from which a longer run is made: a score with fewer is called unreliable
-without it (``worst_case.RELIABLE``), and it costs a small run of twice the steps."""
+without it (``store.record.RELIABLE``), and it costs a small run of twice the steps."""
 
 
 @dataclass(frozen=True)

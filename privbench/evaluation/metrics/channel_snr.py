@@ -1,4 +1,4 @@
-"""Signal-to-noise ratio at the channel."""
+"""Signal-to-noise ratio of the features."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:
-    """Return the power of the features over that of the channel's error, in dB.
+    """Return the power of the features over that of the channel's error in them, in dB.
 
     Noise of one sigma protects less where the features are larger, as a trained edge may make them.
-    Null where the channel changes nothing.
+    A channel at the input is measured by what it does to the features, too. Null where the channel
+    changes nothing.
 
     Args:
         deployment: Edge, channel and cloud.
@@ -27,7 +28,7 @@ def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:
 
 CHANNEL_SNR = Metric(
     name="channel_snr_db",
-    label="SNR at the channel",
+    label="SNR of the features",
     unit="dB",
     interval=None,
     decimals=1,

@@ -11,13 +11,19 @@ if TYPE_CHECKING:
 
 
 def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
-    """Return the bits of one transmission of one image, from the channel's ``payload_bits``."""
+    """Return the bits of one transmission of one image, from the channel's ``payload_bits``.
+
+    Behind a channel at the input the edge sends floats, whatever the channel made of its input.
+    """
     import torch
 
+    from privbench.deployment import FLOAT_BITS
     from privbench.evaluation.metrics.edge_flops import features_of
 
-    v = features_of(deployment.edge, x)
-    return float(deployment.channel.payload_bits(torch.zeros(v.shape)))
+    v, channel = features_of(deployment.edge, x), deployment.channel
+    if channel.site == "input":
+        return float(FLOAT_BITS * v.numel())
+    return float(channel.payload_bits(torch.zeros(v.shape)))
 
 
 PAYLOAD_BITS = Metric(

@@ -1,8 +1,11 @@
 """Python interface: networks and images in memory, attacked as the command line attacks a cell."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from privbench.experiment.plan import CellPlan, store_of
 from privbench.experiment.services import AttackLogger, Clock, Services
 from privbench.experiment.victim import fit_victim
 from privbench.runtime.errors import as_user_errors
+from privbench.store.artifacts import Store, announcement
 from privbench.tracking.base import NullRun
 
 
@@ -146,6 +150,7 @@ def attack(
 
 def _attacked(plan: CellPlan, threads: int, *, has_aux: bool) -> Result:
     cell, device, clock = plan.cell, plan.cell.device_config.device, Clock()
+    _announce_once(store_of(cell).root)
     services = Services(store_of(cell), device, cell.device_config, threads, plan.seeds, NullRun())
     deployed = fit_deployment(plan, services, fit_victim(plan, services))
     logger = AttackLogger(plan.data.test.at(plan.indices).to(device), NullRun())
@@ -162,6 +167,16 @@ def _attacked(plan: CellPlan, threads: int, *, has_aux: bool) -> Result:
         config=cell.config,
         cell=AttackedCell(plan, services, deployed, has_aux),
     )
+
+
+@cache
+def _announce_once(root: Path) -> None:
+    """Say on stderr, once in a process, which store is used where a user may not expect it.
+
+    A notebook shows no messages of the log, where the command line has this line.
+    """
+    if text := announcement(Store(root)):
+        sys.stderr.write(f"privbench: {text}\n")
 
 
 @contextmanager
