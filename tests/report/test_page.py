@@ -35,7 +35,8 @@ def _files(figure) -> dict[str, bytes]:
 
 @pytest.fixture
 def without_scripts(monkeypatch):
-    """The page holds no library that draws: to bundle it takes seconds."""
+    """The page holds no library that draws: to bundle it takes seconds; its data is readable."""
+    monkeypatch.setattr("privbench.report.page.packed", str)
     for place in ("page", "writing"):
         monkeypatch.setattr(f"privbench.report.{place}.scripts", str)
 
