@@ -57,9 +57,33 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         if command:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
         else:
-            commands += _of_overrides(without, f"{LIKELIHOOD},{QUERIES}" if knows else QUERIES)
+            attacks = f"{LIKELIHOOD},{QUERIES}" if knows else QUERIES
+            commands += _of_overrides(without, "attack", attacks)
     sentence = f"No adaptive attack was run against {', '.join(names)}: the leakage may be higher."
     return Advice([sentence] * bool(names), list(dict.fromkeys(commands)))
+
+
+def not_undefended(records: Sequence[Record], command: str = "") -> list[str]:
+    """Return commands that add cells without a defense; none where some attack has one.
+
+    The blind baseline is no attack here.
+
+    Args:
+        records: Records of a setting.
+        command: Command of their sweep; empty for a selection.
+    """
+    attacks = [record for record in records if record.attack != "blind"]
+    if not attacks or not all(record.strength for record in attacks):
+        return []
+    if not command:
+        return _of_overrides(attacks, "defense", "none")
+    typed = [word for word in shlex.split(command) if not word.startswith("defense=")]
+    # a grid of a sweep's file has its own defense, which a list would multiply
+    grids = any(word.startswith("sweeps=") for word in typed)
+    met = [] if grids else dict.fromkeys(record.defense for record in records)
+    own = ("defense.", "defense@") if grids else ()
+    kept = [word for word in typed if not word.startswith(own)]
+    return [shlex.join([*kept, f"defense={','.join(['none', *met])}"])]
 
 
 Settings = dict[str, list[Record]]
@@ -169,22 +193,21 @@ def _class(attack: str) -> str:
     return str(load_option("attack", attack)["_target_"])
 
 
-def _of_overrides(records: Iterable[Record], attacks: str) -> list[str]:
-    """Return commands that run other attacks in a selection's cells, by their overrides."""
+def _of_overrides(records: Iterable[Record], group: str, chosen: str) -> list[str]:
+    """Return commands that run a selection's cells with others of a group, by their overrides."""
     shapes: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for record in records:
         options = {
             name: value
             for name, _, value in (word.partition("=") for word in record.overrides)
-            if not name.startswith("attack")
-            and name.lstrip("+~").split(".")[0] not in LAUNCH_OPTIONS
+            if not name.startswith(group) and name.lstrip("+~").split(".")[0] not in LAUNCH_OPTIONS
         }
         shapes[tuple(options)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]
     found = []
     for names, typed in most:
         axes = [f"{name}={','.join(_values(typed, name))}" for name in names]
-        found.append(shlex.join([*PROGRAM.split(), "-m", f"attack={attacks}", *axes]))
+        found.append(shlex.join([*PROGRAM.split(), "-m", f"{group}={chosen}", *axes]))
     return found
 
 

@@ -56,24 +56,25 @@ def cell_facts(record: Record, indices: Distinct) -> dict[str, Any]:
         "seed": seed,
         "victim": f"{seed} {weights[:12]}",
         "caveats": caveats(record),
-        "accuracy": [record.accuracy, *record.accuracy_ci95],
+        "accuracy": [round(value, 4) for value in (record.accuracy, *record.accuracy_ci95)],
         "index": indices.position(record.per_image["index"]),
-        "scores": {name: _short(record.columns[name]) for name in shown},
-        "intervals": {name: _ends(record, name) for name in shown},
-        "blind": {name: _finite(record.baseline(name)) for name in shown},
+        "scores": {name: _short(record.columns[name], name) for name in shown},
+        "intervals": {name: _short(_ends(record, name), name) for name in shown},
+        "blind": {name: _finite(record.baseline(name), name) for name in shown},
     }
 
 
-def _short(values: Sequence[float]) -> list[float]:
-    return [float(f"{value:.5g}") for value in values]
+def _short(values: Sequence[float], name: str) -> list[float]:
+    """Return scores with a digit more than their metric is written with."""
+    return [round(value, metric_of(name).decimals + 1) for value in values]
 
 
 def _ends(record: Record, name: str) -> list[float]:
     return [record.score(name), *(record.scores[name].ci95 or ())]
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float, name: str) -> float | None:
+    return round(value, metric_of(name).decimals + 1) if math.isfinite(value) else None
 
 
 def missing_facts(entry: Any, reason: str, command: str, width: int) -> dict[str, Any]:

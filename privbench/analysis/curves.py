@@ -14,8 +14,14 @@ Member = tuple[str, str, Point]
 """Split point, attack, and its point without a defense."""
 
 
-def facet_rows(adversary: Adversary, metric: str, overlay: Overlay) -> Iterator[Row]:
-    """Yield the rows of an adversary: curves, guides and the undefended point of each site."""
+def facet_rows(
+    adversary: Adversary, metric: str, overlay: Overlay, others: Sequence[Adversary] = ()
+) -> Iterator[Row]:
+    """Yield the rows of an adversary: curves, guides and the undefended point of each site.
+
+    One that was not run without a defense has the point of its naive twin, where that is among
+    the ``others``, under its name.
+    """
     adaptive = adversary.adaptive and "adaptive" not in adversary.name
     name = f"{adversary.name}{' (adaptive)' if adaptive else ''}"
     for site in sorted({line.site for line in adversary.lines}):
@@ -25,12 +31,22 @@ def facet_rows(adversary: Adversary, metric: str, overlay: Overlay) -> Iterator[
         yield {**facet, "kind": "blind", "x": adversary.baseline(metric)}
         if points:
             yield {**facet, "kind": "accuracy", "y": fmean(p.undefended for p in points)}
-        if adversary.undefended:
-            row = point_row(adversary.undefended, metric)
-            yield {**row, **facet, "kind": "undefended", "x": row["x"], "y": row["y"]}
+        star = next((one for one in (adversary, *_naive_twins(adversary, others))
+                     if one.undefended), None)  # fmt: skip
+        if star and star.undefended:
+            row = point_row(star.undefended, metric)
+            of = star.name if star is not adversary else None
+            yield {**row, **facet, "kind": "undefended", "x": row["x"], "y": row["y"], "of": of}
         for line in lines:
             for row in line_rows(line, metric, overlay):
                 yield {**facet, "series": line.defense, **row}
+
+
+def _naive_twins(adversary: Adversary, others: Sequence[Adversary]) -> list[Adversary]:
+    """Return the attacks that are an adaptive one without its knowledge of the defense."""
+    name = adversary.attack
+    naive = {name.removesuffix("_adaptive"), f"{name}_naive"} if adversary.adaptive else set()
+    return [one for one in others if one.attack in naive and not one.adaptive]
 
 
 def line_rows(line: Line, metric: str, overlay: Overlay = no_overlay) -> Iterator[Row]:

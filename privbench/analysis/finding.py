@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from privbench.analysis.advice import untried
 from privbench.analysis.frame import SeedGroup
@@ -29,6 +29,8 @@ from privbench.store.record import Record
 
 LOSS = 0.02
 """Loss of accuracy of the finding, a share."""
+UNMET = "no attack knew the defense"
+"""Name of the weakness that defenses were not attacked adaptively, or its end."""
 Titled = tuple[str, Sequence[OperatingPoint]]
 """Title of a victim and split point, with its operating points."""
 
@@ -64,12 +66,34 @@ class Finding:
         return [*(weakness.sentence for weakness in self.weaknesses), *self.statements]
 
 
-def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
+def by_setting(panels: Sequence[SplitResults], missing: int = 0) -> list[Finding]:
+    """Return the finding of each setting; cells without a record weaken all of them.
+
+    Args:
+        panels: Results by victim and split point.
+        missing: Number of cells without a record.
+    """
+    total = sum(len(panel.records) for panel in panels)
+    found = [finding([panel], missing, total) for panel in panels]
+    return [
+        replace(one, statements=[_titled(line, panel.title) for line in one.statements])
+        for one, panel in zip(found, panels, strict=True)
+    ]
+
+
+def _titled(statement: str, title: str) -> str:
+    return statement if statement.startswith(f"{title}:") else f"{title}: {statement}"
+
+
+def finding(
+    panels: Sequence[SplitResults], missing: int = 0, measured_cells: int | None = None
+) -> Finding:
     """Return what results show, and what weakens it.
 
     Args:
         panels: Results by victim and split point.
         missing: Number of cells without a record.
+        measured_cells: Number of cells with a record, where there are others than these.
     """
     records = [record for panel in panels for record in panel.records]
     measured = [(panel.title, _headline_points(panel)) for panel in panels]
@@ -77,20 +101,27 @@ def finding(panels: Sequence[SplitResults], missing: int = 0) -> Finding:
     statements = [f"{title}: {line}" for title, line in lines if line]
     none = "no defense was measured with every attack" if records else "nothing was measured"
     defended = [(title, _defended(points)) for title, points in measured]
-    doubts = [*weaknesses(records, missing), *_unsure_of_the_loss(defended), *_stronger(defended)]
+    doubts = [
+        *weaknesses(records, missing, measured_cells),
+        *_unsure_of_the_loss(defended),
+        *_stronger(defended),
+    ]
     return Finding(doubts, statements or [none])
 
 
-def weaknesses(records: Sequence[Record], missing: int = 0) -> list[Weakness]:
+def weaknesses(
+    records: Sequence[Record], missing: int = 0, measured_cells: int | None = None
+) -> list[Weakness]:
     """Return why records may show less leakage than there is, the gravest reason first.
 
     Args:
         records: Records of any settings.
         missing: Number of cells without a record.
+        measured_cells: Number of cells with a record, where there are others than these.
     """
     found = [*_poor_victims(records), *_not_adaptive(records)]
     if missing:
-        count = f"{missing} of {len(records) + missing} cells have no record"
+        count = f"{missing} of {(measured_cells or len(records)) + missing} cells have no record"
         found.append(Weakness(f"{missing} cells are missing", f"{count}: more may leak"))
     found += _doubtful(records)
     if few := sorted({r.targets for r in records if r.targets < FEW_IMAGES}):
@@ -107,7 +138,7 @@ def _poor_victims(records: Iterable[Record]) -> list[Weakness]:
 
 def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
     some = any(record.strength and record.adaptive for record in records)
-    name = f"{'in some settings ' * some}no attack knew the defense"
+    name = f"{'in some settings ' * some}{UNMET}"
     return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
 
 

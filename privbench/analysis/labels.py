@@ -1,5 +1,6 @@
 """Settings, scores and intervals in words: the one wording of every table, page and picture."""
 
+import re
 from collections.abc import Iterable
 
 from privbench.analysis.frame import SeedGroup
@@ -7,6 +8,7 @@ from privbench.evaluation.metrics import known_metrics
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.metrics.base import Place
 from privbench.evaluation.statistics import Interval, interval_label, victim_label
+from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 
 HEADLINE = "ssim"
@@ -19,6 +21,9 @@ LEGEND = (
     "about victims from five of them on. Scores are compared on the victims that both sides have."
 )
 """Definition of the scores and brackets of a report."""
+
+MAX_PART, MAX_STEM = 26, 80
+"""Characters of a part of a file's name, and of the whole."""
 
 
 def shown_metrics(records: Iterable[Record], place: Place) -> list[str]:
@@ -176,3 +181,19 @@ def attack_name(record: Record) -> str:
     words = " ".join(record.overrides).replace("=", " ").split()
     inner = [words[at + 1] for at, word in enumerate(words) if word.startswith("attack@")]
     return " with ".join([record.attack, *inner])
+
+
+def file_stem(*parts: str) -> str:
+    """Return a file's name that LaTeX can include; long parts are cut and end in their hash.
+
+    >>> file_stem("tradeoff", "mnist relu2", "", "psnr_db")
+    'tradeoff-mnist-relu2-psnr-db'
+    """
+    return _cut("-".join(filter(None, (_cut(part, MAX_PART) for part in parts))), MAX_STEM)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text in lower-case letters, digits and hyphens, at most so many."""
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    distinct = content_hash({"text": text})[:6]
+    return slug if len(slug) <= most else f"{slug[: most - 7].strip('-')}-{distinct}"

@@ -14,6 +14,7 @@ from typing import Any
 from privbench.analysis.frame import SeedGroup, grouped
 from privbench.analysis.group_keys import group_key, setting_key
 from privbench.analysis.labels import curve_metrics, describe_split, leakage
+from privbench.analysis.setting_notes import setting_notes
 from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
 from privbench.runtime.hashing import content_hash
@@ -185,8 +186,13 @@ class SplitResults:
 
     @property
     def title(self) -> str:
-        """Data set and split point in words."""
+        """Data set and split point in words, with the note."""
         return describe_split(self.dataset, self.split, self.transmissions, self.note)
+
+    @property
+    def where(self) -> str:
+        """Data set and split point in words."""
+        return describe_split(self.dataset, self.split, self.transmissions)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -232,9 +238,7 @@ def panels(records: Iterable[Record], gaps: Mapping[str, Any] | None = None) -> 
         attack_of(group.first): group.first for groups in by_setting.values() for group in groups
     }
     names = dict(zip(attacks, attack_names(list(attacks.values())), strict=True))
-    notes = _disambiguate(
-        {key: _distinguishing(groups[0].first) for key, groups in by_setting.items()}
-    )
+    notes = setting_notes({key: groups[0].first for key, groups in by_setting.items()})
     found = []
     for key, groups in by_setting.items():
         one = groups[0].first
@@ -258,35 +262,6 @@ def _split_key(record: Record) -> str:
 def attack_of(record: Record) -> str:
     """Return the options of an attack as a key."""
     return str(sorted(flat_options(record.config["attack"]).items()))
-
-
-def _distinguishing(record: Record) -> dict[str, Any]:
-    config = record.config
-    chosen = config["target_indices"] or config.get("include")
-    among = f" with {','.join(map(str, chosen))}" if chosen else ""
-    victim = {f"victim.{k}": v for k, v in config["victim"].items()}
-    dataset = {f"dataset.{k}": v for k, v in config["dataset"].items()}
-    return {
-        **victim,
-        **dataset,
-        "targets": f"{record.targets}{among}",
-        "accuracy_draws": config["accuracy_draws"],
-        "_name": f"{record.dataset} {record.split} {record.transmissions}",
-    }
-
-
-def _disambiguate(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the options that differ among results of the same name."""
-    notes = {}
-    for key, mine in facts.items():
-        namesakes = [other for other in facts.values() if other["_name"] == mine["_name"]]
-        cell_names = [
-            f"{name.partition('.')[2] or name} {value}"
-            for name, value in mine.items()
-            if any(other.get(name) != value for other in namesakes)
-        ]
-        notes[key] = ", ".join(cell_names)
-    return notes
 
 
 def attack_names(records: Sequence[Record]) -> list[str]:

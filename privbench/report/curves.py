@@ -14,7 +14,7 @@ from privbench.analysis.curves import (
     metrics_of,
 )
 from privbench.analysis.finding import statement
-from privbench.analysis.labels import HEADLINE, metric_title
+from privbench.analysis.labels import HEADLINE, file_stem, metric_title
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.tradeoffs import Line, SplitResults, depth
 from privbench.report.rendering import Figure
@@ -40,24 +40,23 @@ MARKS = {
 
 
 def tradeoffs(
-    panel: SplitResults, stem: str, colours: Mapping[str, Series], overlay: Overlay = no_overlay
+    panel: SplitResults, colours: Mapping[str, Series], overlay: Overlay = no_overlay
 ) -> Iterator[Figure]:
     """Yield a figure for each metric: facets by attack and site, a curve for each defense.
 
     Args:
         panel: Results of one victim and split point.
-        stem: Start of the names of its files.
         colours: Colours of all defenses of the report.
         overlay: Reference points of a record, drawn with its curve.
     """
     shown = [a for a in panel.adversaries if a.points and not a.blind]
     finding = statement(panel)
     for metric in panel.metrics if shown else ():
-        rows = [row for a in shown for row in facet_rows(a, metric, overlay)]
+        rows = [row for a in shown for row in facet_rows(a, metric, overlay, shown)]
         drawn = {row["series"] for row in rows}
         yield Figure(
             "Accuracy against leakage",
-            f"tradeoff-{stem}-{metric}",
+            file_stem("tradeoff", panel.where, panel.note, metric),
             f"{panel.title}: {finding}" if finding else panel.title,
             caption(rows),
             chart(rows, metric, {n: s for n, s in colours.items() if n in drawn}),
@@ -70,8 +69,8 @@ def caption(rows: Sequence[Row]) -> str:
     """Return what the marks of these rows mean."""
     kinds = {row["kind"] for row in rows}
     found = [text for kind, text in MARKS.items() if kind in kinds]
-    if any(row.get("hollow") for row in rows):
-        found.append("hollow: not converged")
+    found += ["star with a name: by that naive attack"] * any(row.get("of") for row in rows)
+    found += ["hollow: not converged"] * any(row.get("hollow") for row in rows)
     return "; ".join(["Numbers: strength; bars: intervals", *found]) + "."
 
 
@@ -119,6 +118,8 @@ def chart(
                 tooltip=["key:N"]),
         _of("undefended").mark_point(style="undefended", shape=STAR, size=110, filled=True,
                                      opacity=1).encode(x=x, y=y, tooltip=["key:N"]),
+        _of("undefended").transform_filter("isValid(datum.of)")
+        .mark_text(dy=14, fontSize=11).encode(x=x, y=y, text="of:N"),
         labels.mark_text(**beside, style="halo").encode(x=x, y=y, text="text:N"),
         labels.mark_text(**beside).encode(x=x, y=y, color=colour, text="text:N"),
     ]  # fmt: skip
@@ -207,6 +208,6 @@ def _split_figures(
         said = least_and_most(facets) if metric == HEADLINE else ""
         said += f" ({others} more: report fewer attacks or defenses)" if others else ""
         yield Figure(
-            "A defense at several split points", f"splits-{title}-{metric}", title + said,
+            "A defense at several split points", file_stem("splits", title, metric), title + said,
             caption(rows), chart(rows, metric, series(names), "split point"), metric=metric,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.analysis.labels import file_stem
 from privbench.analysis.tradeoffs import Line, SplitResults
 from privbench.report.image_sheets import as_picture
 from privbench.report.rendering import Figure
@@ -86,14 +87,11 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def by_strength(
-    panel: SplitResults, stem: str, read: ImageLoader, images: int = 2
-) -> Iterator[Figure]:
+def by_strength(panel: SplitResults, read: ImageLoader, images: int = 2) -> Iterator[Figure]:
     """Yield a figure for each attack and defense: a column for each strength, the original first.
 
     Args:
         panel: Results of one victim and split point.
-        stem: Start of the names of its files.
         read: Loader of a record's images.
         images: Number of images, a row for each of them and site.
     """
@@ -108,7 +106,8 @@ def by_strength(
             }
             title = f"{panel.title}: reconstructions by {adversary.name} under {defense}"
             yield Figure(
-                "Reconstructions", f"images-{stem}-{adversary.name}-{defense}", title, "",
+                "Reconstructions",
+                file_stem("images", panel.where, panel.note, adversary.name, defense), title, "",
                 grid_chart(["original", *(f"{s:g}" for s in strengths)], rows), panel.title,
             )  # fmt: skip
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,13 @@ from PIL import Image
 from privbench.analysis.images import ImageLoader
 from privbench.store.record import Record
 
-MAX_BYTES = 900_000
-"""Bytes of sheets that a page holds, before their encoding as text; files hold the others."""
+MAX_BYTES = 1_600_000
+"""Bytes of sheets that a page of 3 MB holds, before their encoding as text; files hold others."""
+SCORES_OF_IMAGE = 5
+"""Bytes of those that the scores of an image need."""
 MAX_SIDE = 96
 """Largest side of an image on a sheet, in pixels; the store has the whole one."""
-QUALITIES: tuple[int | None, ...] = (None, 80, 50)
+QUALITIES: tuple[int | None, ...] = (None, 80, 50, 30, 15)
 """WebP qualities to choose from; null is lossless."""
 SAMPLE = 6
 """Records whose sheets are encoded to choose the quality."""
@@ -41,27 +44,33 @@ class ImageSheets:
         of: Names of the sheets of a record: ``originals`` and ``recovered``; or the reason ``why``
             there are none.
         files: Sheets that the page has no room for, by file name.
+        room: Bytes that the page has left for sheets.
     """
 
     quality: int | None = None
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
     of: dict[str, dict[str, str]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    _bytes: int = 0
+    room: int = MAX_BYTES
 
     @classmethod
     def read(cls, records: Sequence[Record], read: ImageLoader) -> "ImageSheets":
-        """Read the images of records, with a quality by which they fit the page if any does."""
-        sheets = cls(_fitting_quality(records, read))
-        for record in records:
-            try:
-                originals, recovered = read(record)
-            except (OSError, ValueError):
-                sheets.of[record.key] = {"why": "its images cannot be read"}
-                continue
-            names = {"originals": sheets._add(originals), "recovered": sheets._add(recovered)}
-            sheets.of[record.key] = names
+        """Read the images of records, with the best quality by which they fit the page if any."""
+        room = MAX_BYTES - SCORES_OF_IMAGE * sum(record.targets for record in records)
+        for quality in _fitting_qualities(records, read, room):
+            sheets = cls(quality, room=room)
+            for record in records:
+                sheets.of[record.key] = sheets._names(record, read)
+            if not sheets.files:
+                break
         return sheets
+
+    def _names(self, record: Record, read: ImageLoader) -> dict[str, str]:
+        try:
+            originals, recovered = read(record)
+        except (OSError, ValueError):
+            return {"why": "its images cannot be read"}
+        return {"originals": self._add(originals), "recovered": self._add(recovered)}
 
     @property
     def note(self) -> str:
@@ -72,7 +81,8 @@ class ImageSheets:
                 f"They are compressed (WebP {self.quality}): the store has the exact ones."
             )
         if self.files:
-            found.append(f"{len(self.files)} sheets of them lie in images/, next to this page.")
+            count = f"{len(self.files)} of {len(self.held)} sheets"
+            found.append(f"{count} lie in images/, to be copied with this page.")
         return " ".join(found)
 
     def _add(self, images: NDArray[np.uint8]) -> str:
@@ -81,8 +91,8 @@ class ImageSheets:
             return name
         data, side, columns = sheet(images, self.quality)
         source = f"images/{name}.webp"
-        if self._bytes + len(data) <= MAX_BYTES:
-            self._bytes += len(data)
+        if len(data) <= self.room:
+            self.room -= len(data)
             source = "data:image/webp;base64," + base64.b64encode(data).decode()
         else:
             self.files[source] = data
@@ -117,16 +127,16 @@ def sheet(images: NDArray[np.uint8], quality: int | None) -> tuple[bytes, tuple[
     return buffer.getvalue(), side, columns
 
 
-def _fitting_quality(records: Sequence[Record], read: ImageLoader) -> int | None:
-    """Return the best quality by which all sheets fit the page, judged by a few; else the least."""
+def _fitting_qualities(
+    records: Sequence[Record], read: ImageLoader, room: int
+) -> Sequence[int | None]:
+    """Return the qualities by which all sheets may fit, judged by a few; at least the lowest."""
     shown = []
     for record in records[:: max(1, len(records) // SAMPLE)]:
-        try:
+        with suppress(OSError, ValueError):
             shown.append(read(record)[1])
-        except (OSError, ValueError):
-            continue
-    for quality in QUALITIES if shown else ():
+    for at, quality in enumerate(QUALITIES):
         sizes = [len(sheet(images, quality)[0]) for images in shown]
-        if 1.2 * len(records) * sum(sizes) / len(sizes) < MAX_BYTES:
-            return quality
-    return QUALITIES[-1] if shown else None
+        if len(records) * sum(sizes) <= room * len(sizes):
+            return QUALITIES[at:]
+    return QUALITIES[-1:]

@@ -1,22 +1,22 @@
 """Page of a report: one HTML file that needs no network and no server."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from privbench.analysis.advice import untried
 from privbench.analysis.battery import lines_of_selection
-from privbench.analysis.finding import finding
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
+from privbench.analysis.setting_facts import setting_facts
 from privbench.analysis.tables import Rows
-from privbench.analysis.tradeoffs import SplitResults, unequal_settings
+from privbench.analysis.tradeoffs import SplitResults
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
-from privbench.report.rendering import Figure, scripts
+from privbench.report.rendering import Figure, packed, scripts
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("common.js", "charts.js", "tips.js", "images.js", "compare.js", "cells.js", "start.js")
@@ -44,27 +44,37 @@ def page(
         folder: Folder that the page will lie in: links are relative to it.
         files: Stems of the figures that lie next to the page, as PNG, SVG and PDF.
     """
+    commands = [_without_own_outputs(typed, selection) for typed in selection.commands]
+    command = commands[-1] if commands else ""
+    settings = setting_facts(found, len(selection.missing), command)
+    first = max(range(len(settings)), key=lambda at: int(settings[at]["cells"]))
     data = {**page_data(selection, found, figures, sheets, folder), "files": list(files)}
-    advice = untried(selection.records, selection.commands[-1] if selection.commands else "")
-    result = finding(found, len(selection.missing))
-    template = templates().get_template("page.html.j2")
-    return template.render(
-        **parts(TEMPLATES / name for name in SCRIPTS),
-        name=selection.name,
-        findings=result.statements,
-        weaknesses=list(dict.fromkeys(weakness.name for weakness in result.weaknesses)),
-        advice_commands=advice.commands,
-        battery=lines_of_selection(selection),
-        metadata=selection.metadata,
-        commands=selection.commands,
-        unreadable=selection.unreadable,
-        notes=[*(weakness.sentence for weakness in result.weaknesses), *unequal_settings(found)],
-        images_note=sheets.note,
-        legend=LEGEND,
-        tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
-        folded=MAX_OPEN_ROWS,
-        data=embedded(data),
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            **parts(TEMPLATES / name for name in SCRIPTS),
+            name=selection.name,
+            settings=settings,
+            first=first,
+            battery=lines_of_selection(selection),
+            metadata=selection.metadata,
+            commands=commands,
+            own_outputs=commands != list(selection.commands),
+            unreadable=selection.unreadable,
+            images_note=sheets.note,
+            legend=LEGEND,
+            tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
+            folded=MAX_OPEN_ROWS,
+            data=embedded({**data, "first": first}),
+        )
     )
+
+
+def _without_own_outputs(command: str, selection: Selection) -> str:
+    """Return a command without ``output_dir`` where that is the folder of the page's store."""
+    own = f"output_dir={selection.store.resolve().parent}"
+    return shlex.join(word for word in shlex.split(command) if word != own)
 
 
 def templates(*folders: Path) -> Environment:
@@ -88,8 +98,8 @@ def parts(files: Iterable[Path]) -> dict[str, str]:
 
 
 def embedded(data: Mapping[str, Any]) -> str:
-    """Return the data of a page's scripts as JSON that cannot end its element."""
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    """Return the data of a page's scripts as JSON, ``packed``."""
+    return packed(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _compact(rows: Rows, settings: int) -> dict[str, Any]:

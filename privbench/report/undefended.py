@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from privbench.analysis.curves import Member, extremes, metrics_of, undefended_rows
-from privbench.analysis.labels import HEADLINE, metric_title
+from privbench.analysis.labels import HEADLINE, file_stem, metric_title
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.tradeoffs import SplitResults, depth
 from privbench.report.rendering import Figure
@@ -37,7 +37,7 @@ def _figures(title: str, members: Sequence[Member], overlay: Overlay) -> Iterato
         rows = [row for member in members for row in undefended_rows(member, metric, overlay)]
         published = "; crosses: published" if any(r["kind"] == "published" for r in rows) else ""
         yield Figure(
-            "Without a defense", f"undefended-{title}-{metric}",
+            "Without a defense", file_stem("undefended", title, metric),
             f"{title}, no defense{extremes(members) if metric == HEADLINE else ''}",
             f"{CAPTION}{published}.", _chart(rows, members, metric), metric=metric,
         )  # fmt: skip

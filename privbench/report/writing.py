@@ -1,10 +1,9 @@
 """Writer of a report: the page, its figures, its tables."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 from privbench.analysis import tables
@@ -39,7 +38,7 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
     found = panels(selection.records, selection.gaps)
     read = image_loader(selection.store)
     drawn = curve_figures(found, overlay or no_overlay)
-    grids = _named(islice(chain(*(by_strength(one, one.title, read) for one in found)), MAX_GRIDS))
+    grids = _named(islice(chain(*(by_strength(one, read) for one in found)), MAX_GRIDS))
     written: dict[str, bytes] = {}
     filed = [*drawn[: MAX_FILES - len(grids)], *grids]
     with ThreadPoolExecutor(1) as pool:  # vl-convert has a process's second core
@@ -66,20 +65,18 @@ def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> list[Figur
 
     lines = [line for panel in found for a in panel.adversaries for line in a.lines]
     colours = series(sorted({line.defense for line in lines}))
-    by_defense = (curves.tradeoffs(panel, panel.title, colours, overlay) for panel in found)
+    by_defense = (curves.tradeoffs(panel, colours, overlay) for panel in found)
     others = curves.splits(found), undefended.undefended(found, overlay)
     return _named(chain(*by_defense, *others))
 
 
-def _named(figures: Iterator[Figure]) -> list[Figure]:
-    """Return figures with stems that a LaTeX file can include: letters, digits and hyphens."""
+def _named(figures: Iterable[Figure]) -> list[Figure]:
+    """Return figures with distinct stems."""
     found: dict[str, Figure] = {}
     for figure in figures:
-        stem = re.sub(r"[^a-z0-9]+", "-", figure.stem.lower()).strip("-")
-        other = 2
-        while (name := stem if stem not in found else f"{stem}-{other}") in found:
-            other += 1
-        found[name] = replace(figure, stem=name)
+        names = (f"{figure.stem}-{n}" for n in count(2))
+        stem = next(n for n in chain([figure.stem], names) if n not in found)
+        found[stem] = replace(figure, stem=stem)
     return list(found.values())
 
 

@@ -377,7 +377,7 @@ def test_a_setting_a_score_and_a_point_are_chosen(tab):
     tab.select_option("#setting", label="mnist pool2")
     assert tab.locator("#tables tr[data-setting='mnist relu2']:visible").count() == 0
     tab.wait_for_selector("#curves svg .mark-symbol path")
-    point = tab.locator("#curves svg g.mark-symbol.role-mark path[aria-label*='key']").first
+    point = tab.locator('#curves svg g.mark-symbol.role-mark path[role="button"]').first
     point.hover(force=True)
     tip = tab.inner_text("#tip")
     assert "python -m privbench attack=rmle" in tip and "blind 0.350" in tip and "[" in tip

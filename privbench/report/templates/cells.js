@@ -30,19 +30,31 @@ function buildRow(body, cell) {
     const text = cell.missing && n === 0 ? cell.values[0] : cell.missing && column.at === 0 ? "" : cell.values[column.at];
     const kinds = column.name === "state" ? "state" : column.number ? "number" : "";
     const field = add(row, "td", n ? text : null, { class: kinds, "data-label": column.name });
+    const m = data.metrics.find((one) => one.label === column.name);
+    if (m && text) addInterval(field, (cell.intervals || {})[m.name], m);
+    if (column.name === "accuracy" && text) addInterval(field, cell.accuracy, { decimals: 4 });
     if (!n) add(field, "button", text || "cell", { type: "button", class: "open", "aria-expanded": "false" });
   });
   row.addEventListener("click", (event) => {
     if (!event.target.closest("a")) toggle(row, cell);
   });
-  return { row, cell, text: cell.values.join(" ").toLowerCase() };
+  return { row, cell, text: [...cell.values, cell.name || "", cell.attack || ""].join(" ").toLowerCase() };
+}
+
+function addInterval(field, scores, m) {
+  if (scores && scores[1] !== undefined) add(field, "small", ` [${fixed(scores[1], m)}, ${fixed(scores[2], m)}]`);
 }
 
 const numberOf = (text) => (text === "" ? NaN : Number(text.replace(/,(?=\d{3})/g, "")));
 const isNumber = (text) => !Number.isNaN(numberOf(text));
 
 // A test of a row for a word of the filter; a text where the word names no column.
-function condition(word) {
+function condition(quoted) {
+  if (quoted.startsWith('"')) {
+    const phrase = ` ${quoted.replaceAll('"', "")} `; // whole words: "gaussian 1" is not gaussian 1.5
+    return ({ text }) => ` ${text} `.includes(phrase);
+  }
+  const word = quoted.replaceAll('"', "");
   const parts = /^([\w.-]+?)(<=|>=|!=|=|<|>)(.+)$/.exec(word);
   if (!parts) {
     if (!isNumber(word)) return ({ text }) => text.includes(word);
@@ -64,7 +76,7 @@ function condition(word) {
 }
 
 function filter() {
-  const tests = search.value.toLowerCase().split(/\s+/).filter(Boolean).map(condition);
+  const tests = (search.value.toLowerCase().match(/(?:"[^"]*"?|[^\s"])+/g) || []).map(condition);
   const wrong = tests.find((test) => typeof test === "string");
   let shown = 0;
   for (const entry of rows) {

@@ -4,6 +4,7 @@ const BRIGHT = { "#0072B2": "#56A9E8", "#009E73": "#2CC79A", "#D55E00": "#FF8A3D
   "#8C6D31": "#CFAE63", "#666666": "#B0B0B0" }; // of the same hue, on a dark page
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const drawn = []; // views to finalize before they are drawn anew
+const vegaReady = unpack("vega").then((code) => { add(document.head, "script", code); });
 
 function theme(width) {
   const style = getComputedStyle(document.documentElement);
@@ -36,26 +37,53 @@ function fitted(specification, width) {
   return spec;
 }
 
-function tooltip(_handler, event, _item, value) {
-  const cell = value && byKey.get(value.key);
+function showTip(cell, x, y) {
   tip.hidden = !cell;
   if (!cell) return;
   tip.textContent = "";
   describe(cell);
   const box = tip.getBoundingClientRect();
-  tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
-  const below = event.clientY + 14 + box.height < innerHeight;
-  tip.style.top = `${below ? event.clientY + 14 : Math.max(4, event.clientY - box.height - 14)}px`;
+  tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - box.width - 8))}px`;
+  const below = y + 14 + box.height < innerHeight;
+  tip.style.top = `${below ? y + 14 : Math.max(4, y - box.height - 14)}px`;
 }
 
+const tooltip = (_handler, event, _item, value) => showTip(value && byKey.get(value.key), event.clientX, event.clientY);
+const cellOf = (item) => item && item.datum && byKey.get(item.datum.key);
+
 async function embed(host, specification) {
+  await vegaReady;
+  if (!host.isConnected) return; // drawn anew meanwhile
   const width = host.clientWidth;
   const options = { actions: false, renderer: "svg", config: theme(width), tooltip };
   const made = await window.vegaEmbed(host, fitted(specification, width), options);
   drawn.push([host, made]);
   made.view.addEventListener("click", (_event, item) => {
-    const key = item && item.datum && item.datum.key;
-    if (key && byKey.has(key)) openImages(byKey.get(key), true);
+    if (cellOf(item)) openImages(cellOf(item), true);
+  });
+  focusable(host);
+}
+
+// Points of a figure are one stop of the tab key: arrows move between them, Enter opens.
+function focusable(host) {
+  const points = [...host.querySelectorAll("g.mark-symbol.role-mark path")].filter((point) => cellOf(point.__data__));
+  points.forEach((point, n) => {
+    const cell = cellOf(point.__data__);
+    point.setAttribute("tabindex", n ? -1 : 0);
+    point.setAttribute("role", "button");
+    point.setAttribute("aria-label", `${cell.attack ? `${cell.attack}, ${cell.name}` : cell.key}: opens it`);
+    point.addEventListener("focus", () => {
+      const box = point.getBoundingClientRect();
+      showTip(cell, box.right, box.bottom);
+    });
+    point.addEventListener("blur", () => { tip.hidden = true; });
+    point.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Enter" || event.key === " ") openImages(cell, true);
+      else if (!step || !points[n + step]) return;
+      else points[n + step].focus();
+      event.preventDefault();
+    });
   });
 }
 
@@ -70,16 +98,21 @@ function links(parent, stem) {
 
 function drawCurves() {
   const host = at("curves");
+  const across = at("across") || host; // figures of several settings
   for (const [, made] of drawn.splice(0)) made.finalize();
-  host.textContent = "";
+  host.textContent = across.textContent = "";
   tip.hidden = true;
   const setting = data.settings[chosen.setting];
+  host.hidden = across.hidden = true; // until one has a figure
   const shown = data.figures.filter(
     (f) => f.metric === (metric() || {}).name && (!f.setting || f.setting === setting));
   for (const section of distinct(shown.map((f) => f.section))) {
-    add(host, "h2", section);
-    for (const figure of shown.filter((f) => f.section === section)) {
-      const holder = add(host, "figure");
+    const members = shown.filter((f) => f.section === section);
+    const place = members[0].setting ? host : across;
+    place.hidden = false;
+    add(place, "h2", section);
+    for (const figure of members) {
+      const holder = add(place, "figure");
       // of a single setting the first line of the page says the same
       if (data.settings.length > 1 || !figure.setting) add(holder, "div", figure.title, { class: "title" });
       const chart = add(holder, "div", null, { class: "chart" });
@@ -88,7 +121,6 @@ function drawCurves() {
       embed(chart, figure.chart);
     }
   }
-  host.hidden = !shown.length;
 }
 listeners.push(drawCurves);
 

@@ -1,11 +1,21 @@
 // Data, elements and thumbnails that all parts of the page share.
-const data = JSON.parse(document.getElementById("data").textContent);
+const at = (id) => document.getElementById(id);
+
+// The text of a packed element: base64 of gzip.
+async function unpack(id) {
+  if (!window.DecompressionStream) {
+    document.querySelector("main").prepend("This browser is too old for the figures and images of this page.");
+  }
+  const bytes = Uint8Array.from(atob(at(id).textContent), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+const data = JSON.parse(await unpack("data"));
 const records = data.cells.filter((cell) => !cell.missing);
 const byKey = new Map(data.cells.map((cell) => [cell.key, cell]));
-const chosen = { setting: 0, metric: 0 };
+const chosen = { setting: data.first || 0, metric: 0 };
 const listeners = []; // called when the setting or the score changes
 
-const at = (id) => document.getElementById(id);
 const metric = () => data.metrics[chosen.metric];
 
 function add(parent, tag, text, fields) {
@@ -53,15 +63,16 @@ function thumb(parent, name, index, size, label) {
   return node;
 }
 
-// Selectors of a cell by attack, defense, strength and seed; `change` gets the chosen cell.
-function picker(host, change) {
+// Selectors of a cell by levels; `change` gets the chosen cell.
+const OF_SETTING = [
+  ["attack", (c) => c.attack],
+  ["defense", (c) => c.defense],
+  ["strength", (c) => String(c.strength)],
+];
+const OF_CELL = [...OF_SETTING, ["seed", (c) => c.victim]];
+
+function picker(host, levels, change) {
   let cell = null;
-  const levels = [
-    ["attack", (c) => c.attack],
-    ["defense", (c) => c.defense],
-    ["strength", (c) => String(c.strength)],
-    ["seed", (c) => c.victim],
-  ];
   const draw = (focus) => {
     host.textContent = "";
     let rest = records.filter((c) => c.setting === chosen.setting);

@@ -1,11 +1,13 @@
-// Two cells with their seeds, on the images and victims that both have.
+// Two cells, each with all of its seeds, on the images and victims that both have.
 const comparison = at("compare");
-const sides = [...comparison.querySelectorAll(".picker")].map((host) => picker(host, () => compare()));
+const sides = [...comparison.querySelectorAll(".picker")].map((host) => picker(host, OF_SETTING, () => compare()));
 let scatter = null;
+let scatterTurn = 0;
 
 // Cells of the same attack and setting: one for each seed.
 const seedsOf = (cell) => records.filter((c) => c.setting === cell.setting && c.attack === cell.attack
   && c.defense === cell.defense && c.strength === cell.strength);
+const same = (a, b) => seedsOf(a).some((c) => c.key === b.key);
 
 // Mean scores of each shared image over shared victims: [image, A, B].
 function pairedImages(a, b, name) {
@@ -40,7 +42,7 @@ function difference(pairs) {
 const signed = (value, m) => (value > 0 ? "+" : "") + value.toFixed(m.decimals);
 
 function verdict(a, b, m, found) {
-  if (a.key === b.key) return "A and B are the same: choose another one.";
+  if (same(a, b)) return "A and B are the same cell: choose another one.";
   if (!found.n) return "inconclusive: A and B share no image of the same victim.";
   const level = found.n >= data.few ? "95 %, " : "";
   const shift = `${m.title}: A less B ${signed(found.mean, m)}`;
@@ -50,7 +52,9 @@ function verdict(a, b, m, found) {
   const span = `[${signed(found.low, m)}, ${signed(found.high, m)}] (${level}Student's t over ${found.n} images)`;
   const more = found.low > 0 ? m.more : found.high < 0 ? -m.more : 0;
   const who = more > 0 ? "A leaks more than B" : more < 0 ? "B leaks more than A" : "inconclusive";
-  return `${who}. ${shift} ${span}. ${cost}`;
+  const seeds = seedsOf(a).filter((c) => seedsOf(b).some((d) => d.victim === c.victim)).length;
+  const over = seeds > 1 ? ` Scores are means over ${seeds} seeds.` : "";
+  return `${who}. ${shift} ${span}. ${cost}${over}`;
 }
 
 function compare() {
@@ -63,11 +67,23 @@ function compare() {
   drawScatter();
 }
 
-// The images on which A and B differ most.
-function drawPairs(a, b, pairs, m) {
+// Records of A and B of one victim that both have, with images.
+function ofOneVictim(a, b) {
+  for (const one of seedsOf(a)) {
+    const other = seedsOf(b).find((c) => c.victim === one.victim && c.recovered);
+    if (one.recovered && other) return [one, other];
+  }
+  return null;
+}
+
+// The images on which A and B differ most, as one victim has them.
+function drawPairs(cellA, cellB, pairs, m) {
   const row = comparison.querySelector(".row");
   row.textContent = "";
-  if (!a.recovered || !b.recovered || a.victim !== b.victim || a.key === b.key) return;
+  const shown = same(cellA, cellB) ? null : ofOneVictim(cellA, cellB);
+  if (!shown) return;
+  const [a, b] = shown;
+  if (seedsOf(a).length > 1) add(row, "p", `Pictures: seed ${a.seed}; scores: mean over seeds.`, { class: "soft" });
   const widest = [...pairs].sort((p, q) => Math.abs(q[1] - q[2]) - Math.abs(p[1] - p[2])).slice(0, 8);
   for (const [index, x, y] of widest) {
     const [inA, inB] = [a, b].map((cell) => data.indices[cell.index].indexOf(index));
@@ -88,7 +104,7 @@ function drawScatter() {
   if (scatter) scatter.finalize();
   scatter = null;
   host.textContent = "";
-  if (!a || !b || a.key === b.key || !metric()) return;
+  if (!a || !b || same(a, b) || !metric()) return;
   const m = metric();
   const values = pairedImages(a, b, m.name).map(([index, x, y]) => ({ index, x, y }));
   if (!values.length) return;
@@ -109,18 +125,23 @@ function drawScatter() {
   };
   const width = host.clientWidth;
   const options = { actions: false, renderer: "svg", config: theme(width) };
-  window.vegaEmbed(host, fitted(specification, width), options).then((made) => { scatter = made; });
+  const turn = (scatterTurn += 1);
+  vegaReady.then(() => {
+    if (turn !== scatterTurn) return; // another one was chosen meanwhile
+    window.vegaEmbed(host, fitted(specification, width), options).then((made) => { scatter = made; });
+  });
 }
 
 listeners.push(() => {
   const held = records.filter((c) => c.setting === chosen.setting);
-  comparison.hidden = held.length < 2;
+  comparison.hidden = !held.some((c) => !same(held[0], c));
   if (comparison.hidden) return;
   const kept = sides.map((side) => side.cell() && held.find((c) => c.key === side.cell().key));
   const first = kept[0] || held.find((c) => c.strength) || held[0];
-  const rival = (c) => c.key !== first.key && c.strength === first.strength && c.defense === first.defense;
+  const other = (c) => !same(first, c);
+  const rival = (c) => other(c) && c.strength === first.strength && c.defense === first.defense;
   const second = kept[1] || held.find((c) => rival(c) && c.attack !== first.attack)
-    || held.find((c) => c.key !== first.key && c.attack === first.attack) || held.find((c) => c.key !== first.key);
+    || held.find((c) => other(c) && c.attack === first.attack) || held.find(other) || first;
   sides[0].show(first);
   sides[1].show(second);
 });

@@ -3,7 +3,7 @@ const images = at("images");
 const strengths = images.querySelector(".strengths");
 const grid = images.querySelector(".grid");
 let imageAt = 0;
-const imagePicker = picker(images.querySelector(".picker"), drawImages);
+const imagePicker = picker(images.querySelector(".picker"), OF_CELL, drawImages);
 
 function imageScores(cell, at) {
   return data.metrics

@@ -1,7 +1,7 @@
 // The choice of the setting and of the score, and links to a cell.
 function update() {
   const setting = data.settings[chosen.setting];
-  for (const row of document.querySelectorAll("tr[data-setting]")) {
+  for (const row of document.querySelectorAll("[data-setting]")) {
     const other = row.dataset.metric && metric() && row.dataset.metric !== metric().title;
     row.hidden = Boolean(other || (row.dataset.setting && row.dataset.setting !== setting));
   }
@@ -15,7 +15,7 @@ function update() {
 const controls = at("controls");
 if (data.settings.length > 1) {
   const options = data.settings.map((title, n) => [n, title]);
-  choice(controls, "setting", options, 0, (value) => { chosen.setting = Number(value); update(); }).id = "setting";
+  choice(controls, "setting", options, chosen.setting, (value) => { chosen.setting = Number(value); update(); }).id = "setting";
 }
 if (data.metrics.length > 1) {
   const options = data.metrics.map((m, n) => [n, m.title]);

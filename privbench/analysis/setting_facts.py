@@ -1,0 +1,47 @@
+"""Facts of settings as JSON: finding, what weakens it, commands that mend that (no torch)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from privbench.analysis.advice import not_undefended, untried
+from privbench.analysis.finding import UNMET, Finding, by_setting, finding
+from privbench.analysis.tradeoffs import SplitResults, unequal_settings
+
+
+def setting_facts(
+    found: Sequence[SplitResults], missing: int = 0, command: str = ""
+) -> list[dict[str, Any]]:
+    """Return what a page says of each setting; one without a title where nothing was measured.
+
+    Args:
+        found: Results by victim and split point.
+        missing: Number of cells without a record.
+        command: Command of the sweep; empty for a selection.
+    """
+    if not found:
+        return [{"title": "", "cells": 0, **_facts(finding([], missing), [], command)}]
+    return [
+        {
+            "title": panel.title,
+            "cells": len(panel.records),
+            **_facts(result, [panel], command),
+        }
+        for panel, result in zip(found, by_setting(found, missing), strict=True)
+    ]
+
+
+def _facts(result: Finding, found: Sequence[SplitResults], command: str) -> dict[str, Any]:
+    """Return the finding; the lack of an adaptive attack apart from other weaknesses."""
+    records = [record for panel in found for record in panel.records]
+    advice = untried(records, command)
+    names = dict.fromkeys(weakness.name for weakness in result.weaknesses)
+    notes = [*(weakness.sentence for weakness in result.weaknesses), *unequal_settings(found)]
+    return {
+        "finding": result.statements[0],
+        "unmet": next((name for name in names if name.endswith(UNMET)), ""),
+        "weaknesses": [name for name in names if not name.endswith(UNMET)],
+        "notes": [line for line in notes if f"{line}." not in advice.warnings],
+        "warnings": advice.warnings,
+        "commands": advice.commands,
+        "undefended": not_undefended(records, command),
+    }
