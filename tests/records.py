@@ -188,12 +188,13 @@ def page_text(outputs, records) -> str:
 
 
 def page_of(selection, folder) -> str:
-    """The page of a selection, without its figures, its tables and the scripts that draw."""
+    """The page of a selection, its data readable, without its figures, tables and drawing."""
     from privbench.report.page import page
 
     found = tradeoffs.panels(selection.records, selection.gaps)
     sheets = ImageSheets.read(selection.records, image_loader(selection.store))
-    with mock.patch("privbench.report.page.scripts", return_value=""):
+    module = "privbench.report.page"
+    with mock.patch(f"{module}.scripts", return_value=""), mock.patch(f"{module}.packed", str):
         return page(selection, found, [], {}, sheets, folder)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from privbench.analysis.labels import (
     HEADLINE,
@@ -245,4 +246,29 @@ def by_title(found: Sequence[SplitResults], overlay: Overlay | None) -> dict[str
         ),
         "Pareto-optimal settings (worst case)": ("pareto", pareto_sets(found)),
         every: ("attacks", attacks(found, overlay)),
+    }
+
+
+def compact(rows: Rows, settings: int) -> dict[str, Any]:
+    """Return a table without its empty columns; without the setting where there is only one.
+
+    Each row has its setting and its metric, if it is of one: the page shows those of the choice.
+    """
+    head = rows[0]
+    chosen = ["metric", *(["setting"] if settings == 1 else [])]
+    kept = [
+        at
+        for at, name in enumerate(head)
+        if any(row[at] for row in rows[1:]) and name not in chosen
+    ]
+    places = [head.index(name) if name in head else None for name in ("setting", "metric")]
+    return {
+        "head": [head[at] for at in kept],
+        "rows": [
+            (
+                *("" if at is None else row[at] for at in places),
+                [(head[at], row[at]) for at in kept],
+            )
+            for row in rows[1:]
+        ],
     }

@@ -12,7 +12,7 @@ from privbench.analysis.battery import lines_of_selection
 from privbench.analysis.labels import LEGEND
 from privbench.analysis.selection import Selection
 from privbench.analysis.setting_facts import setting_facts
-from privbench.analysis.tables import Rows
+from privbench.analysis.tables import Rows, compact
 from privbench.analysis.tradeoffs import SplitResults
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
@@ -49,25 +49,22 @@ def page(
     settings = setting_facts(found, len(selection.missing), command)
     first = max(range(len(settings)), key=lambda at: int(settings[at]["cells"]))
     data = {**page_data(selection, found, figures, sheets, folder), "files": list(files)}
-    return (
-        templates()
-        .get_template("page.html.j2")
-        .render(
-            **parts(TEMPLATES / name for name in SCRIPTS),
-            name=selection.name,
-            settings=settings,
-            first=first,
-            battery=lines_of_selection(selection),
-            metadata=selection.metadata,
-            commands=commands,
-            own_outputs=commands != list(selection.commands),
-            unreadable=selection.unreadable,
-            images_note=sheets.note,
-            legend=LEGEND,
-            tables=[(t, _compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
-            folded=MAX_OPEN_ROWS,
-            data=embedded({**data, "first": first}),
-        )
+    template = templates().get_template("page.html.j2")
+    return template.render(
+        **parts(TEMPLATES / name for name in SCRIPTS),
+        name=selection.name,
+        settings=settings,
+        first=first,
+        battery=lines_of_selection(selection),
+        metadata=selection.metadata,
+        commands=commands,
+        own_outputs=commands != list(selection.commands),
+        unreadable=selection.unreadable,
+        images_note=sheets.note,
+        legend=LEGEND,
+        tables=[(t, compact(rows, len(found))) for t, rows in tables.items() if len(rows) > 1],
+        folded=MAX_OPEN_ROWS,
+        data=embedded({**data, "first": first}),
     )
 
 
@@ -100,28 +97,3 @@ def parts(files: Iterable[Path]) -> dict[str, str]:
 def embedded(data: Mapping[str, Any]) -> str:
     """Return the data of a page's scripts as JSON, ``packed``."""
     return packed(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _compact(rows: Rows, settings: int) -> dict[str, Any]:
-    """Return a table without its empty columns; without the setting where there is only one.
-
-    Each row has its setting and its metric, if it is of one: the page shows those of the choice.
-    """
-    head = rows[0]
-    chosen = ["metric", *(["setting"] if settings == 1 else [])]
-    kept = [
-        at
-        for at, name in enumerate(head)
-        if any(row[at] for row in rows[1:]) and name not in chosen
-    ]
-    places = [head.index(name) if name in head else None for name in ("setting", "metric")]
-    return {
-        "head": [head[at] for at in kept],
-        "rows": [
-            (
-                *("" if at is None else row[at] for at in places),
-                [(head[at], row[at]) for at in kept],
-            )
-            for row in rows[1:]
-        ],
-    }

@@ -83,7 +83,7 @@ def test_a_defense_without_a_likelihood_is_met_by_queries(tmp_path, monkeypatch)
         assert command.endswith(f"attack=rmle,{attack}")
 
 
-def test_a_page_says_behind_its_finding_which_defense_no_attack_knows(tmp_path):
+def test_a_page_says_in_its_first_line_that_no_attack_knows_a_defense(tmp_path):
     """A selection of a store gets a command from what was typed for its records."""
     records = [
         record("dropout", rate, overrides=["attack=rmle", f"defense.rate={rate:g}", f"seed={seed}",
@@ -94,10 +94,14 @@ def test_a_page_says_behind_its_finding_which_defense_no_attack_knows(tmp_path):
     for one in records:
         one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
     text = page_text(tmp_path, records)
-    _, finding, weakness = text.partition("<h1>")[2].partition("Weakness:")
-    assert finding and weakness.startswith("</strong> no attack knew the defense; few images (6); ")
+    first, _, weakness = text.partition("<h1>")[2].partition("</h1>")
+    assert first.startswith("<em>No attack knew the defense.</em> mnist relu2: ")
+    at_once, _, folded = weakness.partition("<details")
+    assert "<strong>Also weak:</strong> few images (6); " in folded
     command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"
-    assert f"<p>{UNKNOWN[:-1]}</p>" in weakness and f"<pre>{command}</pre>" in weakness
+    assert UNKNOWN in at_once and f"<pre>{command}</pre>" in at_once
+    added = "python -m privbench -m defense=none attack=rmle seed=0,1"
+    assert "Undefended: not attacked" in at_once and f"<pre>{added}</pre>" in at_once
     knowing = record("dropout", 0.3, attack="rmle_adaptive", adaptive=True)
     knowing.config["defense"] = records[-1].config["defense"]
     some = [*records, knowing]

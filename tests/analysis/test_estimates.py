@@ -149,7 +149,7 @@ def test_a_single_image_has_no_interval(tmp_path):
     assert "one image: no interval" in str(tables.attacks(found))
     (figure, _) = curve_figures(found, no_overlay)
     assert not {"x0", "x1"} & rows_of(figure, "point")[0].keys(), "no bar"
-    assert "<h1>mnist relu2: " in page_of(select(store, {}), tmp_path)
+    assert "</em> mnist relu2: " in page_of(select(store, {}), tmp_path)
 
 
 def test_several_seeds_have_an_interval_over_victims():

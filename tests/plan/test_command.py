@@ -96,7 +96,8 @@ LIMITS = ["max.ssim=0.3", "network=lte", "format=page", "to=page"]
 def test_a_plan_is_a_page_of_one_file_with_its_figures_and_formats(typed, tmp_path, monkeypatch):
     """Leakage by each cost, of what was measured; parts add up to latency and energy."""
     _kept(tmp_path / "outputs")
-    monkeypatch.setattr("privbench.report.page.scripts", str)
+    for name in ("scripts", "packed"):
+        monkeypatch.setattr(f"privbench.report.page.{name}", str)
     monkeypatch.setattr(
         rendering.Figure, "files", lambda figure: {f"{figure.stem}.svg": figure.title.encode()}
     )

@@ -1,5 +1,7 @@
 """A report's page: its parts, its edge cases, its behaviour in a real browser."""
 
+import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from privbench.report.page_data import page_data
 from privbench.report.summary import of_sweep
 from privbench.report.writing import curve_figures, write
 from privbench.store.sweep_log import SweepLog
-from tests.records import curve, kept, record, rows_of, sweep
+from tests.records import curve, kept, page_of, page_text, record, rows_of, sweep
 
 
 def _files(figure) -> dict[str, bytes]:
@@ -35,7 +37,8 @@ def _files(figure) -> dict[str, bytes]:
 
 @pytest.fixture
 def without_scripts(monkeypatch):
-    """The page holds no library that draws: to bundle it takes seconds."""
+    """The page holds no library that draws: to bundle it takes seconds; its data is readable."""
+    monkeypatch.setattr("privbench.report.page.packed", str)
     for place in ("page", "writing"):
         monkeypatch.setattr(f"privbench.report.{place}.scripts", str)
 
@@ -109,6 +112,31 @@ def test_edge_cases_have_a_page(tmp_path, records, without_scripts):
     assert {"index.html", "cells.csv", "cells.md", "leakage.csv", "attacks.md"} <= names
     for stem in {name.rpartition(".")[0] for name in names if name.endswith(".png")}:
         assert f"{stem}.pdf" in names
+
+
+def test_the_first_lines_are_of_the_setting_of_most_cells(tmp_path):
+    """And not of the first in the alphabet; those of others wait for their choice."""
+    few = record(split="pool2", adaptive=True)
+    text = page_text(tmp_path, [few, *curve()])
+    blocks = re.findall(r'<div class=finding data-setting="(.*?)"( hidden)?>', text)
+    assert blocks == [("mnist pool2", " hidden"), ("mnist relu2", "")]
+    pool2, relu2 = text.split("<div class=finding")[1:]
+    assert "<h1>mnist pool2: " in pool2 and "No attack knew the defense" not in pool2
+    assert "Undefended: not attacked" in pool2 and "Undefended" not in relu2
+    assert "<em>No attack knew the defense.</em> mnist relu2: " in relu2
+
+
+def test_a_command_leaves_out_the_outputs_folder_of_the_page(tmp_path):
+    """And no other; what is missing without a defense is added to what was typed."""
+    typed = "python -m privbench -m attack=rmle defense=dropout,gaussian defense.rate=0.2,0.4"
+    selection = select(sweep(tmp_path, "figure", curve()[1:], []), {})
+    for folder in (tmp_path, tmp_path / "other"):
+        command = f"{typed} output_dir={folder}"
+        text = page_of(dataclasses.replace(selection, commands=[command]), tmp_path)
+        rest = "" if folder == tmp_path else f" output_dir={folder}"
+        added = typed.replace(" defense=dropout,gaussian", "")
+        assert f"<pre>{added}{rest} defense=none,dropout</pre>" in text
+        assert ("leave out output_dir" in text) == (folder == tmp_path)
 
 
 def test_names_with_markup_are_escaped(tmp_path, undrawn):
@@ -244,7 +272,7 @@ def test_without_the_extra_a_line_says_how_to_get_the_page(tmp_path, report, mon
 
 
 def test_a_page_of_many_cells_has_all_of_them_and_all_of_their_images(tmp_path):
-    """Of bounded size: what it has no room for lies in files next to it."""
+    """In one file."""
     many = [
         record(defense, strength / 100, site, seed=seed, attack=attack)
         for defense in ("dropout", "gaussian")
@@ -259,7 +287,8 @@ def test_a_page_of_many_cells_has_all_of_them_and_all_of_their_images(tmp_path):
     data = page_data(selection, panels(selection.records), [], sheets, folder)
     assert len(data["cells"]) == len(many) == 192
     sources = {sheet["source"] for sheet in data["sheets"].values()}
-    assert {source for source in sources if not source.startswith("data:")} == set(sheets.files)
+    assert all(source.startswith("data:") for source in sources), "one file: nothing in images/"
+    assert sheets.files == {}
     assert all(data["sheets"][cell["recovered"]]["images"] == 6 for cell in data["cells"])
     held = {column["name"]: column["constant"] for column in data["columns"]}
     assert (held["dataset"], held["attack"]) == ("mnist", None)
@@ -288,6 +317,7 @@ def page(tmp_path_factory) -> Path:
         *curve(targets=24), *curve("gaussian", "input", 0.05, targets=24)[1:],
         *curve(attack="inverse", adaptive=True, shift=0.1, targets=24),
         *curve(split="pool2", targets=24),
+        record("dropout", 0.4, split="pool2", ssim=0.4, accuracy=0.975, targets=24, seed=1),
     ]  # fmt: skip
     folder = sweep(tmp_path_factory.mktemp("page"), "figure", records, [record(strength=0.9)])
     with mock.patch.object(rendering.Figure, "files", _files):
@@ -298,7 +328,8 @@ def page(tmp_path_factory) -> Path:
 def tab(browser, page, request):
     """The page in a tab of a width; no console error, no request to the network."""
     width = getattr(request, "param", 1280)
-    tab = browser.new_page(viewport={"width": width, "height": 900})
+    scheme = "dark" if width < 640 else "light"
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     errors, asked = [], []
     tab.on("console", lambda message: errors.append(message.text))
     tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -319,7 +350,8 @@ ROWS = "#table tbody tr[id]:visible"
 def test_cells_are_filtered_by_column_and_by_word_sorted_and_opened(tab, page):
     """A number is a number and not a part of one; a column that does not exist is named."""
     for words, count in {
-        "": 16, "attack=inverse": 4, "strength=0.4": 4, "0.4 gaussian": 1, "strength>=0.4": 8,
+        "": 17, "attack=inverse": 4, "strength=0.4": 5, "0.4 gaussian": 1, "strength>=0.4": 9,
+        '"gaussian 0.4"': 1, '"gaussian 0" rmle': 0, '"dropout 0.4 on features" split=relu2': 2,
         "ssim<0.45 rmle split=relu2": 3, "attack=rmle,inverse split!=pool2": 11, "defense=none": 0,
     }.items():  # fmt: skip
         tab.fill("#search", words)
@@ -334,7 +366,9 @@ def test_cells_are_filtered_by_column_and_by_word_sorted_and_opened(tab, page):
         numbers = tab.eval_on_selector_all(
             "#table td[data-label=SSIM]", "cells => cells.map(cell => cell.textContent)"
         )
-        assert (shown := [float(text) for text in numbers if text]) == sorted(shown, reverse=down)
+        assert (shown := [float(text.split()[0]) for text in numbers if text]) == sorted(
+            shown, reverse=down
+        )
     tab.fill("#search", "record boom")
     tab.click(f"{ROWS} .open")
     assert "<script>boom</script>" in tab.inner_text("tr.detail")
@@ -406,7 +440,67 @@ def test_two_cells_are_compared_on_the_same_images(tab, page):
     assert tab.locator("#compare .chart svg").count() == 1
     for level in ("attack", "strength"):
         tab.select_option(f"{b}{level}]", tab.input_value(f"{a}{level}]"))
-    assert "the same" in tab.inner_text("#compare .verdict")
+    assert "the same cell" in tab.inner_text("#compare .verdict")
+    tab.select_option("#setting", label="mnist pool2")
+    assert tab.locator("#compare select[data-level=seed]").count() == 0, "means over seeds"
+    for side in (a, b):
+        tab.select_option(f"{side}defense]", "dropout on features")
+        tab.select_option(f"{side}strength]", "0.4")
+    assert "the same cell" in tab.inner_text("#compare .verdict"), "two seeds are no two cells"
+    assert tab.locator("#compare .row figure").count() == 0
+
+
+def _cell(tab) -> str:
+    return tab.evaluate("document.activeElement.closest('tr')?.innerText || ''")
+
+
+def test_the_page_is_operated_by_keyboard_alone(tab):
+    """Filter, open a row, sort, compare, and the points of a curve."""
+    keys = tab.keyboard
+    point = "#curves svg path[tabindex='0']"
+    tab.wait_for_selector(point, state="attached")
+    assert tab.locator(point).count() == tab.locator("#curves svg").count(), "one stop a figure"
+    tab.focus(point)
+    tip = tab.inner_text("#tip")
+    keys.press("ArrowRight")
+    assert tab.inner_text("#tip") != tip and "python -m privbench" in tab.inner_text("#tip")
+    keys.press("Enter")
+    assert tab.inner_text("#tip strong") in tab.inner_text("#images .chosen")
+    tab.focus("#search")
+    keys.type("inverse strength>0")
+    keys.press("Tab")
+    heads = tab.locator("#table th button")
+    for _ in range(heads.count() + 1):
+        if tab.evaluate("document.activeElement.textContent") == "strength":
+            break
+        keys.press("Tab")
+    keys.press("Enter")
+    keys.press("Enter")
+    assert tab.locator("th[aria-sort=descending]").inner_text() == "strength"
+    while not _cell(tab).startswith("relu2"):
+        keys.press("Tab")
+    assert "0.8" in _cell(tab), "the strongest first"
+    keys.press("Enter")
+    assert "attack=inverse" in tab.inner_text("tr.detail pre")
+    before = tab.inner_text("#compare .verdict")
+    tab.focus("#compare select[data-level=strength] >> nth=0")
+    keys.press("ArrowDown")
+    assert tab.inner_text("#compare .verdict") != before
+
+
+@pytest.mark.parametrize("tab", [400, 1280], indirect=True)
+def test_a_page_is_drawn_for_the_dark_and_for_a_phone(tab):
+    """Dark paper where the system is dark; rows of tables are cards at 400 px."""
+    small = tab.viewport_size["width"] == 400
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = max(int(part) for part in re.findall(r"\d+", ground)[:3])
+    assert lightness < 60 if small else lightness > 200
+    assert tab.locator("#table thead").is_visible() is not small
+    assert tab.locator("#sort").is_visible() is small
+    widths = tab.eval_on_selector_all("#table td", "all => all.map(td => td.offsetWidth)")
+    assert max(widths) <= 400
+    tab.select_option("#setting", label="mnist pool2")
+    assert "mnist pool2: " in tab.inner_text("h1:visible")
 
 
 for _test in (
@@ -414,5 +508,7 @@ for _test in (
     test_a_strength_and_an_image_are_selected_by_keyboard_alone,
     test_a_setting_a_score_and_a_point_are_chosen,
     test_two_cells_are_compared_on_the_same_images,
+    test_the_page_is_operated_by_keyboard_alone,
+    test_a_page_is_drawn_for_the_dark_and_for_a_phone,
 ):
     _test.pytestmark = [*getattr(_test, "pytestmark", []), *IN_CHROMIUM]

@@ -1,7 +1,11 @@
 """A report: its numbers, its figures by their data, and what a tracker gets."""
 
 import base64
+import copy
 import io
+import re
+from collections import Counter
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from privbench.analysis.operating_points import (
     pareto,
     within,
 )
-from privbench.analysis.overlay import no_overlay
+from privbench.analysis.overlay import ReferencePoint, no_overlay
 from privbench.analysis.tradeoffs import attack_names, panels
 from privbench.report import curves, image_grids, image_sheets, style
 from privbench.report.image_sheets import ImageSheets
@@ -104,6 +108,55 @@ def test_a_figure_is_a_file_that_a_paper_includes():
     assert figure.files()["tradeoff-mnist-relu2-ssim.svg"] == svg
 
 
+def test_everything_that_a_curve_has_is_drawn():
+    """Marks of the file by kind, of two facets: the second one's star is that of its naive twin."""
+
+    def published(_record):
+        return [ReferencePoint(rate, 0.9, 15.0, 0.5 - rate / 2, False) for rate in (0.2, 0.6)]
+
+    adaptive = curve(attack="rmle_adaptive", adaptive=True, targets=24)[1:]
+    records = [*curve(targets=24), *curve(seed=1, targets=24), *adaptive]
+    figure = curve_figures(panels(records), published)[0]
+    svg = ElementTree.fromstring(figure.files()[f"{figure.stem}.svg"])
+    drawn = Counter()
+    for group in svg.iter("{http://www.w3.org/2000/svg}g"):
+        kind, *rest = (group.get("class") or "none").removeprefix("mark-").split()
+        if rest and rest[0] == "role-mark" and rest[1].startswith("child_layer"):
+            drawn[kind] += len(group)
+    bars, guides, borrowed = 2 * (4 + 3), 2 * 2, 1
+    assert drawn["rule"] == bars + guides, "accuracy and blind baseline; intervals of every point"
+    assert drawn["symbol"] == 2 * (3 + 1 + 2), "points, star, published ones"
+    assert drawn["line"] == 2 * 2 + 2, "curves and published ones; seeds of the first"
+    labels = sum("text" in row for row in rows_of(figure, "point"))
+    assert labels and drawn["text"] == 2 * labels + borrowed
+    assert [row.get("of") for row in rows_of(figure, "undefended")] == [None, "rmle"]
+    assert "star with a name: by that naive attack" in figure.caption
+
+
+def test_names_of_files_are_short_and_distinct_where_settings_differ_by_long_options():
+    """Titles too: long lists are cut, and a victim's name stands for its recipe."""
+    records = [one for _ in range(2) for one in copy.deepcopy(curve(targets=60))]
+    for at, one in enumerate(records):
+        start = 1000 * (1 + at // 4)
+        one.config["include"] = list(range(start, start + 60))
+    figures = curve_figures(panels(records), no_overlay)
+    stems = [figure.stem for figure in figures]
+    assert len(set(stems)) == len(stems) == 4
+    assert all(re.fullmatch(r"[a-z0-9-]{1,80}", stem) for stem in stems)
+    assert stems[0].startswith("tradeoff-mnist-relu2-targets-60-with-")
+    (first, _) = panels(records)
+    assert first.title == "mnist relu2 (targets 60 with 1000,1001,1002,...)"
+    paper = record(victim="lenet5_paper")
+    paper.config["victim"] = {"epochs": 10, "lr": 0.001}
+    alike = copy.deepcopy(record(strength=0.7))
+    alike.config["include"] = [0, 1, 2, 3]
+    other = copy.deepcopy(alike)
+    other.config["include"] = [0, 1, 2, 4]
+    titles = [panel.title for panel in panels([record(), paper, alike, other])]
+    assert titles[1] == "mnist relu2 (lenet5_paper, targets 6)"
+    assert len(set(titles)) == 4, "cut alike: told apart by a hash"
+
+
 def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     """By the adversary that recovers most; none where nothing is within it."""
     naive, adaptive = curve(), curve(attack="rmle_adaptive", adaptive=True, shift=0.15)
@@ -168,7 +221,7 @@ def test_image_grids_hold_originals_scores_and_gaps(tmp_path):
     both = [*curve(), *curve("dropout", "input")[1:3]]
     (panel,) = panels(both)
     read = image_loader(kept(tmp_path, both))
-    (figure,) = image_grids.by_strength(panel, "mnist", read)
+    (figure,) = image_grids.by_strength(panel, read)
     assert [row["text"] for row in rows_of(figure, "head")] == [
         "original", "0", "0.2", "0.4", "0.8",
     ]  # fmt: skip

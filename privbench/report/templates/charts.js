@@ -48,7 +48,8 @@ function showTip(cell, x, y) {
   tip.style.top = `${below ? y + 14 : Math.max(4, y - box.height - 14)}px`;
 }
 
-const tooltip = (_handler, event, _item, value) => showTip(value && byKey.get(value.key), event.clientX, event.clientY);
+// Vega hides a tooltip by neither an event nor a value.
+const tooltip = (_handler, event, _item, value) => showTip(event && value && byKey.get(value.key), event?.clientX, event?.clientY);
 const cellOf = (item) => item && item.datum && byKey.get(item.datum.key);
 
 async function embed(host, specification) {
