@@ -106,6 +106,11 @@ class BaseChannel(ABC):
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Perturb a tensor at a strength above 0."""
 
+    @property
+    def repeats(self) -> bool:
+        """True where all transmissions of an image are equal, so that one says everything."""
+        return self.strength == 0
+
     def pool(self, received: Tensor) -> tuple[Tensor, "BaseChannel"]:
         """Reduce K transmissions of the same tensor to fewer observations of the same likelihood.
 
@@ -122,8 +127,7 @@ class BaseChannel(ABC):
         """
         if received.shape[1] == 1:
             return received, self
-        # an unperturbed tensor is the same each time
-        return (received[:, :1], self) if self.strength == 0 else self._pool(received)
+        return (received[:, :1], self) if self.repeats else self._pool(received)
 
     def _pool(self, received: Tensor) -> tuple[Tensor, "BaseChannel"]:
         """Pool at a strength above 0 and K > 1; by default every draw stays an observation."""

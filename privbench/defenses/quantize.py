@@ -34,7 +34,7 @@ class Quantize(Perturbation):
         high: Largest value; null likewise.
     """
 
-    version: ClassVar[str] = "quantize-1"
+    version: ClassVar[str] = "quantize-2"
     exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 0.5)
 
@@ -102,9 +102,10 @@ class Quantize(Perturbation):
             return super().payload_bits(v)
         return math.ceil(math.log2(self.levels)) * v[0].numel()
 
-    def _pool(self, received: Tensor) -> tuple[Tensor, Perturbation]:
-        """Return one transmission, as all are equal; with dither each says more."""
-        return (received, self) if self.dither else (received[:, :1], self)
+    @property
+    def repeats(self) -> bool:
+        """True without dither, which is drawn anew."""
+        return not self.dither or super().repeats
 
     def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return the log-probability that the entry plus N(0, s²) lies in the received cell.

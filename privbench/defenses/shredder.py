@@ -1,5 +1,6 @@
 """Shredder: noise that a frozen network has learned to bear (Mireshghallah et al., ASPLOS 2020)."""
 
+import copy
 import math
 from typing import ClassVar
 
@@ -37,7 +38,7 @@ class Shredder(LearnedNoise):
         lr: Highest learning rate of a one-cycle schedule, in units of the features.
     """
 
-    version: ClassVar[str] = "shredder-1"
+    version: ClassVar[str] = "shredder-2"
     channel_class: ClassVar[str] = "privbench.defenses.shredder.NoiseTensors"
 
     weight: NonNegativeFloat = 1e-3
@@ -93,6 +94,8 @@ class NoiseTensors(LearnedChannel):
     def __init__(self, shape: tuple[int, ...], scale: float, strength: float) -> None:
         super().__init__("features", strength)
         self.noise = nn.Parameter(scale * laplacian(torch.rand(shape)))
+        self.averaged = 1
+        """Number of transmissions that an observation is the mean of."""
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Add to each image the noise of a tensor that is drawn for it."""
@@ -123,7 +126,25 @@ class NoiseTensors(LearnedChannel):
         tail = torch.minimum(share, 1 - share)
         mean = location + scale * laplacian(share)
         variance = scale.square() * (1 - tail) / (ranks.shape[1] * tail)
+        if self.averaged > 1:  # weighted by precisions, of which each tensor's is as likely
+            variance = (variance.reciprocal().mean(0) * self.averaged).reciprocal().expand_as(mean)
         return mean.view_as(self.noise), variance.view_as(self.noise)
+
+    def _pool(self, received: Tensor) -> tuple[Tensor, LearnedChannel]:
+        """Return the mean of all transmissions, each as if the first one's tensor had been drawn.
+
+        The image cancels from the differences between transmissions, so they tell which tensors
+        were drawn. Entries are weighted by their precision. Which tensor the first one was is left
+        to the likelihood.
+        """
+        v, (means, spreads) = received.flatten(2), (m.flatten(1) for m in self.moments())
+        chosen = torch.stack([_drawn_tensors(one, means, spreads) for one in v])
+        aligned = v - (means[chosen] - means[chosen[:, :1]])
+        weights = spreads[chosen].reciprocal()
+        pooled = (weights * aligned).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+        known = copy.copy(self)
+        known.averaged = self.averaged * v.shape[1]
+        return pooled.view_as(received[:, :1]), known
 
     def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return the log-density of a mixture over the tensors, of Gaussians around their means.
@@ -142,3 +163,19 @@ class NoiseTensors(LearnedChannel):
         kept = posterior.view(*posterior.shape, *(1,) * len(shape))
         each = prior.view(*prior.shape, *(1,) * len(shape)) / math.prod(shape)
         return (kept * parts).sum(0) - each
+
+
+def _drawn_tensors(v: Tensor, means: Tensor, spreads: Tensor) -> Tensor:
+    """Return the likeliest tensor of each transmission of one image ``(K,)``, by their differences.
+
+    Args:
+        v: Transmissions ``(K, m)``.
+        means: Of each tensor's noise ``(J, m)``.
+        spreads: Its variances.
+    """
+    gaps, found = (v[1:] - v[0]).unsqueeze(1), []
+    for mean, spread in zip(means, spreads, strict=True):  # of the first transmission
+        best = log_normal(gaps - (means - mean), spreads + spread).sum(2).max(1)
+        found.append((float(best.values.sum()), best.indices))
+    first = max(range(len(found)), key=lambda j: found[j][0])
+    return torch.cat([found[first][1].new_tensor([first]), found[first][1]])

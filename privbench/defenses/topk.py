@@ -8,7 +8,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from privbench.defenses.base import BaseChannel, Perturbation, log_normal
+from privbench.defenses.base import Perturbation, log_normal
 from privbench.defenses.quantize import log_normal_mass
 from privbench.deployment import FLOAT_BITS
 from privbench.runtime.random import RandomStreams
@@ -29,7 +29,7 @@ class TopK(Perturbation):
         rate: Share of the m entries that become zero, 1 - k/m; at least one entry is kept.
     """
 
-    version: ClassVar[str] = "topk-1"
+    version: ClassVar[str] = "topk-2"
     exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
@@ -62,9 +62,10 @@ class TopK(Perturbation):
         index = max(1, math.ceil(math.log2(entries)))
         return FLOAT_BITS * kept + min(kept * index, entries)
 
-    def _pool(self, received: Tensor) -> tuple[Tensor, BaseChannel]:
-        """Return one transmission, as all are equal."""
-        return received[:, :1], self
+    @property
+    def repeats(self) -> bool:
+        """Always true."""
+        return True
 
     def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return the log-density of kept entries, and the log-probability of the others' interval.

@@ -31,22 +31,8 @@ DEPLOYED = [
 EQUAL = ["adversarial", "bottleneck", "disco", "label_smoothing", "none", "nopeek", "quantize",
          "siamese", "topk"]  # fmt: skip
 """Defenses by whose yaml all transmissions of an image are equal."""
-WORSE = {
-    ("shredder", ""): "16 transmissions give 5.5 dB less in 20 steps, 14.8 dB less in 200",
-    ("quantize", "input"): "equal transmissions count as evidence: 9.2 dB less in 200 steps",
-    ("topk", "input"): "equal transmissions count as evidence: .5 dB less in 200 steps",
-}
-"""Known faults of the adaptive attack, which a strict xfail keeps in view until they are mended."""
-
-
-def _case(name: str, site: str):
-    """A case, expected to fail where it is a known fault."""
-    fault = WORSE.get((name, site))
-    return pytest.param(name, site, marks=[pytest.mark.xfail(reason=fault)] if fault else [])
-
-
-DRAWN = [_case(*case) for case in DEPLOYED if case[0] not in EQUAL]
-REPEATED = [_case(*case) for case in DEPLOYED if case[0] in EQUAL]
+DRAWN = [case for case in DEPLOYED if case[0] not in EQUAL]
+REPEATED = [case for case in DEPLOYED if case[0] in EQUAL]
 
 
 @functools.cache

@@ -105,6 +105,21 @@ def test_the_likelihood_finds_the_tensor_and_what_is_left_is_its_jitter():
     assert bool(slope.isfinite().all())
 
 
+@pytest.mark.parametrize("count", [4, 1])
+def test_transmissions_are_averaged_as_if_one_tensor_had_been_drawn(count):
+    """Their differences tell the tensors; precisions add up, also where all are of one tensor."""
+    channel, clean = tensors(count, 300, scale=5.0), torch.randn(50, 300)
+    draws = RandomStreams(0, "t", range(50))
+    sent = torch.stack([channel.perturb(clean, draws.for_draw(k)) for k in range(8)], 1)
+    pooled, known = channel.pool(sent)
+    assert pooled.shape == (50, 1, 300) and channel.averaged == 1
+    (means, once), (_, often) = channel.moments(), known.moments()
+    torch.testing.assert_close(often, (8 * (1 / once).mean(0)).reciprocal().expand_as(once))
+    jitter = (pooled - clean.unsqueeze(1) - means).square()  # (images, tensors, entries)
+    each = torch.arange(50), jitter.mean(2).argmin(1)
+    assert float((jitter[each] / often[each[1]]).median()) == pytest.approx(0.455, abs=0.15)
+
+
 def test_cloak_noises_the_pixels_that_the_answer_does_not_need_and_suppresses_the_noisiest(setting):
     victim, data = setting
     defense = Cloak(weight=0.3, threshold=2.0, min_steps=150, lr=0.2)

@@ -5,13 +5,14 @@ import shlex
 
 import pytest
 
+from privbench.defenses.none import NoDefense
 from privbench.papers.defenses import __main__ as command
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING
 from privbench.papers.defenses.commands import further_seeds, missing, planned
 from privbench.papers.defenses.document import document, verdicts
 from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
 from tests.records import kept, record
-from tests.support import options
+from tests.support import instantiated, options
 
 BLIND = {"psnr_db": 12.0, "ssim": 0.3, "identification": 0.01}
 
@@ -68,9 +69,9 @@ CASES = [
     ("NoPeek", [*_curve("nopeek", (1, 1, 0.1, 9), attack="rmle"),
                 *_curve("nopeek", (1, 1, 0.8, 20))], FAILS),
     # 1 dB is a ratio of 1.26 of squared errors; between two strengths the noise is interpolated
-    ("CEM", [*NOISE, *_curve("cem", (1, 1, 0.8, 19), (2, 2, 0.7, 17))], HOLDS),
-    ("CEM", [*NOISE, *_curve("cem", (1, 1, 0.8, 20), (2, 2, 0.7, 18.1))], FAILS),
-    ("CEM", [*NOISE, *_curve("cem", (1, 9, 0.8, 19))], INCONCLUSIVE),
+    ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19), (2, 2, 0.7, 17))], HOLDS),
+    ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 20), (2, 2, 0.7, 18.1))], FAILS),
+    ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 9, 0.8, 19))], INCONCLUSIVE),
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 1, 0.9, 21)), HOLDS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 5, 0.9, 21)), FAILS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.6, 1, 0.9, 21)), MISSING),
@@ -102,7 +103,7 @@ def test_a_claim_is_judged_by_the_rows(claim, rows, state):
 
 def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
     """From 19.0 dB, what noise has at a point of lost accuracy is 20 dB: 26 % more."""
-    _, reason = verdict("CEM", *NOISE, *_curve("cem", (1, 1, 0.8, 19)))
+    _, reason = verdict("CEM", *NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19)))
     assert "1: +26 % [+20, +32]" in reason
 
 
@@ -113,6 +114,8 @@ def test_every_defense_is_in_the_sweep_with_an_attack_that_knows_it():
     for name, plan in plans.items():
         assert {"rmle", "inverse", "rmle_prior"} <= set(plan.attacks), name
         assert plan.cells == len(plan.attacks) * (1 if name == "none" else 4), name
+        channel = getattr(instantiated("defense", name.partition("(")[0]), "channel", NoDefense())
+        assert ("(" in name) == (channel != NoDefense()), f"{name} is not what its records say"
     assert AMORTISED in plans["gaussian"].attacks
 
 
@@ -126,7 +129,10 @@ def test_commands_complete_a_defense_and_run_further_seeds_at_two_points():
     ]
     lacking = missing(whole, ["dataset=mnist"])
     assert "nopeek" not in lacking and len(lacking) == len(planned()) - 1
-    assert lacking["cem"] == "python -m privbench sweeps=defenses dataset=mnist defense=cem"
+    assert (
+        lacking["bottleneck"]
+        == "python -m privbench sweeps=defenses dataset=mnist defense=bottleneck"
+    )
     assert "nopeek" in missing(whole[1:], [])
     typed = shlex.split(further_seeds(whole)["nopeek"])
     assert typed[3:] == ["sweeps=defenses", "dataset=mnist", "defense=nopeek", "defense.level=2",

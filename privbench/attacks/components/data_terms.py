@@ -243,7 +243,8 @@ def independent_observations(
 ) -> tuple[Tensor, BaseChannel | None]:
     """Reduce transmissions to independent observations, where the defense is known.
 
-    A defense on the input perturbs the image anew for each transmission, so none repeats another.
+    A defense on the input that draws anew perturbs the image for each transmission, so none repeats
+    another.
 
     Args:
         v: ``(N, K, *feature_shape)``.
@@ -253,7 +254,9 @@ def independent_observations(
         Observations ``(N, K', *feature_shape)``, and the defense under which each has its
         likelihood; None where the observations are undefended.
     """
-    if defense is None or (defense.strength and defense.site == "input"):
-        return v, defense
+    if defense is None:
+        return v, None
+    if defense.strength and defense.site == "input":
+        return (v[:, :1] if defense.repeats else v), defense
     observed, known = defense.pool(v)
     return observed, known if known.strength else None

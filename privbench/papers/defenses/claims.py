@@ -21,8 +21,8 @@ HALF = 0.5
 """Share of the undefended gain that may be left where an image counts as hidden: our choice."""
 PLUG_IN = 1.129
 """Smallest ratio of squared errors that CEM states."""
-REFERENCE = "noise_aware(gaussian)"
-"""The defense that CEM adds its loss to."""
+CEM, REFERENCE = "cem(gaussian)", "noise_aware(gaussian)"
+"""CEM, and the defense that it adds its loss to."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _ratio(before_db: float, met: Result) -> tuple[float, float, float]:
 def _plug_in(curves: Curves) -> Verdict:
     """Check the ratio of squared errors of CEM to noise of the same cost in accuracy."""
     reference, found = curves[REFERENCE], []
-    for one in curves["cem"]:
+    for one in curves[CEM]:
         before_db = _at_accuracy(reference, one.lost)
         if before_db is not None:
             found.append((one, _ratio(before_db, _best_psnr(one))))
@@ -206,7 +206,7 @@ CLAIMS = (
     ),
     Claim(
         "CEM raises the squared error by 12.9 to 48.2 % at equal accuracy (Xia et al. 2025); here against noise-aware training with Gaussian noise alone",
-        ["cem", REFERENCE],
+        [CEM, REFERENCE],
         _plug_in,
     ),
     Claim(
