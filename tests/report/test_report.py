@@ -14,6 +14,7 @@ from PIL import Image
 from privbench.analysis import tables
 from privbench.analysis.finding import statement
 from privbench.analysis.images import image_loader
+from privbench.analysis.labels import file_stem
 from privbench.analysis.operating_points import (
     ACCURACY_BUDGETS,
     comparisons,
@@ -144,6 +145,8 @@ def test_names_of_files_are_short_and_distinct_where_settings_differ_by_long_opt
     assert len(set(stems)) == len(stems) == 4
     assert all(re.fullmatch(r"[a-z0-9-]{1,80}", stem) for stem in stems)
     assert stems[0].startswith("tradeoff-mnist-relu2-targets-60-with-")
+    long = [file_stem("images", *[f"a part of many words, {n}"] * 5) for n in (1, 2)]
+    assert max(map(len, long)) <= 80 and len(set(long)) == 2
     (first, _) = panels(records)
     assert first.title == "mnist relu2 (targets 60 with 1000,1001,1002,...)"
     paper = record(victim="lenet5_paper")
