@@ -335,13 +335,12 @@ def _worst(
     all_attacks: ComparableAttacks,
     related: RelatedGroups,
 ) -> WorstCase:
-    one = compared.groups[0].first
     records = [record for group in compared.groups for record in group.records]
     shown = shown_metrics(records, "summary")
     best = {metric: compared.strongest(metric) for metric in shown}
     return WorstCase(
         setting_key(compared.groups[0].key),
-        describe_setting(one),
+        describe_setting(compared.groups[0].first),
         rights,
         best.get(HEADLINE, compared.groups[0]).accuracy,
         best,

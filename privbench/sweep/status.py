@@ -44,7 +44,7 @@ def report(folder: Path) -> str:
     states = log.states()
     total = sum(map(len, states.values()))
     if not total:
-        return f"{folder.resolve().name}: no cells were planned"
+        return "\n".join([f"{folder.resolve().name}: no cells were planned", *_deployments(log)])
     damaged = {entry.key: reason for entry in states["done"] if (reason := _damage(log, entry))}
     states["damaged"] = [entry for entry in states["done"] if entry.key in damaged]
     states["done"] = [entry for entry in states["done"] if entry.key not in damaged]

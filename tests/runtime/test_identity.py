@@ -288,7 +288,7 @@ HARNESS_EDITS = [
     ("experiment.evaluate", "return max(LABEL_ONLY", "return min(LABEL_ONLY"),
     ("experiment.adversary", '.streams("transmission",', '.streams("transmission2",'),
     ("experiment.accuracy", "deployed, transmissions)", "deployed, 1)"),
-    ("experiment.plan", "in_unit_range(pixels.to(", "in_unit_range(pixels[:100].to("),
+    ("experiment.plan", "pixels = aux.pixels if", "pixels = aux.pixels[:100] if"),
     ("experiment.baselines", "blind.fit(view)(v)", "2 * blind.fit(view)(v)"),
 ]
 """Of intervals, baselines, draws, accuracies, and of what an adversary is granted."""
