@@ -3,7 +3,10 @@
 import dataclasses
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -55,7 +58,7 @@ class Joblib:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         with tempfile.TemporaryDirectory(prefix="privbench-") as folder:
-            allocate = _GpuAllocator(Path(folder), self.processes, gpus())
+            allocate = _GpuAllocator(Path(folder), self.processes, gpus(), os.getpid())
             try:
                 # a worker gets one cell at a time: cells take different times
                 parallel = Parallel(n_jobs=self.processes, batch_size=1, backend="loky")
@@ -82,8 +85,10 @@ class _GpuAllocator:
     folder: Path
     slots: int
     gpus: list[str]
+    launcher: int
 
     def __call__(self, job: Job) -> None:
+        _end_with(self.launcher)
         if self.gpus and str(self.folder) not in _HELD:
             slot = self._acquire()
             # before CUDA begins in this process, after which nothing would change
@@ -100,3 +105,20 @@ class _GpuAllocator:
             _HELD[str(self.folder)] = lock
             return slot
         return os.getpid()  # a dead worker's successor came before its lock was free
+
+
+@cache
+def _end_with(launcher: int) -> None:
+    """End this process within a second of its launcher, whose death by a signal tells it nothing.
+
+    It would keep its memory and wait five minutes for another job.
+    """
+    if os.getpid() == launcher:  # a single process: jobs run in the launcher itself
+        return
+
+    def wait() -> None:
+        while os.getppid() == launcher:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
