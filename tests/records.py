@@ -12,13 +12,13 @@ from unittest import mock
 import numpy as np
 
 from privbench.analysis import tradeoffs
-from privbench.analysis.group_keys import group_key
 from privbench.analysis.images import image_loader
 from privbench.analysis.selection import select
 from privbench.evaluation.statistics import mean_interval
 from privbench.report.image_sheets import ImageSheets
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
+from privbench.store.group_keys import group_key
 from privbench.store.recipes import FLAT_SCHEMA
 from privbench.store.record import Record, Score, images_file
 from privbench.store.sweep_log import SweepLog, now

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from privbench.analysis.group_keys import group_key, setting_key
 from privbench.runtime.code_identity import source_file
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.options import LAUNCH_OPTIONS
+from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 
 PROGRAM = "python -m privbench"
@@ -66,7 +66,7 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
 def not_undefended(records: Sequence[Record], command: str = "") -> list[str]:
     """Return commands that add cells without a defense; none where some attack has one.
 
-    The blind baseline is no attack here.
+    The blind baseline does not count as an attack.
 
     Args:
         records: Records of a setting.

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.group_keys import setting_key
 from privbench.analysis.labels import (
     attack_name,
     bracket,
@@ -19,6 +18,7 @@ from privbench.analysis.labels import (
 from privbench.analysis.selection import Selection
 from privbench.analysis.worst_case import ComparableAttacks, unreliable
 from privbench.store.battery import Battery
+from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 from privbench.store.sweep_log import CellStatus
 

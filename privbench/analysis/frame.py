@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from privbench.analysis.group_keys import group_key, key_without
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import (
     FEW_VICTIMS,
@@ -29,6 +28,7 @@ from privbench.evaluation.statistics import (
     mean_interval,
     victim_interval,
 )
+from privbench.store.group_keys import group_key, key_without
 from privbench.store.record import RELIABLE, Record
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.analysis.group_keys import group_key
 from privbench.store.battery import Battery
+from privbench.store.group_keys import group_key
 from privbench.store.inventory import FILTERS, fits
 from privbench.store.record import Record, read
 from privbench.store.record_frame import rerun_command

@@ -34,13 +34,13 @@ def _facts(result: Finding, found: Sequence[SplitResults], command: str) -> dict
     """Return the finding; the lack of an adaptive attack apart from other weaknesses."""
     records = [record for panel in found for record in panel.records]
     advice = untried(records, command)
-    names = dict.fromkeys(weakness.name for weakness in result.weaknesses)
-    notes = [*(weakness.sentence for weakness in result.weaknesses), *unequal_settings(found)]
+    unmet = next((one for one in result.weaknesses if one.name.endswith(UNMET)), None)
+    others = [one for one in result.weaknesses if one is not unmet]
     return {
         "finding": result.statements[0],
-        "unmet": next((name for name in names if name.endswith(UNMET)), ""),
-        "weaknesses": [name for name in names if not name.endswith(UNMET)],
-        "notes": [line for line in notes if f"{line}." not in advice.warnings],
+        "unmet": unmet.name if unmet else "",
+        "weaknesses": list(dict.fromkeys(one.name for one in others)),
+        "notes": [*(one.sentence for one in others), *unequal_settings(found)],
         "warnings": advice.warnings,
         "commands": advice.commands,
         "undefended": not_undefended(records, command),

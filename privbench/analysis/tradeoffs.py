@@ -12,12 +12,12 @@ from statistics import fmean
 from typing import Any
 
 from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.group_keys import group_key, setting_key
 from privbench.analysis.labels import curve_metrics, describe_split, leakage
 from privbench.analysis.setting_notes import setting_notes
 from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
 from privbench.runtime.hashing import content_hash
+from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 from privbench.store.record_frame import flat_options
 

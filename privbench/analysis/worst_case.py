@@ -20,7 +20,6 @@ from privbench.analysis.frame import (
     shared_victims,
     victim_of,
 )
-from privbench.analysis.group_keys import setting_key
 from privbench.analysis.labels import (
     HEADLINE,
     attack_name,
@@ -30,6 +29,7 @@ from privbench.analysis.labels import (
 )
 from privbench.evaluation.metrics import PSNR
 from privbench.runtime.hashing import content_hash
+from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 
 IMPLIED = {"EDGE_WEIGHTS": {"EDGE_QUERIES", "CLEAN_QUERIES", "EDGE_STRUCTURE"}}

@@ -94,8 +94,7 @@ class NoiseTensors(LearnedChannel):
     def __init__(self, shape: tuple[int, ...], scale: float, strength: float) -> None:
         super().__init__("features", strength)
         self.noise = nn.Parameter(scale * laplacian(torch.rand(shape)))
-        self.averaged = 1
-        """Number of transmissions that an observation is the mean of."""
+        self.averaged = 1  # transmissions that an observation is the mean of
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Add to each image the noise of a tensor that is drawn for it."""

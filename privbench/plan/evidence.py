@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.group_keys import setting_key
 from privbench.analysis.labels import (
     attack_name,
     describe_access,
@@ -23,6 +22,7 @@ from privbench.analysis.worst_case import (
 )
 from privbench.evaluation.metrics import PSNR
 from privbench.evaluation.metrics import metric as metric_of
+from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 
 ELSEWHERE = ("root", "aux", "aux_images")

@@ -13,6 +13,7 @@ from privbench.plan.evidence import Leak
 from privbench.plan.option import Option
 from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
+from privbench.store.record_frame import flat
 
 BY_RIGHTS = "leakage_by_rights"
 
@@ -133,20 +134,10 @@ def to_csv(plan: Plan) -> str:
     options = as_dict(plan)["options"]
     for option in options:  # a column for each score, right and field would be hundreds
         del option["recorded"][BY_RIGHTS]
-    flat = [_flat(option) for option in options]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    rows: Rows = [columns, *([_text(row.get(name)) for name in columns] for row in flat)]
+    fields = [flat(option) for option in options]
+    columns = list(dict.fromkeys(name for row in fields for name in row))
+    rows: Rows = [columns, *([_text(row.get(name)) for name in columns] for row in fields)]
     return as_csv(rows)
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def _text(value: Any) -> str:

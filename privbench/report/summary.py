@@ -9,7 +9,6 @@ from functools import partial
 from privbench.analysis.advice import untried
 from privbench.analysis.battery import battery_lines
 from privbench.analysis.finding import finding
-from privbench.analysis.group_keys import setting_key
 from privbench.analysis.labels import (
     HEADLINE,
     attack_name,
@@ -23,6 +22,7 @@ from privbench.analysis.selection import of_cells
 from privbench.analysis.tradeoffs import SplitResults, panels
 from privbench.analysis.worst_case import WorstCase, worst_cases
 from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
+from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 from privbench.store.sweep_log import SweepLog
 

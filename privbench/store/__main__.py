@@ -71,7 +71,7 @@ def _rm(given: argparse.Namespace) -> None:
     if folders:
         if len(given.keys) > 1:
             raise ValueError(f"{folders[0]} is a sweep: delete it alone")
-        if not _choice(given, keys=()).is_empty:
+        if not replace(_choice(given), keys=()).is_empty:
             raise ValueError(f"{folders[0]} is a sweep, which is deleted whole: leave out filters")
         _remove(removal.of_sweep(folders[0]), given)
         return
@@ -130,12 +130,8 @@ def _present(folder: Path) -> list[Item]:
     return [item for item in items if item.kind == RECORDS and item.key in paths]
 
 
-def _choice(given: argparse.Namespace, keys: Sequence[str] | None = None) -> Choice:
+def _choice(given: argparse.Namespace) -> Choice:
     """Return the choice that the words make.
-
-    Args:
-        given: The words.
-        keys: Keys of the choice; null for those of the words.
 
     Raises:
         ValueError: for an unknown kind.
@@ -144,8 +140,7 @@ def _choice(given: argparse.Namespace, keys: Sequence[str] | None = None) -> Cho
     if unknown := set(kinds) - set(KINDS):
         raise ValueError(f"{min(unknown)} is not a kind: choose from {', '.join(KINDS)}")
     least = age(given.older_than) if given.older_than else None
-    named = getattr(given, "keys", ()) if keys is None else keys
-    return Choice(named, kinds, _filters(given), least)
+    return Choice(getattr(given, "keys", ()), kinds, _filters(given), least)
 
 
 def _filters(given: argparse.Namespace) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from privbench.evaluation.metrics import known_metrics
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS
+from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record, read
 from privbench.store.record_files import record_paths, store_in
 from privbench.store.sweep_log import NAME as CELLS
@@ -76,7 +77,7 @@ def format_of(file: Path, form: str | None) -> str:
         ValueError: where its name ends in neither, and where its folder does not exist.
     """
     if not file.parent.is_dir():
-        raise ValueError(f"there is no folder {file.parent}")
+        raise ValueError(f"folder {file.parent} does not exist")
     found = form or file.suffix.lower().removeprefix(".")
     if found not in FORMATS:
         raise ValueError(f"{file} ends neither in .csv nor in .parquet: add --format csv")
@@ -133,17 +134,6 @@ def cell_of(record: Record) -> str:
     """Return a hash of the options that the numbers of a record's cell depend on."""
     options = {name: record.config.get(name) for name in CELL_OPTIONS}
     return content_hash({**options, "split": record.split, "seed": record.seed})
-
-
-def setting_of(record: Record) -> str:
-    """Return a short hash of the options behind a record but attack and seed.
-
-    Without a defense it is the same for every name of one, as in reports.
-    """
-    options = {name: record.config.get(name) for name in CELL_OPTIONS if name != "attack"}
-    if not record.strength:
-        options["defense"] = None
-    return content_hash({**options, "split": record.split, "seed": None})[:8]
 
 
 def _order(one: Record) -> tuple[Any, ...]:
@@ -210,7 +200,7 @@ def _setting(one: Record) -> dict[str, Any]:
         **{name: getattr(one, name) for name in SETTING},
         "attack_options": options_text(one.config["attack"]),
         "defense_options": options_text(one.config["defense"]),
-        "setting": setting_of(one),
+        "setting": setting_key(group_key(one))[:8],
     }
 
 
@@ -232,14 +222,19 @@ def options_text(part: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={named[name]}" for name in sorted(named))
 
 
-def flat_options(part: Mapping[str, Any], before: str = "") -> dict[str, str]:
+def flat_options(part: Mapping[str, Any]) -> dict[str, str]:
     """Return nested options as one level of dotted names, values as text."""
-    found: dict[str, str] = {}
-    for name, value in part.items():
+    return {name: str(value) for name, value in flat(part).items()}
+
+
+def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested fields as one level of dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
         if isinstance(value, Mapping):
-            found |= flat_options(value, f"{before}{name}.")
+            found |= flat(value, f"{before}{name}.")
         else:
-            found[f"{before}{name}"] = str(value)
+            found[f"{before}{name}"] = value
     return found
 
 

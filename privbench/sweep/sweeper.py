@@ -245,7 +245,6 @@ def _identify(
         ValueError: naming the value and the choices.
         OSError: where the output directory cannot be written.
     """
-    from privbench.analysis.group_keys import group_of
     from privbench.experiment.config import build
     from privbench.experiment.plan import (
         require_device,
@@ -253,6 +252,7 @@ def _identify(
         require_suitable_metrics,
         unchecked_plan,
     )
+    from privbench.store.group_keys import group_of
 
     cell = build(spec, make)
     if not workers.gpu_is_remote:

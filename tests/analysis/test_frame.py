@@ -29,7 +29,7 @@ def test_differences_are_of_shared_images_and_victims():
 
 def test_a_sweep_starts_without_pandas():
     code = (
-        "import sys, privbench.sweep.sweeper, privbench.sweep.status, privbench.analysis.group_keys\n"
+        "import sys, privbench.sweep.sweeper, privbench.sweep.status, privbench.store.group_keys\n"
         "sys.exit('pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

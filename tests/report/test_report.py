@@ -157,7 +157,7 @@ def test_names_of_files_are_short_and_distinct_where_settings_differ_by_long_opt
     other.config["include"] = [0, 1, 2, 4]
     titles = [panel.title for panel in panels([record(), paper, alike, other])]
     assert titles[1] == "mnist relu2 (lenet5_paper, targets 6)"
-    assert len(set(titles)) == 4, "cut alike: told apart by a hash"
+    assert len(set(titles)) == 4, "titles cut to the same text differ by a hash"
 
 
 def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():

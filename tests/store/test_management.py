@@ -295,7 +295,7 @@ def test_the_table_has_scores_intervals_baselines_and_commands(
     assert read["psnr_db"].tolist() == rows["psnr_db"].tolist()
     for name, line in (
         ("r.xlsx", "r.xlsx ends neither in .csv nor in .parquet: add --format csv"),
-        ("none/r.csv", f"there is no folder {tmp_path / 'none'}"),
+        ("none/r.csv", f"folder {tmp_path / 'none'} does not exist"),
     ):
         words = ("export", tmp_path / name, "--from", outputs.folder)
         code, out, err = store_run(*words, capfd=capfd)

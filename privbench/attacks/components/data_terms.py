@@ -254,9 +254,7 @@ def independent_observations(
         Observations ``(N, K', *feature_shape)``, and the defense under which each has its
         likelihood; None where the observations are undefended.
     """
-    if defense is None:
-        return v, None
-    if defense.strength and defense.site == "input":
-        return (v[:, :1] if defense.repeats else v), defense
+    if defense is None or (defense.site == "input" and not defense.repeats):
+        return v, defense
     observed, known = defense.pool(v)
     return observed, known if known.strength else None
