@@ -64,7 +64,7 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     shown, announced = capsys.readouterr()
     assert announced.count(f"privbench: new store: {tmp_path / 'outputs' / 'store'}\n") == 1
     assert "rmle (access: edge_weights) on 8 images" in shown
-    assert re.search(r"psnr_db +\d+\.\d+ +\d+\.\d+ +\d+\.\d+ +\d+\.\d+", shown), shown
+    assert re.search(r"ssim +0\.9\d+ +0\.\d+ +0\.\d+ +0\.\d+ +True", shown), shown
     assert len(example.splitlines()) <= 12
     assert list(names["records"]["strength"]) == [0.3, 0.6]
 
@@ -102,6 +102,8 @@ def test_an_adversary_is_trained_once(call):
     assert scores.loc["psnr_db", "baseline"] > 5
     assert scores.loc["identification", "chance"] == pytest.approx(1 / 38)
     assert scores.loc["channel_snr_db", "score"] > 0
+    assert not scores.loc["psnr_db", "beaten"], "five steps recover less than a blind guess"
+    assert scores["beaten"].isna()["payload_bits"], "it has no baseline"
 
 
 def test_the_view_holds_the_rights_of_the_attack_and_no_target(call):

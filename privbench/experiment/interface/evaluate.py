@@ -1,6 +1,6 @@
 """Scores of a result of the Python interface, as a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import pandas as pd
@@ -27,7 +27,7 @@ from privbench.store.record import Score
 
 WITHOUT_AUX = ("black", "grey")
 """Blind answers that need no image; they score a reconstruction that is not finite."""
-COLUMNS = ["score", "low", "high", "baseline", "chance"]
+COLUMNS = ["score", "low", "high", "baseline", "beaten", "chance"]
 
 
 def evaluate(
@@ -50,7 +50,8 @@ def evaluate(
 
     Returns:
         A row for each metric: ``score``, the ends ``low`` and ``high`` of its 95 % interval over
-        images, the blind ``baseline`` where there are aux images, and the ``chance`` to identify.
+        images, the blind ``baseline`` where there are aux images, ``beaten`` where the whole
+        interval lies beyond it, and the ``chance`` to identify.
 
     Raises:
         UserError: in one line, for labels, images or metrics that do not fit.
@@ -61,7 +62,8 @@ def evaluate(
             reference = _reference(result, labels, gallery)
             named = _named(cell, metrics)
         cell.plan.cell.device_config.configure()
-        scores, best = _scored(result, reference, _wanted(named))
+        wanted = _wanted(named)
+        scores, best = _scored(result, reference, wanted)
         if images:
             return pd.DataFrame(scores.per_image).rename_axis("image")
         rows = with_intervals(scores, best)
@@ -70,16 +72,35 @@ def evaluate(
         rows |= deployment_scores(
             cell.plan, cell.services, cell.deployed, reference.x, [*cell.plan.cell.metrics, *named]
         )[0]
-        return _table(rows, chance(reference, list(reference.target_indices)))
+        lower = {one.name for one in wanted if not one.higher_leaks}
+        return _table(rows, lower, chance(reference, list(reference.target_indices)))
 
 
-def _table(rows: Mapping[str, Score], chances: Mapping[str, float]) -> pd.DataFrame:
+def _table(
+    rows: Mapping[str, Score], lower: Set[str], chances: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return a row a metric; of those in ``lower`` a low value means that more is recovered."""
     lines = {
-        name: [score.mean, *(score.ci95 or (None, None)), score.baseline, chances.get(name)]
+        name: [
+            score.mean,
+            *(score.ci95 or (None, None)),
+            score.baseline,
+            _beats_baseline(score, lower=name in lower),
+            chances.get(name),
+        ]
         for name, score in rows.items()
     }
-    frame = pd.DataFrame.from_dict(lines, orient="index", columns=COLUMNS, dtype=float)
-    return frame.rename_axis("metric").dropna(axis="columns", how="all")
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=COLUMNS)
+    kinds = {name: "boolean" if name == "beaten" else "float" for name in COLUMNS}
+    return frame.astype(kinds).rename_axis("metric").dropna(axis="columns", how="all")
+
+
+def _beats_baseline(score: Score, *, lower: bool) -> bool | None:
+    """Return whether the interval lies beyond the blind baseline; null without either."""
+    if score.ci95 is None or score.baseline is None:
+        return None
+    low, high = score.ci95
+    return high < score.baseline if lower else low > score.baseline
 
 
 def _named(cell: AttackedCell, named: Sequence[str]) -> list[metrics.Metric]:
