@@ -1,10 +1,12 @@
 """Progress of a sweep: a line for every cell that ends (no torch)."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from privbench.experiment.spec import CellSpec
@@ -180,13 +182,22 @@ class Progress:
 
 
 def _fitting(before: str, title: str, *ends: str) -> str:
-    """Return a line no wider than the terminal: with the first end that fits, or a cut title."""
-    width = columns()
-    for end in ends:
-        if len(before) + len(title) + len(end) <= width:
-            return f"{before}{title}{end}"
+    """Return a line no wider than the terminal: with the first end that fits, or a cut title.
+
+    A title loses the groups of its options before it is cut: ``rate=0.6``, not
+    ``defense.rate=0.6``.
+    """
+    width, short = columns(), _without_groups(title)
+    for shown, end in product((title, short), ends):
+        if len(before) + len(shown) + len(end) <= width:
+            return f"{before}{shown}{end}"
     room = max(LEAST_TITLE, width - len(before) - len(ends[-1]))
-    return f"{before}{shortened(title, room)}{ends[-1]}"
+    return f"{before}{shortened(short, room)}{ends[-1]}"
+
+
+def _without_groups(title: str) -> str:
+    """Return options without the groups in front of their names."""
+    return re.sub(r"(?:^|(?<= ))[\w.@]*\.(\w+=)", r"\1", title)
 
 
 def _fitted(line: Mapping[str, Any]) -> str:

@@ -97,9 +97,10 @@ def test_a_cell_in_time_is_not_mentioned(tmp_path, monkeypatch, capsys):
 
 
 def test_lines_fit_a_pipe_and_name_a_cell_by_both_ends(tmp_path, capsys):
-    """Less of the scores comes first, then the middle of the name."""
+    """Less of the scores goes first, then the groups of options, then the middle of the name."""
     short, long = "defense.rate=0.1", "attack=rmle_adaptive defense=gaussian defense.sigma=0.55 "
     names = {"a": short, "b": "attack=rmle_adaptive defense.sigma=0.5", "c": long * 2 + "seed=17"}
+    names["d"] = "defense.channel.rate=0.6 attack=rmle_adaptive seed=17"
     cells = {key: PlannedCell(key, [], name, "") for key, name in names.items()}
     progress = Progress(SweepLog(tmp_path), cells, 0)
     for key in cells:
@@ -110,3 +111,4 @@ def test_lines_fit_a_pipe_and_name_a_cell_by_both_ends(tmp_path, capsys):
     assert f"{short}: accuracy " in lines[0] and " dB, SSIM " in lines[0]
     assert f"{names['b']}: accuracy " in lines[1] and " dB" not in lines[1]
     assert "attack=rmle_" in lines[2] and "…" in lines[2] and "seed=17: accuracy" in lines[2]
+    assert "done    rate=0.6 attack=rmle_adaptive seed=17: accuracy" in lines[3]
