@@ -24,7 +24,7 @@ SIZE = {"width": 230, "height": 190}
 COLUMNS = 3
 """Facets in a row of a file; the page chooses its own number."""
 LABEL_ROOM = 0.1
-"""Distance of two labels, as a share of an axis."""
+"""Distance of a label from others and from stars, as a share of an axis."""
 MAX_FACETS = 9
 """Attacks and defenses that a figure shows at several split points."""
 MAX_LABELS = 3
@@ -145,16 +145,23 @@ def _rounded(row: Row) -> Row:
 
 
 def write_labels(rows: Sequence[Row], domains: Mapping[str, Sequence[float]]) -> None:
-    """Write strengths at the ends and in the middle of curves, where no other one is near."""
+    """Write strengths at the ends and in the middle of curves, where no other mark is near."""
     taken: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["kind"] == "undefended":
+            taken.setdefault(row["facet"], []).append(_place(row, domains))
     for candidates in _candidates(rows):
         for row in candidates:
-            place = tuple((row[axis] - domains[axis][0]) / (domains[axis][1] - domains[axis][0])
-                          for axis in "xy")  # fmt: skip
-            others = taken.setdefault(row["facet"], [])
+            place, others = _place(row, domains), taken.setdefault(row["facet"], [])
             if all(max(abs(place[0] - a), abs(place[1] - b)) > LABEL_ROOM for a, b in others):
-                others.append((place[0], place[1]))
+                others.append(place)
                 row["text"] = f"{row['strength']:g}"
+
+
+def _place(row: Row, domains: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+    """Return a row's place as shares of both axes."""
+    (left, right), (low, high) = domains["x"], domains["y"]
+    return (row["x"] - left) / (right - left), (row["y"] - low) / (high - low)
 
 
 def _candidates(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -83,6 +83,9 @@ def test_figures_are_facets_by_attack_with_the_same_colours_and_few_labels():
     assert "hollow: not converged" in figure.caption
     labelled = [row for row in rows_of(figure, "point") if row["facet"] == "rmle, on features"]
     assert [row["text"] for row in labelled if "text" in row] == ["0.05", "0.5", "0.95"]
+    (figure,) = _figures([*many, record("none", 0.0, ssim=0.6, accuracy=0.98)])
+    beside_star = [row.get("text") for row in rows_of(figure, "point")]
+    assert [text for text in beside_star if text] == ["0.5", "0.95"], "0.05 would hide the star"
     three = [one for seed in range(3) for one in curve(seed=seed)]
     (figure,) = _figures(three)
     assert {row["seed"] for row in rows_of(figure, "seed")} == {0, 1, 2}
