@@ -41,16 +41,17 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
     grids = _named(islice(chain(*(by_strength(one, read) for one in found)), MAX_GRIDS))
     written: dict[str, bytes] = {}
     filed = [*drawn[: MAX_FILES - len(grids)], *grids]
-    with ThreadPoolExecutor(1) as pool:  # vl-convert has a process's second core
+    with ThreadPoolExecutor(2) as pool:  # vl-convert and WebP leave Python's lock to the tables
         pool.submit(scripts)
+        images = pool.submit(ImageSheets.read, selection.records, read)
         files = pool.map(Figure.files, filed)
         by_title = tables.by_title(found, overlay)
         for forms in files:
             written |= forms
+        sheets = images.result()
     for stem, rows in [*by_title.values(), ("cells", tables.cells(selection.records))]:
         written[f"{stem}.csv"] = tables.as_csv(rows).encode()
         written[f"{stem}.md"] = tables.as_markdown(rows).encode()
-    sheets = ImageSheets.read(selection.records, read)
     listed = {title: rows for title, (_, rows) in by_title.items()}
     stems = [figure.stem for figure in filed]
     whole = page(selection, found, drawn, listed, sheets, folder, stems)
