@@ -27,7 +27,7 @@ KNOWN_OPTIONS = frozenset(
 """Top-level names of a cell's configuration."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
-    "privbench.attacks.inverse.Inverse": {"conditional": False},
+    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False},
 }
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""

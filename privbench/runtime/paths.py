@@ -22,6 +22,7 @@ def register_hydra_plugins() -> None:
         sys.path.append(plugins)
     OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
     OmegaConf.register_new_resolver("privbench_folder", _require_directory_name, replace=True)
+    OmegaConf.register_new_resolver("privbench_several", lambda count: count != 1, replace=True)
 
 
 def _require_directory_name(name: object) -> str:

@@ -201,9 +201,14 @@ class ResidualDecoder(nn.Module):
             spread[0].clamp_min(1e-6 + 1e-3 * float(v.std(correction=0))).expand_as(self.scale)
         )
 
-    def forward(self, v: Tensor) -> Tensor:
-        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, about [0, 1]."""
-        return self.decode(v, (v == 0).to(v))
+    def forward(self, v: Tensor, zeros: Tensor | None = None) -> Tensor:
+        """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, about [0, 1].
+
+        Args:
+            v: Features.
+            zeros: Share of zeros in each entry; null for the zeros of ``v``.
+        """
+        return self.decode(v, (v == 0).to(v) if zeros is None else zeros)
 
     def decode(self, v: Tensor, zeros: Tensor) -> Tensor:
         """Features and the share of zeros in each of their entries to images ``(N, C, H, W)``."""
