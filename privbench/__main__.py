@@ -182,7 +182,7 @@ def main() -> None:
         require_workers(ARGV)
         run_job()
     except KeyboardInterrupt:
-        line = "stopped; nothing of the unfinished cell was kept; the same command goes on"
+        line = "stopped; what is unfinished is not kept, and the same command goes on"
         print(f"privbench: {line}", file=sys.stderr)
         sys.exit(130)
     except SweepIncompleteError:

@@ -11,6 +11,9 @@ from privbench.analysis.tradeoffs import SplitResults
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
+EXACT = 4
+"""Further digits of a score that is rounded once more where it is shown."""
+
 
 class Distinct:
     """Distinct lists, in the order in which they were first asked for."""
@@ -59,14 +62,14 @@ def cell_facts(record: Record, indices: Distinct) -> dict[str, Any]:
         "accuracy": [round(value, 4) for value in (record.accuracy, *record.accuracy_ci95)],
         "index": indices.position(record.per_image["index"]),
         "scores": {name: _short(record.columns[name], name) for name in shown},
-        "intervals": {name: _short(_ends(record, name), name) for name in shown},
+        "intervals": {name: _short(_ends(record, name), name, EXACT) for name in shown},
         "blind": {name: _finite(record.baseline(name), name) for name in shown},
     }
 
 
-def _short(values: Sequence[float], name: str) -> list[float]:
-    """Return scores with a digit more than their metric is written with."""
-    return [round(value, metric_of(name).decimals + 1) for value in values]
+def _short(values: Sequence[float], name: str, more: int = 1) -> list[float]:
+    """Return scores with some digits more than their metric is written with."""
+    return [round(value, metric_of(name).decimals + more) for value in values]
 
 
 def _ends(record: Record, name: str) -> list[float]:

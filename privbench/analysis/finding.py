@@ -264,10 +264,17 @@ def _leak(choice: OperatingPoint) -> str:
     doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
     many = f" on {group.images} images" if group.images >= FEW_IMAGES else ""  # few are in brackets
     return (
-        f"{with_unit(choice.leakage, metric)}{interval}{many}, "
+        f"{with_unit(choice.leakage, metric)}{interval}{many}{_identified(choice)}, "
         f"by {choice.adversary}{against}; "
         f"{_blind(choice)}{doubt}"
     )
+
+
+def _identified(choice: OperatingPoint) -> str:
+    """Return the share of images that are identified, which a low score does not exclude."""
+    group, name = choice.worst.group, "identification"
+    known = choice.metric != name and group.has(name)
+    return f", {with_unit(group.score(name), name)}" if known else ""
 
 
 def _blind(choice: OperatingPoint) -> str:

@@ -134,13 +134,16 @@ def of_unused(store: Path, older_than: timedelta) -> Removal:
     require_idle(store)
     present, latest = inventory(store), datetime.now(UTC) - older_than
     records = _all_records(present)
-    unused = [
-        item
-        for item in present
-        if item.kind not in KEPT_BY_GC and item.written <= latest and not users(item, records)
-    ]
+    unused = [i for i in present if i.kind not in KEPT_BY_GC and not users(i, records)]
+    old = [item for item in unused if item.written <= latest]
     deleted = sorted((store.parent / "sweeps").glob(f".*{DELETED}"))
-    return Removal(store, unused, remains(store), deleted)
+    removal = Removal(store, old, remains(store), deleted)
+    if young := len(unused) - len(old):
+        removal.consequences.append(
+            f"{_count(young, 'unused item')} written within {duration(older_than.total_seconds())} "
+            "stay, since a record may be under way: --older-than 0d takes them too"
+        )
+    return removal
 
 
 def _all_records(items: Iterable[Item]) -> list[Record]:

@@ -27,7 +27,7 @@ def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
         "mnist relu2: at most 2 points of accuracy lost, the least leakage is SSIM 0.502 [0.50"
     )
     assert line.endswith(
-        "] on 24 images, by a against dropout 0.4 on features; a blind guess scores 0.350"
+        "] on 24 images, 50% identified, by a against dropout 0.4 on features; a blind guess scores 0.350"
     )
 
 

@@ -1,7 +1,7 @@
 """Cells from names and keyword arguments, composed by Hydra as the command line composes them."""
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.errors import UserError, describe_error, unknown_option
 from privbench.runtime.paths import ROOT, register_hydra_plugins
+from privbench.runtime.suggestions import close_match
 
 GROUPS = ("attack", "defense")
 """Groups whose options a keyword names without the group, where they are chosen by name."""
@@ -91,12 +92,20 @@ def _option(knob: str, cfg: DictConfig, groups: Sequence[str]) -> str:
         return option
     places = [group for group in groups if knob in _fields(cfg[group])]
     if not places:
-        known = [f"{field} ({group})" for group in groups for field in _fields(cfg[group])]
-        raise UserError(f"unknown option {knob}; there are {', '.join(known)}")
+        known = [field for group in groups for field in _fields(cfg[group])]
+        meant = f"did you mean {match}? " if (match := close_match(knob, known)) else ""
+        raise UserError(f"unknown option {knob}; {meant}{'; '.join(_options_of(cfg, groups))}")
     if len(places) > 1:
         spelled = " or ".join(f"{group}__{knob}" for group in places)
         raise UserError(f"{knob} is an option of attack and defense: write {spelled}")
     return f"{places[0]}.{knob}"
+
+
+def _options_of(cfg: DictConfig, groups: Sequence[str]) -> Iterator[str]:
+    """Yield what options each choice has: ``attack=rmle has steps, lr``."""
+    for group in groups:
+        name = cfg.hydra.runtime.choices[group]
+        yield f"{group}={name} has {', '.join(_fields(cfg[group])) or 'none'}"
 
 
 def _fields(node: Any) -> list[str]:
