@@ -39,7 +39,7 @@ def user_message(error: BaseException) -> str:
         return unknown_option(str(composition.full_key), sorted(fields))
     if isinstance(error, HydraException | OmegaConfBaseException):
         text = str(error).split("\nConfig search path:")[0]
-        return _with_close_match(" ".join(text.replace("\n\t", ", ").replace(":, ", ": ").split()))
+        return _in_our_words(" ".join(text.replace("\n\t", ", ").replace(":, ", ": ").split()))
     if isinstance(error, UserError | OSError):
         return str(error)
     return ""
@@ -69,17 +69,18 @@ def unknown_option(option: str, choices: list[str]) -> str:
     return f"{line}; {', '.join(others)} has {field}" if others else line
 
 
-def _with_close_match(line: str) -> str:
-    """Add the probable choice to Hydra's message for a choice that does not exist."""
+def _in_our_words(line: str) -> str:
+    """Return Hydra's message for a choice that does not exist as every other one; others as is."""
     found = MISSING_CHOICE.search(line)
     if not found:
         return line
-    nested = _nested_sweeps() if found[1] == "sweeps" else []
-    if nested:  # Hydra lists the files of the folder itself only
-        line = ", ".join([line, *nested])
-    same_file = [name for name in nested if name.rpartition("/")[2] == found[2]]
-    match = next(iter(same_file), "") or close_match(found[2], [*found[3].split(", "), *nested])
-    return f"{line}; did you mean {match}?" if match else line
+    group, name, listed = found.groups()
+    nested = _nested_sweeps() if group == "sweeps" else []  # Hydra lists the folder itself only
+    choices = [*listed.split(", "), *nested]
+    same_file = [choice for choice in nested if choice.rpartition("/")[2] == name]
+    match = next(iter(same_file), "") or close_match(name, choices)
+    meant = f"did you mean {match}? " if match else ""
+    return f"{group}={name} is not known: {meant}choose from {', '.join(choices)}"
 
 
 def _nested_sweeps() -> list[str]:

@@ -123,7 +123,7 @@ def test_the_view_holds_the_rights_of_the_attack_and_no_target(call):
 
 REFUSED = [
     ({"split": "nine"}, "split=nine is not known: choose from input, 0, 1, 2, early"),
-    ({"attack": "foo"}, "Could not find 'attack/foo'"),
+    ({"attack": "foo"}, "attack=foo is not known: choose from blind, "),
     ({"stepz": 3}, "unknown option stepz; did you mean steps? attack=rmle has .* steps"),
     ({"sigma": 3}, "unknown option sigma; .*; defense=none has site"),
     ({"attack__stepz": 3}, "unknown option attack.stepz; attack has .*did you mean attack.steps"),

@@ -231,7 +231,7 @@ def test_a_trained_victim_gives_compressed_features(typed, tmp_path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("platform=rpi", "Could not find 'platform/rpi'"),
+        ("platform=rpi", "platform=rpi is not known: did you mean rpi5? choose from "),
         ("network.up_mbps=0", "network.up_mbps=0 is out of range: choose a number above 0"),
         ("max.sism=1", "unknown option max.sism"),
         ("minimize=time", "minimize=time is not known: choose from latency, energy"),
