@@ -22,7 +22,7 @@ from privbench.store.inventory import (
     fits,
     inventory,
 )
-from privbench.store.listing import details, line, lines, size, summary
+from privbench.store.listing import details, line, lines, size, summary, sweep_line
 from privbench.store.record_archive import export_records, import_records
 from privbench.store.record_files import record_paths, store_in
 from privbench.store.record_frame import format_of, read_records, table_of, write_table
@@ -56,8 +56,15 @@ def _import_victims(given: argparse.Namespace) -> None:
 
 
 def _list(given: argparse.Namespace) -> None:
-    items, choice = _present(given.folder), _choice(given)
-    print(summary(items) if choice.is_empty else lines(choice.of(items)))
+    folder = given.listed or given.folder
+    items, choice = _present(folder), _choice(given)
+    if not choice.is_empty:
+        print(lines(choice.of(items)))
+        return
+    print(summary(items))
+    if not (folder / CELLS).is_file():
+        for log in removal.sweeps_in(store_in(folder).parent / "sweeps"):
+            print(sweep_line(log))
 
 
 def _show(given: argparse.Namespace) -> None:

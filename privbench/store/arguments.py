@@ -32,12 +32,10 @@ def _command(
 
 
 def _list(commands: "Commands[argparse.ArgumentParser]") -> None:
-    text = "list what FOLDER holds: kinds and victims, or each item of a choice"
+    text = "list kinds, victims and sweeps, or each item of a choice"
     command = _command(commands, "list", text)
-    default = Path("outputs")
-    command.add_argument(
-        "folder", metavar="FOLDER", nargs="?", type=Path, default=default, help=SOURCES
-    )
+    command.add_argument("listed", metavar="FOLDER", nargs="?", type=Path, help="as --from")
+    _add_folder(command, "--from", SOURCES)
     _add_choice(command)
 
 

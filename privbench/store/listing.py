@@ -9,6 +9,7 @@ from privbench.store.inventory import RECORDS, Item, describe_record, users
 from privbench.store.record_frame import rerun_command
 from privbench.store.removal import duration, records_of
 from privbench.store.result_table import table
+from privbench.store.sweep_log import SweepLog
 
 NETWORKS = ("victims", "judges")
 """Kinds that are listed with their SHA-256, as results compare only where it is the same."""
@@ -40,6 +41,15 @@ def line(item: Item) -> str:
         what = item.describe() or "evaluation classifier"
         return f"{item.name}  sha256 {item.fields.get('sha256')}  {what}"
     return f"{item.name}  {size(item.size):>8}  {item.written:%Y-%m-%d}  {item.describe()}"
+
+
+def sweep_line(log: SweepLog) -> str:
+    """Return a sweep's name, its cells, the day and the command of its last launch."""
+    states = {state: len(held) for state, held in log.states().items() if held}
+    counts = ", ".join(f"{count} {state}" for state, count in states.items()) or "no cells"
+    last = log.launches()[-1:]
+    launched = f"{last[0].get('at', '')[:10]}  {last[0]['launch']}" if last else ""
+    return f"sweeps/{log.folder.name}  {counts}  {launched}".rstrip()
 
 
 def size(count: int) -> str:

@@ -102,7 +102,7 @@ def of_sweep(folder: Path) -> Removal:
         raise ValueError(f"{folder} is running ({len(states['running'])} cells): wait or stop it")
     listed = _keys(log)
     others = {
-        key for other in _sweeps(folder.parent) if other.folder != folder for key in _keys(other)
+        key for other in sweeps_in(folder.parent) if other.folder != folder for key in _keys(other)
     }
     present = inventory(log.store) if log.store.is_dir() else []
     items = [i for i in present if i.kind == RECORDS and i.key in listed - others]
@@ -117,7 +117,8 @@ def _keys(log: SweepLog) -> set[str]:
     return {entry.record or entry.key for entry in log.entries().values()}
 
 
-def _sweeps(folder: Path) -> list[SweepLog]:
+def sweeps_in(folder: Path) -> list[SweepLog]:
+    """Return the logs of the sweeps of a folder, by name."""
     return [SweepLog(path.parent) for path in sorted(folder.glob(f"*/{CELLS}"))]
 
 
@@ -176,7 +177,7 @@ def require_idle(store: Path) -> None:
     if held := Store(store).held():
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         raise ValueError(f"a process computes {held[0]}{more} in {store}: wait until it has ended")
-    for log in _sweeps(store.parent / "sweeps"):
+    for log in sweeps_in(store.parent / "sweeps"):
         if running := log.states()["running"]:
             raise ValueError(f"{log.folder} is running ({len(running)} cells): wait or stop it")
 

@@ -67,6 +67,7 @@ def test_a_store_is_listed_by_kind_and_by_choice(outputs, capfd):
         ["records", "4"], ["victims", "2"], ["adversaries", "2"]
     ]  # fmt: skip
     assert out.count("  sha256 ") == 2
+    assert store_run("list", "--from", outputs.folder, capfd=capfd)[1] == out
     _, out, _ = store_run("list", outputs.store, "--attack", "rmle", "--seed", "1", capfd=capfd)
     (line,) = out.splitlines()
     assert line.startswith(f"records/{outputs.records[3].key} ")
@@ -136,6 +137,7 @@ def test_records_are_deleted_after_a_dry_run_and_then_what_only_they_used(output
     assert not (outputs.store / "records" / outputs.records[3].key).exists()
     _, out, _ = store_run("gc", "--from", outputs.folder, "--yes", capfd=capfd)
     assert "deleted 0 items" in out, "what is younger than a day stays"
+    assert "2 unused items written within 24.0 h stay" in out
     _, out, _ = store_run(
         "gc", "--from", outputs.folder, "--older-than", "0h", "--yes", capfd=capfd
     )
@@ -190,6 +192,10 @@ def test_a_sweep_is_deleted_with_the_records_that_no_other_lists(outputs, capfd)
     assert len(_keys(outputs)) == 4
     _, out, _ = store_run("rm", first, capfd=capfd)
     assert "2 of its records stay: other sweeps list them too" in out and first.exists()
+    _, out, _ = store_run("list", outputs.folder, capfd=capfd)
+    listed = [line.split("  ")[:2] for line in out.splitlines() if line.startswith("sweeps/")]
+    assert [name for name, _ in listed] == ["sweeps/first", "sweeps/second"]
+    assert all("done" in cells for _, cells in listed)
     assert store_run("rm", first, "--yes", capfd=capfd)[0] == 0
     assert _keys(outputs) == {one.key for one in outputs.records[1:]}
     assert [path.name for path in (outputs.folder / "sweeps").iterdir()] == ["second"]
