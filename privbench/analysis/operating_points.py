@@ -1,6 +1,6 @@
 """Operating points: defended settings by their worst case, and comparisons of defenses."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,7 @@ from privbench.analysis.labels import (
     metric_label,
     signed,
 )
-from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
+from privbench.analysis.tradeoffs import Point, SplitResults
 from privbench.analysis.worst_case import (
     ComparableAttacks,
     caveats,
@@ -52,6 +52,8 @@ class OperatingPoint:
         adversary: Name of that adversary.
         metric: Name of the score.
         caveats: Reasons why a stronger adversary may exist.
+        missing: Attacks that were not run here, though at least half of the settings met them or
+            they recover most in at least half of those that did.
     """
 
     defense: str
@@ -60,6 +62,7 @@ class OperatingPoint:
     adversary: str
     metric: str
     caveats: Sequence[str] = field(default_factory=list)
+    missing: Sequence[str] = ()
 
     @property
     def leakage(self) -> float:
@@ -86,7 +89,7 @@ def operating_points(
 ) -> list[OperatingPoint]:
     """Return every setting with its strongest adversary, or with one adversary.
 
-    A setting in which some attack was not run is left out: its worst case does not compare.
+    The worst case of a setting that lacks an attack does not compare with others: see ``missing``.
 
     Args:
         panel: Results of one victim and split point.
@@ -96,34 +99,53 @@ def operating_points(
     eligible = [a for a in panel.adversaries if a.name == only or (only is None and not a.blind)]
     names = {p.group.key: a.name for a in eligible for line in a.lines for p in line.points}
     names |= {a.undefended.group.key: a.name for a in eligible if a.undefended}
-    met_by_any = panel.settings()
+    met_by_any, settings = panel.settings(), replace(panel, adversaries=eligible).settings()
     # an attack that was run with no defense, or only with one, is not required elsewhere
     due = {
-        defended: len({_kind(a) for a in eligible if (a.points if defended else a.undefended)})
+        defended: _due(
+            [held for (*_, at), held in settings.items() if (at > 0) == defended], metric
+        )
         for defended in (True, False)
     }
     found = []
-    for (defense, site, strength), points in (
-        replace(panel, adversaries=eligible).settings().items()
-    ):
-        met = {point.group.keys_without["steps"] for point in points}
-        if len(met) < due[strength > 0] or not all(point.complete for point in points):
+    for (defense, site, strength), points in settings.items():
+        if not all(point.complete for point in points):
             continue
+        met = {_kind(point) for point in points}
+        missing = [name for kind, name in due[strength > 0].items() if kind not in met]
         compared = ComparableAttacks.of(point.group for point in points)
         worst = compared.strongest(metric)
         reason = [*caveats(worst, panel.related, metric), *compared.notes]
         if strength and not any(point.group.first.adaptive for point in points):
             reason.append(_unknown(met_by_any[defense, site, strength]))
-        found.append(OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason))
+        reason += [f"not run there: {', '.join(missing)}"] * bool(missing)
+        found.append(
+            OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason, missing)
+        )
     return found
 
 
-def _kind(adversary: Adversary) -> str:
-    """Return the options of an attack without its steps, as a key."""
-    one = next(point for point in (*adversary.points, adversary.undefended) if point).group.first
-    return str(
-        sorted(item for item in flat_options(one.config["attack"]).items() if not _is_steps(item))
-    )
+def _due(settings: Sequence[Sequence[Point]], metric: str) -> dict[str, str]:
+    """Return the attacks without which a setting may look better than it is.
+
+    Those are what at least half of the settings met, and what recovers most in at least half of
+    those that met it. Names by options.
+    """
+    names: dict[str, str] = {}
+    met, strongest = Counter[str](), Counter[str]()
+    for points in settings:
+        scores = {_kind(point): leakage(point.score(metric), metric) for point in points}
+        names |= {_kind(point): point.group.first.attack for point in points}
+        met.update(scores.keys())
+        strongest.update(kind for kind, score in scores.items() if score >= max(scores.values()))
+    least = len(settings) / 2
+    return {n: name for n, name in names.items() if met[n] >= least or 2 * strongest[n] >= met[n]}
+
+
+def _kind(point: Point) -> str:
+    """Return the options of a point's attack without its steps, as a key."""
+    options = flat_options(point.group.first.config["attack"]).items()
+    return str(sorted(item for item in options if not _is_steps(item)))
 
 
 def _is_steps(item: tuple[str, str]) -> bool:
@@ -142,10 +164,11 @@ def _unknown(points: Iterable[Point]) -> str:
 def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:
     """Return the setting that leaks least of those that cost at most this much accuracy.
 
-    Settings are compared on the victims that they share; one that shares none is left out, which
-    is among the caveats.
+    One that lacks an attack counts where all of them lack some. Settings are compared on the
+    victims that they share; one that shares none is left out, which is among the caveats.
     """
-    allowed = [choice for choice in found if choice.lost <= loss + 1e-12]
+    cheap = [choice for choice in found if choice.lost <= loss + 1e-12]
+    allowed = [choice for choice in cheap if not choice.missing] or cheap
     common = shared_victims(choice.worst.group for choice in allowed)
     kept = [choice.on(common) for choice in allowed if common <= choice.worst.group.victims]
     best = min(kept, key=lambda choice: leakage(choice.leakage, choice.metric), default=None)
@@ -158,9 +181,10 @@ def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | Non
 def pareto(found: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Return settings that no other one beats in accuracy and in leakage, most accurate first.
 
-    Each setting comes once, and is beaten only on victims that both of two settings have.
+    Each setting that lacks no attack comes once, and is beaten only on victims that both of two
+    settings have.
     """
-    distinct = list({choice.name: choice for choice in found}.values())
+    distinct = list({choice.name: choice for choice in found if not choice.missing}.values())
     best = [one for one in distinct if not any(_beats(other, one) for other in distinct)]
     return sorted(best, key=lambda choice: -choice.worst.accuracy)
 
@@ -244,7 +268,7 @@ def comparisons(panel: SplitResults, metric: str, loss: float) -> list[Compariso
     """Return pairwise comparisons of each defense's least leakage within a loss of accuracy."""
     by_line: dict[tuple[str, str], list[OperatingPoint]] = defaultdict(list)
     for choice in operating_points(panel, metric):
-        if choice.worst.strength:
+        if choice.worst.strength and not choice.missing:
             by_line[choice.defense, choice.site].append(choice)
     best = [found for line in by_line.values() if (found := within(line, loss))]
     best.sort(key=lambda choice: leakage(choice.leakage, metric))

@@ -142,17 +142,15 @@ def _of_sweep(folder: Path) -> Selection:
 
 
 def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Return the newest record of each cell, and a line for each older one."""
+    """Return the newest record of each cell, and a line on older ones where there are any."""
     found: dict[tuple[str, int], Record] = {}
-    older = []
     for record in sorted(records, key=lambda record: record.finished):
         cell = group_key(record), record.seed
-        if (before := found.pop(cell, None)) is not None:
-            older.append(
-                f"record {before.key} is left out: {record.key} is a newer one of its cell"
-            )
+        found.pop(cell, None)
         found[cell] = record
-    return list(found.values()), older
+    older = len(records) - len(found)
+    line = f"{older} older record{'s' * (older > 1)} of cells that have a newer one"
+    return list(found.values()), [line] * (older > 0)
 
 
 def _of_store(store: Path) -> Selection:

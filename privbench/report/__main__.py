@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, ValueError, UserError) as error:
         sys.exit(f"privbench: {' '.join(str(error).split())}")
     for line in selection.unreadable:
-        print(f"privbench: skipped: {line}", file=sys.stderr)
+        print(f"privbench: left out: {line}", file=sys.stderr)
     missing = f", {len(selection.missing)} without a record" if selection.missing else ""
     print(f"{page} ({len(selection.records)} cells{missing})")
 

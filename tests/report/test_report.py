@@ -181,10 +181,19 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     assert rows[1][3:] == ["none"] * 3
 
 
-def test_a_setting_that_one_adversary_did_not_meet_has_no_worst_case():
-    """It would look better than it is."""
-    (panel,) = panels([*curve(), *curve(attack="rmle_adaptive", adaptive=True)[:2]])
-    assert {c.worst.strength for c in operating_points(panel, "ssim")} == {0.0, 0.2}
+def test_a_setting_that_a_strong_attack_did_not_meet_does_not_compare():
+    """It would look better than it is; a weak attack that few settings met is not missed."""
+    strong = curve(attack="rmle_adaptive", adaptive=True)[:2]
+    weak = [record(strength=0.4, ssim=0.0, attack="ridge")]
+    (panel,) = panels([*curve(), *strong, *weak])
+    found = operating_points(panel, "ssim")
+    assert {one.worst.strength: list(one.missing) for one in found} == {
+        0.0: [], 0.2: [], 0.4: ["rmle_adaptive"], 0.8: ["rmle_adaptive"],
+    }  # fmt: skip
+    assert found[-1].caveats[-1] == "not run there: rmle_adaptive"
+    assert {one.worst.strength for one in pareto(found)} == {0.0, 0.2}
+    assert within(found[1:], 1.0).worst.strength == 0.2, "others leak less and lack the attack"
+    assert within(found[2:], 1.0).worst.strength == 0.8, "all of them lack it"
 
 
 def test_pareto_sets_hold_what_nothing_beats():
