@@ -1,7 +1,7 @@
 """Operating points: defended settings by their worst case, and comparisons of defenses."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from privbench.analysis.frame import (
@@ -103,7 +103,7 @@ def operating_points(
     # an attack that was run with no defense, or only with one, is not required elsewhere
     due = {
         defended: _due(
-            [held for (*_, at), held in settings.items() if (at > 0) == defended], metric
+            [held for (*_, at), held in settings.items() if (at > 0) == defended], metric, names
         )
         for defended in (True, False)
     }
@@ -125,21 +125,31 @@ def operating_points(
     return found
 
 
-def _due(settings: Sequence[Sequence[Point]], metric: str) -> dict[str, str]:
+def _due(
+    settings: Sequence[Sequence[Point]], metric: str, names: Mapping[str, str]
+) -> dict[str, str]:
     """Return the attacks without which a setting may look better than it is.
 
     Those are what at least half of the settings met, and what recovers most in at least half of
-    those that met it. Names by options.
+    those that met it.
+
+    Args:
+        settings: Points of each setting.
+        metric: Name of the score.
+        names: Names of adversaries by the keys of their groups.
+
+    Returns:
+        The attacks' names by their options.
     """
-    names: dict[str, str] = {}
+    shown: dict[str, str] = {}
     met, strongest = Counter[str](), Counter[str]()
     for points in settings:
         scores = {_kind(point): leakage(point.score(metric), metric) for point in points}
-        names |= {_kind(point): point.group.first.attack for point in points}
+        shown |= {_kind(point): names[point.group.key] for point in points}
         met.update(scores.keys())
         strongest.update(kind for kind, score in scores.items() if score >= max(scores.values()))
     least = len(settings) / 2
-    return {n: name for n, name in names.items() if met[n] >= least or 2 * strongest[n] >= met[n]}
+    return {n: name for n, name in shown.items() if met[n] >= least or 2 * strongest[n] >= met[n]}
 
 
 def _kind(point: Point) -> str:
