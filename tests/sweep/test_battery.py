@@ -16,7 +16,7 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "953983cc284dc1c861b9"}
+CONTENTS = {1: "953983cc284dc1c861b9", 2: "bacbc8f730d6b6343a0f"}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:
@@ -133,7 +133,7 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        "version 1, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        "version 2, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 
