@@ -7,6 +7,7 @@ simulation in ``tests/evaluation/test_intervals.py`` shows.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 Interval = tuple[float, float]
 RESAMPLES = 10_000
+AT_ONCE = 4_000_000
+"""Draws that are in memory at once: 32 MB."""
 LEVEL = 0.95
 FEW_IMAGES = 20
 """Values under which an interval is Student's t and is not called a 95 % interval."""
@@ -101,7 +104,7 @@ def bca(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Interva
     mean, spread = float(x.mean()), float(x.std())
     if spread <= 1e-12 * max(1.0, abs(mean)):
         return mean, mean
-    means = _resampled_means(x, np.random.default_rng(seed))
+    means = _resampled_means(x, seed)
     below = (means < mean).mean() + (means == mean).mean() / 2
     bias = _NORMAL.inv_cdf(float(np.clip(below, 0.5 / RESAMPLES, 1 - 0.5 / RESAMPLES)))
     # the jackknife's skewness in closed form: leaving out x_i moves the mean by -(x_i - mean)
@@ -114,18 +117,27 @@ def bca(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Interva
     return float(low), float(high)
 
 
-def _resampled_means(x: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
+def _resampled_means(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Means of resamples; drawn as counts of the distinct values, where these are few."""
     distinct, counts = np.unique(x, return_counts=True)
     if len(distinct) < len(x) / 2:
+        generator = np.random.default_rng(seed)
         drawn = generator.multinomial(len(x), counts / len(x), size=RESAMPLES)
         return np.asarray(drawn @ distinct / len(x))
-    at_once = max(1, 4_000_000 // len(x))  # what fits a few MiB
+    if len(x) * RESAMPLES <= AT_ONCE:
+        return np.asarray(x[_drawn(len(x), seed)].mean(1))
+    generator, at_once = np.random.default_rng(seed), max(1, AT_ONCE // len(x))
     means = [
         x[generator.integers(len(x), size=(min(at_once, RESAMPLES - begin), len(x)))].mean(1)
         for begin in range(0, RESAMPLES, at_once)
     ]
     return np.concatenate(means)
+
+
+@lru_cache(maxsize=2)
+def _drawn(count: int, seed: int) -> NDArray[np.int64]:
+    """Return the values of each resample; a report asks for hundreds of intervals of one size."""
+    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
 
 
 def wilson(share: float, count: int) -> Interval:

@@ -13,7 +13,7 @@ from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
 from privbench.report import page as report
 from privbench.report.rendering import Figure, require_extra
-from privbench.report.writing import replace_files
+from privbench.runtime.files import replace_files
 
 TEMPLATES = Path(__file__).parent / "templates"
 

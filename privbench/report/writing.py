@@ -1,19 +1,23 @@
 """Writer of a report: the page, its figures, its tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, count, islice
+from multiprocessing import get_context
 from pathlib import Path
 
 from privbench.analysis import tables
 from privbench.analysis.overlay import Overlay, no_overlay
 from privbench.analysis.selection import Selection
 from privbench.analysis.tradeoffs import SplitResults, panels
-from privbench.report.rendering import Figure, require_extra, scripts
+from privbench.report.rendering import Figure, require_extra
+from privbench.runtime.files import replace_files
 
 MAX_FILES = 40
 """Figures that are written as files; the page draws all curves."""
+MANY = 200
+"""Records from which on a second process draws their figures."""
 MAX_GRIDS = 6
 """Grids of reconstructions that are written as files; the page has every image."""
 
@@ -37,30 +41,41 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
 
     found = panels(selection.records, selection.gaps)
     read = image_loader(selection.store)
-    drawn = curve_figures(found, overlay or no_overlay)
-    grids = _named(islice(chain(*(by_strength(one, read) for one in found)), MAX_GRIDS))
+    grids = list(_named(islice(chain(*(by_strength(one, read) for one in found)), MAX_GRIDS)))
     written: dict[str, bytes] = {}
-    filed = [*drawn[: MAX_FILES - len(grids)], *grids]
-    with ThreadPoolExecutor(2) as pool:  # vl-convert and WebP leave Python's lock to the tables
-        pool.submit(scripts)
+    with ThreadPoolExecutor(1) as pool, _drawing(len(selection.records)) as others:
         images = pool.submit(ImageSheets.read, selection.records, read)
-        files = pool.map(Figure.files, filed)
+        filed = {grid.stem: others.submit(grid.files) for grid in grids}
+        drawn = []
+        for figure in curve_figures(found, overlay or no_overlay):
+            drawn.append(figure)
+            if len(filed) < MAX_FILES:
+                filed[figure.stem] = others.submit(figure.files)
         by_title = tables.by_title(found, overlay)
-        for forms in files:
-            written |= forms
+        for forms in filed.values():
+            written |= forms.result()
         sheets = images.result()
     for stem, rows in [*by_title.values(), ("cells", tables.cells(selection.records))]:
         written[f"{stem}.csv"] = tables.as_csv(rows).encode()
         written[f"{stem}.md"] = tables.as_markdown(rows).encode()
     listed = {title: rows for title, (_, rows) in by_title.items()}
-    stems = [figure.stem for figure in filed]
-    whole = page(selection, found, drawn, listed, sheets, folder, stems)
+    whole = page(selection, found, drawn, listed, sheets, folder, filed)
     replace_files(folder, {**written, **sheets.files, "index.html": whole.encode()})
     return folder / "index.html"
 
 
-def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> list[Figure]:
-    """Return every figure of curves and points that the records have points for."""
+def _drawing(records: int) -> Executor:
+    """Return who draws files beside all else: vl-convert holds Python's lock.
+
+    A process of its own, which takes a second to start, pays where there are many records.
+    """
+    if records < MANY:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> Iterator[Figure]:
+    """Yield every figure of curves and points that the records have points for."""
     from privbench.report import curves, undefended
     from privbench.report.style import series
 
@@ -71,28 +86,11 @@ def curve_figures(found: Sequence[SplitResults], overlay: Overlay) -> list[Figur
     return _named(chain(*by_defense, *others))
 
 
-def _named(figures: Iterable[Figure]) -> list[Figure]:
-    """Return figures with distinct stems."""
-    found: dict[str, Figure] = {}
+def _named(figures: Iterable[Figure]) -> Iterator[Figure]:
+    """Yield figures with distinct stems."""
+    taken: set[str] = set()
     for figure in figures:
         names = (f"{figure.stem}-{n}" for n in count(2))
-        stem = next(n for n in chain([figure.stem], names) if n not in found)
-        found[stem] = replace(figure, stem=stem)
-    return list(found.values())
-
-
-LIST = ".report"
-"""File that lists the names of a report's files, one per line."""
-
-
-def replace_files(folder: Path, written: Mapping[str, bytes]) -> None:
-    """Replace an earlier report's files, all of which were drawn before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / LIST
-    earlier = listed.read_text().splitlines() if listed.is_file() else []
-    for name in set(earlier) - set(written):
-        (folder / name).unlink(missing_ok=True)
-    listed.write_text("\n".join(written) + "\n")
-    for name, data in written.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(data)
+        stem = next(n for n in chain([figure.stem], names) if n not in taken)
+        taken.add(stem)
+        yield replace(figure, stem=stem)

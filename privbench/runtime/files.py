@@ -2,12 +2,14 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"
 """Suffix of a file that is still being written."""
+REPORT_LIST = ".report"
+"""File that lists the names of a report's files, one per line."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -35,3 +37,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def replace_files(folder: Path, written: Mapping[str, bytes]) -> None:
+    """Replace an earlier report's files, all of which were drawn before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = folder / REPORT_LIST
+    earlier = listed.read_text().splitlines() if listed.is_file() else []
+    for name in set(earlier) - set(written):
+        (folder / name).unlink(missing_ok=True)
+    listed.write_text("\n".join(written) + "\n")
+    for name, data in written.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)

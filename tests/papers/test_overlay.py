@@ -27,8 +27,8 @@ def test_the_published_curve_lies_over_records_of_its_settings_alone():
         record("dropout", 0.4, attack="rmle_paper", dataset="digits"),
     ):
         assert curve(other) == published_for(other) == []
-    figure = curve_figures(panels([matching]), overlay)[0]
-    plain = curve_figures(panels([matching]), no_overlay)[0]
+    figure = next(curve_figures(panels([matching]), overlay))
+    plain = next(curve_figures(panels([matching]), no_overlay))
     assert not rows_of(plain, "reference")
     assert len(rows_of(figure, "reference")) == 10
     assert "published" in figure.caption and "published" not in plain.caption

@@ -155,7 +155,7 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     selection = select(folder, {})
     (panel,) = panels(selection.records, selection.gaps)
     assert {c.worst.strength for c in operating_points(panel, "ssim")} == {0.0, 0.2, 0.8}
-    figure = curve_figures([panel], no_overlay)[0]
+    figure = next(curve_figures([panel], no_overlay))
     assert [row["strength"] for row in rows_of(figure, "point")] == [0.2, 0.8]
     summary = of_sweep(SweepLog(folder)).whole
     assert "11 cells, 1 more have no record" in summary

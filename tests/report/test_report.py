@@ -120,7 +120,7 @@ def test_everything_that_a_curve_has_is_drawn():
 
     adaptive = curve(attack="rmle_adaptive", adaptive=True, targets=24)[1:]
     records = [*curve(targets=24), *curve(seed=1, targets=24), *adaptive]
-    figure = curve_figures(panels(records), published)[0]
+    figure = next(curve_figures(panels(records), published))
     svg = ElementTree.fromstring(figure.files()[f"{figure.stem}.svg"])
     drawn = Counter()
     for group in svg.iter("{http://www.w3.org/2000/svg}g"):
@@ -143,7 +143,7 @@ def test_names_of_files_are_short_and_distinct_where_settings_differ_by_long_opt
     for at, one in enumerate(records):
         start = 1000 * (1 + at // 4)
         one.config["include"] = list(range(start, start + 60))
-    figures = curve_figures(panels(records), no_overlay)
+    figures = list(curve_figures(panels(records), no_overlay))
     stems = [figure.stem for figure in figures]
     assert len(set(stems)) == len(stems) == 4
     assert all(re.fullmatch(r"[a-z0-9-]{1,80}", stem) for stem in stems)
