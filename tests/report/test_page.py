@@ -22,7 +22,7 @@ from privbench.analysis.overlay import no_overlay
 from privbench.analysis.selection import select
 from privbench.analysis.tradeoffs import panels
 from privbench.evaluation.statistics import student_t
-from privbench.report import rendering
+from privbench.report import rendering, writing
 from privbench.report.__main__ import main
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
@@ -40,8 +40,7 @@ def _files(figure) -> dict[str, bytes]:
 def without_scripts(monkeypatch):
     """The page holds no library that draws: to bundle it takes seconds; its data is readable."""
     monkeypatch.setattr("privbench.report.page.packed", str)
-    for place in ("page", "writing"):
-        monkeypatch.setattr(f"privbench.report.{place}.scripts", str)
+    monkeypatch.setattr("privbench.report.page.scripts", str)
 
 
 @pytest.fixture
@@ -162,6 +161,21 @@ def test_a_gap_is_no_mean_over_survivors(tmp_path):
     assert "\n dropout 0.2 on features    0.9850" in summary
     assert "\n dropout 0.4 on features" not in summary
     assert any("seeds are missing" in row[-1] for row in tables.attacks([panel]))
+
+
+@pytest.mark.fault
+def test_a_second_process_draws_the_same_files(tmp_path, monkeypatch, without_scripts):
+    """It draws those of many records; what fails in it fails here."""
+    folder, several = sweep(tmp_path, "figure", curve(), []), writing.MANY
+    pages = []
+    for name, many in (("here", several), ("there", 1)):
+        monkeypatch.setattr(writing, "MANY", many)
+        pages.append(write(select(folder, {}), tmp_path / name).parent)
+    here, there = ({one.name: one.read_bytes() for one in page.iterdir()} for page in pages)
+    assert sum(name.endswith(".svg") for name in here) >= 2
+    assert {n: data for n, data in here.items() if n.endswith((".svg", ".png"))} == {
+        n: data for n, data in there.items() if n.endswith((".svg", ".png"))
+    }
 
 
 def test_a_report_without_papers_is_written(tmp_path):
