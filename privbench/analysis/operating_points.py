@@ -100,19 +100,21 @@ def operating_points(
     names = {p.group.key: a.name for a in eligible for line in a.lines for p in line.points}
     names |= {a.undefended.group.key: a.name for a in eligible if a.undefended}
     met_by_any, settings = panel.settings(), replace(panel, adversaries=eligible).settings()
+    kinds = {p.group.key: _kind(p) for points in settings.values() for p in points}
     # an attack that was run with no defense, or only with one, is not required elsewhere
     due = {
         defended: _due(
-            [held for (*_, at), held in settings.items() if (at > 0) == defended], metric, names
+            [held for (*_, at), held in settings.items() if (at > 0) == defended], metric, kinds
         )
         for defended in (True, False)
     }
+    shown = {kind: names[key] for key, kind in kinds.items()}
     found = []
     for (defense, site, strength), points in settings.items():
         if not all(point.complete for point in points):
             continue
-        met = {_kind(point) for point in points}
-        missing = [name for kind, name in due[strength > 0].items() if kind not in met]
+        met = {kinds[point.group.key] for point in points}
+        missing = [shown[kind] for kind in due[strength > 0] if kind not in met]
         compared = ComparableAttacks.of(point.group for point in points)
         worst = compared.strongest(metric)
         reason = [*caveats(worst, panel.related, metric), *compared.notes]
@@ -125,10 +127,8 @@ def operating_points(
     return found
 
 
-def _due(
-    settings: Sequence[Sequence[Point]], metric: str, names: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the attacks without which a setting may look better than it is.
+def _due(settings: Sequence[Sequence[Point]], metric: str, kinds: Mapping[str, str]) -> list[str]:
+    """Return the kinds of attacks without which a setting may look better than it is.
 
     Those are what at least half of the settings met, and what recovers most in at least half of
     those that met it.
@@ -136,20 +136,15 @@ def _due(
     Args:
         settings: Points of each setting.
         metric: Name of the score.
-        names: Names of adversaries by the keys of their groups.
-
-    Returns:
-        The attacks' names by their options.
+        kinds: Kinds of attacks by the keys of their groups.
     """
-    shown: dict[str, str] = {}
     met, strongest = Counter[str](), Counter[str]()
     for points in settings:
-        scores = {_kind(point): leakage(point.score(metric), metric) for point in points}
-        shown |= {_kind(point): names[point.group.key] for point in points}
+        scores = {kinds[p.group.key]: leakage(p.score(metric), metric) for p in points}
         met.update(scores.keys())
         strongest.update(kind for kind, score in scores.items() if score >= max(scores.values()))
     least = len(settings) / 2
-    return {n: name for n, name in shown.items() if met[n] >= least or 2 * strongest[n] >= met[n]}
+    return [kind for kind in met if met[kind] >= least or 2 * strongest[kind] >= met[kind]]
 
 
 def _kind(point: Point) -> str:
