@@ -116,7 +116,8 @@ def hasty(attack):
     """The same attack and every attack within it, of few steps."""
     changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
     lengths = ("steps", "rounds", "levels", "updates", "inversion_steps")
-    changes |= {name: 5 for name in lengths if name in vars(attack)}
+    changes |= {name: 2 for name in lengths if name in vars(attack)}
+    changes |= {"recurrences": 1} if "recurrences" in vars(attack) else {}
     return dataclasses.replace(attack, **changes)
 
 

@@ -112,6 +112,7 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     assert first == pytest.approx(4.0 if alone or site == "input" else 4.0 / 16)
 
 
+@pytest.mark.long
 def test_noise_on_the_input_comes_back_as_the_noisy_image_and_no_better():
     """One transmission, no prior, conv1, which loses nothing: the likeliest image is the noisy one."""
     x = 0.25 + 0.5 * scenes(4)

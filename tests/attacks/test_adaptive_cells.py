@@ -67,6 +67,7 @@ def test_the_adaptive_inverter_composes_with_the_shadow(run_cell):
     assert record.adaptive
 
 
+@pytest.mark.long
 def test_the_judge_is_nobodys_kin(run_cell, stage):
     """Another seed than any cell may have, another architecture, no weight shared; and it can read."""
     assert JUDGES_SEED > 2**32 - 1
@@ -84,6 +85,7 @@ def test_the_judge_is_nobodys_kin(run_cell, stage):
     assert record.floor["class_mean"]["semantic_accuracy"] > 0.9
 
 
+@pytest.mark.long
 def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(run_cell):
     """Weights imply queries; an attack that does better at a greater strength was no bound."""
 
@@ -125,6 +127,7 @@ def test_the_worst_case_is_taken_within_the_rights_and_doubted_where_it_must_be(
     assert "accuracy" in output and "edge_weights" in output
 
 
+@pytest.mark.long
 def test_more_steps_that_give_more_are_a_doubt(run_cell):
     """Paired by image, beyond the interval."""
     few, many = (

@@ -49,6 +49,7 @@ class Shelf:
         return self.kept[name][1]
 
 
+@pytest.mark.long
 def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given():
     """Given the strength of other features, it errs more: it trusts noise, or mistrusts an image."""
     images = torch.rand(200, 1, 2, 2, generator=torch.Generator().manual_seed(1))

@@ -46,6 +46,7 @@ def test_an_orthogonal_edge_is_inverted_above_60_db():
     assert logger.facts["longer_run"] == {"images": 1, "steps": 1000, "confirmed": 1}
 
 
+@pytest.mark.long
 def test_an_attack_that_hardly_moves_has_not_converged():
     """A rate of 1e-4 leaves every image at its start, 10 dB, however many steps it is given."""
     x = scenes(4)
@@ -83,6 +84,7 @@ def converged_run():
     return x_hat, logger
 
 
+@pytest.mark.long
 def test_a_run_cut_short_has_not_converged(converged_run):
     """Its schedule makes it stand still at the end; a longer run shows that it was not there yet.
 
@@ -157,6 +159,7 @@ def test_an_images_result_does_not_depend_on_the_others_in_the_batch():
     torch.testing.assert_close(together[:1], alone, atol=2e-3, rtol=0)
 
 
+@pytest.mark.long
 def test_more_steps_lower_the_objective_and_ten_are_flagged(converged_run):
     """Ten steps have not converged, five hundred have."""
     x = scenes(6)
@@ -207,6 +210,7 @@ class Exploding(nn.Module):
         return x.flatten(1) * (1.0 if self.calls <= 2 else torch.inf)
 
 
+@pytest.mark.long
 def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
     """Sixteen noisy copies tell more than one."""
     x, attack = scenes(4), RMLE(steps=80)

@@ -43,6 +43,7 @@ def images(count, seed):
     return (CLASSES[labels] * 0.8 + 0.2 * torch.rand(count, 1, 8, 8, generator=generator)), labels
 
 
+@pytest.mark.long
 def test_with_a_wrong_class_the_network_errs_more():
     """Right classes give the smaller error: behind much noise the class says most."""
     attack, defense, transmissions = attack_of(), Gaussian(sigma=1.5), 3

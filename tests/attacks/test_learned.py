@@ -244,6 +244,7 @@ def odd(tmp_path, monkeypatch):
     return ["attack=inverse", "attack.decoder={_target_: odd_decoder.Odd, _partial_: true}"]
 
 
+@pytest.mark.long
 def test_a_decoder_from_elsewhere_is_held_to_the_images_shape(odd, privbench, warm):
     """By `_target_` alone; refused before training when it cannot do."""
     code, _, err = privbench(*odd, f"output_dir={warm}")

@@ -44,6 +44,7 @@ def test_ridge_inverts_an_orthogonal_edge_above_60_db(noise):
     assert float(scores.min()) > 60
 
 
+@pytest.mark.long
 def test_a_refined_answer_of_an_orthogonal_edge_exceeds_60_db():
     """From the answer of a network that has hardly been trained."""
     attack = _refined("inverse_refined", images=2, steps=150)

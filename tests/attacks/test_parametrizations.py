@@ -130,6 +130,7 @@ def _attacked(attack, edge, x, copies=1, silent=False):
     return attack.fit(view.without_logging() if silent else view), v, logger
 
 
+@pytest.mark.long
 def test_an_orthogonal_edge_costs_the_prior_nothing():
     """What the networks reach on the pixels themselves, they reach through an orthogonal edge."""
     x = scenes(2)

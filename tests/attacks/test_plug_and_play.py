@@ -82,6 +82,7 @@ def denoiser(view):
     return trained_denoiser(ATTACK, view)
 
 
+@pytest.mark.long
 def test_a_denoiser_lowers_the_noise_at_every_level(denoiser):
     """By more than the scaling of its input alone does."""
     x = scenes(130)[120:]
@@ -105,6 +106,7 @@ def test_a_denoiser_takes_any_size_and_no_right_but_images(view):
     assert not any(weight.requires_grad for weight in alone.parameters())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("defense", "seen"),
     [

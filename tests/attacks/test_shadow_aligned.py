@@ -48,6 +48,7 @@ def digits():
     )
 
 
+@pytest.mark.long
 def test_alignment_lowers_the_discrepancy_to_the_received_features(digits):
     """On digits, of a shadow that never met the edge; the decoder takes its features."""
     images, labels, deployment = digits

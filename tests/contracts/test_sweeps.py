@@ -48,6 +48,7 @@ def test_a_sweep_describes_itself_and_sets_only_the_sweeper(name):
     assert config.hydra.mode == "MULTIRUN"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in sweep_files() if "files" not in _sweeper(name)])
 def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
     """The first and the last cell of each grid have every value of their axes.

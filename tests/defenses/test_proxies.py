@@ -57,6 +57,7 @@ class Reporting(FitAlways):
         train(lambda epoch, metrics: self.metrics.update(metrics))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bottleneck", [0.0, 0.5])
 def test_the_decoder_and_a_fresh_one_recover_less_at_a_larger_weight(bottleneck, victim, data):
     """Through noise: without it a linear decoder amplifies whatever is left."""

@@ -64,6 +64,7 @@ class TestReadmeTrainedDefense(DefenseContract):
     )
 
 
+@pytest.mark.long
 def test_the_trained_example_is_trained_once_and_anew_where_its_source_changed(
     privbench, warm, user_module
 ):

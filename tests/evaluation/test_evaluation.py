@@ -35,6 +35,7 @@ def digits():
     )
 
 
+@pytest.mark.long
 def test_the_image_of_a_class_that_is_optimised_for_ssim_beats_the_mean_on_held_out_images(digits):
     """By .02 on digits, where the mean has .62 (on MNIST by .12)."""
     images, labels = digits.aux.images, digits.aux.labels
@@ -92,6 +93,7 @@ def test_a_blind_answer_is_an_attack_that_scores_its_floor(answer, run_cell):
     assert (record.queries > 0) == (answer == "logits")
 
 
+@pytest.mark.long
 def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path):
     """Whatever split, seed and defense a cell has; an untrained victim does."""
     given = []

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 from privbench.analysis import tables, worst_case
 from privbench.evaluation import finite_set, metrics
 from privbench.report import summary
@@ -28,6 +30,7 @@ WIDTH = Metric(name="width", label="width", unit="px", interval=None, decimals=0
 NAMES = "metrics=[my_metric.MINE,my_metric.WIDTH,dfil,bayes_floor]"
 
 
+@pytest.mark.long
 def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
     privbench, without_victim, user_module, monkeypatch
 ):

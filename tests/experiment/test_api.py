@@ -65,6 +65,7 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(example.splitlines()) <= 12
 
 
+@pytest.mark.long
 def test_a_wide_convolution_is_inverted_and_scored(call, model):
     """The caller's network, threads and images stay as they are; uint8 and float are the same."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -130,6 +130,7 @@ def test_a_run_from_the_command_line_has_the_same_record_when_isolated(
     assert found[0][3]["batch"] == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [pytest.param("missing", marks=pytest.mark.slow), "refused query"])
 def test_an_attack_that_fails_in_its_process_fails_here_in_the_same_words(cell, mine, way):
     """Of the same type, also where the harness refused the request."""

@@ -45,6 +45,7 @@ class Noise(Perturbation):
 """
 
 
+@pytest.mark.long
 def test_an_edited_defense_is_another_defense(privbench, user_module, warm):
     """It is run again, in a sweep too."""
     yaml = "_target_: my_noise.Noise\nsite: features\nlevel: 0.5\n"
@@ -90,6 +91,7 @@ precision: 32-true
 """
 
 
+@pytest.mark.long
 def test_a_victim_whose_source_changed_is_trained_anew(privbench, user_module, without_victim):
     """Other constants of the normalisation: no layer's name or shape tells."""
     at = without_victim
@@ -119,6 +121,7 @@ decoder: {_target_: my_decoder.linear, _partial_: true}
 """
 
 
+@pytest.mark.long
 def test_an_edited_decoder_is_trained_anew(privbench, user_module, warm):
     """Its layers have the same names and shapes; unchanged, the trained one is loaded."""
     words = [

@@ -107,6 +107,7 @@ def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
     assert "1: +26 % [+20, +32]" in reason
 
 
+@pytest.mark.long
 def test_every_defense_is_in_the_sweep_with_an_attack_that_knows_it():
     """At four strengths; where the channel has no likelihood, by the prior through the edge."""
     plans = planned()

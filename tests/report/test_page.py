@@ -178,6 +178,7 @@ def test_a_second_process_draws_the_same_files(tmp_path, monkeypatch, without_sc
     }
 
 
+@pytest.mark.long
 def test_a_report_without_papers_is_written(tmp_path):
     """Importing `privbench.papers` is blocked, as where the folder is deleted."""
     folder = sweep(tmp_path, "he2020-figure", curve(attack="rmle_paper"), [])

@@ -23,6 +23,7 @@ def trained(privbench, without_victim) -> Path:
     return without_victim
 
 
+@pytest.mark.long
 def test_a_victim_that_travelled_gives_the_same_numbers_bit_for_bit(
     privbench, trained, tmp_path, capfd
 ):

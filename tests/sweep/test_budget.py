@@ -91,6 +91,7 @@ def test_a_budget_that_means_nothing_is_refused_in_one_line(privbench, tmp_path,
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.long
 def test_a_sweep_of_files_has_the_cells_of_each_once(privbench, warm, parts):
     """What is typed replaces the axes of all of them."""
     code, out, err = privbench(*parts, "sweeps=both")

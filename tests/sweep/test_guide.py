@@ -3,9 +3,12 @@
 import re
 import shlex
 
+import pytest
+
 from tests.support import ROOT
 
 
+@pytest.mark.long
 def test_the_example_of_the_guide_runs_as_printed(privbench, warm, monkeypatch):
     """Its file, saved where the text says, and its command: five cells of digits."""
     text = (ROOT / "sweeps" / "README.md").read_text()

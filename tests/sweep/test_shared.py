@@ -35,6 +35,7 @@ def test_only_what_several_cells_share_is_trained_before_them():
     }
 
 
+@pytest.mark.long
 def test_a_deployments_key_holds_what_it_is_trained_from(cell):
     """Attacks and targets share it, another seed, split or defense does not; none trains none."""
     base = plan(cell(*TRAINED)).deployment_key

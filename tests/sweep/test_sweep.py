@@ -102,6 +102,7 @@ OUT_OF_MEMORY = """
 """
 
 
+@pytest.mark.long
 def test_out_of_memory_means_smaller_batches_and_the_same_numbers(privbench, warm, monkeypatch):
     """Until a single image does not fit: then the cell fails."""
     _mine(warm, monkeypatch)

@@ -44,6 +44,7 @@ def test_a_run_streams_its_progress_and_ends_in_its_summary(privbench, warm):
     assert next(r.exit.exit_code for r in run.records if r.HasField("exit")) == 0
 
 
+@pytest.mark.long
 def test_a_cached_cell_has_the_curves_of_its_first_run(privbench, warm):
     """Also of a network that another cell trained; of an older record those of the store."""
     words = ["-m", "targets=4", "attack=inverse_naive", "attack.queries=32", "attack.steps=20",
@@ -68,6 +69,7 @@ def test_a_cached_cell_has_the_curves_of_its_first_run(privbench, warm):
 
 
 # a cell each: a run that did not finish keeps its identity, in this process, from another one
+@pytest.mark.long
 @pytest.mark.parametrize(("call", "targets"), [("init", 4), ("log", 5), ("finish", 6)])
 def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
     privbench, warm, monkeypatch, call, targets
@@ -89,6 +91,7 @@ def test_a_tracker_that_breaks_is_a_warning_and_the_record_is_whole(
     results.read(stored)
 
 
+@pytest.mark.long
 def test_online_with_a_key_and_no_server_goes_on_after_its_timeout(privbench, warm, monkeypatch):
     """The server is a closed port of this machine."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -168,6 +171,7 @@ def test_a_cell_is_one_run_and_no_two_cells_share_a_name(composed):
     assert found[3].run_id == found[4].run_id
 
 
+@pytest.mark.long
 def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privbench, warm):
     """Named by what differs; a cached cell is logged once in a sweep that lacks it, and flagged."""
     words = ["-m", "targets=4", "attack=blind", f"output_dir={warm}"]

@@ -55,6 +55,7 @@ def test_a_tracker_gets_finding_curves_and_cells(tmp_path):
     assert {row[head.index("attack")] for row in cells} == {"rmle"}
 
 
+@pytest.mark.long
 def test_a_panel_of_the_workspace_has_the_keys_that_a_sweep_logs(privbench, warm):
     """Curves, cells and images by the names that offline files hold; without a page too."""
     words = ["-m", "attack=rmle", "attack.steps=20", "targets=5", "defense.rate=0.1,0.3"]

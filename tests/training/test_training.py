@@ -3,6 +3,7 @@
 import logging
 import re
 
+import pytest
 import torch
 from torch import nn
 
@@ -41,6 +42,7 @@ def test_a_slow_training_says_how_far_it_is_and_what_is_left(clock, caplog):
     assert [line.split()[4] for line in messages] == ["1", "2", "4", "8", "16"]
 
 
+@pytest.mark.long
 def test_a_single_run_shows_each_training_and_the_reconstruction(
     privbench, tmp_path, brief_classifier, monkeypatch
 ):
