@@ -1,8 +1,12 @@
 """The finding of a sweep: what it shows, and what weakens it first."""
 
-from privbench.analysis.finding import finding, weaknesses
+import csv
+from collections import defaultdict
+
+from privbench.analysis.finding import STRONGEST, finding, weaknesses
 from privbench.analysis.tradeoffs import panels
 from tests.records import curve, imaged, record, spread
+from tests.support import ROOT
 
 
 def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
@@ -15,10 +19,11 @@ def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
     ]  # fmt: skip
     found = finding(panels([*weak, *strong]))
     assert [weakness.name for weakness in found.weaknesses] == [
+        "a stronger attack was not run",
         "a single victim",
         "few test images for the accuracy",
     ]
-    assert found.weaknesses[1].sentence.endswith(
+    assert found.weaknesses[2].sentence.endswith(
         "the accuracy with dropout 0.4 on features is 0.9750 [0.9650, 1.0000], without a defense "
         "0.9900: that more than 2 points are lost is not excluded"
     )  # fmt: skip
@@ -40,6 +45,9 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
         ("no attack knew the defense",
          "No adaptive attack was run against dropout on features: the leakage may be higher"),
         ("2 cells are missing", "2 of 5 cells have no record: more may leak"),
+        ("a stronger attack was not run",
+         "Not run: rmle_prior, inverse. In every setting of sweeps/defenses rmle_prior or inverse "
+         "has the highest SSIM"),
         ("2 of 3 cells did not converge",
          "2 of 3 cells did not converge (2 of 3 of rmle): more steps may recover more"),
         ("few images (6)", "few images: scores are of 6 images"),
@@ -53,6 +61,7 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
     some += [record(strength=0.3, attack="a", adaptive=True, targets=64, failed=1)]
     assert [weakness.name for weakness in weaknesses(some)] == [
         "in some settings no attack knew the defense",
+        "a stronger attack was not run",
         "1 of 6 cells gave images that never moved or are not finite",
     ]
 
@@ -80,3 +89,32 @@ def test_weights_that_were_trained_elsewhere_are_named():
     (found,) = [w for w in weaknesses([one, other]) if "elsewhere" in w.name]
     assert found.sentence.startswith("mnist lenet5: mine.safetensors may have been trained on")
     assert not [w for w in weaknesses([other]) if "elsewhere" in w.name]
+
+
+def test_the_strongest_attacks_are_those_of_the_table_of_defenses():
+    """One of them has the highest SSIM wherever both and others were run."""
+    settings = defaultdict(dict)
+    with (ROOT / "sweeps" / "defenses" / "records.csv").open() as file:
+        for row in csv.DictReader(file):
+            setting = tuple(row[name] for name in ("split", "defense", "site", "strength", "seed"))
+            settings[setting][row["attack"]] = float(row["ssim"])
+    both = [
+        scores for scores in settings.values() if len(scores) > 2 and set(STRONGEST) <= set(scores)
+    ]
+    assert len(both) >= 40
+    assert {max(scores, key=scores.get) for scores in both} == set(STRONGEST)
+
+
+def test_a_setting_without_the_strongest_attacks_is_counted():
+    """By setting, and not where nothing is defended; a refined network counts as the network."""
+    strong = [record(attack=name, strength=0.4) for name in ("rmle_prior", "inverse_refined")]
+    bare = record("none", 0.0)
+    assert not _not_run([*strong, bare])
+    assert _not_run([*strong, bare, record(strength=0.6, attack="inverse")]) == [
+        "Not run: rmle_prior in 1 of 2 settings. In every setting of sweeps/defenses rmle_prior or "
+        "inverse has the highest SSIM"
+    ]
+
+
+def _not_run(records):
+    return [w.sentence for w in weaknesses(records) if w.name == "a stronger attack was not run"]
