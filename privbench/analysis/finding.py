@@ -170,7 +170,7 @@ def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
         f"Not run: {', '.join(parts)}. In every setting of sweeps/defenses "
         f"{' or '.join(STRONGEST)} has the highest SSIM"
     )
-    return [Weakness("a stronger attack was not run", line)]
+    return [Weakness("a strong attack was not run", line)]
 
 
 def _doubtful(records: Sequence[Record]) -> list[Weakness]:

@@ -19,7 +19,7 @@ def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
     ]  # fmt: skip
     found = finding(panels([*weak, *strong]))
     assert [weakness.name for weakness in found.weaknesses] == [
-        "a stronger attack was not run",
+        "a strong attack was not run",
         "a single victim",
         "few test images for the accuracy",
     ]
@@ -45,7 +45,7 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
         ("no attack knew the defense",
          "No adaptive attack was run against dropout on features: the leakage may be higher"),
         ("2 cells are missing", "2 of 5 cells have no record: more may leak"),
-        ("a stronger attack was not run",
+        ("a strong attack was not run",
          "Not run: rmle_prior, inverse. In every setting of sweeps/defenses rmle_prior or inverse "
          "has the highest SSIM"),
         ("2 of 3 cells did not converge",
@@ -61,7 +61,7 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
     some += [record(strength=0.3, attack="a", adaptive=True, targets=64, failed=1)]
     assert [weakness.name for weakness in weaknesses(some)] == [
         "in some settings no attack knew the defense",
-        "a stronger attack was not run",
+        "a strong attack was not run",
         "1 of 6 cells gave images that never moved or are not finite",
     ]
 
@@ -117,4 +117,4 @@ def test_a_setting_without_the_strongest_attacks_is_counted():
 
 
 def _not_run(records):
-    return [w.sentence for w in weaknesses(records) if w.name == "a stronger attack was not run"]
+    return [w.sentence for w in weaknesses(records) if w.name == "a strong attack was not run"]
