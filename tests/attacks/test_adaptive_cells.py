@@ -35,6 +35,7 @@ def test_bad_input_is_refused_in_one_line_before_any_training(words, refused):
     refused(words, BAD[words])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("inner", ["rmle", "rmle_adaptive"])
 def test_tuning_tries_the_attacks_own_setting_and_keeps_what_was_best(inner, composed, run_cell):
     """On equal budgets, on images of the adversary's own, once."""

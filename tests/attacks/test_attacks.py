@@ -36,6 +36,7 @@ def _attacked(attack, edge, x, defense=None, copies=1):
     return attack.fit(view)(v), logger, aux
 
 
+@pytest.mark.long
 def test_an_orthogonal_edge_is_inverted_above_60_db():
     """Nothing is lost on the way, so nothing is private."""
     x = scenes(5)

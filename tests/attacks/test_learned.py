@@ -189,6 +189,7 @@ def test_a_damaged_adversary_is_trained_again(harm, run_cell, warm):
     assert after.notes["epochs"] == before.notes["epochs"]
 
 
+@pytest.mark.long
 def test_the_records_numbers_do_not_depend_on_whether_the_adversary_was_trained_or_loaded(
     run_cell, warm
 ):

@@ -12,6 +12,7 @@ from tests.support import ROOT
 GUIDES = {"dataset": ("data", "stripes"), "victim": ("victims", "tiny")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", GUIDES)
 def test_the_example_of_a_guide_runs_as_printed(
     group, privbench, without_victim, brief_classifier, tmp_path, monkeypatch

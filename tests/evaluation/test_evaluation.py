@@ -110,6 +110,7 @@ def test_the_images_of_classes_are_computed_once_for_all_victims(cell, tmp_path)
 NOISE = ["defense=dropout", "defense.rate=0.9", "attack=blind", "targets=5"]
 
 
+@pytest.mark.long
 def test_a_cloud_that_averages_16_transmissions_is_more_accurate_than_with_one(run_cell):
     """Records and tables hold both; of one transmission they are the same."""
     many = run_cell(*NOISE, "transmissions=16")

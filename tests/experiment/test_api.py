@@ -86,6 +86,7 @@ def test_a_wide_convolution_is_inverted_and_scored(call, model):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.long
 def test_an_adversary_is_trained_once(call):
     """For other targets it is loaded; the blind baseline is there, a gallery adds candidates."""
     options = {"attack": "inverse", "defense": "gaussian", "sigma": 0.3, "attack__steps": 5}

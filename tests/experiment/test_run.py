@@ -15,6 +15,7 @@ from tests.stage import Stage
 from tests.support import cell_spec
 
 
+@pytest.mark.long
 def test_the_precision_that_was_used_is_recorded(trained):
     """By the attack in the record's notes, by the victim among its facts."""
     record, victim = trained
@@ -69,6 +70,7 @@ def test_a_trained_victim_is_identified_by_the_checksum_of_its_weights(cell, out
     assert stage.victim.identity["sha256"] == sidecar["sha256"]
 
 
+@pytest.mark.long
 def test_a_naive_adversary_learns_anew_against_each_trained_cloud(tmp_path):
     """It knows no defense, yet holds the cloud that one trained: its network is of that cloud."""
     words = ["attack=shadow", "attack.images=32", "attack.steps=1", "targets=2"]

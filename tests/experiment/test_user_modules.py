@@ -7,6 +7,7 @@ from tests.runs import LEVEL_YAML, read_records, victim_files
 from tests.support import ATTACK
 
 
+@pytest.mark.long
 def test_an_edited_attack_is_another_attack(privbench, user_module, warm):
     """The command typed twice, the source edited in between: two records, two scores."""
     words = [

@@ -163,6 +163,7 @@ def test_the_page_of_a_plan_fits_a_telephone_and_asks_no_network(typed, tmp_path
     assert errors == [] and all(url.startswith(("file:", "data:")) for url in asked)
 
 
+@pytest.mark.long
 def test_the_papers_guideline_is_judged_by_cost_and_by_what_was_measured(typed, tmp_path):
     """Behind the first fully connected layer, on three platforms; without records no verdict."""
     text = typed("format=guideline", "platform=tk1_gpu")

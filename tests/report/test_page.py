@@ -312,6 +312,7 @@ def test_a_page_of_many_cells_has_all_of_them_and_all_of_their_images(tmp_path):
 CHROMIUM = shutil.which("chromium")
 IN_CHROMIUM = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.skipif(not CHROMIUM, reason="wants Debian's chromium: apt-get install chromium"),
 ]
 

@@ -83,6 +83,7 @@ def test_a_page_says_that_images_are_missing(file, tmp_path, capfd):
     assert text.count("its images cannot be read") == 7
 
 
+@pytest.mark.long
 def test_a_cell_whose_record_was_imported_is_cached(privbench, composed, tmp_path, capfd):
     """In a sweep that is run again, and in a single run: nothing is trained."""
     here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "records.xz"

@@ -27,6 +27,7 @@ def parts(warm):
     return ["--config-dir", str(warm / "conf"), f"output_dir={warm}", "sweep.report=false"]
 
 
+@pytest.mark.long
 def test_a_budget_that_is_spent_leaves_cells_to_the_same_command(privbench, warm):
     """That is no failure; with more time the command completes the sweep."""
     words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]

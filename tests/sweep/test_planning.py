@@ -35,6 +35,7 @@ def test_processes_share_the_cores_that_are_free(monkeypatch, jobs, limit, threa
     assert Joblib(jobs=jobs, threads_per_job=5).threads == 5
 
 
+@pytest.mark.long
 def test_planning_a_sweep_gives_no_model_weights(privbench, warm, monkeypatch):
     """Thirty cells of three attacks are known from their configurations alone."""
     built, outlines = [], []

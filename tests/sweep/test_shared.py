@@ -46,6 +46,7 @@ def test_a_deployments_key_holds_what_it_is_trained_from(cell):
     assert plan(cell("defense=gaussian")).deployment_key == ""
 
 
+@pytest.mark.long
 def test_a_sweep_trains_it_once_before_its_cells(privbench, warm):
     """Its cells load it; the status counts it."""
     words = ["-m", "attack=blind", *TRAINED, "targets=4,5", f"output_dir={warm}"]

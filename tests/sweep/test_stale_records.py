@@ -49,6 +49,7 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     assert privbench(*words)[1].count("] cached") == 2
 
 
+@pytest.mark.long
 def test_a_cached_result_says_how_old_it_is(privbench, warm):
     """On a single run's last lines, and at the end of a sweep's line."""
     words = ["attack=blind", "targets=5", f"output_dir={warm}"]
@@ -62,6 +63,7 @@ def test_a_cached_result_says_how_old_it_is(privbench, warm):
     assert re.search(r"^\[1/1\] cached  .*, finished \d{4} days ago$", out, re.M), out
 
 
+@pytest.mark.long
 def test_status_says_which_cells_would_be_computed_again_and_why(privbench, user_module, warm):
     """An edited source, a raised version or schema, another layout, a record that cannot be read.
 

@@ -38,6 +38,7 @@ def test_what_is_recorded_is_not_run_again(privbench, warm):
     assert all(p.stat().st_mtime_ns != stamp for p, stamp in stamps.items())
 
 
+@pytest.mark.long
 def test_a_record_that_cannot_be_read_is_made_again(privbench, warm):
     """And named."""
     at = f"output_dir={warm}"
@@ -117,6 +118,7 @@ def test_out_of_memory_means_smaller_batches_and_the_same_numbers(privbench, war
     assert parts.notes["batch"] == 2
 
 
+@pytest.mark.long
 def test_fail_fast_stops_at_the_first_failure(privbench, warm, monkeypatch):
     """What was not begun is missing, and the same command without it completes the sweep."""
     _mine(warm, monkeypatch)
@@ -130,6 +132,7 @@ def test_fail_fast_stops_at_the_first_failure(privbench, warm, monkeypatch):
     assert cell_states(warm) == {"done": 2, "running": 0, "failed": 1, "missing": 0}
 
 
+@pytest.mark.long
 def test_an_option_that_the_default_lacks_goes_with_the_swept_group(privbench, warm):
     """Of one value or of several, it belongs to the cells; the ledger holds what was typed."""
     (warm / "conf" / "sweeps").mkdir(parents=True)
@@ -205,6 +208,7 @@ def test_a_sweep_file_that_sets_more_than_axes_is_refused(privbench, tmp_path):
     assert "sweeps/odd.yaml sets targets outside of hydra.sweeper: put it among its params" in err
 
 
+@pytest.mark.long
 def test_force_that_fails_is_a_failure_whatever_lies_in_the_store(privbench, warm, monkeypatch):
     """Its exit code says so, and every cell is named."""
     _mine(warm, monkeypatch)

@@ -189,6 +189,7 @@ def test_a_sweep_is_a_group_and_a_cell_a_run_however_often_it_is_asked_for(privb
     assert len({run.header.run_id for run in offline_runs(warm)}) == 3, "a run of another sweep"
 
 
+@pytest.mark.long
 def test_an_agent_of_wandbs_names_its_runs_itself(privbench, warm, monkeypatch):
     """Cached cells are logged there as well."""
     words = ["targets=4", "attack=blind", f"output_dir={warm}"]
