@@ -3,6 +3,7 @@
 Descriptions are the first lines and comments of the yaml files, defaults are the composed values.
 """
 
+import functools
 import re
 import sys
 from collections import Counter
@@ -105,6 +106,7 @@ def ungrouped(title: str, name: str) -> str:
     return "\n".join(lines)
 
 
+@functools.cache
 def document() -> str:
     """Return the whole of ``conf/README.md``."""
     groups = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())

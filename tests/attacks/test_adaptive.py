@@ -49,6 +49,7 @@ def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
     assert float(scores[1]) > float(scores[0]) - 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("split", ["conv1", "relu2"])
 def test_who_knows_of_dropout_sees_through_it(split):
     """By 3 dB at least at a rate of one half."""

@@ -142,6 +142,7 @@ def test_the_longer_run_is_of_a_few_settled_images(count, images):
     assert int(rows.max()) >= (count - 1) // 3 * 3 * (images > 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", [RMLE(steps=100), *map(Blind, ANSWERS)], ids=str)
 def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
     """Dropout of everything: what is left is what was known before."""

@@ -52,6 +52,7 @@ def test_a_refined_answer_of_an_orthogonal_edge_exceeds_60_db():
     assert float(scores.min()) > 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "attack",
     [

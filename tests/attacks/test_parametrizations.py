@@ -54,6 +54,7 @@ def _fitted(edge, x, parametrize, lr, steps=120):
     return images, logger.facts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edge", [nn.Flatten(), lenet_edge("relu2")], ids=["pixels", "relu2"])
 def test_latent_vectors_of_targets_in_the_generators_range_are_found(edge):
     """A linear generator, whose images are the targets of latent vectors that are not known."""

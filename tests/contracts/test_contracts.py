@@ -82,6 +82,7 @@ def _never_worse(deployment, steps, images, often):
             assert high > -SCATTER, [float(s.mean()) for s in scores]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "site"), DRAWN)
 def test_more_transmissions_are_never_worse_for_an_adversary_who_knows_the_defense(name, site):
     """K = 1 and 8, of every defense that draws anew for each transmission: evidence adds up."""

@@ -42,6 +42,7 @@ def test_a_typed_number_of_threads_is_part_of_victim_and_cell(cell):
     assert plain.victim_recipe == auto.victim_recipe != typed.victim_recipe
 
 
+@pytest.mark.long
 def test_a_record_names_the_victim_by_the_checksum_of_its_file(privbench, without_victim):
     """As sha256sum prints it, trained or loaded; the code and the data are named too."""
     for rate in ("0.1", "0.3"):

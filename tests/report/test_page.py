@@ -88,6 +88,7 @@ def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
     assert "least leakage" in statement(panel)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "records",
     [
