@@ -75,3 +75,15 @@ def test_the_stand_ins_are_the_published_ones():
     pool, relu = ("MaxPool2d", None), ("ReLU", None)
     assert layers("conv1") == [eight, eight]
     assert layers("relu2") == [eight, sixteen, pool, sixteen, sixteen, relu]
+
+
+@pytest.mark.parametrize("decoder", ["large", "paper"])
+@pytest.mark.parametrize(("features", "most"), [((4096,), 55e6), ((512,), 8e6)])
+def test_the_network_of_vectors_fits_the_memory_for_images_of_imagenets_size(
+    decoder, features, most
+):
+    """AlexNet's and ResNet-18's last vectors: 822 million weights from a grid of 56x56."""
+    with torch.device("meta"):
+        network = DECODERS[decoder](features, (3, 224, 224))
+        assert network(torch.zeros(2, *features)).shape == (2, 3, 224, 224)
+    assert sum(weight.numel() for weight in network.parameters()) < most

@@ -27,13 +27,17 @@ LEAK = 0.01
 def stride(feature_shape: Shape, image_shape: Shape) -> int:
     """Return the power of two between the grids of features ``(C, h, w)`` and image ``(C, H, W)``.
 
-    Vectors ``(n,)`` have no grid; their decoders start from a quarter of the image's.
+    Vectors ``(n,)`` have no grid; their decoders start from a quarter of the image's, of images
+    above 64x64 from one of at most 8 rows: the linear layer onto it would outgrow the memory.
 
     >>> [stride(features, (1, 28, 28)) for features in ((16, 8, 8), (8, 24, 24), (120,))]
     [2, 1, 4]
+    >>> [stride((4096,), (3, side, side)) for side in (64, 65, 224)]
+    [4, 16, 32]
     """
     if len(feature_shape) != 3:
-        return 4
+        side = max(image_shape[1:])
+        return 4 if side <= 64 else 1 << math.ceil(math.log2(side / 8))
     ratio = min(image_shape[1] / feature_shape[1], image_shape[2] / feature_shape[2])
     return 1 << max(0, math.floor(math.log2(ratio)))
 
