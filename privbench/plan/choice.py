@@ -83,7 +83,11 @@ def _leaks_more(metric: str, limit: float, option: Option) -> str:
     if span.score <= leakage(limit, metric):
         return ""
     found = option.leak(metric)
-    return f"{label} {number(found.score, metric)} > {limit:g}" if found else "sends the image"
+    if found is None:
+        return "sends the image"
+    met = leakage(found.baseline, metric) > leakage(limit, metric)
+    blind = f", as does a blind guess, {number(found.baseline, metric)}" * met
+    return f"{label} {number(found.score, metric)} > {limit:g}{blind}"
 
 
 def amount(value: float) -> str:

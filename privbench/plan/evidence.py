@@ -39,6 +39,7 @@ class Leak:
         high: Upper end; infinity where there is none.
         by: Its attack.
         access: Its rights, in words.
+        baseline: Score of the best blind guess.
         caveats: Reasons why a stronger adversary may exist.
     """
 
@@ -47,7 +48,13 @@ class Leak:
     high: float
     by: str
     access: str
+    baseline: float
     caveats: Sequence[str] = ()
+
+    def more_than_blind(self, metric: str) -> bool:
+        """Return whether it is above the blind baseline, by its interval where it has one."""
+        ends = [end for end in (self.low, self.high) if math.isfinite(end)] or [self.score]
+        return min(leakage(end, metric) for end in ends) > leakage(self.baseline, metric)
 
 
 @dataclass(frozen=True)
@@ -200,4 +207,4 @@ def _leak(compared: ComparableAttacks, related: RelatedGroups, metric: str) -> L
     low, high = worst.recorded_interval(metric) or (-math.inf, math.inf)
     reasons = [*caveats(worst, related, metric), *compared.notes]
     by, access = attack_name(worst.first), describe_access(worst.first.access)
-    return Leak(worst.score(metric), low, high, by, access, reasons)
+    return Leak(worst.score(metric), low, high, by, access, worst.baseline(metric), reasons)

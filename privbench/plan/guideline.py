@@ -178,14 +178,26 @@ def by_leakage(plan: Plan, behind: Option) -> str:
         return f"{unknown}, so there is no verdict; this measures it:"
     limit = plan.request.limits.given().get(metric, PAPER_THRESHOLDS.get(metric))
     said = f"behind {behind.name} {leak.by} recovers {label} {number(leak.score, metric)}"
-    if (found := behind.leak("identification")) is not None:
-        said += f" and identifies {found.score:.0%}"
+    blind, known = number(leak.baseline, metric), behind.leak("identification")
+    if known is not None:
+        said += f" and identifies {known.score:.0%}"
+        blind += f", {known.baseline:.0%}"
+    said += f" (a blind guess: {blind})"
     open_ = behind.evidence.not_tried if behind.evidence else ()
     missing = f"; not tried: {', '.join(open_)}" if open_ else ""
     if limit is None:
         return f"{said}{missing}"
-    holds = "it does not protect" if leak.score > limit else "no attack in the records is above"
-    return f"{said}: {holds} ({limit:g}){missing}"
+    above = leak.score > limit
+    if above and leak.more_than_blind(metric):
+        holds = f"it does not protect ({limit:g})"
+    elif known is not None and known.more_than_blind("identification"):
+        but = "that of a blind guess" if above else f"at most {limit:g}"
+        holds = f"it does not protect, for images are identified, though {label} is {but}"
+    elif above:
+        holds = "no attack in the records recovers more than a blind guess"
+    else:
+        holds = f"no attack in the records is above {limit:g}"
+    return f"{said}: {holds}{missing}"
 
 
 def _commands(plan: Plan, behind: Option) -> list[str]:

@@ -118,6 +118,7 @@ def _leaks(leaks: Mapping[str, Leak]) -> dict[str, Any]:
             "interval": [leak.low, leak.high] if math.isfinite(leak.high) else None,
             "by": leak.by,
             "access": leak.access,
+            "baseline": leak.baseline,
             "caveats": list(leak.caveats),
         }
         for name, leak in leaks.items()

@@ -87,7 +87,7 @@ def test_every_reason_is_named_and_the_unknown_is_not_safe(evidence):
     assert chosen.best is options[3] and chosen.ranking[1] is options[5]
     assert chosen.rejected["cloud-only"] == "sends the image"
     assert chosen.rejected["conv1"] == "SSIM not measured"
-    assert chosen.rejected["relu2"] == "SSIM 0.410 > 0.3"
+    assert chosen.rejected["relu2"] == "SSIM 0.410 > 0.3, as does a blind guess, 0.350"
     assert chosen.rejected["fc1"] == "SSIM not measured; accuracy not measured"
     assert chosen.rejected["edge-only"].startswith("within the limits; latency 3000 ms > ")
     tight = Limits({"memory_mb": 500.0, "latency_ms": 10.0, "payload_kb": 0.5}, {"accuracy": 0.9})

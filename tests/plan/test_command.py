@@ -15,6 +15,9 @@ from omegaconf import OmegaConf
 
 from privbench.plan import __main__ as command
 from privbench.plan import measured
+from privbench.plan.choice import Limits
+from privbench.plan.evidence import Leak
+from privbench.plan.guideline import by_leakage
 from privbench.report import rendering
 from privbench.runtime.code_identity import identities
 from privbench.store import recipes
@@ -76,7 +79,7 @@ def test_records_decide_and_every_format_says_the_same(typed, tmp_path):
     plan = json.loads(typed(*words, "format=json"))
     rows = {row["label"]: row for row in plan["options"]}
     assert (plan["recommended"], plan["runner_up"]) == ("fc1", None)
-    assert rows["relu2"]["rejected"] == "SSIM 0.800 > 0.3"
+    assert rows["relu2"]["rejected"] == "SSIM 0.800 > 0.3, as does a blind guess, 0.350"
     assert rows["edge-only"]["rejected"] == "0.218 MB > 0.2 MB"
     assert rows["fc1"]["recorded"]["leakage"]["ssim"]["score"] == pytest.approx(0.25)
     assert rows["fc1"]["pareto"] == "*" and rows["fc1"]["recorded"]["not_tried"] == []
@@ -175,12 +178,36 @@ def test_the_papers_guideline_is_judged_by_cost_and_by_what_was_measured(typed, 
     assert "by leakage: SSIM behind fc1 was not measured, so there is no verdict" in text
     assert "split=fc1 attack=rmle,inverse,shadow" in text
     _kept(tmp_path / "outputs")
-    text = typed("format=guideline")
-    assert "recovers SSIM 0.250" in text and "behind fc1" in text
-    assert "no attack in the records is above (0.3)" in " ".join(text.split())
-    assert "it does not protect (0.2)" in " ".join(
-        typed("format=guideline", "max.ssim=0.2").split()
+    text = " ".join(typed("format=guideline").split())
+    assert "recovers SSIM 0.250 and identifies 50% (a blind guess: 0.350, 10%)" in text
+    assert "it does not protect, for images are identified, though SSIM is at most 0.3" in text
+    text = " ".join(typed("format=guideline", "max.ssim=0.2").split())
+    assert "though SSIM is that of a blind guess" in text
+
+
+@pytest.mark.parametrize(
+    ("ssim", "identified", "verdict"),
+    [
+        (0.6, 0.5, "it does not protect (0.3)"),
+        (0.4, 0.5, "it does not protect, for images are identified, though SSIM is that of a"),
+        (0.2, 0.5, "it does not protect, for images are identified, though SSIM is at most 0.3"),
+        (0.4, 0.1, "no attack in the records recovers more than a blind guess"),
+        (0.2, 0.1, "no attack in the records is above 0.3"),
+    ],
+)
+def test_a_verdict_on_leakage_needs_more_than_a_blind_guess(ssim, identified, verdict):
+    """Whose SSIM is .45 and which identifies .1, above the threshold of .3 or not."""
+    leaks = {
+        name: Leak(score, score - 0.02, score + 0.02, "inverse", "edge_queries", blind)
+        for name, score, blind in (("ssim", ssim, 0.45), ("identification", identified, 0.1))
+    }
+    behind = SimpleNamespace(
+        name="fc1", leak=leaks.get, evidence=SimpleNamespace(not_tried=["shadow"])
     )
+    config = {"leakage": "ssim"}
+    plan = SimpleNamespace(request=SimpleNamespace(config=config, limits=Limits({}, {})))
+    assert by_leakage(plan, behind).endswith("; not tried: shadow")
+    assert verdict in by_leakage(plan, behind)
 
 
 def test_measuring_runs_what_is_missing_and_joins_its_records(typed, tmp_path, monkeypatch):
