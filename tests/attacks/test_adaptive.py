@@ -34,6 +34,7 @@ def _attacked(attack, edge, x, defense, copies=1, v=None):
 ADAPTIVE = RMLE(steps=100, adaptive=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("defense", [NoDefense(), Dropout(rate=0.0), Gaussian(sigma=0)], ids=str)
 def test_where_there_is_no_defense_adaptive_and_naive_agree(defense):
     """Bit for bit; and a noise of next to nothing changes next to nothing.

@@ -47,6 +47,7 @@ def met(attack, times: int = SENT) -> tuple[int, float]:
     return logger.facts["queries"], float((reconstruct(v) - x).square().mean())
 
 
+@pytest.mark.long
 def test_answers_together_give_what_one_answer_with_less_noise_gives():
     """The least squared error of a variance v behind noise of variance s is v s / (v + s)."""
     queries, together = met(attack_of())

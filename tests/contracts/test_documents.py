@@ -10,11 +10,13 @@ from tests.support import ROOT
 DOCUMENTS = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md", ROOT / "conf" / "README.md"]
 
 
+@pytest.mark.long
 def test_the_options_document_is_what_the_yaml_files_say():
     """``python tests/config_reference.py --write`` updates it."""
     assert config_reference.DOCUMENT.read_text() == config_reference.document()
 
 
+@pytest.mark.long
 def test_the_options_document_has_a_row_for_every_option(composed):
     """None of the cell's own options is missing."""
     text = config_reference.document()

@@ -106,6 +106,7 @@ def _by_hand(x_hat, rows, gallery, reach):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [8_000_000, 100])
 def test_identification_equals_a_search_by_hand(at_once, monkeypatch):
     """Of good, poor and equal reconstructions, with twins in the gallery, in one part or in many."""

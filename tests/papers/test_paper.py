@@ -22,6 +22,7 @@ from tests.paper_records import PAPER, figure9, table
 from tests.records import kept, put_images, record, sweep
 
 
+@pytest.mark.long
 def test_every_statement_has_three_verdicts_and_every_published_number_a_row():
     """Of those that were measured; what was not measured says so."""
     records = figure9()
@@ -104,6 +105,7 @@ def test_the_gap_is_a_paired_difference_on_the_same_images(pair):
     assert title in document([naive, adaptive], "COMMAND")
 
 
+@pytest.mark.long
 def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_path, monkeypatch):
     """With a row of digits for each setting that was measured, none for those that were not."""
     from privbench.papers.he2020 import figures

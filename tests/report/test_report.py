@@ -73,6 +73,7 @@ def _domain(figure, channel):
     return _scale(figure, channel)["domain"]
 
 
+@pytest.mark.long
 def test_figures_are_facets_by_attack_with_the_same_colours_and_few_labels():
     """The naive attack first; a thin line for each seed while there are fewer than five."""
     adaptive = curve(attack="rmle_adaptive", adaptive=True, converged=0.2)

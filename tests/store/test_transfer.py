@@ -60,6 +60,7 @@ def test_the_store_is_listed_with_checksums(trained, capfd):
     assert done.stdout == "False\n"
 
 
+@pytest.mark.long
 def test_other_weights_of_the_same_recipe_are_refused_unless_replaced(trained, tmp_path, capfd):
     """Nothing is written where one is refused."""
     there, file = tmp_path / "there", tmp_path / "victims.tar"

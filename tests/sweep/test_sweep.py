@@ -15,6 +15,7 @@ from tests.runs import CHEAP, cell_states, launch, scores_by_key
 from tests.support import ATTACK, ROOT
 
 
+@pytest.mark.long
 def test_what_is_recorded_is_not_run_again(privbench, warm):
     """In the same sweep, in another one, alone; force=true runs it."""
     at = f"output_dir={warm}"
