@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from omegaconf import OmegaConf
 from torch import nn
 
-from privbench.analysis.labels import metric_label, number
+from privbench.analysis.labels import leakage, metric_label, number
 from privbench.analysis.tables import Rows, as_markdown
 from privbench.evaluation.metrics import PAPER_THRESHOLDS
 from privbench.experiment.config import make_part
@@ -187,7 +187,7 @@ def by_leakage(plan: Plan, behind: Option) -> str:
     missing = f"; not tried: {', '.join(open_)}" if open_ else ""
     if limit is None:
         return f"{said}{missing}"
-    above = leak.score > limit
+    above = leakage(leak.score, metric) > leakage(limit, metric)
     if above and leak.more_than_blind(metric):
         holds = f"it does not protect ({limit:g})"
     elif known is not None and known.more_than_blind("identification"):
