@@ -11,10 +11,10 @@ from unittest import mock
 
 import numpy as np
 
-from privbench.analysis import tradeoffs
-from privbench.analysis.images import image_loader
-from privbench.analysis.selection import select
 from privbench.evaluation.statistics import mean_interval
+from privbench.report.analysis import tradeoffs
+from privbench.report.analysis.images import image_loader
+from privbench.report.analysis.selection import select
 from privbench.report.image_sheets import ImageSheets
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash

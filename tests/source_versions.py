@@ -39,13 +39,14 @@ INFRASTRUCTURE = {
 }
 EXPERIMENT = "privbench.experiment"
 HARNESS = (
-    "privbench.deployment",
+    "privbench.defenses.deployment",
     "privbench.evaluation.utility",
     "privbench.evaluation.statistics",
 )
 """What ``privbench.store.recipes.SCHEMA`` is the version of, besides the fields of a record and the
 modules of ``experiment``."""
 WITHOUT_NUMBERS = {
+    "privbench.experiment.evaluation_classifier": "has a version of its own, EvaluationClassifier's",
     "privbench.experiment.interface.options": "composes a configuration, which enters the key",
     "privbench.experiment.output": "writes files",
     "privbench.experiment.spec": "holds a configuration, which enters the key",
@@ -173,7 +174,7 @@ def modules_of(package: str, root: Path = ROOT) -> list[str]:
 def harness(root: Path = ROOT) -> list[str]:
     """Return the modules of the harness: of ``experiment`` all but those that compute nothing."""
     experiment = set(modules_of(EXPERIMENT, root)) - WITHOUT_NUMBERS.keys()
-    return sorted({*HARNESS, *experiment, *built_on("privbench.deployment", root=root)})
+    return sorted({*HARNESS, *experiment, *built_on("privbench.defenses.deployment", root=root)})
 
 
 def schema(root: Path = ROOT) -> str:

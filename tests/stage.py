@@ -5,8 +5,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation.scoring import Reference
 from privbench.experiment import accuracy, adversary, baselines, evaluate
 from privbench.experiment.config import CellConfig

@@ -21,7 +21,7 @@ from privbench.attacks.components.learning import (
     held_out,
     reconstruction_losses,
 )
-from privbench.deployment import Deployment
+from privbench.defenses.deployment import Deployment
 from privbench.runtime.code_identity import described
 from privbench.runtime.validation import VALIDATED, FiniteFloat
 from privbench.threat import Access, AdversaryView

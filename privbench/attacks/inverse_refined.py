@@ -27,7 +27,7 @@ from privbench.attacks.components.start_network import (
     require_start_network,
     rights,
 )
-from privbench.deployment import Deployment
+from privbench.defenses.deployment import Deployment
 from privbench.runtime.code_identity import described, identity_of
 from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import (

@@ -12,8 +12,8 @@ from privbench.attacks.base import Reconstruct
 from privbench.attacks.components.decoders import on_grid
 from privbench.attacks.components.learning import held_out
 from privbench.attacks.components.shadows import ShadowConfig
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat, PositiveFloat
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from privbench.attacks.base import Attack, Reconstruct, check_inner
 from privbench.attacks.components.learning import require_images
 from privbench.attacks.components.search import numeric_options, ranges_of, search
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.runtime.code_identity import described, identity_of
 from privbench.runtime.validation import VALIDATED, AtLeastTwo, PositiveInt
 from privbench.threat import Access, AdversaryView

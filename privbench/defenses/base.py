@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from privbench.deployment import FLOAT_BITS, Deployment, SplitVictim
+from privbench.defenses.deployment import FLOAT_BITS, Deployment, SplitVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams

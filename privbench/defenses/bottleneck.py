@@ -7,9 +7,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, TrainingImages
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.trained import copied, extended, new_layers
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import VALIDATED, Fraction
 
 

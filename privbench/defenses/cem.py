@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, sample_outputs
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.noise_aware import NormBound, bound_by_victim
 from privbench.defenses.trained import DeploymentTask, copied, extended
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, log_normal
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.learned import LearnedChannel, LearnedNoise
 from privbench.defenses.trained import DeploymentTask
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import (
     VALIDATED,

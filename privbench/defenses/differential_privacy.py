@@ -16,9 +16,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.none import NoDefense
 from privbench.defenses.trained import TrainedDefense, copied, extended
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
     OptionalPositiveFloat,

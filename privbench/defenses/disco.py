@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.proxy import ProxyTask, reconstruction_loss
 from privbench.defenses.trained import DeploymentTask, copied, extended
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, Fraction, PositiveFloat
 

@@ -6,9 +6,9 @@ from typing import Annotated, Self
 from pydantic.dataclasses import dataclass
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.none import NoDefense
 from privbench.defenses.trained import TrainedDefense, copied
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
     expecting,

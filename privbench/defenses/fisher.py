@@ -13,9 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privbench.defenses.base import IMAGES, FitServices, TrainingImages
 from privbench.defenses.bottleneck import narrowed
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import BaseChannel
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.trained import TrainedDefense
-from privbench.deployment import Deployment
 
 
 class LearnedChannel(BaseChannel, nn.Module):

@@ -8,9 +8,9 @@ from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.trained import copied, extended
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.validation import (
     VALIDATED,
     expecting,

@@ -7,8 +7,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.fine_tuned import FineTuned
-from privbench.deployment import Deployment
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 

@@ -14,8 +14,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.trained import DeploymentTask, TrainedDefense
-from privbench.deployment import Deployment
 
 Loss = Literal["mse", "l1", "ssim"]
 WIDTH, LAST, COARSE = 32, 8, 7

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
-from privbench.deployment import SplitVictim
+from privbench.defenses.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, FiniteFloat, NonNegativeInt
 from privbench.training.loop import EpochLogger

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, log_normal, sample_outputs
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.learned import LearnedChannel, LearnedNoise, laplacian
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import (
     VALIDATED,

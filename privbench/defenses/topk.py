@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from privbench.defenses.base import Perturbation, log_normal
+from privbench.defenses.deployment import FLOAT_BITS
 from privbench.defenses.quantize import log_normal_mass
-from privbench.deployment import FLOAT_BITS
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, Fraction
 

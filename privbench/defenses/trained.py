@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.defenses.base import Defense, FitServices, TrainingImages
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment, SplitVictim
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams, torch_seed, torch_seed_hidden
 from privbench.runtime.validation import (

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.fisher import mean_squared_jacobian
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
-from privbench.deployment import Deployment
 from privbench.runtime.random import generator_without_seed
 
 SEED = 0

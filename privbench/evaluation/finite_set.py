@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privbench.defenses.deployment import Deployment, max_batch_size
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
-from privbench.deployment import Deployment, max_batch_size
 from privbench.runtime.random import RandomStreams, generator_without_seed
 
 DRAWS = 1000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from privbench.deployment import Deployment, max_batch_size
+from privbench.defenses.deployment import Deployment, max_batch_size
 from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 

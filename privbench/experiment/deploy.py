@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import EpochLogger, Services
 from privbench.experiment.victim import TrainedVictim

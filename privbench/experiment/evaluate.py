@@ -13,8 +13,6 @@ from privbench import __version__
 from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.base import Measured, Metric, checked
-from privbench.evaluation.recognition import EVALUATION_CLASSIFIER, averaged
-from privbench.evaluation.recognition import SEED as EVALUATION_SEED
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.accuracy import accuracy_fields
 from privbench.experiment.baselines import (
@@ -23,6 +21,8 @@ from privbench.experiment.baselines import (
     score_baselines,
 )
 from privbench.experiment.deploy import Deployed
+from privbench.experiment.evaluation_classifier import EVALUATION_CLASSIFIER, averaged
+from privbench.experiment.evaluation_classifier import SEED as EVALUATION_SEED
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.code_identity import identity

@@ -12,7 +12,7 @@ import torch
 
 from privbench.data.image_data import ImageData, Source
 from privbench.defenses.base import Perturbation
-from privbench.deployment import Deployment, SplitVictim
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified

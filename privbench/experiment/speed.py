@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from privbench.attacks.rmle import RMLE
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.pipes import ends_with_its_reader
 from privbench.runtime.random import RandomStreams

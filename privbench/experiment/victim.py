@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from privbench.deployment import SplitVictim
+from privbench.defenses.deployment import SplitVictim
 from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import EpochLogger, Services
 from privbench.store import recipes

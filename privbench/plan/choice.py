@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from privbench.analysis.labels import leakage, metric_label, number
 from privbench.evaluation.metrics import known_metrics
 from privbench.plan.cost import Setup
 from privbench.plan.option import Option
+from privbench.report.analysis.labels import leakage, metric_label, number
 from privbench.runtime.validation import require_choice
 
 OBJECTIVES = ("latency", "energy", "memory", "payload", "leakage")

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.labels import (
+from privbench.evaluation.metrics import PSNR
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.analysis.frame import SeedGroup, grouped
+from privbench.report.analysis.labels import (
     attack_name,
     describe_access,
     describe_defense,
     leakage,
     shown_metrics,
 )
-from privbench.analysis.worst_case import (
+from privbench.report.analysis.worst_case import (
     ComparableAttacks,
     RelatedGroups,
     caveats,
     within_rights,
 )
-from privbench.evaluation.metrics import PSNR
-from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 

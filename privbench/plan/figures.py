@@ -6,9 +6,9 @@ from typing import Any
 
 import altair as alt
 
-from privbench.analysis.labels import metric_title
 from privbench.plan.option import Option
 from privbench.plan.planner import Plan
+from privbench.report.analysis.labels import metric_title
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, Series, channels, padded, series, specification
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from omegaconf import OmegaConf
 from torch import nn
 
-from privbench.analysis.labels import leakage, metric_label, number
-from privbench.analysis.tables import Rows, as_markdown
 from privbench.evaluation.metrics import PAPER_THRESHOLDS
 from privbench.experiment.config import make_part
 from privbench.plan import terminal
@@ -19,6 +17,8 @@ from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option
 from privbench.plan.planner import Plan, Request
 from privbench.plan.uplink import Sensitivity
+from privbench.report.analysis.labels import leakage, metric_label, number
+from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.runtime.errors import UserError
 from privbench.runtime.paths import ROOT
 

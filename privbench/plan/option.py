@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from privbench.analysis.labels import leakage
 from privbench.plan.cost import Cost, Counts, Setup, cost_of
 from privbench.plan.evidence import Evidence, Leak
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
+from privbench.report.analysis.labels import leakage
 
 
 class Span(NamedTuple):

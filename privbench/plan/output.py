@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from privbench.analysis.tables import Rows, as_csv, as_markdown
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.plan.choice import amount
 from privbench.plan.cost import BITS
@@ -13,6 +12,7 @@ from privbench.plan.evidence import Leak
 from privbench.plan.option import Option
 from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
+from privbench.report.analysis.tables import Rows, as_csv, as_markdown
 from privbench.store.record_frame import flat
 
 BY_RIGHTS = "leakage_by_rights"

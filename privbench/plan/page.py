@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from privbench.analysis.labels import metric_label
-from privbench.analysis.tables import Rows
 from privbench.plan import output, terminal
 from privbench.plan.figures import figures
 from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
 from privbench.report import page as report
+from privbench.report.analysis.labels import metric_label
+from privbench.report.analysis.tables import Rows
 from privbench.report.rendering import Figure, require_extra
 from privbench.runtime.files import replace_files
 

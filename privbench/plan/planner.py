@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from privbench.analysis.selection import select
 from privbench.experiment.config import make_part
 from privbench.plan import measured, missing
 from privbench.plan.choice import OBJECTIVES, Choice, Limits, choose
@@ -21,6 +20,7 @@ from privbench.plan.option import Option, deployed_counts
 from privbench.plan.pareto import Volume, front, volumes
 from privbench.plan.profiles import with_typed
 from privbench.plan.uplink import Sensitivity, Window
+from privbench.report.analysis.selection import select
 from privbench.runtime.validation import require_choice
 from privbench.store.artifacts import Store
 from privbench.victims.split_model import SplitModel

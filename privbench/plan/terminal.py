@@ -3,13 +3,13 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from privbench.analysis.labels import metric_label
-from privbench.analysis.tables import Rows
 from privbench.plan.choice import amount
 from privbench.plan.option import Option
 from privbench.plan.output import cost_rows, known_rows
 from privbench.plan.planner import Plan, train_command
 from privbench.plan.uplink import FASTEST, SLOWEST, Window
+from privbench.report.analysis.labels import metric_label
+from privbench.report.analysis.tables import Rows
 
 WIDTH = 100
 LONGEST = 22

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.analysis.selection import FILTERS, select
+from privbench.report.analysis.selection import FILTERS, select
 from privbench.runtime.errors import UserError
 from privbench.runtime.pipes import ends_with_its_reader
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import altair as alt
 
-from privbench.analysis.curves import (
+from privbench.report.analysis.curves import (
     Row,
     facet_rows,
     least_and_most,
     line_rows,
     metrics_of,
 )
-from privbench.analysis.finding import statement
-from privbench.analysis.labels import HEADLINE, file_stem, metric_title
-from privbench.analysis.overlay import Overlay, no_overlay
-from privbench.analysis.tradeoffs import Line, SplitResults, depth
+from privbench.report.analysis.finding import statement
+from privbench.report.analysis.labels import HEADLINE, file_stem, metric_title
+from privbench.report.analysis.overlay import Overlay, no_overlay
+from privbench.report.analysis.tradeoffs import Line, SplitResults, depth
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, STAR, Series, channels, padded, series, specification
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
-from privbench.analysis.labels import file_stem
-from privbench.analysis.tradeoffs import Line, SplitResults
+from privbench.report.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.report.analysis.labels import file_stem
+from privbench.report.analysis.tradeoffs import Line, SplitResults
 from privbench.report.image_sheets import as_picture
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, specification

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from privbench.analysis.images import ImageLoader
+from privbench.report.analysis.images import ImageLoader
 from privbench.store.record import Record
 
 MAX_BYTES = 1_600_000

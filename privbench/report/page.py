@@ -8,12 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from privbench.analysis.battery import lines_of_selection
-from privbench.analysis.labels import LEGEND
-from privbench.analysis.selection import Selection
-from privbench.analysis.setting_facts import setting_facts
-from privbench.analysis.tables import Rows, compact
-from privbench.analysis.tradeoffs import SplitResults
+from privbench.report.analysis.battery import lines_of_selection
+from privbench.report.analysis.labels import LEGEND
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.setting_facts import setting_facts
+from privbench.report.analysis.tables import Rows, compact
+from privbench.report.analysis.tradeoffs import SplitResults
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
 from privbench.report.rendering import Figure, packed, scripts

@@ -7,18 +7,18 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from privbench.analysis.cell_facts import (
+from privbench.evaluation.statistics import FEW_IMAGES, LEVEL
+from privbench.report.analysis.cell_facts import (
     Distinct,
     cell_facts,
     metric_facts,
     missing_facts,
     places,
 )
-from privbench.analysis.cell_table import cell_columns, described
-from privbench.analysis.labels import curve_metrics, table_metrics
-from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import SplitResults
-from privbench.evaluation.statistics import FEW_IMAGES, LEVEL
+from privbench.report.analysis.cell_table import cell_columns, described
+from privbench.report.analysis.labels import curve_metrics, table_metrics
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.tradeoffs import SplitResults
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.rendering import Figure
 from privbench.store.record import Record

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from privbench.analysis.advice import untried
-from privbench.analysis.battery import battery_lines
-from privbench.analysis.finding import finding
-from privbench.analysis.labels import (
+from privbench.report.analysis.advice import untried
+from privbench.report.analysis.battery import battery_lines
+from privbench.report.analysis.finding import finding
+from privbench.report.analysis.labels import (
     HEADLINE,
     attack_name,
     describe_access,
@@ -18,9 +18,9 @@ from privbench.analysis.labels import (
     leakage,
     metric_title,
 )
-from privbench.analysis.selection import of_cells
-from privbench.analysis.tradeoffs import SplitResults, panels
-from privbench.analysis.worst_case import WorstCase, worst_cases
+from privbench.report.analysis.selection import of_cells
+from privbench.report.analysis.tradeoffs import SplitResults, panels
+from privbench.report.analysis.worst_case import WorstCase, worst_cases
 from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record

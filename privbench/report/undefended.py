@@ -5,10 +5,10 @@ from typing import Any
 
 import altair as alt
 
-from privbench.analysis.curves import Member, extremes, metrics_of, undefended_rows
-from privbench.analysis.labels import HEADLINE, file_stem, metric_title
-from privbench.analysis.overlay import Overlay, no_overlay
-from privbench.analysis.tradeoffs import SplitResults, depth
+from privbench.report.analysis.curves import Member, extremes, metrics_of, undefended_rows
+from privbench.report.analysis.labels import HEADLINE, file_stem, metric_title
+from privbench.report.analysis.overlay import Overlay, no_overlay
+from privbench.report.analysis.tradeoffs import SplitResults, depth
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, channels, padded, series, specification
 

@@ -7,10 +7,10 @@ from itertools import chain, count, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from privbench.analysis import tables
-from privbench.analysis.overlay import Overlay, no_overlay
-from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import SplitResults, panels
+from privbench.report.analysis import tables
+from privbench.report.analysis.overlay import Overlay, no_overlay
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.tradeoffs import SplitResults, panels
 from privbench.report.rendering import Figure, require_extra
 from privbench.runtime.files import replace_files
 
@@ -34,7 +34,7 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
         UserError: where the libraries that draw are not installed.
     """
     require_extra(f"python -m privbench.report {folder.parent}")
-    from privbench.analysis.images import image_loader
+    from privbench.report.analysis.images import image_loader
     from privbench.report.image_grids import by_strength
     from privbench.report.image_sheets import ImageSheets
     from privbench.report.page import page

@@ -28,7 +28,7 @@ RECORD_SCHEMA = 4
 GROUPS = ("dataset", "victim", "defense", "attack")
 EVALUATION = {
     "evaluation.metrics": "privbench.evaluation.metrics",
-    "evaluation.classifier": "privbench.evaluation.recognition.EvaluationClassifier",
+    "evaluation.classifier": "privbench.experiment.evaluation_classifier.EvaluationClassifier",
     "evaluation.baselines": "privbench.attacks.blind.Blind",
 }
 """Code that every record's scores come from."""

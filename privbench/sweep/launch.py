@@ -278,7 +278,7 @@ class Launch:
         """Write the page and its figures, where they are wanted."""
         if not self.cfg.sweep.report:
             return
-        from privbench.analysis.selection import select
+        from privbench.report.analysis.selection import select
         from privbench.report.writing import write
         from privbench.sweep.overlays import published_overlay
 
@@ -295,8 +295,8 @@ class Launch:
             return
         from hydra.utils import instantiate
 
-        from privbench.analysis.selection import select
-        from privbench.analysis.tracked import sweep_summary
+        from privbench.report.analysis.selection import select
+        from privbench.report.analysis.tracked import sweep_summary
 
         summary = sweep_summary(select(self.log.folder, {}), self.log.folder / "report")
         instantiate(self.cfg.tracker).log_summary(self.log.folder.name, summary)

@@ -3,7 +3,7 @@
 from importlib import import_module
 from importlib.util import find_spec
 
-from privbench.analysis.overlay import Overlay
+from privbench.report.analysis.overlay import Overlay
 
 
 def published_overlay(file: str | None) -> Overlay | None:

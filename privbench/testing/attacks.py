@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from privbench.attacks.base import Attack
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
-from privbench.deployment import Deployment
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.testing.contract import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import BaseChannel, Defense, Perturbation
-from privbench.deployment import Deployment, SplitVictim
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.testing.contract import (

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from privbench.deployment import Deployment, max_batch_size
+from privbench.defenses.deployment import Deployment, max_batch_size
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.pixels import in_unit_range

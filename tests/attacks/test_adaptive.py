@@ -9,11 +9,11 @@ from torch import nn
 from privbench.attacks.components.data_terms import data_term_of, independent_observations
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.base import Perturbation
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access

@@ -5,11 +5,11 @@ from itertools import islice
 
 import pytest
 
-from privbench.analysis import frame, worst_case
-from privbench.evaluation.recognition import EVALUATION_CLASSIFIER
-from privbench.evaluation.recognition import SEED as JUDGES_SEED
 from privbench.experiment.config import build
+from privbench.experiment.evaluation_classifier import EVALUATION_CLASSIFIER
+from privbench.experiment.evaluation_classifier import SEED as JUDGES_SEED
 from privbench.report import summary
+from privbench.report.analysis import frame, worst_case
 
 
 def test_where_everything_was_dropped_there_is_an_answer_all_the_same(run_cell):

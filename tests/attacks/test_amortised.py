@@ -9,13 +9,13 @@ from torch import nn
 
 from privbench.attacks.inverse_adaptive import InverseAdaptive
 from privbench.defenses.base import Perturbation
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.defenses.quantize import Quantize
 from privbench.defenses.topk import TopK
-from privbench.deployment import Deployment
 from privbench.runtime.code_identity import described
 from privbench.runtime.random import RandomStreams
 from tests.support import granted, instantiated, lenet_edge, scenes

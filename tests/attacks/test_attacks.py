@@ -11,10 +11,10 @@ from privbench.attacks.blind import ANSWERS, Blind
 from privbench.attacks.components.convergence import sample
 from privbench.attacks.components.priors import total_variation
 from privbench.attacks.rmle import RMLE
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams

@@ -8,8 +8,8 @@ from torch import nn
 
 from privbench.attacks.components.modulation import ModulatedDecoder
 from privbench.attacks.inverse import probabilities
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from tests.support import granted, instantiated
 
 CLASSES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()

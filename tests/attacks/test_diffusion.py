@@ -10,10 +10,10 @@ from torch import nn
 
 from privbench.attacks.components.pretrained import PretrainedDenoiser, load_pretrained
 from privbench.attacks.diffusion import Diffusion
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from tests.support import BRIEF_TRAINING, Orthogonal, RecordingLogger, granted, lenet_edge, scenes

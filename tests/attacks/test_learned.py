@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.components.learning import query_edge
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
-from privbench.deployment import Deployment
 from privbench.victims.lenet5 import LeNet5
 from tests.support import RecordingLogger, granted, hasty
 

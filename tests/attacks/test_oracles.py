@@ -9,9 +9,9 @@ from torch import nn
 from privbench.attacks.inverse_refined import InverseRefined
 from privbench.attacks.ridge import Ridge
 from privbench.attacks.unsplit import UnSplit
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from tests.support import Orthogonal, granted, hasty, instantiated, lenet_edge, scenes

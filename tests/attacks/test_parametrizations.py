@@ -9,8 +9,8 @@ from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem
 from privbench.attacks.components.objectives import Profile, annealed
 from privbench.attacks.components.parametrizations import DeepImagePrior, Latent, Pixels
 from privbench.attacks.dip import DIP
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from tests.support import RecordingLogger, granted, instantiated, lenet_edge, scenes

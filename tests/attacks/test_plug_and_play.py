@@ -8,9 +8,9 @@ from privbench.attacks.components.data_terms import data_term_of
 from privbench.attacks.components.denoiser import Denoiser, trained_denoiser
 from privbench.attacks.components.plug_and_play import geometric, plug_and_play
 from privbench.attacks.rmle_prior import Descent, RMLEPrior
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.inverse import pooled
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from tests.support import RecordingLogger, granted, instantiated
 
 EDGE = nn.Sequential(nn.Identity())

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.base import Attack
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access, AccessDeniedError

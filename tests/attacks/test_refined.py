@@ -8,11 +8,11 @@ from torch import nn
 
 from privbench.attacks.components.priors import CONTRASTS, SHRINKAGE, ResidualPrior
 from privbench.attacks.inverse_refined import Mixture, Refinement
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation.statistics import bca
 from privbench.runtime.random import RandomStreams
 from privbench.threat.view import NullLogger

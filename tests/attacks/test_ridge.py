@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.ridge import LinearMap, Ridge
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from privbench.runtime.random import RandomStreams
 from tests.support import RecordingLogger, granted
 

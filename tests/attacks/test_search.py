@@ -9,8 +9,8 @@ from torch import nn
 
 from privbench.attacks.rmle import RMLE
 from privbench.attacks.tuned import Tuned
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment
 from privbench.threat import Access
 from tests.support import RecordingLogger, granted, instantiated
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.shadow_aligned import mk_mmd
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import Deployment, SplitVictim
 from privbench.experiment.plan import MOST_TRAFFIC, plan, traffic_indices, view_of
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access, AccessDeniedError

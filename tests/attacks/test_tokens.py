@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
-from privbench.deployment import Deployment
 from privbench.runtime.random import RandomStreams
 from privbench.victims.vit_small import ViTSmall
 from tests.support import granted, hasty, instantiated

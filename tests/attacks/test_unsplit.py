@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from privbench.attacks.unsplit import Search, UnSplit
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.victims.lenet5 import LeNet5

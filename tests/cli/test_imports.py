@@ -50,3 +50,9 @@ def test_the_python_interface_is_imported_at_its_first_use():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False", "False", "False"]
+
+
+def test_a_module_that_moved_says_where_it_is():
+    """For attacks and defenses outside of the package."""
+    with pytest.raises(ImportError, match=r"deployment is now privbench\.defenses\.deployment"):
+        from privbench.deployment import Deployment  # noqa: F401

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from privbench.attacks.rmle import RMLE
+from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.trained import TrainedDefense
-from privbench.deployment import Deployment, SplitVictim
 from privbench.evaluation import metrics
 from privbench.evaluation.statistics import student_t
 from privbench.runtime.random import RandomStreams

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 
 from privbench.data.image_data import partition
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.evaluation import identification
 from privbench.evaluation.identification import Candidates
 from privbench.evaluation.utility import per_image_accuracy

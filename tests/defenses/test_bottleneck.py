@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from privbench.defenses.bottleneck import Bottleneck
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.quantize import Quantize
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 from privbench.threat import Access

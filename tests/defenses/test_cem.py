@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from privbench.defenses.cem import CEM, CEMTask, k_means
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 

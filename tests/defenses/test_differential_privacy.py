@@ -8,6 +8,7 @@ from scipy.special import log_ndtr
 from scipy.stats import norm
 from torch import nn
 
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.differential_privacy import Clip
 from privbench.defenses.dp_gaussian import (
     DPGaussian,
@@ -16,7 +17,6 @@ from privbench.defenses.dp_gaussian import (
     gaussian_sigma,
 )
 from privbench.defenses.dp_laplace import DPLaplace
-from privbench.deployment import SplitVictim
 from privbench.testing import FitAlways, SmallData
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.label_smoothing import LabelSmoothing, squared_radius
 from privbench.defenses.nopeek import (
     NoPeek,
@@ -14,7 +15,6 @@ from privbench.defenses.nopeek import (
     distance_correlation,
 )
 from privbench.defenses.siamese import Siamese, contrastive
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.fisher import Fisher
-from privbench.deployment import SplitVictim
 from privbench.evaluation.bounds import dfil
 from privbench.testing import FitAlways, SmallData
 

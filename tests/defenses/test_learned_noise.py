@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from privbench.defenses.cloak import Cloak, PixelNoise
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.shredder import NoiseTensors, Shredder
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.noise_aware import UNBOUNDED, NoiseAware, NormBound
 from privbench.defenses.quantize import Quantize
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 from privbench.threat import Access

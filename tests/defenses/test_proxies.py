@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from privbench.defenses.adversarial import Adversarial
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.disco import Disco, DiscoTask, Pruner
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.proxy import ProxyDecoder, ssim
-from privbench.deployment import SplitVictim
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData

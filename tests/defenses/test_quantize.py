@@ -9,8 +9,8 @@ import torch
 from scipy.special import log_ndtr
 from torch import nn
 
+from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.quantize import Quantize, log_normal_mass
-from privbench.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 

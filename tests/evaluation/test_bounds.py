@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from privbench.defenses.cloak import PixelNoise
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
@@ -14,7 +15,6 @@ from privbench.defenses.none import NoDefense
 from privbench.defenses.quantize import Quantize
 from privbench.defenses.shredder import NoiseTensors
 from privbench.defenses.topk import TopK
-from privbench.deployment import Deployment
 from privbench.evaluation.bounds import dfil, rank_deficient_share
 from privbench.evaluation.finite_set import floor
 from privbench.evaluation.metrics import BAYES_FLOOR, DFIL

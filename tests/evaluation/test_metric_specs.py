@@ -13,12 +13,12 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.defenses.quantize import Quantize
 from privbench.defenses.topk import TopK
-from privbench.deployment import Deployment
 from privbench.evaluation import metrics, scoring
 from privbench.evaluation.metrics import multiscale, perceptual
 from privbench.evaluation.metrics.base import Metric

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from privbench.analysis import tables, worst_case
 from privbench.evaluation import finite_set, metrics
 from privbench.report import summary
+from privbench.report.analysis import tables, worst_case
 from privbench.store import record as results
 from privbench.store.record import Score
 from privbench.store.result_table import table
@@ -102,6 +102,6 @@ def test_a_record_describes_its_metric_to_a_program_without_it(tmp_path, monkeyp
 
 
 def _panels(records):
-    from privbench.analysis.tradeoffs import panels
+    from privbench.report.analysis.tradeoffs import panels
 
     return panels(records)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from privbench.analysis import tables as report_tables
-from privbench.analysis.overlay import no_overlay
-from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.published import curve, load_published, overlay, published_for
+from privbench.report.analysis import tables as report_tables
+from privbench.report.analysis.overlay import no_overlay
+from privbench.report.analysis.tradeoffs import panels
 from privbench.report.undefended import undefended
 from privbench.report.writing import curve_figures
 from privbench.sweep.overlays import published_overlay

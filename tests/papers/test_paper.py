@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from privbench.analysis.selection import select
-from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.adaptive import PAIRS, adaptive_gap, strongest
 from privbench.papers.he2020.claims import STATEMENTS
 from privbench.papers.he2020.comparison import (
@@ -18,6 +16,8 @@ from privbench.papers.he2020.document import document, statements
 from privbench.papers.he2020.figures import write_figures
 from privbench.papers.he2020.published import is_published, load_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.report.analysis.selection import select
+from privbench.report.analysis.tradeoffs import panels
 from tests.paper_records import PAPER, figure9, table
 from tests.records import kept, put_images, record, sweep
 

@@ -4,13 +4,13 @@ from statistics import fmean
 
 import pytest
 
-from privbench.analysis.images import image_loader
-from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.published import FIGURE_15, load_published
 from privbench.papers.he2020.redrawn import figures, printed_images
 from privbench.papers.he2020.sources import PAPER_IMAGES
+from privbench.report.analysis.images import image_loader
+from privbench.report.analysis.tradeoffs import panels
 from tests.paper_records import figure9, table
 from tests.records import kept, record
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from privbench.analysis import frame, worst_case
 from privbench.papers.he2020 import sources
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
+from privbench.report.analysis import frame, worst_case
 from tests.paper_records import table as claims_table
 from tests.paper_records import verdict
 from tests.records import record, records_by_steps, with_victim

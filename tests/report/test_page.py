@@ -12,18 +12,18 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from privbench.analysis import tables
-from privbench.analysis.finding import statement
-from privbench.analysis.images import image_loader
-from privbench.analysis.operating_points import (
-    operating_points,
-)
-from privbench.analysis.overlay import no_overlay
-from privbench.analysis.selection import select
-from privbench.analysis.tradeoffs import panels
 from privbench.evaluation.statistics import student_t
 from privbench.report import rendering, writing
 from privbench.report.__main__ import main
+from privbench.report.analysis import tables
+from privbench.report.analysis.finding import statement
+from privbench.report.analysis.images import image_loader
+from privbench.report.analysis.operating_points import (
+    operating_points,
+)
+from privbench.report.analysis.overlay import no_overlay
+from privbench.report.analysis.selection import select
+from privbench.report.analysis.tradeoffs import panels
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
 from privbench.report.summary import of_sweep

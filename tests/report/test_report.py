@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privbench.analysis import tables
-from privbench.analysis.finding import statement
-from privbench.analysis.images import image_loader
-from privbench.analysis.labels import file_stem
-from privbench.analysis.operating_points import (
+from privbench.report import curves, image_grids, image_sheets, style
+from privbench.report.analysis import tables
+from privbench.report.analysis.finding import statement
+from privbench.report.analysis.images import image_loader
+from privbench.report.analysis.labels import file_stem
+from privbench.report.analysis.operating_points import (
     ACCURACY_BUDGETS,
     comparisons,
     operating_points,
     pareto,
     within,
 )
-from privbench.analysis.overlay import ReferencePoint, no_overlay
-from privbench.analysis.tradeoffs import attack_names, panels
-from privbench.report import curves, image_grids, image_sheets, style
+from privbench.report.analysis.overlay import ReferencePoint, no_overlay
+from privbench.report.analysis.tradeoffs import attack_names, panels
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.writing import curve_figures
 from tests.records import curve, kept, record, rows_of

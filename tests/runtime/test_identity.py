@@ -31,7 +31,7 @@ def targets() -> list[str]:
     """Every class that a yaml of a group with numbers names, and the code of the evaluation."""
     found = {
         "privbench.evaluation.metrics",
-        "privbench.evaluation.recognition.EvaluationClassifier",
+        "privbench.experiment.evaluation_classifier.EvaluationClassifier",
     }
     for group in ("attack", "defense", "victim", "dataset"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from privbench.analysis import tables
-from privbench.analysis.selection import select
-from privbench.analysis.tradeoffs import panels
 from privbench.report import summary
+from privbench.report.analysis import tables
+from privbench.report.analysis.selection import select
+from privbench.report.analysis.tradeoffs import panels
 from privbench.store import recipes
 from privbench.store.layout import FLAT_METRICS, upgraded
 from privbench.store.record import Record, read

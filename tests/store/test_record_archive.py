@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from privbench.analysis.selection import select
 from privbench.experiment.config import build
 from privbench.experiment.plan import plan
+from privbench.report.analysis.selection import select
 from privbench.store.artifacts import Artifact, Store
 from privbench.sweep.status import report as status
 from tests.records import curve, kept, page_of, record, sweep

@@ -5,8 +5,8 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from privbench.analysis.battery import battery_lines
-from privbench.analysis.selection import select
+from privbench.report.analysis.battery import battery_lines
+from privbench.report.analysis.selection import select
 from privbench.runtime.code_identity import identities
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash

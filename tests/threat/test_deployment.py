@@ -6,11 +6,11 @@ from scipy import stats
 from torch import nn
 
 from privbench.data.image_data import balanced, stratified
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
-from privbench.deployment import Deployment
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe

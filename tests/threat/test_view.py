@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
-from privbench.deployment import Deployment
 from tests.support import RecordingLogger, granted, lenet_edge, scenes
 
 

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
-from privbench.analysis.selection import select
-from privbench.analysis.tracked import sweep_summary
+from privbench.report.analysis.selection import select
+from privbench.report.analysis.tracked import sweep_summary
 from tests.records import curve, record, sweep
 from tests.support import ROOT
 from tests.wandb_files import offline_runs

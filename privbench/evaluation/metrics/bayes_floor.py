@@ -17,7 +17,7 @@ from privbench.evaluation.metrics.base import VACUOUS, Measured, Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 VERSION = "bayes_floor-1"
 NEAR_DB = 1.0

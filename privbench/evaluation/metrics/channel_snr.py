@@ -8,7 +8,7 @@ from privbench.evaluation.metrics.base import Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 
 def channel_snr_db(deployment: "Deployment", x: "Tensor") -> float | None:

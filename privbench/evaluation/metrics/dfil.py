@@ -9,7 +9,7 @@ from privbench.evaluation.metrics.base import VACUOUS, Measured, Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 VERSION = "dfil-1"
 IMAGES, PROBES = 128, 4

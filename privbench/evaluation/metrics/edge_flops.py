@@ -7,7 +7,7 @@ from privbench.evaluation.metrics.base import Metric
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 
 def features_of(edge: "nn.Module", x: "Tensor") -> "Tensor":

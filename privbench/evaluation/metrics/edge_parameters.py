@@ -7,7 +7,7 @@ from privbench.evaluation.metrics.base import Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 
 def edge_parameters(deployment: "Deployment", _x: "Tensor") -> float:

@@ -7,7 +7,7 @@ from privbench.evaluation.metrics.base import Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.deployment import Deployment
+    from privbench.defenses.deployment import Deployment
 
 
 def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
@@ -17,7 +17,7 @@ def payload_bits(deployment: "Deployment", x: "Tensor") -> float:
     """
     import torch
 
-    from privbench.deployment import FLOAT_BITS
+    from privbench.defenses.deployment import FLOAT_BITS
     from privbench.evaluation.metrics.edge_flops import features_of
 
     v, channel = features_of(deployment.edge, x), deployment.channel

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench.deployment import max_batch_size
+from privbench.defenses.deployment import max_batch_size
 from privbench.runtime.pixels import in_unit_range
 from privbench.victims.split_model import Normalize, SplitModel
 from privbench.victims.traced import TracedModel

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.analysis.selection import select
 from privbench.papers.defenses.document import document
 from privbench.papers.defenses.rows import merged, read, rows_of, write
+from privbench.report.analysis.selection import select
 from privbench.runtime.errors import UserError
 from privbench.runtime.files import write_atomically
 from privbench.runtime.pipes import ends_with_its_reader

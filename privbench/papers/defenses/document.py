@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from privbench.analysis.labels import number
-from privbench.analysis.tables import Rows, as_markdown
 from privbench.papers.defenses.claims import CLAIMS, MISSING, Verdict, judge
 from privbench.papers.defenses.commands import (
     PROGRAM,
@@ -26,6 +24,8 @@ from privbench.papers.defenses.results import (
     name_of,
 )
 from privbench.papers.defenses.rows import Row
+from privbench.report.analysis.labels import number
+from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.runtime.paths import ROOT
 
 README = ROOT / "conf" / "defense" / "README.md"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from privbench.analysis.labels import in_column
 from privbench.papers.defenses.rows import Row, Score
+from privbench.report.analysis.labels import in_column
 
 COST = 2.0
 """Points of accuracy at which defenses are compared."""

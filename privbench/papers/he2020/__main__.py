@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privbench.analysis.images import image_loader
-from privbench.analysis.selection import Selection, select
-from privbench.analysis.tradeoffs import panels
 from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.document import document
 from privbench.papers.he2020.published import overlay
+from privbench.report.analysis.images import image_loader
+from privbench.report.analysis.selection import Selection, select
+from privbench.report.analysis.tradeoffs import panels
 from privbench.report.rendering import require_extra
 from privbench.runtime.errors import UserError
 from privbench.runtime.pipes import ends_with_its_reader

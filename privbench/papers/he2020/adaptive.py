@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from privbench.analysis.frame import (
+from privbench.evaluation.statistics import interval_label, victim_interval, victim_label
+from privbench.papers.he2020.comparison import baseline, seeds
+from privbench.papers.he2020.published import is_published
+from privbench.report.analysis.frame import (
     on_shared_victims,
     paired_interval,
     paired_victims,
     shared_images,
 )
-from privbench.analysis.labels import (
+from privbench.report.analysis.labels import (
     describe_aux,
     describe_defense,
     describe_split,
@@ -16,12 +19,9 @@ from privbench.analysis.labels import (
     signed,
     span,
 )
-from privbench.analysis.tables import Rows
-from privbench.analysis.tradeoffs import Adversary, Point, SplitResults, depth
-from privbench.analysis.worst_case import unequal_budgets
-from privbench.evaluation.statistics import interval_label, victim_interval, victim_label
-from privbench.papers.he2020.comparison import baseline, seeds
-from privbench.papers.he2020.published import is_published
+from privbench.report.analysis.tables import Rows
+from privbench.report.analysis.tradeoffs import Adversary, Point, SplitResults, depth
+from privbench.report.analysis.worst_case import unequal_budgets
 
 PAIRS = {
     ("rmle", "rmle_adaptive"):

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 
-from privbench.analysis.labels import metric_label, number
-from privbench.analysis.tradeoffs import LAYERS
 from privbench.papers.he2020.published import METRICS, load_published
 from privbench.papers.he2020.sources import MeasuredResults, ResultSource
 from privbench.papers.he2020.verdicts import (
@@ -22,6 +20,8 @@ from privbench.papers.he2020.verdicts import (
     recovers_less_by,
     similar,
 )
+from privbench.report.analysis.labels import metric_label, number
+from privbench.report.analysis.tradeoffs import LAYERS
 
 SPLITS = {"mnist": ("conv1", "relu2"), "cifar10": ("conv11", "relu22", "relu32")}
 """Split points of the attack tables, from shallow to deep."""

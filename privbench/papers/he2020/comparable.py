@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.tradeoffs import attack_of
 from privbench.papers.he2020.published import FIGURE_15
+from privbench.report.analysis.frame import SeedGroup, grouped
+from privbench.report.analysis.tradeoffs import attack_of
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 

@@ -6,15 +6,22 @@ from statistics import median
 
 import numpy as np
 
-from privbench.analysis.frame import SeedGroup
-from privbench.analysis.labels import bracket, describe_split, metric_title, number, signed, span
-from privbench.analysis.tables import Rows
-from privbench.analysis.tradeoffs import Point, SplitResults
-from privbench.analysis.worst_case import ComparableAttacks
 from privbench.evaluation.statistics import Interval
 from privbench.papers.he2020.published import METRICS, Published, published_for
 from privbench.papers.he2020.sources import PAPER_IMAGES, comparable_score, paper_images_score
 from privbench.papers.he2020.verdicts import REPRODUCED
+from privbench.report.analysis.frame import SeedGroup
+from privbench.report.analysis.labels import (
+    bracket,
+    describe_split,
+    metric_title,
+    number,
+    signed,
+    span,
+)
+from privbench.report.analysis.tables import Rows
+from privbench.report.analysis.tradeoffs import Point, SplitResults
+from privbench.report.analysis.worst_case import ComparableAttacks
 
 Matched = Mapping[Published, tuple[SplitResults, Point]]
 """Published numbers that were measured, each with its split's results and its point."""

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from privbench.analysis.labels import metric_label, number
 from privbench.papers.he2020.published import METRICS
 from privbench.papers.he2020.sources import READ, ResultSource
 from privbench.papers.he2020.verdicts import (
@@ -23,6 +22,7 @@ from privbench.papers.he2020.verdicts import (
     same_tradeoff,
     score_range,
 )
+from privbench.report.analysis.labels import metric_label, number
 
 DEFENDED = {"mnist": "relu2", "cifar10": "relu22"}
 """Split points of the defense figures."""

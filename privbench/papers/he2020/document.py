@@ -9,10 +9,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from privbench.analysis.labels import LEGEND
-from privbench.analysis.tables import Rows, as_markdown
-from privbench.analysis.tradeoffs import Point, SplitResults, panels
-from privbench.analysis.worst_case import mixed_victims
 from privbench.papers.he2020.adaptive import PAIRS, adaptive_gap, strong_attacks, strongest
 from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.comparable import comparable
@@ -27,6 +23,10 @@ from privbench.papers.he2020.comparison import (
 )
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
+from privbench.report.analysis.labels import LEGEND
+from privbench.report.analysis.tables import Rows, as_markdown
+from privbench.report.analysis.tradeoffs import Point, SplitResults, panels
+from privbench.report.analysis.worst_case import mixed_victims
 from privbench.store.record import Record
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from privbench.analysis.curves import line_rows
-from privbench.analysis.images import (
+from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
+from privbench.report.analysis.curves import line_rows
+from privbench.report.analysis.images import (
     GridImage,
     ImageLoader,
     image_loader,
     original_of,
     reconstruction_of,
 )
-from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
-from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.tradeoffs import Line, Point, SplitResults, on_common_victims, panels
 from privbench.report.curves import caption, chart
 from privbench.report.image_grids import grid_chart
 from privbench.report.rendering import Figure

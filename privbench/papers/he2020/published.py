@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from privbench.analysis.overlay import ReferencePoint
+from privbench.report.analysis.overlay import ReferencePoint
 from privbench.runtime.conf_files import load_option
 from privbench.store.record import Record
 

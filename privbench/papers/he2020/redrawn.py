@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from privbench.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
-from privbench.analysis.labels import metric_title
-from privbench.analysis.tradeoffs import Point
 from privbench.papers.he2020.comparison import Matched
 from privbench.papers.he2020.published import FIGURE_15, METRICS, Published
 from privbench.papers.he2020.sources import PAPER_IMAGES, paper_images_score
+from privbench.report.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
+from privbench.report.analysis.labels import metric_title
+from privbench.report.analysis.tradeoffs import Point
 from privbench.report.image_grids import grid_chart
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, SHAPES, series, specification

@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Protocol
 
-from privbench.analysis.frame import SeedGroup, grouped, shared_victims
-from privbench.analysis.labels import number, span
-from privbench.analysis.tradeoffs import Point
-from privbench.analysis.worst_case import ComparableAttacks
 from privbench.evaluation.statistics import Interval, mean_interval
 from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.published import (
@@ -20,6 +16,10 @@ from privbench.papers.he2020.published import (
     load_published,
     published_for,
 )
+from privbench.report.analysis.frame import SeedGroup, grouped, shared_victims
+from privbench.report.analysis.labels import number, span
+from privbench.report.analysis.tradeoffs import Point
+from privbench.report.analysis.worst_case import ComparableAttacks
 from privbench.store.record import Record
 
 PAPER_IMAGES = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)

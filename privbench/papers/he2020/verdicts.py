@@ -13,17 +13,17 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from privbench.analysis.frame import (
+from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
+from privbench.papers.he2020.published import METRICS
+from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
+from privbench.report.analysis.frame import (
     SeedGroup,
     on_shared_victims,
     paired_interval,
     paired_victims,
     shared_images,
 )
-from privbench.analysis.labels import metric_label, number, span
-from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
-from privbench.papers.he2020.published import METRICS
-from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
+from privbench.report.analysis.labels import metric_label, number, span
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 NOT_APPLICABLE = "not applicable"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from privbench.analysis import frame, operating_points, tradeoffs, worst_case
 from privbench.report import curves, summary, undefended
+from privbench.report.analysis import frame, operating_points, tradeoffs, worst_case
 from tests.records import imaged, record, spread, with_victim
 
 

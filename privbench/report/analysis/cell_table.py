@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from privbench.analysis.frame import SeedGroup
-from privbench.analysis.labels import HEADLINE, curve_metrics, metric_label, number
-from privbench.analysis.worst_case import unreliable
 from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.analysis.frame import SeedGroup
+from privbench.report.analysis.labels import HEADLINE, curve_metrics, metric_label, number
+from privbench.report.analysis.worst_case import unreliable
 from privbench.store.record import Record
 
 SETTING = (

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from privbench.analysis.advice import untried
-from privbench.analysis.frame import SeedGroup
-from privbench.analysis.labels import (
+from privbench.evaluation.statistics import ENOUGH_VICTIMS, FEW_IMAGES
+from privbench.report.analysis.advice import untried
+from privbench.report.analysis.frame import SeedGroup
+from privbench.report.analysis.labels import (
     HEADLINE,
     attack_name,
     bracket,
@@ -16,15 +17,14 @@ from privbench.analysis.labels import (
     number,
     with_unit,
 )
-from privbench.analysis.operating_points import (
+from privbench.report.analysis.operating_points import (
     NOT_ADAPTIVE,
     OperatingPoint,
     operating_points,
     within,
 )
-from privbench.analysis.tradeoffs import SplitResults
-from privbench.analysis.worst_case import mixed_victims, unreliable
-from privbench.evaluation.statistics import ENOUGH_VICTIMS, FEW_IMAGES
+from privbench.report.analysis.tradeoffs import SplitResults
+from privbench.report.analysis.worst_case import mixed_victims, unreliable
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 

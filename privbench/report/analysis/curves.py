@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from privbench.analysis.labels import HEADLINE, curve_metrics
-from privbench.analysis.overlay import Overlay, no_overlay, reference, reference_curve
-from privbench.analysis.tradeoffs import Adversary, Line, Point, on_common_victims
+from privbench.report.analysis.labels import HEADLINE, curve_metrics
+from privbench.report.analysis.overlay import Overlay, no_overlay, reference, reference_curve
+from privbench.report.analysis.tradeoffs import Adversary, Line, Point, on_common_victims
 
 Row = dict[str, Any]
 """Fields of a mark; ``kind`` says which."""

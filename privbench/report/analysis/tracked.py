@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from privbench.analysis import tables
-from privbench.analysis.finding import finding
-from privbench.analysis.labels import metric_title
-from privbench.analysis.selection import Selection
-from privbench.analysis.tradeoffs import Adversary, Line, SplitResults, panels
+from privbench.report.analysis import tables
+from privbench.report.analysis.finding import finding
+from privbench.report.analysis.labels import metric_title
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.tradeoffs import Adversary, Line, SplitResults, panels
 from privbench.tracking.base import CURVE, Curves, SweepSummary
 
 BLIND = "blind guess"

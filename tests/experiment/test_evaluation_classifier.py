@@ -2,7 +2,7 @@
 
 import torch
 
-from privbench.evaluation.recognition import EvaluationClassifier
+from privbench.experiment.evaluation_classifier import EvaluationClassifier
 
 
 def test_a_large_image_is_recognised_as_its_averaged_one():

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from privbench.analysis.cell_table import caveats
-from privbench.analysis.frame import victim_of
-from privbench.analysis.labels import curve_metrics, describe_defense
-from privbench.analysis.tradeoffs import SplitResults
 from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.analysis.cell_table import caveats
+from privbench.report.analysis.frame import victim_of
+from privbench.report.analysis.labels import curve_metrics, describe_defense
+from privbench.report.analysis.tradeoffs import SplitResults
 from privbench.store.record import Record
 
 EXACT = 4

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from privbench.analysis.tradeoffs import Point
 from privbench.evaluation.metrics import known_metrics
+from privbench.report.analysis.tradeoffs import Point
 from privbench.store.record import Record
 
 ImageLoader = Callable[[Record], tuple[NDArray[np.uint8], NDArray[np.uint8]]]

@@ -8,11 +8,11 @@ import shlex
 import pytest
 from hydra.utils import instantiate
 
-from privbench.analysis import tables, tradeoffs
-from privbench.analysis.advice import untried
-from privbench.analysis.finding import finding
-from privbench.deployment import SplitVictim
+from privbench.defenses.deployment import SplitVictim
 from privbench.report import summary
+from privbench.report.analysis import tables, tradeoffs
+from privbench.report.analysis.advice import untried
+from privbench.report.analysis.finding import finding
 from privbench.runtime.conf_files import load_option
 from privbench.store.sweep_log import SweepLog
 from privbench.victims.lenet5 import LeNet5

@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from privbench.analysis.labels import (
+from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.analysis.labels import (
     HEADLINE,
     attack_name,
     curve_metrics,
@@ -18,7 +19,7 @@ from privbench.analysis.labels import (
     span,
     table_metrics,
 )
-from privbench.analysis.operating_points import (
+from privbench.report.analysis.operating_points import (
     ACCURACY_BUDGETS,
     OperatingPoint,
     comparisons,
@@ -26,16 +27,15 @@ from privbench.analysis.operating_points import (
     pareto,
     within,
 )
-from privbench.analysis.overlay import Overlay, no_overlay, reference
-from privbench.analysis.tradeoffs import Adversary, Point, SplitResults
-from privbench.analysis.worst_case import (
+from privbench.report.analysis.overlay import Overlay, no_overlay, reference
+from privbench.report.analysis.tradeoffs import Adversary, Point, SplitResults
+from privbench.report.analysis.worst_case import (
     Budget,
     RelatedGroups,
     WorstCase,
     caveats,
     worst_cases_of,
 )
-from privbench.evaluation.metrics import metric as metric_of
 from privbench.store.record import Record
 
 Rows = list[list[str]]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from privbench.analysis.frame import (
+from privbench.evaluation.metrics import PSNR
+from privbench.report.analysis.frame import (
     SeedGroup,
     Victim,
     grouped,
@@ -20,14 +21,13 @@ from privbench.analysis.frame import (
     shared_victims,
     victim_of,
 )
-from privbench.analysis.labels import (
+from privbench.report.analysis.labels import (
     HEADLINE,
     attack_name,
     describe_setting,
     leakage,
     shown_metrics,
 )
-from privbench.evaluation.metrics import PSNR
 from privbench.runtime.hashing import content_hash
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record

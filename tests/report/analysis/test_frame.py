@@ -2,7 +2,7 @@ import math
 import subprocess
 import sys
 
-from privbench.analysis.frame import SeedGroup, differences
+from privbench.report.analysis.frame import SeedGroup, differences
 from tests.records import record
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from privbench.analysis.advice import not_undefended, untried
-from privbench.analysis.finding import UNMET, Finding, by_setting, finding
-from privbench.analysis.tradeoffs import SplitResults, unequal_settings
+from privbench.report.analysis.advice import not_undefended, untried
+from privbench.report.analysis.finding import UNMET, Finding, by_setting, finding
+from privbench.report.analysis.tradeoffs import SplitResults, unequal_settings
 
 
 def setting_facts(

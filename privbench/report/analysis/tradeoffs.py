@@ -11,11 +11,11 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.labels import curve_metrics, describe_split, leakage
-from privbench.analysis.setting_notes import setting_notes
-from privbench.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.evaluation.statistics import Interval
+from privbench.report.analysis.frame import SeedGroup, grouped
+from privbench.report.analysis.labels import curve_metrics, describe_split, leakage
+from privbench.report.analysis.setting_notes import setting_notes
+from privbench.report.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.runtime.hashing import content_hash
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record

@@ -3,8 +3,8 @@
 import csv
 from collections import defaultdict
 
-from privbench.analysis.finding import STRONGEST, finding, weaknesses
-from privbench.analysis.tradeoffs import panels
+from privbench.report.analysis.finding import STRONGEST, finding, weaknesses
+from privbench.report.analysis.tradeoffs import panels
 from tests.records import curve, imaged, record, spread
 from tests.support import ROOT
 

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from privbench.analysis.frame import SeedGroup, grouped
-from privbench.analysis.labels import (
+from privbench.report.analysis.frame import SeedGroup, grouped
+from privbench.report.analysis.labels import (
     attack_name,
     bracket,
     describe_aux,
@@ -15,8 +15,8 @@ from privbench.analysis.labels import (
     shown_metrics,
     with_unit,
 )
-from privbench.analysis.selection import Selection
-from privbench.analysis.worst_case import ComparableAttacks, unreliable
+from privbench.report.analysis.selection import Selection
+from privbench.report.analysis.worst_case import ComparableAttacks, unreliable
 from privbench.store.battery import Battery
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable
 
-from privbench.analysis.frame import SeedGroup
 from privbench.evaluation.metrics import known_metrics
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.metrics.base import Place
 from privbench.evaluation.statistics import Interval, interval_label, victim_label
+from privbench.report.analysis.frame import SeedGroup
 from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 

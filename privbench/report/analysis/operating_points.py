@@ -4,27 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from privbench.analysis.frame import (
-    Victim,
-    on_shared_victims,
-    paired_interval,
-    paired_victims,
-    shared_images,
-    shared_victims,
-)
-from privbench.analysis.labels import (
-    describe_defense,
-    leakage,
-    metric_label,
-    signed,
-)
-from privbench.analysis.tradeoffs import Point, SplitResults
-from privbench.analysis.worst_case import (
-    ComparableAttacks,
-    caveats,
-    not_shared,
-    unequal_budgets,
-)
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import (
     FEW_VICTIMS,
@@ -32,6 +11,27 @@ from privbench.evaluation.statistics import (
     interval_label,
     victim_interval,
     victim_label,
+)
+from privbench.report.analysis.frame import (
+    Victim,
+    on_shared_victims,
+    paired_interval,
+    paired_victims,
+    shared_images,
+    shared_victims,
+)
+from privbench.report.analysis.labels import (
+    describe_defense,
+    leakage,
+    metric_label,
+    signed,
+)
+from privbench.report.analysis.tradeoffs import Point, SplitResults
+from privbench.report.analysis.worst_case import (
+    ComparableAttacks,
+    caveats,
+    not_shared,
+    unequal_budgets,
 )
 from privbench.store.record_frame import flat_options
 

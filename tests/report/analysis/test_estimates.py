@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from privbench.analysis import frame, operating_points, tables, tradeoffs, worst_case
-from privbench.analysis.overlay import no_overlay
-from privbench.analysis.selection import select
 from privbench.evaluation import statistics as intervals
 from privbench.report import summary
+from privbench.report.analysis import frame, operating_points, tables, tradeoffs, worst_case
+from privbench.report.analysis.overlay import no_overlay
+from privbench.report.analysis.selection import select
 from privbench.report.writing import curve_figures
 from privbench.store import record as results
 from privbench.store import result_table
