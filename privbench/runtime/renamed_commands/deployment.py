@@ -4,7 +4,7 @@ from typing import NoReturn
 
 
 def __getattr__(name: str) -> NoReturn:
-    """Say where it is now, which attacks and defenses outside the package may not know."""
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise ImportError(f"privbench.deployment is now privbench.defenses.deployment: {name}")
+    """Say where a class is now, to attacks and defenses outside the package."""
+    if name in ("Channel", "Deployment"):
+        raise ImportError(f"privbench.deployment is now privbench.defenses.deployment: {name}")
+    raise AttributeError(f"module 'privbench.deployment' has no attribute {name!r}")
