@@ -199,3 +199,25 @@ def test_a_defense_hides_from_all_only_where_the_strong_attacks_were_run():
     assert verdict("1 bit hides", *prior, row("quantize", 0.5, ssim=0.35, lost=30))[0] == HOLDS
     leaks = row("quantize", 0.5, attack="rmle_prior", ssim=0.88, lost=30)
     assert verdict("1 bit hides", leaks)[0] == FAILS
+
+
+def test_rows_of_another_machine_are_of_another_victim(tmp_path):
+    """They stand beside the first, make no verdict with them, and the document says so."""
+    there = {"victim_sha256": "1" * 12, "finished": "2027-01-01"}
+    newer = [row("shredder", 1.0, "rmle_adaptive", ssim=0.4, lost=1, **there)]
+    both = merged([*NONE, *_curve("shredder", (1, 1, 0.8, 20), attack="rmle_adaptive"), *newer])
+    assert len(both) == 4
+    # of equally many rows the newer, whose victim has no row without a defense
+    assert verdict("Shredder", *both)[0] == MISSING
+    assert "no record of none" in verdict("Shredder", *both)[1]
+    reference = row(attack="rmle", ssim=0.85, **there)
+    assert verdict("Shredder", *both, reference)[0] == HOLDS
+    older = row("shredder", 1.0, "inverse", ssim=0.9, lost=1)
+    assert verdict("Shredder", *both, reference, older)[0] == FAILS
+    noise = [dataclasses.replace(one, victim_sha256="1" * 12) for one in NOISE]
+    cem = _curve("cem(gaussian)", (1, 1, 0.8, 19), (2, 2, 0.7, 17))
+    assert verdict("CEM", *noise, *cem)[0] == MISSING
+    assert verdict("CEM", *[dataclasses.replace(one, seed=1) for one in noise], *cem)[0] == HOLDS
+    text = document(both, "the command")
+    assert f"- seed 0: `{'0' * 12}` of none, shredder; `{'1' * 12}` of shredder" in text
+    assert "several victims" not in document(merged(NONE), "the command")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from privbench.papers.defenses.results import COST, Defended, Result
+from privbench.papers.defenses.results import COST, Defended, Result, same_victims
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 MISSING = "not measured"
@@ -106,8 +106,15 @@ def _reached(met: Result) -> str:
 def _of_line(
     name: str, check: Callable[[Sequence[Defended], Defended], Verdict]
 ) -> Callable[[Curves], Verdict]:
-    """Apply a check to the curve of a defense and to the point without one."""
-    return lambda curves: check(curves[name], curves["none"][0])
+    """Apply a check to the curve of a defense and to the point without one, of the same victims."""
+
+    def check_line(curves: Curves) -> Verdict:
+        undefended = curves[name][0].undefended
+        if undefended is None:
+            return MISSING, f"the victims of {name} have no record of none"
+        return check(curves[name], undefended)
+
+    return check_line
 
 
 def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
@@ -143,6 +150,8 @@ def _ratio(before_db: float, met: Result) -> tuple[float, float, float]:
 def _plug_in(curves: Curves) -> Verdict:
     """Check the ratio of squared errors of CEM to noise of the same cost in accuracy."""
     reference, found = curves[REFERENCE], []
+    if not same_victims(reference[0].rows, curves[CEM][0].rows):
+        return MISSING, f"the records of {CEM} and {REFERENCE} are of different victims"
     for one in curves[CEM]:
         before_db = _at_accuracy(reference, one.lost)
         if before_db is not None:

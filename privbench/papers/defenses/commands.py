@@ -10,7 +10,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from privbench.papers.defenses.results import COST, Defended, at_cost, curves, defended
+from privbench.papers.defenses.results import (
+    COST,
+    Defended,
+    at_cost,
+    curves,
+    defended,
+    of_one_victim,
+)
 from privbench.papers.defenses.rows import AMORTISED, Row
 from privbench.runtime.paths import ROOT
 
@@ -68,7 +75,7 @@ def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
         setting: Words of the command line that name it.
     """
     have: dict[str, set[tuple[str, float]]] = defaultdict(set)
-    for row in rows:
+    for row in of_one_victim(rows):
         if row.seed == 0:
             have[row.defense].add((row.attack, row.strength))
     return {

@@ -1,6 +1,7 @@
 """The table of all defenses as Markdown, written by ``python -m privbench.papers.defenses``."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
@@ -75,6 +76,7 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         f"## {dataset}, {victim} cut at {split}, {targets} targets",
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
+        *_victims(rows),
         *_weak(lines),
         "### Published claims",
         as_markdown(_claims(lines, setting_words(rows[0]))).rstrip(),
@@ -84,6 +86,27 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         as_markdown(_untried(rows, lines)).rstrip(),
         _commands({**lacking, **_labelled(further_seeds(rows))}),
     ]
+
+
+def _victims(rows: Sequence[Row]) -> list[str]:
+    """Return which defenses have which victim, for each seed that has several."""
+    found = []
+    for seed in sorted({row.seed for row in rows}):
+        names: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            if row.seed == seed and name_of(row) not in names[row.victim_sha256]:
+                names[row.victim_sha256].append(name_of(row))
+        listed = [f"`{sha}` of {', '.join(held)}" for sha, held in names.items()]
+        if len(names) > 1:
+            found.append(f"- seed {seed}: {'; '.join(listed)}")
+    if not found:
+        return []
+    first = (
+        "Seeds with several victims, by the hash of the weights: processors round differently, so "
+        "one seed has another victim on another machine. A verdict compares rows of one victim; "
+        "the table above joins them."
+    )
+    return [first, "\n".join(found)]
 
 
 def _labelled(commands: Mapping[str, str]) -> dict[str, str]:

@@ -64,9 +64,11 @@ class Defended:
 
     Attributes:
         results: One an attack.
+        undefended: The same victims without a defense; null where no row has any of them.
     """
 
     results: Sequence[Result]
+    undefended: "Defended | None" = None
 
     @property
     def first(self) -> Row:
@@ -79,9 +81,14 @@ class Defended:
         return self.first.lost
 
     @property
+    def rows(self) -> list[Row]:
+        """Return the rows of all attacks."""
+        return [row for result in self.results for row in result.rows]
+
+    @property
     def seeds(self) -> set[int]:
         """Return the seeds that any attack has."""
-        return {row.seed for result in self.results for row in result.rows}
+        return {row.seed for row in self.rows}
 
     def by(self, *attacks: str) -> Result | None:
         """Return the strongest by SSIM of these attacks, of all where none is named."""
@@ -96,15 +103,58 @@ class Defended:
 
 def defended(rows: Iterable[Row]) -> list[Defended]:
     """Return every defense and strength of one setting, sent once, in the order of the rows."""
-    groups: dict[tuple[object, ...], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    sent_once = [row for row in rows if row.transmissions == 1]
+    without = [row for row in sent_once if not row.strength]
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in of_one_victim(sent_once):
+        groups[(row.defense, row.site, row.strength) if row.strength else ()].append(row)
+    return [Defended(_results(group), _undefended(group, without)) for group in groups.values()]
+
+
+def of_one_victim(rows: Sequence[Row]) -> list[Row]:
+    """Keep the rows of one victim of each defense and seed: of the most rows, else the newest.
+
+    Processors round differently, so that one seed has another victim on each kind of them.
+    """
+    found: dict[tuple[str, int], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row.transmissions == 1:
-            place = (row.defense, row.site, row.strength) if row.strength else ()
-            groups[place][row.attack].append(row)
-    return [
-        Defended([Result(sorted(met, key=lambda row: row.seed)) for met in attacks.values()])
-        for attacks in groups.values()
-    ]
+        found[name_of(row), row.seed][row.victim_sha256].append(row)
+    chosen = {
+        place: max(
+            victims, key=lambda sha: (len(victims[sha]), max(r.finished for r in victims[sha]))
+        )
+        for place, victims in found.items()
+    }
+    return [row for row in rows if chosen[name_of(row), row.seed] == row.victim_sha256]
+
+
+def _most_or_newest(victims: Mapping[str, Sequence[Row]]) -> str:
+    """Return the victim of the most rows, of equally many the newest."""
+
+    def rank(sha: str) -> tuple[int, str]:
+        return len(victims[sha]), max(row.finished for row in victims[sha])
+
+    return max(victims, key=rank)
+
+
+def same_victims(rows: Iterable[Row], others: Iterable[Row]) -> bool:
+    """Return whether no seed of both has two victims."""
+    victims = {row.seed: row.victim_sha256 for row in rows}
+    return all(victims.get(row.seed, row.victim_sha256) == row.victim_sha256 for row in others)
+
+
+def _results(rows: Iterable[Row]) -> list[Result]:
+    attacks: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        attacks[row.attack].append(row)
+    return [Result(sorted(met, key=lambda row: row.seed)) for met in attacks.values()]
+
+
+def _undefended(rows: Iterable[Row], without: Iterable[Row]) -> Defended | None:
+    """Return the rows without a defense whose victims are among those of other rows."""
+    victims = {row.victim_sha256 for row in rows}
+    results = _results(row for row in without if row.victim_sha256 in victims)
+    return Defended(results) if results else None
 
 
 def by_setting(rows: Iterable[Row]) -> Mapping[Setting, list[Row]]:

@@ -154,7 +154,8 @@ class Row:
     def cell(self) -> tuple[object, ...]:
         """What tells a row from the others; of two rows of one cell the newer counts."""
         defended = (self.defense, self.site, self.strength) if self.strength else ()
-        return *self.setting, *defended, self.attack, self.seed, self.transmissions
+        met = (self.attack, self.seed, self.transmissions)
+        return *self.setting, *defended, *met, self.victim_sha256
 
     def score(self, metric: str) -> Score:
         """Return a score with its interval and blind baseline."""
