@@ -7,7 +7,7 @@ from torch import Tensor
 
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.evaluation.scoring import Reference
+from privbench.evaluation.reference import Reference
 from privbench.experiment import accuracy, adversary, baselines, evaluate
 from privbench.experiment.config import CellConfig
 from privbench.experiment.deploy import Deployed

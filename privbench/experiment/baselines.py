@@ -11,6 +11,7 @@ from torch import Tensor
 from privbench.attacks.blind import ANSWERS, CONSTANT, Blind
 from privbench.evaluation import scoring
 from privbench.evaluation.metrics.base import Metric
+from privbench.evaluation.reference import Reference
 from privbench.experiment.adversary import adversary_view
 from privbench.experiment.deploy import Deployed
 from privbench.experiment.plan import CellPlan
@@ -46,7 +47,7 @@ def constant_images(baselines: Mapping[str, Tensor]) -> list[Tensor]:
 
 def score_baselines(
     baselines: Mapping[str, Tensor],
-    reference: scoring.Reference,
+    reference: Reference,
     metrics: Sequence[Metric],
 ) -> dict[str, scoring.Scores]:
     """Score blind answers; those that an earlier cell of this process scored are remembered.
@@ -61,9 +62,7 @@ def score_baselines(
     return {n: _remembered(x, reference, tuple(metrics)) for n, x in baselines.items()}
 
 
-def _remembered(
-    x_hat: Tensor, reference: scoring.Reference, metrics: tuple[Metric, ...]
-) -> scoring.Scores:
+def _remembered(x_hat: Tensor, reference: Reference, metrics: tuple[Metric, ...]) -> scoring.Scores:
     image = sha256(x_hat.cpu().contiguous().numpy().tobytes()).hexdigest()
     key = (image, reference.fingerprint, metrics)
     found = _SCORES.pop(key, None)

@@ -13,6 +13,7 @@ from privbench import __version__
 from privbench.attacks.blind import LABEL_ONLY
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.base import Measured, Metric, checked
+from privbench.evaluation.reference import Reference
 from privbench.evaluation.statistics import Interval, mean_interval, wilson
 from privbench.experiment.accuracy import accuracy_fields
 from privbench.experiment.baselines import (
@@ -41,7 +42,7 @@ CLASSIFIERS = "judges"
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Reference:
+def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> Reference:
     """Return the reference of all scores; its classifier is trained once for each data set.
 
     Args:
@@ -72,7 +73,7 @@ def fit_reference(plan: CellPlan, services: Services, x: Tensor) -> scoring.Refe
     recipe = classifier_recipe(plan)
     artifact = services.fit_and_track(CLASSIFIERS, "evaluation_classifier", recipe, model, fit)
     services.freeze(model)
-    return scoring.Reference(
+    return Reference(
         x,
         plan.indices,
         test.pixels.to(device),
@@ -97,7 +98,7 @@ def evaluate(
     plan: CellPlan,
     services: Services,
     deployed: Deployed,
-    reference: scoring.Reference,
+    reference: Reference,
     v: Tensor,
     x_hat: Tensor,
     logger: AttackLogger,
@@ -255,7 +256,7 @@ def defense_name(choices: Mapping[str, str]) -> str:
 def _score_fields(
     scores: scoring.Scores,
     blind: Mapping[str, scoring.Scores],
-    reference: scoring.Reference,
+    reference: Reference,
     indices: list[int],
 ) -> dict[str, Any]:
     """Return the record's fields on the reconstructions and on the blind baselines."""
@@ -289,7 +290,7 @@ def _interval(name: str, values: list[float]) -> Interval | None:
     return mean_interval(values)
 
 
-def chance(reference: scoring.Reference, indices: list[int]) -> dict[str, float]:
+def chance(reference: Reference, indices: list[int]) -> dict[str, float]:
     """Return the identification that guessing gives, among all images and within the class."""
     labels = reference.labels.cpu()
     sizes = labels.bincount()[labels[indices]]

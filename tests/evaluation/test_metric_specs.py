@@ -23,6 +23,7 @@ from privbench.evaluation import metrics, scoring
 from privbench.evaluation.metrics import multiscale, perceptual
 from privbench.evaluation.metrics.base import Metric
 from privbench.evaluation.metrics.channel_snr import CHANNEL_SNR
+from privbench.evaluation.reference import Reference
 from privbench.victims.lenet5 import LeNet5
 from tests.support import lenet_edge
 
@@ -60,9 +61,9 @@ def alexnet(monkeypatch, tmp_path):
     perceptual._network.cache_clear()
 
 
-def _reference(x: torch.Tensor) -> scoring.Reference:
+def _reference(x: torch.Tensor) -> Reference:
     labels = torch.arange(len(x)) % 2
-    return scoring.Reference(
+    return Reference(
         x,
         list(range(len(x))),
         x,
@@ -85,7 +86,7 @@ def test_a_score_is_a_finite_value_per_image_that_is_best_for_the_image_itself(m
     if metric.interval == "wilson":
         assert worse.min() >= 0 and worse.max() <= 1
         return
-    alone = scoring.Reference(x[2:3], [2], x, reference.labels, reference.evaluator)
+    alone = Reference(x[2:3], [2], x, reference.labels, reference.evaluator)
     torch.testing.assert_close(metric.compute(noisy[2:3], alone)[0].double(), worse[2])
 
 

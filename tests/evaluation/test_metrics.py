@@ -7,6 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
 from privbench.evaluation import identification, metrics, scoring, utility
+from privbench.evaluation.reference import Reference
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
@@ -39,9 +40,7 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
     x_hat = x.clone()
     x_hat[1, 0, 3, 3] = torch.nan
     constants = [torch.zeros_like(x), torch.full_like(x, 0.5)]
-    truth = scoring.Reference(
-        x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]]
-    )
+    truth = Reference(x, [0, 1], x, torch.tensor([3, 4]), lambda images: torch.eye(10)[[3, 3]])
     scores = scoring.score(x_hat, truth, constants)
     assert scores.failed == [False, True]
     assert scores.per_image["psnr_db"][0] == 100
@@ -57,9 +56,7 @@ def test_a_reconstruction_that_is_not_finite_is_counted_and_scored_as_the_worst_
 
 def _identified(x_hat, rows, gallery):
     labels, rows = torch.zeros(len(gallery), dtype=torch.int64), list(rows)
-    truth = scoring.Reference(
-        gallery[rows], rows, gallery, labels, lambda x: torch.zeros(len(x), 2)
-    )
+    truth = Reference(gallery[rows], rows, gallery, labels, lambda x: torch.zeros(len(x), 2))
     return torch.tensor(scoring.score(x_hat, truth, [gallery[rows]]).per_image["identification"])
 
 
@@ -147,9 +144,7 @@ def test_identification_within_a_class_is_among_its_images_alone():
     gallery = torch.rand(60, 1, 16, 16)
     labels = torch.arange(60) % 3
     x_hat = gallery[[0, 1, 5, 4]] + 0.5 * gallery[[0, 4, 3, 4]]  # the third one's class is 0
-    truth = scoring.Reference(
-        x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3)
-    )
+    truth = Reference(x_hat, [0, 4, 3, 4], gallery, labels, lambda x: torch.zeros(len(x), 3))
     scores = scoring.score(x_hat.clamp(0, 1), truth, [])
     assert scores.per_image["identification"] == [1, 0, 0, 1]
     assert scores.per_image["identification_class"] == [1, 0, 1, 1]

@@ -12,7 +12,7 @@ from privbench.evaluation.metrics.base import Metric, Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.evaluation.scoring import Reference
+    from privbench.evaluation.reference import Reference
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, fine to coarse."""

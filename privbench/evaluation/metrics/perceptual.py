@@ -12,7 +12,7 @@ from privbench.evaluation.metrics.base import Metric, Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.evaluation.scoring import Reference
+    from privbench.evaluation.reference import Reference
 
 VERSION = "lpips-1"
 WEIGHTS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"

@@ -7,7 +7,7 @@ from privbench.evaluation.metrics.base import Metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from privbench.evaluation.scoring import Reference
+    from privbench.evaluation.reference import Reference
 
 
 def _identification(x_hat: "Tensor", reference: "Reference") -> "Tensor":

@@ -10,6 +10,7 @@ from torch import Tensor
 from privbench.attacks.blind import ANSWERS
 from privbench.evaluation import metrics, scoring, utility
 from privbench.evaluation.metrics.recognised import SEMANTIC_ACCURACY
+from privbench.evaluation.reference import Reference
 from privbench.evaluation.statistics import wilson
 from privbench.experiment.baselines import baseline_reconstructions, score_baselines
 from privbench.experiment.deploy import Deployed, undefended
@@ -122,7 +123,7 @@ def _wanted(named: Sequence[metrics.Metric]) -> list[metrics.Metric]:
     return [*built_in, *(one for one in named if one.interval is not None)]
 
 
-def _reference(result: Result, labels: Any, gallery: Any) -> scoring.Reference:
+def _reference(result: Result, labels: Any, gallery: Any) -> Reference:
     """Return targets and candidates on the device; labels default to the model's answers."""
     plan, device = result.cell.plan, result.cell.services.device
     count, classes = len(result.targets), len(plan.data.classes)
@@ -134,7 +135,7 @@ def _reference(result: Result, labels: Any, gallery: Any) -> scoring.Reference:
         more = in_unit_range(checked_pixels("gallery", gallery))
         candidates = torch.cat([candidates, more])
         known = torch.cat([known, torch.full((len(more),), classes)])
-    return scoring.Reference(
+    return Reference(
         result.targets.to(device),
         range(count),
         candidates.to(device),
@@ -144,7 +145,7 @@ def _reference(result: Result, labels: Any, gallery: Any) -> scoring.Reference:
 
 
 def _scored(
-    result: Result, reference: scoring.Reference, wanted: Sequence[metrics.Metric]
+    result: Result, reference: Reference, wanted: Sequence[metrics.Metric]
 ) -> tuple[scoring.Scores, Mapping[str, float]]:
     """Return the scores, and the mean of the best blind answer by metric."""
     cell, device = result.cell, result.cell.services.device
@@ -159,7 +160,7 @@ def _scored(
     return scores, baseline_scores(scored, list(scores.per_image))[0]["best"]
 
 
-def _accuracies(cell: AttackedCell, reference: scoring.Reference) -> dict[str, Score]:
+def _accuracies(cell: AttackedCell, reference: Reference) -> dict[str, Score]:
     """Return the accuracy on the targets, with the defense and without."""
     bare = undefended(cell.plan, cell.deployed.victim)
     return {
@@ -168,7 +169,7 @@ def _accuracies(cell: AttackedCell, reference: scoring.Reference) -> dict[str, S
     }
 
 
-def _accuracy(cell: AttackedCell, deployed: Deployed, reference: scoring.Reference) -> Score:
+def _accuracy(cell: AttackedCell, deployed: Deployed, reference: Reference) -> Score:
     plan, labels = cell.plan, reference.labels[: len(reference.x)].cpu()
     random = deployed.deployment.channel.strength > 0
     shares: Tensor = utility.deployment_accuracy(
