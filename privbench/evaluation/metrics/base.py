@@ -57,9 +57,9 @@ class Metric:
         failed_as: Score of a reconstruction that is not finite: the ``worst`` of the constant
             images, that of a ``black`` image, or 0, a ``miss``.
         costly: True keeps a deployment's number in the store, for all cells on that deployment.
-        compute: Of reconstructions ``(N, C, H, W)`` and their ``evaluation.reference.Reference``: a tensor
-            ``(N,)``. Of a deployment and images ``(N, C, H, W)``: a number, ``Measured``, or null
-            where there is none.
+        compute: Of reconstructions ``(N, C, H, W)`` and their ``Reference``: a tensor ``(N,)``. Of
+            a deployment and images ``(N, C, H, W)``: a number, ``Measured``, or null where there is
+            none.
         over: Images of a deployment's number: the ``targets``, or all ``test`` images; of these
             ``compute`` also gets how often each is sent.
         remarks: Returns sentences about a deployment's number, of its facts and of the mean squared
