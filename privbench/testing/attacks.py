@@ -1,6 +1,8 @@
 """The contract of an attack."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -78,13 +80,29 @@ class AttackContract(Contract):
             subject_under_test.fit(self.view(subject_under_test.access))(v) for _ in range(2)
         ]
         assert torch.equal(v, before), "an attack must not change the features"
-        assert answers[0].shape == (TARGETS, *IMAGE_SHAPE)
-        assert 0 <= float(answers[0].min()) <= float(answers[0].max()) <= 1
-        assert torch.equal(*answers)
+        shapes = f"the attack returned shape {tuple(answers[0].shape)}"
+        assert answers[0].shape == (TARGETS, *IMAGE_SHAPE), f"{shapes}, not an image per target"
+        least, most = float(answers[0].min()), float(answers[0].max())
+        assert 0 <= least <= most <= 1, f"pixels lie in [{least:.3g}, {most:.3g}], not in [0, 1]"
+        assert torch.equal(*answers), "an equal view gives other images: draw from view.generator"
 
     def test_it_needs_every_right_that_it_declares(self, subject_under_test: Any) -> None:
         """A view without one of the declared rights raises an error that names the right."""
         for right in subject_under_test.access:
             view = self.view(subject_under_test.access & ~right)
-            with pytest.raises(Exception, match=str(right.name)):
-                subject_under_test.fit(view)(self.features())
+            line = _error_of(partial(self._attack, subject_under_test, view))
+            assert str(right.name) in line, f"access declares {right.name}; without it: {line}"
+
+    def _attack(self, attack: Any, view: AdversaryView) -> Tensor:
+        """Return the reconstructions by an attack."""
+        x_hat: Tensor = attack.fit(view)(self.features())
+        return x_hat
+
+
+def _error_of(run: Callable[[], object]) -> str:
+    """Return the text of the error that a call raises."""
+    try:
+        run()
+    except Exception as error:
+        return str(error)
+    return "no error"

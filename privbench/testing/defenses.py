@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from privbench.defenses.base import BaseChannel, Defense, Perturbation
-from privbench.defenses.deployment import Deployment, SplitVictim
+from privbench.defenses.deployment import FLOAT_BITS, Deployment, SplitVictim
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.testing.contract import (
@@ -26,6 +26,8 @@ from privbench.victims.lenet5 import LeNet5
 NUMBER = (int, float)
 STEP = 1e-6
 """Step of a finite difference in 64 bits, in units of the pixel range."""
+LIKELIHOOD_DRAWS = 8
+"""Transmissions of each image over which a likelihood is averaged."""
 
 
 class DefenseContract(Contract):
@@ -75,12 +77,13 @@ class DefenseContract(Contract):
         assert isinstance(subject_under_test, Defense)
         assert 0 <= float(subject_under_test.strength) < float("inf")
         defense = self.undefended(subject_under_test)
-        assert defense.strength == 0
+        assert defense.strength == 0, "no number at 0 gives strength 0: override undefended"
         victim, nothing = self.victim(), SmallData(torch.zeros(0), torch.zeros(0))
         deployment, x = defense.fit(victim, nothing, FitNever()), smooth_images(3)
         v = deployment.transmit(x, self.streams(0, 1, 2))
-        assert torch.equal(v[:, 0], victim.edge(x))
-        assert torch.equal(deployment.predict(v)[:, 0], victim.cloud(victim.edge(x)))
+        logits = victim.cloud(victim.edge(x))
+        assert torch.equal(v[:, 0], victim.edge(x)), "at strength 0 the features are not the edge's"
+        assert torch.equal(deployment.predict(v)[:, 0], logits), "at strength 0 the logits differ"
         assert deployment.channel.strength == 0
 
     def test_it_is_fitted_once_and_its_deployment_keeps_the_promises(
@@ -121,33 +124,62 @@ class DefenseContract(Contract):
         for seed in (0, 1):
             torch.manual_seed(seed)
             sent.append(channel.perturb(t, self.streams(0, 1, 2)))
-        assert (sent[0].shape, sent[0].dtype) == (t.shape, t.dtype)
-        assert torch.equal(*sent)
-        assert torch.equal(sent[0][1:2], channel.perturb(t[1:2], self.streams(1)))
+        assert (sent[0].shape, sent[0].dtype) == (t.shape, t.dtype), "perturb changes the shape"
+        assert torch.equal(*sent), "perturb uses randomness that is not of its draws"
+        alone = channel.perturb(t[1:2], self.streams(1))
+        assert torch.equal(sent[0][1:2], alone), "an image is perturbed otherwise in a batch"
         copied: Any = pickle.loads(pickle.dumps(channel))  # as an isolated attack gets it
-        assert torch.equal(copied.perturb(t, self.streams(0, 1, 2)), sent[0])
+        assert torch.equal(copied.perturb(t, self.streams(0, 1, 2)), sent[0]), (
+            "after pickling the channel perturbs otherwise"
+        )
 
     def check_pooling(self, deployment: Deployment) -> None:
         """K transmissions become 1 to K observations of the same shape."""
         t, channel = entry(deployment), deployment.channel
         sent = [channel.perturb(t, self.streams(0, 1, 2).for_draw(k)) for k in range(4)]
         observations, known = channel.pool(torch.stack(sent, dim=1))
-        assert isinstance(known, BaseChannel)
-        assert 1 <= observations.shape[1] <= 4
-        assert observations.shape[2:] == t.shape[1:]
+        assert isinstance(known, BaseChannel), "pool returns observations and their channel"
+        assert 1 <= observations.shape[1] <= 4, "pool returns 1 to K observations of an image"
+        assert observations.shape[2:] == t.shape[1:], "pool changes the shape of an observation"
 
     def check_likelihood(self, deployment: Deployment) -> None:
-        """Where a likelihood is stated: the clean tensor is likelier than a distant one."""
+        """Where a likelihood is stated: what was sent is likeliest of what it came from.
+
+        In the mean over draws no other clean tensor and no other variance of the noise is likelier
+        than the true one (Gibbs' inequality).
+        """
         t, channel = entry(deployment), deployment.channel
         if channel.strength > 0 and not channel.has_likelihood:
             with pytest.raises(NotImplementedError):
                 channel.log_likelihood(*torch.ones(3, 1, 1))
             return
-        sent, variance = channel.perturb(t, self.streams(0, 1, 2)), torch.tensor(0.01)
-        near, far = (channel.log_likelihood(sent, clean, variance) for clean in (t, t + 10))
-        assert near.shape == t.shape
-        assert bool(near.isfinite().all())
-        assert float(near.sum()) > float(far.sum())
+        draws = [self.streams(0, 1, 2).for_draw(k) for k in range(LIKELIHOOD_DRAWS)]
+        sent = [channel.perturb(t, streams) for streams in draws]
+
+        def likelihood(received: list[Tensor], clean: Tensor, variance: float) -> float:
+            terms = (
+                channel.log_likelihood(v, clean, torch.tensor(variance)).double() for v in received
+            )
+            return float(sum(term.sum() for term in terms))
+
+        entries = channel.log_likelihood(sent[0], t, torch.tensor(0.01))
+        assert entries.shape == t.shape, "log_likelihood returns a value for each entry"
+        assert bool(entries.isfinite().all()), "log_likelihood is not finite"
+        at_truth = likelihood(sent, t, 0.01)
+        for name, other in (("half", t / 2), ("double", 2 * t), ("10 above", t + 10)):
+            assert at_truth > likelihood(sent, other, 0.01), (
+                f"log_likelihood: {name} the clean tensor is likelier than the clean tensor"
+            )
+        if channel.payload_bits(sent[0]) < FLOAT_BITS * sent[0][0].numel():
+            return  # what is sent is a code, to which no noise is added
+        generator = torch.Generator().manual_seed(0)
+        noisy = [v + 10 * torch.randn(v.shape, generator=generator) for v in sent]
+        at_truth = likelihood(noisy, t, 100.0)
+        for variance in (25.0, 400.0):
+            assert at_truth > likelihood(noisy, t, variance), (
+                "log_likelihood: with noise of variance 100 besides the defense's, a variance of "
+                f"{variance:g} is likelier"
+            )
 
     def check_gradient(self, deployment: Deployment) -> None:
         """Compare the gradient through the edge with finite differences in 64 bits."""

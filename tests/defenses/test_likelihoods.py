@@ -4,11 +4,14 @@ import pytest
 import torch
 from scipy import stats
 
+from privbench.defenses.base import log_normal
+from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
 from privbench.runtime.random import RandomStreams
+from privbench.testing import DefenseContract
 
 DEFENSES = [Dropout(rate=0.4), Gaussian(sigma=0.5), Laplace(scale=0.3)]
 
@@ -137,3 +140,32 @@ def test_what_does_nothing_is_observed_once(defense):
     for copies in (1, 16):
         pooled, known = defense.pool(v.repeat(1, copies, 1))
         assert torch.equal(pooled, v) and known == defense
+
+
+class Misjudged(Gaussian):
+    """Gaussian noise with a likelihood of another mean, or of another variance."""
+
+    mean, spread = 1.0, 1.0
+
+    def _log_likelihood(self, observed, clean, variance):
+        return log_normal(observed - self.mean * clean, self.spread * (variance + self.sigma**2))
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "fault"),
+    [
+        (3.0, 1.0, "half the clean tensor is likelier"),
+        (0.3, 1.0, "double the clean tensor is likelier"),
+        (1.0, 100.0, "a variance of 25 is likelier"),
+        (1.0, 0.01, "a variance of 400 is likelier"),
+    ],
+)
+def test_the_contract_finds_a_likelihood_of_another_mean_or_variance(mean, spread, fault):
+    """Which sends an adaptive attack astray, so that the defense looks better than it is."""
+    contract, defense = DefenseContract(), Misjudged(sigma=0.5)
+    victim = contract.victim()
+    contract.check_likelihood(Deployment(victim.edge, defense, victim.cloud))
+    object.__setattr__(defense, "mean", mean)
+    object.__setattr__(defense, "spread", spread)
+    with pytest.raises(AssertionError, match=fault):
+        contract.check_likelihood(Deployment(victim.edge, defense, victim.cloud))
