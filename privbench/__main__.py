@@ -64,15 +64,43 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
     >>> flags_first(["workers=slurm", "-m", "defense.rate=0.1,0.2"])
     ['-m', 'workers=slurm', 'defense.rate=0.1,0.2']
     """
+    flags = _flags(arguments)
+    order = sorted(range(len(flags)), key=lambda index: not flags[index])
+    return [arguments[index] for index in order]
+
+
+def _flags(arguments: Sequence[str]) -> list[bool]:
+    """Return which arguments are flags, or the value of one, and no overrides."""
     previous = ["", *arguments]
-    flags = [
+    return [
         argument.startswith("-")
         or before in FLAGS_WITH_VALUE
         or (before in {"--info", "-i"} and "=" not in argument)
         for before, argument in zip(previous, arguments, strict=False)
     ]
-    order = sorted(range(len(flags)), key=lambda index: not flags[index])
-    return [arguments[index] for index in order]
+
+
+def require_readable(arguments: Sequence[str]) -> None:
+    """Refuse overrides that Hydra cannot read, and several values without a sweep.
+
+    Args:
+        arguments: As they are passed to Hydra.
+
+    Raises:
+        UserError: naming the override and how it is written.
+    """
+    overrides = [w for w, flag in zip(arguments, _flags(arguments), strict=True) if not flag]
+    if {"-sc", "--shell-completion"} & set(arguments):
+        return  # they are commands
+    swept = bool({"-m", "--multirun"} & set(arguments))
+    for word in overrides:
+        if not _parses(word):
+            raise UserError(
+                f"{word} cannot be read: type NAME=VALUE, or with -m NAME=VALUE,VALUE without "
+                """spaces; text with any of ,:=()[]{}'" stands in quotes"""
+            )
+        if not swept and not _has_one_value(word):
+            raise UserError(f"{word} has several values: add -m for a sweep over them")
 
 
 def add_multirun(arguments: Sequence[str]) -> list[str]:
@@ -177,9 +205,11 @@ def main() -> None:
     OmegaConf.register_new_resolver("privbench_sweeps", list_sweeps, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not to Hydra's own printer
     ARGV[:] = sys.argv[1:]
-    sys.argv[1:] = defer_to_cells(quote_paths(add_multirun(flags_first(ARGV))))
+    words = quote_paths(add_multirun(flags_first(ARGV)))
+    sys.argv[1:] = defer_to_cells(words)
     try:
         require_workers(ARGV)
+        require_readable(words)
         run_job()
     except KeyboardInterrupt:
         line = "stopped; what is unfinished is not kept, and the same command goes on"

@@ -89,10 +89,10 @@ def describe_load(cores: int, taken: int, free: int) -> str:
     """Describe cores that are busy with other processes.
 
     >>> describe_load(2, 1, 1)
-    '1 of 2 cores is busy with other processes: using 1 thread; device.threads=2 takes both'
+    '1 of 2 cores is busy with other processes: using 1 thread; device.threads=2 computes all anew'
     """
     verb, plural = ("is" if taken == 1 else "are"), ("" if free == 1 else "s")
     return (
         f"{taken} of {cores} cores {verb} busy with other processes: using {free} thread{plural}; "
-        f"device.threads={cores} takes {'both' if cores == 2 else 'all'}"
+        f"device.threads={cores} computes all anew"
     )

@@ -117,10 +117,20 @@ def _line(option: str, fault: ErrorDetails) -> str:
     if kind in UNKNOWN:
         return f"unknown option {option}"
     if kind == "range":
-        return f"{option}={value} is out of range: choose {fault['msg']}"
+        state = "not a number" if _is_word(value) else "out of range"
+        return f"{option}={value} is {state}: choose {fault['msg']}"
     if kind.startswith("string"):
         return f"{option}={value} is not a text: type {option}=TEXT"
     return f"{option}={value} is not known: {_choices(fault)}"
+
+
+def _is_word(value: Any) -> bool:
+    """Return whether a value is a text that shows no number."""
+    try:
+        float(value if isinstance(value, str) else 0)
+    except ValueError:
+        return True
+    return False
 
 
 def _choices(fault: ErrorDetails) -> str:

@@ -104,7 +104,7 @@ def test_a_claim_is_judged_by_the_rows(claim, rows, state):
 def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
     """From 19.0 dB, what noise has at a point of lost accuracy is 20 dB: 26 % more."""
     _, reason = verdict("CEM", *NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19)))
-    assert "1: +26 % [+20, +32]" in reason
+    assert "+26 % [+20, +32] at strength 1" in reason
 
 
 @pytest.mark.long

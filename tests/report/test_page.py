@@ -85,7 +85,7 @@ def test_an_adversary_without_a_defense_does_not_empty_the_worst_case():
     found = {choice.worst.strength: choice for choice in operating_points(panel, "ssim")}
     assert set(found) == {0.0, 0.2, 0.4, 0.8}
     assert found[0.0].adversary == "inverse"
-    assert "least leakage" in statement(panel)
+    assert "least worst-case leakage" in statement(panel)
 
 
 @pytest.mark.long

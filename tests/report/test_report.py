@@ -60,7 +60,7 @@ def test_a_curve_runs_from_no_defense_to_the_strongest_through_its_means():
     assert dict(zip(colours["domain"], colours["range"], strict=True)) == {
         "dropout": style.COLOURS["dropout"], "gaussian": style.COLOURS["gaussian"]
     }  # fmt: skip
-    assert "least leakage" in figure.title
+    assert "least worst-case leakage" in figure.title
     assert figure.stem == "tradeoff-mnist-relu2-ssim"
 
 

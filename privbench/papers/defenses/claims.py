@@ -161,8 +161,8 @@ def _plug_in(curves: Curves) -> Verdict:
     lows, _, highs = zip(*(ratio for _, ratio in found), strict=True)
     state = _at_least(min(lows), max(highs), PLUG_IN)
     listed = ", ".join(
-        f"{one.first.strength:g}: {100 * (ratio - 1):+.0f} % [{100 * (low - 1):+.0f}, "
-        f"{100 * (high - 1):+.0f}]"
+        f"{100 * (ratio - 1):+.0f} % [{100 * (low - 1):+.0f}, {100 * (high - 1):+.0f}] at strength "
+        f"{one.first.strength:g}"
         for one, (low, ratio, high) in found
     )
     return state, f"squared error by the best attack, against noise of equal accuracy, {listed}"

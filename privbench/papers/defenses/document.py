@@ -38,8 +38,9 @@ A score is the mean over the targets, in brackets its interval over them (95 %, 
 Wilson); with several seeds it is the mean over them, between the outermost ends of their intervals.
 *Lost* are points of accuracy that the defense costs the same victim. *Blind* is the blind baseline,
 the best score of guesses that use nothing of a target but its predicted label. Attacks are ranked
-by SSIM, so the strongest of several is a little favoured by chance. Strengths are those of the
-sweep; defenses are compared at the one that costs nearest to {COST:g} points of accuracy with
+by SSIM, so the strongest of several is a little favoured by chance; *identified* is the highest
+share that any of them reaches, by the one in brackets where that is another. Strengths are those of
+the sweep; defenses are compared at the one that costs nearest to {COST:g} points of accuracy with
 seed 0, and only there further seeds are run. The options of `rmle_prior` were compared on ten MNIST
 test images, which may be among the targets."""
 
@@ -52,7 +53,7 @@ def document(rows: Sequence[Row], command: str) -> str:
         command: Command that writes it.
     """
     parts = [
-        "# What every defense leaves of an image, and what it costs",
+        "# What defenses leave of an image, and what they cost",
         f"Written by `{command}` from [`records.csv`](records.csv), a row a record; "
         "nothing here is typed.",
         LEGEND,
@@ -83,7 +84,7 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
         "### What was not tried",
-        as_markdown(_untried(rows, lines)).rstrip(),
+        as_markdown(_untried(lines)).rstrip(),
         _commands({**lacking, **_labelled(further_seeds(rows))}),
     ]
 
@@ -114,8 +115,9 @@ def _labelled(commands: Mapping[str, str]) -> dict[str, str]:
 
 
 def _summary(lines: Mapping[str, Sequence[Defended]]) -> Rows:
-    head = ["defense", "strength", "seeds", "lost", "strongest attack", "SSIM", "blind",
-            "PSNR [dB]", "blind", "identified", "naive `rmle` SSIM", "payload [bit]"]  # fmt: skip
+    head = ["defense", "strength", "seed", "lost", "strongest attack", "SSIM", "blind",
+            "PSNR [dB]", "blind", "identified (by)", "naive `rmle` SSIM",
+            "payload [bit]"]  # fmt: skip
     chosen = [(name, at_cost(line)) for name, line in lines.items()]
     ordered = sorted(chosen, key=lambda item: -item[1].best.gain())
     return [head, *(_summary_row(name, one) for name, one in ordered)]
@@ -129,10 +131,17 @@ def _summary_row(name: str, one: Defended) -> list[str]:
         _seeds(best),
         f"{best.lost:+.1f}",
         best.first.attack,
-        *_scores(best),
+        *_scores(best)[:-1],
+        _most_identified(one),
         naive.shown("ssim") if naive else "",
         f"{best.first.payload_bits:,.0f}",
     ]
+
+
+def _most_identified(one: Defended) -> str:
+    """Return the highest share of images that any attack identifies, and another one's name."""
+    most = max(one.results, key=lambda met: (met.score("identification").mean, met is one.best))
+    return most.shown("identification") + (f" ({most.first.attack})" * (most is not one.best))
 
 
 def _scores(met: Result) -> list[str]:
@@ -148,7 +157,7 @@ def _seeds(met: Result) -> str:
 
 
 def _everything(lines: Mapping[str, Sequence[Defended]]) -> Rows:
-    rows: Rows = [["defense", "strength", "accuracy", "lost", "attack", "seeds", "SSIM", "blind",
+    rows: Rows = [["defense", "strength", "accuracy", "lost", "attack", "seed", "SSIM", "blind",
                    "PSNR [dB]", "blind", "identified", "payload [bit]"]]  # fmt: skip
     for name, line in lines.items():
         for one in line:
@@ -211,18 +220,28 @@ def _reason(one: Defended) -> str:
     return f"{scores}; {why}"
 
 
-def _untried(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> Rows:
+def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
     known, plans = _no_attack_yet(), planned()
     found: Rows = [["defense", "attacks of the sweep without a record", "attacks that are missing"]]
     for name, line in lines.items():
         plan = plans.get(line[0].first.defense)
-        met = {row.attack for row in rows if name_of(row) == name}
-        left = [attack for attack in (plan.attacks if plan else ()) if attack not in met]
+        left = _left(plan.attacks if plan else (), line)
         absent = known.get(name.partition("(")[0], "")
         if left or absent:
             found.append([name, ", ".join(left), absent])
     never = [name for name in plans if name not in lines]
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
+
+
+def _left(attacks: Sequence[str], line: Sequence[Defended]) -> list[str]:
+    """Return the attacks that some strengths lack, and which, unless all do."""
+    found = []
+    for attack in attacks:
+        without = [f"{one.first.strength:g}" for one in line if one.by(attack) is None]
+        if without:
+            places = f" at {', '.join(without)}" if len(without) < len(line) else ""
+            found.append(attack + places)
+    return found
 
 
 @cache

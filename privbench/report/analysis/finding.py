@@ -28,6 +28,8 @@ from privbench.report.analysis.worst_case import mixed_victims, unreliable
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 
+IDENTIFIED = "identification"
+"""Name of the share of images that are recognised among all test images."""
 LOSS = 0.02
 """Loss of accuracy of the finding, a share."""
 UNMET = "no attack knew the defense"
@@ -277,11 +279,12 @@ def _statement(found: Sequence[OperatingPoint], loss: float) -> str:
     if not defended:
         return f"without a defense {_leak(found[0])}" if found else ""
     if best := within(defended, loss):
-        return f"at most {in_points(loss)} of accuracy lost, the least leakage is {_leak(best)}"
-    least = min(defended, key=lambda choice: choice.lost)
+        least = f"the least worst-case leakage is {_leak(best)}"
+        return f"at most {in_points(loss)} of accuracy lost, {least}"
+    dear = min(defended, key=lambda choice: choice.lost)
     return (
         f"no measured defense keeps the accuracy within {in_points(loss)} of the undefended "
-        f"{least.worst.undefended:.4f}; {least.name} loses {in_points(least.lost)}: {_leak(least)}"
+        f"{dear.worst.undefended:.4f}; {dear.name} loses {in_points(dear.lost)}: {_leak(dear)}"
     )
 
 
@@ -294,18 +297,25 @@ def _leak(choice: OperatingPoint) -> str:
     caveats = [line for line in choice.caveats if line not in NOT_ADAPTIVE]
     doubt = f" (caveats: {'; '.join(caveats)})" if caveats else ""
     many = f" on {group.images} images" if group.images >= FEW_IMAGES else ""  # few are in brackets
+    identified, otherwise = _identified(choice)
     return (
-        f"{with_unit(choice.leakage, metric)}{interval}{many}{_identified(choice)}, "
-        f"by {choice.adversary}{against}; "
+        f"{with_unit(choice.leakage, metric)}{interval}{many}{identified}, "
+        f"by {choice.adversary}{against}{otherwise}; "
         f"{_blind(choice)}{doubt}"
     )
 
 
-def _identified(choice: OperatingPoint) -> str:
-    """Return the share of images that are identified, which a low score does not exclude."""
-    group, name = choice.worst.group, "identification"
-    known = choice.metric != name and group.has(name)
-    return f", {with_unit(group.score(name), name)}" if known else ""
+def _identified(choice: OperatingPoint) -> tuple[str, str]:
+    """Return the highest share of images that are identified, which a low score does not exclude.
+
+    In the first text where the strongest adversary by the score reaches it, else in the second.
+    """
+    found = None if choice.metric == IDENTIFIED else choice.highest(IDENTIFIED)
+    if found is None:
+        return "", ""
+    attack, share = found
+    text = with_unit(share, IDENTIFIED)
+    return (f", {text}", "") if attack == choice.adversary else ("", f", and {text} by {attack}")
 
 
 def _blind(choice: OperatingPoint) -> str:

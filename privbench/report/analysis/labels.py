@@ -102,10 +102,10 @@ def leakage(value: float, metric: str) -> float:
 def in_points(share: float) -> str:
     """Format a loss of accuracy in percentage points.
 
-    >>> in_points(0.01), in_points(0.0083)
-    ('1 point', '0.83 points')
+    >>> in_points(0.01), in_points(0.0083), in_points(1e-16)
+    ('1 point', '0.83 points', '0 points')
     """
-    text = f"{share * 100:.3g}"
+    text = f"{round(share * 100, 4):.3g}"
     return f"{text} point{'s' * (text != '1')}"
 
 

@@ -13,6 +13,7 @@ from privbench.evaluation.statistics import (
     victim_label,
 )
 from privbench.report.analysis.frame import (
+    SeedGroup,
     Victim,
     on_shared_victims,
     paired_interval,
@@ -54,6 +55,7 @@ class OperatingPoint:
         caveats: Reasons why a stronger adversary may exist.
         missing: Attacks that were not run here, though at least half of the settings met them or
             they recover most in at least half of those that did.
+        attacks: Results of all attacks in the setting, by the attack's name.
     """
 
     defense: str
@@ -63,11 +65,27 @@ class OperatingPoint:
     metric: str
     caveats: Sequence[str] = field(default_factory=list)
     missing: Sequence[str] = ()
+    attacks: Mapping[str, SeedGroup] = field(default_factory=dict)
 
     @property
     def leakage(self) -> float:
         """Score of the strongest adversary."""
         return self.worst.score(self.metric)
+
+    def highest(self, metric: str) -> tuple[str, float] | None:
+        """Return which attack reaches the highest score by another metric, and that score.
+
+        Of attacks on the victims of this point; the strongest adversary first among equals, and
+        null where none has the metric.
+        """
+        victims = self.worst.group.victims
+        scores = {
+            name: group.restricted_to(victims).score(metric)
+            for name, group in self.attacks.items()
+            if victims <= group.victims and group.has(metric)
+        }
+        best = max(scores, key=lambda name: (scores[name], name == self.adversary), default=None)
+        return None if best is None else (best, scores[best])
 
     def on(self, victims: Iterable[Victim]) -> "OperatingPoint":
         """Return the operating point restricted to some victims."""
@@ -121,8 +139,9 @@ def operating_points(
         if strength and not any(point.group.first.adaptive for point in points):
             reason.append(_unknown(met_by_any[defense, site, strength]))
         reason += [f"not run there: {', '.join(missing)}"] * bool(missing)
+        name, attacks = names[worst.key], {names[p.group.key]: p.group for p in points}
         found.append(
-            OperatingPoint(defense, site, Point(worst), names[worst.key], metric, reason, missing)
+            OperatingPoint(defense, site, Point(worst), name, metric, reason, missing, attacks)
         )
     return found
 

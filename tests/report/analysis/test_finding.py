@@ -3,9 +3,11 @@
 import csv
 from collections import defaultdict
 
+import pytest
+
 from privbench.report.analysis.finding import STRONGEST, finding, weaknesses
 from privbench.report.analysis.tradeoffs import panels
-from tests.records import curve, imaged, record, spread
+from tests.records import curve, imaged, put_images, record, spread
 from tests.support import ROOT
 
 
@@ -29,11 +31,33 @@ def test_a_finding_is_the_least_leakage_with_its_interval_attack_and_baseline():
     )  # fmt: skip
     (line,) = found.statements
     assert line.startswith(
-        "mnist relu2: at most 2 points of accuracy lost, the least leakage is SSIM 0.502 [0.50"
+        "mnist relu2: at most 2 points of accuracy lost, the least worst-case leakage is SSIM 0.502 [0.50"
     )
     assert line.endswith(
         "] on 24 images, 50% identified, by a against dropout 0.4 on features; a blind guess scores 0.350"
     )
+
+
+@pytest.mark.parametrize(
+    ("ssim", "share", "text"),
+    [
+        (0.4, 1.0, "by rmle against dropout 0.2 on features, and 100% identified by a; a blind"),
+        (0.9, 1.0, "100% identified, by a against"),
+        (0.4, 0.5, "50% identified, by rmle against"),
+        (0.4, 0.2, "50% identified, by rmle against"),
+    ],
+)
+def test_a_finding_has_the_share_that_any_attack_identifies(ssim, share, text):
+    """Another one than the strongest by SSIM may reach it, and is then named."""
+    strong = [imaged(one, spread(0.5)) for one in curve()]
+    other = [
+        imaged(record(strength=one.strength, accuracy=one.accuracy, attack="a", adaptive=True), spread(ssim))
+        for one in strong
+    ]  # fmt: skip
+    for one in other:
+        put_images(one, "identification", [share] * one.targets)
+    (line,) = finding(panels([*strong, *other])).statements
+    assert text in line
 
 
 def test_weaknesses_come_first_and_the_gravest_is_first():
