@@ -228,7 +228,7 @@ def test_repeated_transmissions_reach_a_naive_attack_as_their_mean():
     [
         ({"steps": 0}, r"attack.steps=0 is out of range: choose a whole number from 1"),
         ({"lr": float("nan")}, r"attack.lr=nan is out of range"),
-        ({"lr": "fast"}, r"attack.lr=fast is out of range"),
+        ({"lr": "fast"}, r"attack.lr=fast is not a number"),
         ({"tv_beta": 0}, r"attack.tv_beta=0 is out of range: choose a number above 0"),
         ({"tv_weight": -1}, r"attack.tv_weight=-1 is out of range"),
         ({"tv_weight": {"conv1": 1.0}}, r"attack.tv_weight names splits but no default"),

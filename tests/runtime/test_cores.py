@@ -67,7 +67,7 @@ def test_a_job_takes_the_free_cores_and_says_so(monkeypatch, caplog, taken, used
     assert len(messages) == (taken > 0)
     if messages:
         assert f"{taken} of 4 cores" in messages[0]
-        assert "device.threads=4 takes all" in messages[0]
+        assert "device.threads=4 computes all anew" in messages[0]
 
 
 def test_typed_threads_come_first_then_those_of_the_starter(monkeypatch):
