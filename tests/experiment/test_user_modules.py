@@ -57,7 +57,8 @@ def test_an_edited_defense_is_another_defense(privbench, user_module, warm):
     code, out, err = privbench(*words)
     assert code == 0, err
     assert out.count("] done") == 2
-    assert len({record.accuracy for record in read_records(warm)}) == 4
+    numbers = {record.score("channel_snr_db") for record in read_records(warm)}
+    assert len(numbers) == 4  # accuracies may be equal by chance
 
 
 NET = """
