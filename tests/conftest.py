@@ -37,6 +37,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # wait for each other, and a test's numbers must not depend on what else the machine does.
 os.environ.setdefault("PRIVBENCH_THREADS", "1")
 torch.set_num_threads(int(os.environ["PRIVBENCH_THREADS"]))
+ENVIRONMENT = dict(os.environ)
+"""Of the default cell: a thread starts it while a test may change the environment."""
 
 
 KINDS = ("victims", "judges", "baselines", "accuracies")
@@ -135,7 +137,9 @@ def _run_default(folder: Path, outputs: Path) -> None:
         if not folder.exists():
             part = folder.with_name("part")
             typed = [sys.executable, "-m", "privbench", f"output_dir={part}"]
-            done = subprocess.run(typed, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                typed, capture_output=True, text=True, check=False, env=ENVIRONMENT
+            )
             assert done.returncode == 0, done.stderr
             (part / "shown.txt").write_text(done.stdout)
             for kind in KINDS:
