@@ -3,6 +3,7 @@
 import pytest
 
 from privbench.papers.he2020 import sources
+from privbench.papers.he2020.document import document
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
 from privbench.report.analysis import frame, worst_case
 from tests.paper_records import table as claims_table
@@ -56,3 +57,18 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
         assert count == {"rmle": 15, "inverse": len(networks)}
     spot = sources.MeasuredResults.of([*rmle, *learned], adaptive=True).best("mnist", "fc1")
     assert spot.point.group.seeds == [0, 1, 2]
+
+
+def test_victims_at_which_the_attack_never_moves_are_left_out_and_named():
+    """Where those of other seeds moved; a setting at which none moved keeps all of them."""
+    places = ("conv1", "relu2", "pool2")
+    moved = [claims_table("rmle_paper", at, 0.5, seed=seed) for at in places for seed in (1, 2)]
+    still = [claims_table("rmle_paper", at, 0.5, seed=0) for at in (*places, "fc1")]
+    for one, share in zip(still, (0.0, 1.0, 1.0, 1.0), strict=True):
+        one.notes["never_moved"] = share
+    kept = sources.comparable([*moved, *still[:3]])
+    assert {(one.split, one.seed) for one in kept} == {(at, s) for at in places for s in (1, 2)}
+    text = document([*moved, *still], "a command")
+    assert "mnist pool2, rmle_paper: seed 0; mnist relu2, rmle_paper: seed 0." in text
+    assert "Left out" not in document(moved, "a command")
+    assert len(sources.comparable(still)) == 4

@@ -15,9 +15,9 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     """Return the records that can be compared, whatever else a store holds.
 
     They are sent once; of each data set those of the commonest victim and choice of targets
-    (figure 15 separately), then of each attack the seeds that most of its groups have: a group that
-    lacks one is left out. Attacks that train networks may have fewer seeds than others: every
-    comparison is on the seeds that both sides have.
+    (figure 15 separately), without the victims of ``unmoved``, then of each attack the seeds that
+    most of its groups have: a group that lacks one is left out. Attacks that train networks may
+    have fewer seeds than others: every comparison is on the seeds that both sides have.
     """
     by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
     once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
@@ -28,11 +28,27 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     kept: list[Record] = []
     for room in by_setting.values():
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
-        for group in grouped(_most(room, _targets)):
+        same = _most(room, _targets)
+        lost = {record.key for record in unmoved(same)}
+        for group in grouped([record for record in same if record.key not in lost]):
             by_attack[attack_of(group.first)].append(group)
         for groups in by_attack.values():
             kept += _of_common_seeds(groups)
     return kept
+
+
+def unmoved(records: Iterable[Record]) -> list[Record]:
+    """Return the records whose attack left every image at its start, where other victims' moved.
+
+    No unit of the split point answers to the grey start of the published attack for some initial
+    weights, so that its gradient is 0: its score there is the start's, and says nothing about the
+    defense or the split point.
+    """
+    found = []
+    for group in grouped(records):
+        still = [record for record in group.records if record.notes.get("never_moved") == 1]
+        found += still if len(still) < len(group.records) else []
+    return found
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:

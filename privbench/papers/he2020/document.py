@@ -3,6 +3,7 @@
 Written by ``python -m privbench.papers.he2020 outputs --write sweeps/he2020/RESULTS.md``.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.papers.he2020.adaptive import PAIRS, adaptive_gap, strong_attacks, strongest
 from privbench.papers.he2020.claims import STATEMENTS, judge
-from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.comparable import comparable, unmoved
 from privbench.papers.he2020.comparison import (
     Matched,
     agreement,
@@ -26,7 +27,7 @@ from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, panels
-from privbench.report.analysis.worst_case import mixed_victims
+from privbench.report.analysis.worst_case import listed, mixed_victims
 from privbench.store.record import Record
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -78,6 +79,7 @@ def document(
         command=command,
         legend=LEGEND,
         mixed_victims=mixed_victims(kept),
+        left_out=_left_out(records),
         sources=list(_sources(matched, found, makers)),
         deviations=_deviations(matched),
         strongest=_strongest(found, makers),
@@ -85,6 +87,17 @@ def document(
         similar={name: f"{margin:g}" for name, margin in SIMILAR.items()},
         statements=as_markdown(statements(kept)),
         cost=_cost(kept, len(records)),
+    )
+
+
+def _left_out(records: Sequence[Record]) -> str:
+    """Return which victims are left out of which attacks, as they never moved an image there."""
+    places: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for record in unmoved(records):
+        places[record.dataset, record.split, record.attack].add(record.seed)
+    return "; ".join(
+        f"{dataset} {split}, {attack}: {listed(seeds)}"
+        for (dataset, split, attack), seeds in sorted(places.items())
     )
 
 
