@@ -15,9 +15,10 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     """Return the records that can be compared, whatever else a store holds.
 
     They are sent once; of each data set those of the commonest victim and choice of targets
-    (figure 15 separately), without the victims of ``unmoved``, then of each attack the seeds that
-    most of its groups have: a group that lacks one is left out. Attacks that train networks may
-    have fewer seeds than others: every comparison is on the seeds that both sides have.
+    (figure 15 separately), of each attack without the seeds of ``unmoved`` in any setting, then the
+    seeds that most of its groups have: a group that lacks one is left out. Attacks that train
+    networks may have fewer seeds than others: every comparison is on the seeds that both sides
+    have.
     """
     by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
     once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
@@ -29,8 +30,9 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     for room in by_setting.values():
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
         same = _most(room, _targets)
-        lost = {record.key for record in unmoved(same)}
-        for group in grouped([record for record in same if record.key not in lost]):
+        lost = {(attack_of(record), record.seed) for record in unmoved(same)}
+        moved = [record for record in same if (attack_of(record), record.seed) not in lost]
+        for group in grouped(moved):
             by_attack[attack_of(group.first)].append(group)
         for groups in by_attack.values():
             kept += _of_common_seeds(groups)
