@@ -1,5 +1,6 @@
 """Figure of the adaptive gap under dropout, with reconstructions by split point and defense."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,16 @@ def _reconstructions(
     rows: dict[str, Sequence[GridImage]] = {
         "original": [original_of(first, index, read) for index in chosen]
     }
+    seed = _shared_seed(shown.values(), first.seed)
     for label, point in shown.items():
-        rows[label] = [reconstruction_of(point, first.seed, index, read) for index in chosen]
+        rows[label] = [reconstruction_of(point, seed, index, read) for index in chosen]
     return grid_chart([""] * len(chosen), rows)
+
+
+def _shared_seed(points: Iterable[Point | None], otherwise: int) -> int:
+    """Return the smallest seed of the most points: one victim is shown in all rows, if any can."""
+    count = Counter(seed for point in points if point for seed in point.group.seeds)
+    return min(count, key=lambda seed: (-count[seed], seed), default=otherwise)
 
 
 def _title(panel: SplitResults, naive: Point | None, adaptive: Point | None) -> str:
