@@ -29,6 +29,8 @@ from privbench.store.record_frame import format_of, read_records, table_of, writ
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog
 
+NAMED = 3
+"""Records that a line names of those that were not imported."""
 NAMES = {"victims": "victim", "judges": "evaluation classifier"}
 
 
@@ -175,9 +177,19 @@ def _import_records(given: argparse.Namespace) -> None:
     if done.different:
         _complain(
             f"{_records(len(done.different))} of {given.file} not imported, since the store has "
-            f"them with other numbers: {', '.join(done.different)}"
+            f"them with other numbers: {_in_short(done.different)}"
         )
         sys.exit(1)
+
+
+def _in_short(keys: Sequence[str]) -> str:
+    """Return the first keys and the number of further ones.
+
+    >>> _in_short(["a", "b"]), _in_short(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = f" and {len(keys) - NAMED} more" * (len(keys) > NAMED)
+    return ", ".join(keys[:NAMED]) + more
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
