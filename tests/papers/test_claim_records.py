@@ -169,6 +169,16 @@ DEPARTURES = {
 }
 
 
+def test_a_record_lacks_options_that_are_off_and_is_published():
+    """As the ones that a run writes do; one that is on decides."""
+    one = table("inverse_paper", "relu2", 0.5)
+    for name in ("conditional", "pooled"):
+        assert one.config["attack"].pop(name) is False
+    assert is_published(one)
+    one.config["attack"]["pooled"] = True
+    assert not is_published(one)
+
+
 @pytest.mark.parametrize("attack", DEPARTURES)
 def test_every_setting_decides_what_is_published(attack):
     """But for the arithmetic, and for rMLE's steps, which differ between tables and figures."""

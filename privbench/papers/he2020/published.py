@@ -135,7 +135,9 @@ def is_published(record: Record) -> bool:
     rmle = _rmle(record)
     if record.attack != "rmle_paper":
         own = _settings(record.attack)
-        options = with_current_names(record.config["attack"])
+        # a record has no option that is off and younger than the attack, so that its key is kept
+        off = {name: value for name, value in own.items() if value in (False, None)}
+        options = off | with_current_names(record.config["attack"])
         if any(options.get(name) != own[name] for name in own if name not in OF_OURS):
             return False
     return record.attack == "inverse_paper" or _is_rmle(rmle, record)
