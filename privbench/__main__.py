@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -89,12 +91,13 @@ def require_readable(arguments: Sequence[str]) -> None:
     Raises:
         UserError: naming the override and how it is written.
     """
-    overrides = [w for w, flag in zip(arguments, _flags(arguments), strict=True) if not flag]
     if {"-sc", "--shell-completion"} & set(arguments):
-        return  # they are commands
+        return  # its words are commands
     swept = bool({"-m", "--multirun"} & set(arguments))
-    for word in overrides:
-        if not _parses(word):
+    for word, flag in zip(arguments, _flags(arguments), strict=True):
+        if flag:
+            continue
+        if not _parsed(word):
             raise UserError(
                 f"{word} cannot be read: type NAME=VALUE, or with -m NAME=VALUE,VALUE without "
                 """spaces; text with any of ,:=()[]{}'" stands in quotes"""
@@ -126,18 +129,19 @@ def quote_paths(overrides: Sequence[str]) -> list[str]:
 
 def _quoted(override: str) -> str:
     name, _, value = override.partition("=")
-    if not value or name not in PATH_OPTIONS or _parses(override):
+    if not value or name not in PATH_OPTIONS or _parsed(override):
         return override
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{name}='{escaped}'"
 
 
-def _parses(override: str) -> bool:
+@cache
+def _parsed(override: str) -> Override | None:
+    """Return an override as Hydra reads it; null where it cannot."""
     try:
-        OverridesParser.create().parse_override(override)
+        return OverridesParser.create().parse_override(override)
     except HydraException:
-        return False
-    return True
+        return None
 
 
 def defer_to_cells(overrides: Sequence[str]) -> list[str]:
@@ -164,10 +168,8 @@ def defer_to_cells(overrides: Sequence[str]) -> list[str]:
 
 
 def _has_one_value(override: str) -> bool:
-    try:
-        return not OverridesParser.create().parse_override(override).is_sweep_override()
-    except HydraException:
-        return False  # Hydra describes the error when it parses the word again
+    found = _parsed(override)
+    return found is not None and not found.is_sweep_override()
 
 
 def require_workers(overrides: Sequence[str]) -> None:

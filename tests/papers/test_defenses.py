@@ -201,7 +201,7 @@ def test_a_defense_hides_from_all_only_where_the_strong_attacks_were_run():
     assert verdict("1 bit hides", leaks)[0] == FAILS
 
 
-def test_rows_of_another_machine_are_of_another_victim(tmp_path):
+def test_rows_of_another_machine_are_of_another_victim():
     """They stand beside the first, make no verdict with them, and the document says so."""
     there = {"victim_sha256": "1" * 12, "finished": "2027-01-01"}
     newer = [row("shredder", 1.0, "rmle_adaptive", ssim=0.4, lost=1, **there)]

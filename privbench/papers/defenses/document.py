@@ -131,7 +131,7 @@ def _summary_row(name: str, one: Defended) -> list[str]:
         _seeds(best),
         f"{best.lost:+.1f}",
         best.first.attack,
-        *_scores(best)[:-1],
+        *_scores(best),
         _most_identified(one),
         naive.shown("ssim") if naive else "",
         f"{best.first.payload_bits:,.0f}",
@@ -145,11 +145,11 @@ def _most_identified(one: Defended) -> str:
 
 
 def _scores(met: Result) -> list[str]:
-    """Return SSIM and PSNR, each with its blind baseline, and the share that is identified."""
+    """Return SSIM and PSNR, each with its blind baseline."""
     found = []
     for metric in ("ssim", "psnr_db"):
         found += [met.shown(metric), number(met.score(metric).baseline, metric)]
-    return [*found, met.shown("identification")]
+    return found
 
 
 def _seeds(met: Result) -> str:
@@ -175,6 +175,7 @@ def _row(name: str, met: Result) -> list[str]:
         row.attack,
         _seeds(met),
         *_scores(met),
+        met.shown("identification"),
         f"{row.payload_bits:,.0f}",
     ]
 

@@ -119,12 +119,7 @@ def of_one_victim(rows: Sequence[Row]) -> list[Row]:
     found: dict[tuple[str, int], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[name_of(row), row.seed][row.victim_sha256].append(row)
-    chosen = {
-        place: max(
-            victims, key=lambda sha: (len(victims[sha]), max(r.finished for r in victims[sha]))
-        )
-        for place, victims in found.items()
-    }
+    chosen = {place: _most_or_newest(victims) for place, victims in found.items()}
     return [row for row in rows if chosen[name_of(row), row.seed] == row.victim_sha256]
 
 

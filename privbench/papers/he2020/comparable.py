@@ -1,7 +1,7 @@
 """Selection of the records that can be compared with the paper, whatever else a store holds."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from privbench.papers.he2020.published import FIGURE_15
@@ -14,23 +14,15 @@ from privbench.store.record import Record
 def comparable(records: Iterable[Record]) -> list[Record]:
     """Return the records that can be compared, whatever else a store holds.
 
-    They are sent once; of each data set those of the commonest victim and choice of targets
-    (figure 15 separately), of each attack without the seeds of ``unmoved`` in any setting, then the
-    seeds that most of its groups have: a group that lacks one is left out. Attacks that train
-    networks may have fewer seeds than others: every comparison is on the seeds that both sides
-    have.
+    They are those of ``_same_targets``, of each attack without the seeds of ``unmoved`` in any
+    setting, then the seeds that most of its groups have: a group that lacks one is left out.
+    Attacks that train networks may have fewer seeds than others: every comparison is on the seeds
+    that both sides have.
     """
-    by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
-    once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
-    for dataset in dict.fromkeys(record.dataset for record in once):
-        own = [record for record in once if record.dataset == dataset]
-        for record in _most(own, lambda record: record.config["victim"]):
-            by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
     kept: list[Record] = []
-    for room in by_setting.values():
+    for same in _same_targets(records):
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
-        same = _most(room, _targets)
-        lost = {(attack_of(record), record.seed) for record in unmoved(same)}
+        lost = {(attack_of(record), record.seed) for record in _unmoved(same)}
         moved = [record for record in same if (attack_of(record), record.seed) not in lost]
         for group in grouped(moved):
             by_attack[attack_of(group.first)].append(group)
@@ -46,11 +38,30 @@ def unmoved(records: Iterable[Record]) -> list[Record]:
     weights, so that its gradient is 0: its score there is the start's, and says nothing about the
     defense or the split point.
     """
+    return [record for same in _same_targets(records) for record in _unmoved(same)]
+
+
+def _unmoved(same: Iterable[Record]) -> list[Record]:
     found = []
-    for group in grouped(records):
+    for group in grouped(same):
         still = [record for record in group.records if record.notes.get("never_moved") == 1]
         found += still if len(still) < len(group.records) else []
     return found
+
+
+def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield what was sent once, of each data set of the commonest victim and choice of targets.
+
+    Figure 15 has images of its own and comes apart.
+    """
+    by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
+    once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
+    for dataset in dict.fromkeys(record.dataset for record in once):
+        own = [record for record in once if record.dataset == dataset]
+        for record in _most(own, lambda record: record.config["victim"]):
+            by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
+    for room in by_setting.values():
+        yield _most(room, _targets)
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:

@@ -136,7 +136,7 @@ def is_published(record: Record) -> bool:
     if record.attack != "rmle_paper":
         own = _settings(record.attack)
         # a record has no option that is off and younger than the attack, so that its key is kept
-        off = {name: value for name, value in own.items() if value in (False, None)}
+        off = {name: value for name, value in own.items() if value is None or value is False}
         options = off | with_current_names(record.config["attack"])
         if any(options.get(name) != own[name] for name in own if name not in OF_OURS):
             return False
