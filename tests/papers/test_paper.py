@@ -79,6 +79,7 @@ def test_a_number_read_off_several_curves_is_not_met_once():
 def test_the_published_ten_images_are_read_from_the_images_of_a_record():
     """Their mean and not that of all images decides what is met."""
     one = table("rmle_paper", "relu2", 0.6, targets=70)
+    one.config["include"] = [3, 2, 1, 18, 4, 8, 11, 0, 61, 7]
     ten = {3, 2, 1, 18, 4, 8, 11, 0, 61, 7}
     put_images(one, "ssim", [0.9 if at in ten else 0.6 for at in range(70)])
     found = panels([one])

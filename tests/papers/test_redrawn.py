@@ -6,13 +6,12 @@ import pytest
 
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.comparison import match_published
-from privbench.papers.he2020.published import FIGURE_15, load_published
+from privbench.papers.he2020.published import FIGURE_15, PAPER_IMAGES, load_published
 from privbench.papers.he2020.redrawn import figures, printed_images
-from privbench.papers.he2020.sources import PAPER_IMAGES
 from privbench.report.analysis.images import image_loader
 from privbench.report.analysis.tradeoffs import panels
 from tests.paper_records import figure9, table
-from tests.records import kept, record
+from tests.records import kept, put_images, record
 
 SPLITS = ("relu1", "pool1", "conv2", "relu2", "pool2")
 
@@ -85,15 +84,46 @@ def test_the_tables_and_the_bars_of_figure_15_are_drawn_as_points(tmp_path):
     assert "fig9" not in found
 
 
+@pytest.mark.parametrize("numbering", PAPER_IMAGES["cifar10"])
+def test_figure_12_finds_its_image_in_the_original_order_and_in_folders_of_classes(
+    numbering, tmp_path
+):
+    """The frog is test image 4, or the first of its class, and has its own score."""
+    one = record(
+        "dropout",
+        0.2,
+        split="relu22",
+        dataset="cifar10",
+        attack="rmle_paper",
+        steps=5000,
+        targets=10,
+    )
+    one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3}
+    one.config["include"] = list(numbering)
+    one.per_image["index"] = list(numbering)
+    (frog,) = [at for at, image in enumerate(numbering) if image in (4, 6000)]
+    put_images(one, "psnr_db", [20.0 + at for at in range(10)])
+    figure = drawn(tmp_path, [one])["fig12"]
+    assert [row["text"] for row in rows(figure, kind="name")] == ["relu22, image 4"]
+    (caption,) = [row["text"] for row in rows(figure, kind="caption")]
+    assert caption.startswith(f"{20 + frog}.0/"), caption
+    assert caption.endswith("(16.5/.27)")
+
+
 def test_printed_images_are_of_the_published_curves():
     """Their settings and images are; where all ten were printed the mean would be the curve's."""
-    for source, curve in (("fig6", "fig9"), ("fig7", "fig9"), ("fig8", "fig9"), ("fig11", "fig13")):
+    curves = {
+        ("fig6", "mnist"): "fig9", ("fig7", "mnist"): "fig9", ("fig8", "mnist"): "fig9",
+        ("fig11", "mnist"): "fig13", ("fig6", "cifar10"): "fig10", ("fig7", "cifar10"): "fig10",
+        ("fig8", "cifar10"): "fig10",
+    }  # fmt: skip
+    for (source, dataset), curve in curves.items():
         settings = {
             (row.split, row.defense, row.site) for row in load_published() if row.source == curve
         }
-        found = printed_images(source)
+        found = [one for one in printed_images(source) if one.dataset == dataset]
         assert {one.setting for one in found} <= settings
-        assert {one.image for one in found} <= set(PAPER_IMAGES)
+        assert {one.image for one in found} <= set(PAPER_IMAGES[dataset][0])
         means = {
             row.strength: row.ssim
             for row in load_published()

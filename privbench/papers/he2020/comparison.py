@@ -8,7 +8,7 @@ import numpy as np
 
 from privbench.evaluation.statistics import Interval
 from privbench.papers.he2020.published import METRICS, Published, published_for
-from privbench.papers.he2020.sources import PAPER_IMAGES, comparable_score, paper_images_score
+from privbench.papers.he2020.sources import comparable_score, paper_images_score
 from privbench.papers.he2020.verdicts import REPRODUCED
 from privbench.report.analysis.frame import SeedGroup
 from privbench.report.analysis.labels import (
@@ -110,13 +110,13 @@ def _short(score: tuple[float, Interval | None] | None, metric: str) -> str:
     if score is None:
         return "-"
     value, interval = score
-    return f"{number(value, metric)}{bracket(interval, len(PAPER_IMAGES), metric)}"
+    return f"{number(value, metric)}{bracket(interval, 10, metric)}"
 
 
 def agreement(measured: Matched, source: str) -> str:
     """Return the distance of a figure's curves from the published ones at equal strength.
 
-    It is that of the published ten images where they are known, which are MNIST's.
+    It is that of the published ten images where they were attacked.
     """
     differences: dict[str, list[float]] = defaultdict(list)
     for row, (_, point) in measured.items():

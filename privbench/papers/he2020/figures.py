@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from privbench.papers.he2020.sources import PAPER_IMAGES, MeasuredResults
+from privbench.papers.he2020.published import PAPER_IMAGES
+from privbench.papers.he2020.sources import MeasuredResults
 from privbench.report.analysis.curves import line_rows
 from privbench.report.analysis.images import (
     GridImage,
@@ -126,7 +127,7 @@ def write_figures(selection: Selection, folder: Path) -> list[Path]:
         if (panel.dataset, panel.split, panel.transmissions) != ("mnist", "relu2", 1):
             continue
         read, others = image_loader(selection.store), _other_settings(selection.records)
-        figure = adaptive_gap_figure(panel, read, others, PAPER_IMAGES)
+        figure = adaptive_gap_figure(panel, read, others, PAPER_IMAGES["mnist"][0])
         if figure:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "dropout.png").write_bytes(figure.files()["dropout.png"])

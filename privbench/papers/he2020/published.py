@@ -1,7 +1,7 @@
 """Numbers of the paper, and the records that have their settings."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,10 +83,22 @@ def _attacks() -> frozenset[str]:
     return frozenset(row.attack for row in load_published())
 
 
+PAPER_IMAGES: Mapping[str, Sequence[Sequence[int]]] = {
+    "mnist": [[3, 2, 1, 18, 4, 8, 11, 0, 61, 7]],
+    "cifar10": [[3, 6, 25, 0, 22, 12, 4, 13, 1, 11], list(range(0, 10_000, 1000))],
+}
+"""Test images behind the published numbers but for figures 14 and 15, the first of each class.
+
+CIFAR-10's have other numbers where the test set is read from a folder for each class.
+"""
 FIGURE_15 = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
 """Test images of figures 14 and 15."""
 CIFAR10 = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
 """Settings of rMLE in the units of CIFAR-10, as in ``conf/attack/rmle_paper.yaml``."""
+CIFAR10_WEIGHTS = {"relu12": 0.0, "pool1": 0.0, "conv22": 195.0, "pool2": 195.0}
+"""Lambda at the other splits of CIFAR-10's dropout figures, as in ``sweeps/he2020``."""
+CIFAR10_SHADOW = {"lr": 2.3e-2, "tv_weight": 39.0}
+"""Settings of rMLE at relu22 behind a shadow without queries, which has a command of its own."""
 OF_OURS = ("defaults", "inverter", "precision")
 """Options that are compared elsewhere or do not change the attack."""
 
@@ -144,15 +156,44 @@ def is_published(record: Record) -> bool:
 
 
 def _is_rmle(options: Mapping[str, Any], record: Record) -> bool:
-    wanted = _settings("rmle_paper") | (
-        with_current_names(CIFAR10) if record.dataset == "cifar10" else {}
+    wanted = _settings("rmle_paper")
+    weight = _of_split(wanted["tv_weight"], record.split)
+    if record.dataset == "cifar10":
+        wanted = wanted | with_current_names(CIFAR10)
+        weight = CIFAR10_WEIGHTS.get(record.split, weight)
+        if record.split == "relu22" and record.attack in ("shadow", "shadow_same"):
+            wanted, weight = wanted | CIFAR10_SHADOW, CIFAR10_SHADOW["tv_weight"]
+    used = _of_split(options.get("tv_weight"), record.split)
+    return used == weight and all(
+        options.get(name) == value
+        for name, value in wanted.items()
+        if name not in ("steps", "tv_weight")
     )
-    weights, weight = wanted.pop("tv_weight"), options.get("tv_weight")
-    if isinstance(weight, Mapping):
-        weight = weight.get(record.split, weight.get("default"))
-    return weight == weights.get(record.split, weights["default"]) and all(
-        options.get(name) == value for name, value in wanted.items() if name != "steps"
-    )
+
+
+def _of_split(weight: Any, split: str) -> Any:
+    """Return lambda at a split, of one number or of numbers by split."""
+    return weight.get(split, weight.get("default")) if isinstance(weight, Mapping) else weight
+
+
+def is_of_figures(record: Record) -> bool:
+    """Return whether a record has the published rMLE with the steps of its defense's figure."""
+    steps = {
+        row.steps
+        for row in _of(record.dataset, record.split, "rmle_paper")
+        if row.accuracy is not None
+        and (not record.strength or (row.defense, row.site) == (record.defense, record.site))
+    }
+    return is_published(record) and record.config["attack"].get("steps") in steps
+
+
+def paper_images(record: Record) -> Sequence[int]:
+    """Return the ten test images behind the published numbers of a record; empty without them."""
+    included = record.config.get("include") or []
+    if included == FIGURE_15:
+        return FIGURE_15
+    known = PAPER_IMAGES.get(record.dataset, ())
+    return next((ten for ten in known if set(ten) <= set(included)), ())
 
 
 def published_for(record: Record) -> list[Published]:

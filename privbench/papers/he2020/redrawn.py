@@ -10,8 +10,14 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from privbench.papers.he2020.comparison import Matched
-from privbench.papers.he2020.published import FIGURE_15, METRICS, Published
-from privbench.papers.he2020.sources import PAPER_IMAGES, paper_images_score
+from privbench.papers.he2020.published import (
+    FIGURE_15,
+    METRICS,
+    PAPER_IMAGES,
+    Published,
+    paper_images,
+)
+from privbench.papers.he2020.sources import paper_images_score
 from privbench.report.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
 from privbench.report.analysis.labels import metric_title
 from privbench.report.analysis.tradeoffs import Point
@@ -24,22 +30,24 @@ TITLES = {
     "fig10": "Figure 10: defenses on CIFAR-10 at relu22",
     "fig13": "Figure 13: dropout at five splits of MNIST",
     "fig15": "Figure 15: query-free, split by split of MNIST",
-    "fig6": "Figure 6: Gaussian noise, MNIST at relu2",
-    "fig7": "Figure 7: Laplace noise, MNIST at relu2",
-    "fig8": "Figure 8: dropout, MNIST at relu2",
+    "fig6": "Figure 6: Gaussian noise, MNIST at relu2 and CIFAR-10 at relu22",
+    "fig7": "Figure 7: Laplace noise, MNIST at relu2 and CIFAR-10 at relu22",
+    "fig8": "Figure 8: dropout, MNIST at relu2 and CIFAR-10 at relu22",
     "fig11": "Figure 11: dropout at five splits of MNIST",
+    "fig12": "Figure 12: dropout at five splits of CIFAR-10",
     "fig14": "Figure 14: query-free, split by split of MNIST",
     "tables": "Tables 3 to 8 (figures 3 to 5): attacks without a defense",
 }
 """Figures that are redrawn, in the order in which they stand on the page."""
 CAPTIONS = {
     "curves": "dashed, crosses: published; solid: the same images here; bars: 95 % intervals",
-    "bars": "the same images where they are known; bars: 95 % intervals",
+    "bars": "the same images; bars: 95 % intervals",
     "images": "PSNR in dB and SSIM here, in brackets those of the printed image",
 }
 SCORES = ("psnr_db", "ssim")
 """Scores in the order of a caption."""
 SIDES = ("published", "here")
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 SIZE = {"width": 210, "height": 150}
 
 
@@ -47,13 +55,15 @@ class PrintedImage(NamedTuple):
     """A reconstruction that the paper shows.
 
     Attributes:
+        dataset: Name of the data set.
         setting: Split, defense and site.
-        image: Test image.
+        image: Test image, in the original order.
         strength: Of the defense.
         psnr_db: Computed from the printed image, in dB.
         ssim: The same.
     """
 
+    dataset: str
     setting: tuple[str, str, str]
     image: int
     strength: float
@@ -68,6 +78,7 @@ def printed_images(source: str) -> tuple[PrintedImage, ...]:
         next(file)  # the source
         return tuple(
             PrintedImage(
+                row["dataset"],
                 (row["split"], row["defense"], row["site"]),
                 int(row["image"]),
                 *(float(row[name]) for name in ("strength", *SCORES)),
@@ -203,64 +214,60 @@ def _name(published: Published) -> str:
     if published.source == "fig15":
         return published.split
     aux = f", images: {published.aux}" if published.aux else ""
-    data = "CIFAR-10" if published.dataset == "cifar10" else "MNIST"
-    return f"{data} {published.split}, {published.attack}{aux}"
+    return f"{DATA[published.dataset]} {published.split}, {published.attack}{aux}"
 
 
-Points = Mapping[tuple[str, str, str, float], Point]
-"""Measured points by split, defense, site and strength; without a defense by the split alone."""
+Points = Mapping[tuple[str, str, str, str, float], Point]
+"""Measured points by data set, split, defense, site and strength; without a defense no site."""
 
 
 def _points(matched: Matched) -> Points:
-    found: dict[tuple[str, str, str, float], Point] = {}
+    found: dict[tuple[str, str, str, str, float], Point] = {}
     for published, (_, point) in matched.items():
-        if published.dataset == "mnist" and published.steps == 500 and published.source != "fig15":
-            found[(published.split, published.defense, published.site, published.strength)] = point
-            if not published.strength:
-                found.setdefault((published.split, "", "", 0.0), point)
+        if published.defense == "none" or published.source == "fig15":
+            continue
+        place = published.dataset, published.split
+        found[(*place, published.defense, published.site, published.strength)] = point
+        if not published.strength:
+            found.setdefault((*place, "", "", 0.0), point)
     return found
 
 
 def _images(source: str, matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
     """Return the reconstructions that a figure shows, published scores under measured ones."""
     points = _points(matched)
-    by_row: dict[tuple[tuple[str, str, str], int], dict[float, PrintedImage]] = defaultdict(dict)
+    by_row: dict[tuple[str, tuple[str, str, str], int], dict[float, PrintedImage]]
+    by_row = defaultdict(dict)
     for one in printed_images(source):
-        by_row[(one.setting, one.image)][one.strength] = one
-    strengths = sorted(
-        {
-            one.strength
-            for one in printed_images(source)
-            if _point(points, one.setting, one.strength)
-        }
-    )
+        by_row[(one.dataset, one.setting, one.image)][one.strength] = one
+    strengths = sorted({one.strength for one in printed_images(source) if _point(points, one)})
     rows: dict[str, Sequence[GridImage]] = {}
-    for (setting, image), shown in by_row.items():
-        cells = [_beside(shown.get(s), _point(points, setting, s), image, read) for s in strengths]
+    for (dataset, (split, _, site), image), shown in by_row.items():
+        cells = [_beside(shown[s], points, read) if s in shown else None for s in strengths]
         if any(cells):
-            split, _, site = setting
-            name = split if source == "fig11" else f"on the {site}"
-            rows[f"{name}, image {image}"] = cells
+            place = split if source in ("fig11", "fig12") else f"{DATA[dataset]}, on the {site}"
+            rows[f"{place}, image {image}"] = cells
     return grid_chart([f"{s:g}" for s in strengths], rows) if rows else None
 
 
-def _point(points: Points, setting: tuple[str, str, str], strength: float) -> Point | None:
-    return points.get((*setting, strength)) or (
-        points.get((setting[0], "", "", 0.0)) if not strength else None
-    )
+def _point(points: Points, printed: PrintedImage) -> Point | None:
+    split, defense, site = printed.setting
+    at = points.get((printed.dataset, split, defense, site, printed.strength))
+    return at or (None if printed.strength else points.get((printed.dataset, split, "", "", 0.0)))
 
 
-def _beside(
-    printed: PrintedImage | None, point: Point | None, image: int, read: ImageLoader
-) -> GridImage:
+def _beside(printed: PrintedImage, points: Points, read: ImageLoader) -> GridImage:
     """Return a reconstruction with its scores, those of the printed one behind them."""
+    point = _point(points, printed)
     if point is None:
         return None
-    seed = min(record.seed for record in point.group.records)
-    found = reconstruction_of(point, seed, image, read)
-    if found is None or printed is None:
+    record = min(point.group.records, key=lambda record: record.seed)
+    # the record may number its test images by class
+    place = PAPER_IMAGES[printed.dataset][0].index(printed.image)
+    image = (paper_images(record) or PAPER_IMAGES[printed.dataset][0])[place]
+    found = reconstruction_of(point, record.seed, image, read)
+    if found is None:
         return found
-    record = next(record for record in point.group.records if record.seed == seed)
     at = record.per_image["index"].index(image)
     here = _in_short(*(record.columns[metric][at] for metric in SCORES))
     return found[0], f"{here} ({_in_short(printed.psnr_db, printed.ssim)})"
@@ -290,11 +297,14 @@ def _split_images(matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
 
 def page(drawn: Sequence[Figure], command: str) -> str:
     """Return a Markdown page of the figures, which lie beside it as PNG files."""
+    images = [
+        f"{DATA[name]}'s {', '.join(map(str, ten))}" for name, (ten, *_) in PAPER_IMAGES.items()
+    ]
     lines = [
         "# The paper's figures, redrawn",
         "",
-        f"Published numbers of He et al. beside those measured here, on the same test images "
-        f"({', '.join(map(str, PAPER_IMAGES))}) where they are known. In figures of images each "
+        "Published numbers of He et al. beside those measured here, on the same test images: "
+        f"{' and '.join(images)}, in the original order. In figures of images each "
         "caption has PSNR in dB and SSIM here, in brackets those of the printed image. Published "
         "curves are read from vector graphics. Drawn by:",
         "",

@@ -12,8 +12,9 @@ from privbench.papers.he2020.published import (
     FIGURE_15,
     METRICS,
     Published,
-    is_published,
+    is_of_figures,
     load_published,
+    paper_images,
     published_for,
 )
 from privbench.report.analysis.frame import SeedGroup, grouped, shared_victims
@@ -22,16 +23,13 @@ from privbench.report.analysis.tradeoffs import Point
 from privbench.report.analysis.worst_case import ComparableAttacks
 from privbench.store.record import Record
 
-PAPER_IMAGES = (3, 2, 1, 18, 4, 8, 11, 0, 61, 7)
-"""MNIST's test images behind the published numbers; figures 14 and 15 have ten others."""
-
 
 def paper_images_score(point: Point, metric: str) -> tuple[float, Interval | None] | None:
     """Return the score of the ten published images with its interval; null without them."""
-    means = point.group.by_image(metric)
-    ten = FIGURE_15 if point.group.first.config.get("include") == FIGURE_15 else PAPER_IMAGES
-    if point.group.first.dataset != "mnist" or not set(ten) <= set(means.index):
+    ten = paper_images(point.group.first)
+    if not ten:
         return None
+    means = point.group.by_image(metric)
     values = means.loc[list(ten)].to_numpy()
     return fmean(values), mean_interval(values)
 
@@ -232,7 +230,7 @@ class MeasuredResults:
             point
             for point in self._at(dataset, split)
             if not (one := point.group.first).strength or [one.defense, one.site] == defense
-            if one.attack != "blind" and (self.adaptive or _is_rmle_of_figures(one))
+            if one.attack != "blind" and (self.adaptive or is_of_figures(one))
         ]
 
     def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
@@ -304,8 +302,3 @@ def _best(points: Iterable[Point], metric: str) -> DataPoint | None:
 def _spot(point: Point) -> DataPoint:
     scores = {metric: point.score(metric) for metric in METRICS}
     return DataPoint(point.strength, point.accuracy, point.undefended, scores, point)
-
-
-def _is_rmle_of_figures(record: Record) -> bool:
-    steps = record.config["attack"].get("steps")
-    return record.attack == "rmle_paper" and is_published(record) and steps == 500
