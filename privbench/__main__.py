@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
@@ -13,12 +12,16 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.experiment.spec import CellSpec
+from privbench.runtime.command_line import (
+    FLAGS_WITH_VALUE,
+    flags_first,
+    has_one_value,
+    quote_paths,
+    require_readable,
+)
 from privbench.runtime.errors import SweepIncompleteError, UserError, print_error
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
@@ -26,11 +29,6 @@ from privbench.runtime.pipes import ends_with_its_reader
 
 FAILED: list[Exception] = []
 """The error that ended a single run."""
-PATH_OPTIONS = ("output_dir", "dataset.root", "victim.weights")
-FLAGS_WITH_VALUE = (
-    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
-    "--cfg", "-c", "--experimental-rerun",
-)  # fmt: skip
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -60,52 +58,6 @@ def _single_run(cfg: DictConfig) -> CellSpec:
         raise UserError(str(error)) from error
 
 
-def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Move Hydra's flags before the overrides: its parser takes no override after a second flag.
-
-    >>> flags_first(["workers=slurm", "-m", "defense.rate=0.1,0.2"])
-    ['-m', 'workers=slurm', 'defense.rate=0.1,0.2']
-    """
-    flags = _flags(arguments)
-    order = sorted(range(len(flags)), key=lambda index: not flags[index])
-    return [arguments[index] for index in order]
-
-
-def _flags(arguments: Sequence[str]) -> list[bool]:
-    """Return which arguments are flags, or the value of one, and no overrides."""
-    previous = ["", *arguments]
-    return [
-        argument.startswith("-")
-        or before in FLAGS_WITH_VALUE
-        or (before in {"--info", "-i"} and "=" not in argument)
-        for before, argument in zip(previous, arguments, strict=False)
-    ]
-
-
-def require_readable(arguments: Sequence[str]) -> None:
-    """Refuse overrides that Hydra cannot read, and several values without a sweep.
-
-    Args:
-        arguments: As they are passed to Hydra.
-
-    Raises:
-        UserError: naming the override and how it is written.
-    """
-    if {"-sc", "--shell-completion"} & set(arguments):
-        return  # its words are commands
-    swept = bool({"-m", "--multirun"} & set(arguments))
-    for word, flag in zip(arguments, _flags(arguments), strict=True):
-        if flag:
-            continue
-        if not _parsed(word):
-            raise UserError(
-                f"{word} cannot be read: type NAME=VALUE, or with -m NAME=VALUE,VALUE without "
-                """spaces; text with any of ,:=()[]{}'" stands in quotes"""
-            )
-        if not swept and not _has_one_value(word):
-            raise UserError(f"{word} has several values: add -m for a sweep over them")
-
-
 def add_multirun(arguments: Sequence[str]) -> list[str]:
     """Add ``-m`` to a sweep file without flags: Hydra 1.4 parses axes before it reads the file.
 
@@ -116,32 +68,6 @@ def add_multirun(arguments: Sequence[str]) -> list[str]:
     flags = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     plain = swept and flags <= set(FLAGS_WITH_VALUE) - {"--cfg", "-c"}
     return ["-m", *arguments] if plain else list(arguments)
-
-
-def quote_paths(overrides: Sequence[str]) -> list[str]:
-    """Quote folder names with characters that Hydra's grammar reserves.
-
-    >>> quote_paths(["output_dir=/tmp/my (first) run", "seed=1"])
-    ["output_dir='/tmp/my (first) run'", 'seed=1']
-    """
-    return [_quoted(word) if word.startswith(PATH_OPTIONS) else word for word in overrides]
-
-
-def _quoted(override: str) -> str:
-    name, _, value = override.partition("=")
-    if not value or name not in PATH_OPTIONS or _parsed(override):
-        return override
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{name}='{escaped}'"
-
-
-@cache
-def _parsed(override: str) -> Override | None:
-    """Return an override as Hydra reads it; null where it cannot."""
-    try:
-        return OverridesParser.create().parse_override(override)
-    except HydraException:
-        return None
 
 
 def defer_to_cells(overrides: Sequence[str]) -> list[str]:
@@ -160,16 +86,11 @@ def defer_to_cells(overrides: Sequence[str]) -> list[str]:
     for word in overrides:
         name, _, value = word.partition("=")
         group, within, _ = name.lstrip("+").partition(".")
-        single = value and within and group not in RUNTIME_OPTIONS and _has_one_value(word)
+        single = value and within and group not in RUNTIME_OPTIONS and has_one_value(word)
         # choice() does not take null; a value that is given twice is one value of an axis
         once = f"{value},{value}" if value == "null" else f"choice({value})"
         deferred.append(f"{name}={once}" if single else word)
     return deferred
-
-
-def _has_one_value(override: str) -> bool:
-    found = _parsed(override)
-    return found is not None and not found.is_sweep_override()
 
 
 def require_workers(overrides: Sequence[str]) -> None:
@@ -211,7 +132,7 @@ def main() -> None:
     sys.argv[1:] = defer_to_cells(words)
     try:
         require_workers(ARGV)
-        require_readable(words)
+        require_readable(words, "add -m for a sweep over them")
         run_job()
     except KeyboardInterrupt:
         line = "stopped; what is unfinished is not kept, and the same command goes on"

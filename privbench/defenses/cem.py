@@ -64,6 +64,18 @@ class CEM(FineTuned):
     kappa: PositiveFloat = 0.125
     gamma: PositiveFloat = 0.01
 
+    def __post_init__(self) -> None:
+        """Refuse noise on the input: the loss compares the features with the noise on them.
+
+        Raises:
+            ValueError: naming the choice.
+        """
+        if self.channel.site != "features":
+            raise ValueError(
+                f"defense.channel.site={self.channel.site} does not fit defense=cem, whose loss is "
+                "about noise on the features: choose features, or defense=noise_aware"
+            )
+
     @property
     def strength(self) -> float:
         """Weight of L_C."""

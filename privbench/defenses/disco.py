@@ -35,7 +35,7 @@ class Disco(FineTuned):
         temperature: Of the mask.
     """
 
-    version: ClassVar[str] = "disco-1"
+    version: ClassVar[str] = "disco-2"
 
     rate: Fraction = 0.6
     weight: Fraction = 0.5
@@ -79,16 +79,31 @@ class DiscoTask(ProxyTask):
 
     def batch_losses(self, x: Tensor, y: Tensor, draws: RandomStreams) -> dict[str, Tensor]:
         """Compute the sum of all losses."""
-        channel, cloud, weight = self.deployment.channel, self.deployment.cloud, self.hyper.weight
-        entry = self.edge(x)
-        v = channel.perturb(self.pruner(entry), draws)
+        cloud, weight = self.deployment.cloud, self.hyper.weight
+        entry = self._scored(x, draws)
+        v = self._sent(self.pruner(entry), draws)
         task = F.cross_entropy(cloud(v), y)
         proxy = reconstruction_loss("mse", self.decoder(v.detach()), x)
         # of the pruner alone: what it prunes is given
-        pruned = channel.perturb(self.pruner(entry.detach()), draws)
+        pruned = self._sent(self.pruner(entry.detach()), draws)
         failure = reconstruction_loss("mse", self.decoder.with_fixed_weights(pruned), x)
         loss = (1 - weight) * task - weight * failure + proxy
         return {"loss": loss, "task": task, "proxy": proxy}
+
+    def _scored(self, x: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the features before the pruner, of the perturbed image for a channel there."""
+        if self.hyper.site == "input":
+            perturbed = self.deployment.channel.perturb(self.edge[0](x), draws)
+            features: Tensor = self.edge[1:](perturbed)
+        else:
+            features = self.edge(x)
+        return features
+
+    def _sent(self, v: Tensor, draws: RandomStreams) -> Tensor:
+        """Return the pruned features behind the channel, unless it was before the edge."""
+        channel = self.deployment.channel
+        sent: Tensor = v if channel.site == "input" else channel.perturb(v, draws)
+        return sent
 
 
 class Pruner(nn.Module):

@@ -34,7 +34,7 @@ class Quantize(Perturbation):
         high: Largest value; null likewise.
     """
 
-    version: ClassVar[str] = "quantize-2"
+    version: ClassVar[str] = "quantize-3"
     exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 0.5)
 

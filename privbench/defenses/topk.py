@@ -29,7 +29,7 @@ class TopK(Perturbation):
         rate: Share of the m entries that become zero, 1 - k/m; at least one entry is kept.
     """
 
-    version: ClassVar[str] = "topk-2"
+    version: ClassVar[str] = "topk-3"
     exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from privbench.defenses.cloak import PixelNoise
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.fisher import mean_squared_jacobian
 from privbench.defenses.gaussian import Gaussian
@@ -27,9 +28,11 @@ def dfil(
     """Return the diagonal Fisher information leakage of K transmissions, a mean over images.
 
     tr(I(x)) / d with I(x) = K JᵀJ / sigma² for Gaussian and K JᵀJ / b² for Laplacian noise (Maeng
-    et al., arXiv 2209.10119). An **unbiased** estimate of x has a mean squared error of at least
-    1/dFIL; biased ones, as all practical attacks are, may have less. Any other channel leaves some
-    entry exact with positive probability, or all: its dFIL is infinite and the bound 0.
+    et al., arXiv 2209.10119); where sigma differs between pixels, each row of J is divided by its
+    own, and a pixel that is replaced by a constant has a row of zeros. An **unbiased** estimate of
+    x has a mean squared error of at least 1/dFIL; biased ones, as all practical attacks are, may
+    have less. Dropout, top-k and quantisation leave some entry exact with positive probability, or
+    all; Shredder's mixture has no closed form: their dFIL is given as infinite, and the bound as 0.
     Noise on the input bounds what any features computed from it leak (data processing).
 
     Args:
@@ -40,16 +43,36 @@ def dfil(
             each entry of the features.
     """
     channel = deployment.channel
+    entry: nn.Module = deployment.edge[0] if channel.site == "input" else deployment.edge
     variance = _noise_square(channel)
+    if isinstance(channel, PixelNoise):
+        entry, variance = PerDeviation(entry, channel), 1.0
     if variance == 0:
         return math.inf
-    entry: nn.Module = deployment.edge[0] if channel.site == "input" else deployment.edge
     trace = (
         exact_squared_jacobian(entry, x)
         if probes is None
         else mean_squared_jacobian(entry, x, SEED, probes)
     )
     return transmissions * trace / (x[0].numel() * variance)
+
+
+class PerDeviation(nn.Module):
+    """The normalised image in units of each pixel's own noise; 0 where a constant is sent.
+
+    Args:
+        entry: The layer ``input``.
+        channel: The noise.
+    """
+
+    def __init__(self, entry: nn.Module, channel: PixelNoise) -> None:
+        super().__init__()
+        self.entry, self.channel = entry, channel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(N, C, H, W)``."""
+        scaled = self.entry(x) / self.channel.deviation()
+        return torch.where(self.channel.sent, scaled, 0.0)
 
 
 def _noise_square(channel: object) -> float:

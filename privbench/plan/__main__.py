@@ -9,6 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from privbench.runtime.command_line import flags_first, quote_paths, require_readable
 from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
@@ -81,6 +82,8 @@ def main() -> None:
     try:
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             raise UserError("privbench.plan takes no -m: it compares all splits in one run")
+        sys.argv[1:] = quote_paths(flags_first(sys.argv[1:]))
+        require_readable(sys.argv[1:], "privbench.plan takes one of each option")
         _run()
     except Exception as error:
         FAILED.append(error)

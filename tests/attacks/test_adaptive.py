@@ -14,6 +14,8 @@ from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.defenses.none import NoDefense
+from privbench.defenses.quantize import Quantize
+from privbench.defenses.topk import TopK
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
@@ -112,6 +114,23 @@ def test_lambda_is_divided_by_what_pooling_leaves(defense, site):
     alone = isinstance(defense, Dropout) and site == "features"
     assert last == pytest.approx(4.0 if alone else 4.0 / 16)
     assert first == pytest.approx(4.0 if alone or site == "input" else 4.0 / 16)
+
+
+@pytest.mark.parametrize("defense", [TopK(rate=0.6), Quantize(levels=4)], ids=str)
+def test_what_changes_the_input_alike_each_time_is_a_part_of_the_edge(defense):
+    """The image itself explains the features without an error, another one does not."""
+    defense = dataclasses.replace(defense, site="input")
+    x, edge = scenes(2), lenet_edge("conv1")
+    v = Deployment(edge, defense, nn.Sequential()).transmit(x, RandomStreams(0, "t", range(2)), 3)
+    observed, known = independent_observations(v, defense)
+    data_term = data_term_of(edge, observed, known, x)
+    assert not data_term.extra_parameters
+    other = x.flip(0).requires_grad_()
+    (own, _), (error, _) = (data_term(image, torch.tensor(1e-3)) for image in (x, other))
+    assert float(own.detach().max()) < 1e-10
+    assert float(error.detach().min()) > 1e-2
+    (slope,) = torch.autograd.grad(error.sum(), other)
+    assert bool(slope.isfinite().all()) and bool(slope.any())
 
 
 @pytest.mark.long

@@ -88,3 +88,9 @@ def test_clusters_become_narrow_within_the_bounded_norm(setting):
 def test_other_noise_is_refused():
     with pytest.raises(ValueError, match="gaussian"):
         CEM(channel=Dropout())
+
+
+def test_noise_on_the_input_is_refused():
+    """The loss would compare features with the deviation of pixels."""
+    with pytest.raises(ValueError, match="defense.channel.site=input does not fit defense=cem"):
+        CEM(channel=Gaussian(sigma=0.5, site="input"))

@@ -116,6 +116,17 @@ def test_edge_and_cloud_of_disco_follow_the_task_alone_and_the_pruner_the_decode
         )  # -MSE + MSE of the same images
 
 
+@pytest.mark.parametrize("site", ["features", "input"])
+def test_disco_trains_on_what_its_deployment_sends(site, victim, data):
+    """Noise where it is deployed, on the image or behind the pruner."""
+    defense = Disco(rate=0.5, channel=Gaussian(sigma=0.5, site=site))
+    deployment = defense.build(victim)
+    task = DiscoTask(defense, deployment, data, FitAlways())
+    x = data.pixels / 255
+    sent = task._sent(task.pruner(task._scored(x, DRAWS)), DRAWS)
+    assert torch.equal(sent, deployment.send(x, DRAWS))
+
+
 @pytest.mark.parametrize("shape", [(10, 3, 3), (5, 10), (10,)])
 def test_a_pruner_keeps_the_share_of_channels_that_it_scores_highest(shape):
     torch.manual_seed(0)

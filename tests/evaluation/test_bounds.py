@@ -44,6 +44,19 @@ def test_dfil_of_a_linear_edge_is_its_closed_form(linear):
         assert dfil(deployment, X, probes=400) == pytest.approx(expected, rel=0.05)
 
 
+def test_dfil_of_noise_that_differs_between_pixels_is_its_closed_form(linear):
+    """Slope² / sigma² of each pixel, and nothing of one that is a constant."""
+    noise = PixelNoise((1, 4, 4), 5.0, 1.0).requires_grad_(False)
+    noise.rho[:] = torch.linspace(-0.5, 0.5, 16).view(1, 4, 4)
+    deviation = noise.deviation()
+    deployment = Deployment(linear, noise, nn.Sequential())
+    assert dfil(deployment, X, 4) == pytest.approx(4 * float((4 / deviation**2).mean()), rel=1e-5)
+    noise.suppress(float(deviation.median()))
+    kept = deviation[noise.sent]
+    assert 0 < len(kept) < 16
+    assert dfil(deployment, X) == pytest.approx(float((4 / kept**2).sum()) / 16, rel=1e-5)
+
+
 def test_an_unbiased_attack_does_not_beat_it_and_the_best_one_meets_it(linear):
     """Orthogonal features: least squares has exactly the error 1/dFIL."""
     torch.manual_seed(1)

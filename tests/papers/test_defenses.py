@@ -17,7 +17,10 @@ from tests.support import instantiated, options
 BLIND = {"psnr_db": 12.0, "ssim": 0.3, "identification": 0.01}
 
 
-def row(defense="none", strength=0.0, attack="inverse", ssim=0.9, psnr_db=22.0, lost=0.0, **others):
+def row(
+    defense="none", strength=0.0, attack="inverse", ssim=0.9, psnr_db=22.0, lost=0.0,
+    option="level", **others
+):  # fmt: skip
     """A row whose intervals reach .02, .2 dB and .002 to either side."""
     values = {
         "dataset": "mnist", "victim": "lenet5", "split": "relu2", "site": "features", "seed": 0,
@@ -26,7 +29,7 @@ def row(defense="none", strength=0.0, attack="inverse", ssim=0.9, psnr_db=22.0, 
         "seconds": 60.0, "victim_sha256": "0" * 12, "finished": "2026-11-28T12:00:00+00:00",
         "key": f"{defense}{strength}{attack}", "identification": 0.5,
         "command": f"python -m privbench dataset=mnist split=relu2 targets=100 seed=0 "
-                   f"defense={defense} defense.level={strength:g} attack={attack}",
+                   f"defense={defense} defense.{option}={strength:g} attack={attack}",
     }  # fmt: skip
     values |= {"ssim": ssim, "psnr_db": psnr_db}
     for name, width in (
@@ -40,7 +43,7 @@ def row(defense="none", strength=0.0, attack="inverse", ssim=0.9, psnr_db=22.0, 
     return Row(defense=defense, strength=strength, attack=attack, **{**values, **others})
 
 
-NONE = [row(attack="rmle", ssim=0.85), row(attack="inverse")]
+NONE = [row(attack="rmle", ssim=0.85), row(attack="inverse"), row(attack="rmle_prior")]
 
 
 def verdict(text, *rows):
@@ -69,14 +72,19 @@ CASES = [
     ("NoPeek", [*_curve("nopeek", (1, 1, 0.1, 9), attack="rmle"),
                 *_curve("nopeek", (1, 1, 0.8, 20))], FAILS),
     # 1 dB is a ratio of 1.26 of squared errors; between two strengths the noise is interpolated
-    ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19), (2, 2, 0.7, 17))], HOLDS),
+    ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19), (2, 2, 0.7, 16.9))], HOLDS),
     ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 20), (2, 2, 0.7, 18.1))], FAILS),
     ("CEM", [*NOISE, *_curve("cem(gaussian)", (1, 9, 0.8, 19))], INCONCLUSIVE),
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 1, 0.9, 21)), HOLDS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 5, 0.9, 21)), FAILS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.6, 1, 0.9, 21)), MISSING),
-    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 15), (0.8, 9, 0.5, 9)), HOLDS),
-    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 17)), FAILS),
+    # each attack beside itself, and the adversary takes the one that loses least
+    ("Label smoothing", [*_curve("label_smoothing", (0.3, 0, 0.8, 15), (0.8, 9, 0.5, 9)),
+                         *_curve("label_smoothing", (0.3, 0, 0.7, 14), attack="rmle_prior")], HOLDS),
+    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 15)), INCONCLUSIVE),
+    ("Label smoothing", [*_curve("label_smoothing", (0.3, 0, 0.8, 17)),
+                         *_curve("label_smoothing", (0.3, 0, 0.4, 9), attack="rmle_prior")], FAILS),
+    ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 9), attack="rmle"), MISSING),
     ("top-k", _curve("topk", (0.9, 1, 0.8, 20)), FAILS),
     ("4 bits", _curve("quantize", (1 / 16, 0, 0.9, 22)), FAILS),
     ("1 bit ", _curve("quantize", (1 / 2, 9, 0.4, 13)), INCONCLUSIVE),
@@ -104,7 +112,7 @@ def test_a_claim_is_judged_by_the_rows(claim, rows, state):
 def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
     """From 19.0 dB, what noise has at a point of lost accuracy is 20 dB: 26 % more."""
     _, reason = verdict("CEM", *NOISE, *_curve("cem(gaussian)", (1, 1, 0.8, 19)))
-    assert "+26 % [+20, +32] at strength 1" in reason
+    assert "+26 % [+15, +38] at strength 1" in reason
 
 
 @pytest.mark.long
@@ -114,7 +122,7 @@ def test_every_defense_is_in_the_sweep_with_an_attack_that_knows_it():
     assert {name.partition("(")[0] for name in plans} == set(options("defense"))
     for name, plan in plans.items():
         assert {"rmle", "inverse", "rmle_prior"} <= set(plan.attacks), name
-        assert plan.cells == len(plan.attacks) * (1 if name == "none" else 4), name
+        assert len(set(plan.cells)) == len(plan.attacks) * (1 if name == "none" else 4), name
         channel = getattr(instantiated("defense", name.partition("(")[0]), "channel", NoDefense())
         assert ("(" in name) == (channel != NoDefense()), f"{name} is not what its records say"
     assert AMORTISED in plans["gaussian"].attacks
@@ -124,7 +132,7 @@ def test_commands_complete_a_defense_and_run_further_seeds_at_two_points():
     """The nearest strength of seed 0; nothing where the rows are there."""
     plan = planned()["nopeek"]
     whole = [
-        row("nopeek", strength, attack, lost=lost)
+        row("nopeek", strength, attack, lost=lost, option="weight")
         for strength, lost in ((1, 0.2), (2, 1.7), (5, 2.4), (15, 6))
         for attack in plan.attacks
     ]
@@ -135,8 +143,10 @@ def test_commands_complete_a_defense_and_run_further_seeds_at_two_points():
         == "python -m privbench sweeps=defenses dataset=mnist defense=bottleneck"
     )
     assert "nopeek" in missing(whole[1:], [])
+    other = row("nopeek", 30, "inverse", option="weight")
+    assert "nopeek" in missing([*whole[1:], other], []), "a strength that is not the sweep's"
     typed = shlex.split(further_seeds(whole)["nopeek"])
-    assert typed[3:] == ["sweeps=defenses", "dataset=mnist", "defense=nopeek", "defense.level=2",
+    assert typed[3:] == ["sweeps=defenses", "dataset=mnist", "defense=nopeek", "defense.weight=2",
                          "attack=rmle,rmle_prior,inverse", "seed=1,2"]  # fmt: skip
     seeds = [dataclasses.replace(one, seed=s) for one in whole if one.strength == 2 for s in (1, 2)]
     assert further_seeds([*whole, *seeds]) == {}
@@ -206,7 +216,7 @@ def test_rows_of_another_machine_are_of_another_victim():
     there = {"victim_sha256": "1" * 12, "finished": "2027-01-01"}
     newer = [row("shredder", 1.0, "rmle_adaptive", ssim=0.4, lost=1, **there)]
     both = merged([*NONE, *_curve("shredder", (1, 1, 0.8, 20), attack="rmle_adaptive"), *newer])
-    assert len(both) == 4
+    assert len(both) == 5
     # of equally many rows the newer, whose victim has no row without a defense
     assert verdict("Shredder", *both)[0] == MISSING
     assert "no record of none" in verdict("Shredder", *both)[1]

@@ -266,6 +266,8 @@ def test_a_trained_victim_gives_compressed_features(typed, tmp_path):
         ("format=html", "format=html is not known: choose from table, markdown, json, csv, page"),
         ("image.shape=[3,32]", "image.shape and image.classes are typed together"),
         ("-m", "takes no -m"),
+        ("victim=lenet5,resnet18", "has several values: privbench.plan takes one of each option"),
+        ("image.shape=[3,32", "image.shape=[3,32 cannot be read: type NAME=VALUE"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_line(typed, word, message):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from privbench.defenses.base import BaseChannel
+from privbench.runtime.random import RandomStreams
 
 FLOOR = 1e-9
 """Smallest noise variance, as a share of the features' mean square."""
@@ -61,6 +62,27 @@ class SquaredError:
         """Return the squared difference as a mean over features."""
         difference = self.edge(x) - self.received
         return difference.flatten(1).square().mean(1) / self.scale, self.none
+
+
+class PerturbingEdge(nn.Module):
+    """An edge with a defense on its input that is the same in every transmission.
+
+    The perturbed image is then a function of the image, and no unknown of its own.
+
+    Args:
+        edge: The edge; its first layer is ``input``.
+        defense: Draws nothing.
+    """
+
+    def __init__(self, edge: nn.Sequential, defense: BaseChannel) -> None:
+        super().__init__()
+        self.entry, self.rest, self.defense = edge[0], edge[1:], defense
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features of images ``(N, C, H, W)``."""
+        draws = RandomStreams(0, "unused", range(len(x)))
+        features: Tensor = self.rest(self.defense.perturb(self.entry(x), draws))
+        return features
 
 
 class FeatureLikelihood:
@@ -116,7 +138,7 @@ class FeatureLikelihood:
 
 
 class InputLikelihood:
-    """Data term for a defense behind the layer ``input``, which perturbs each transmission's image.
+    """Data term for a random defense behind the layer ``input``, drawn anew for each transmission.
 
     The perturbed images u_k are optimised together with x: their features shall match the received
     ones, and they shall be likely given x. u_k is kept in the units of x, while the defense acts in
@@ -233,6 +255,8 @@ def data_term_of(
     """
     if defense is None:
         return SquaredError(edge, v, relative=relative)
+    if defense.site == "input" and defense.repeats:
+        return SquaredError(PerturbingEdge(edge, defense), v, relative=relative)
     if defense.site == "input":
         return InputLikelihood(edge, v, defense, start)
     return FeatureLikelihood(edge, v, defense)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from privbench.defenses.deployment import Deployment
 
-VERSION = "dfil-1"
+VERSION = "dfil-2"
 IMAGES, PROBES = 128, 4
 """Images over which the trace is a mean, and random probes of each."""
 RANK_IMAGES, FEW_IMAGES = 16, 2

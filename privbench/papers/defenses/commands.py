@@ -36,13 +36,16 @@ class Planned:
 
     Attributes:
         words: Choice of the defense on the command line.
-        attacks: Names of the attacks.
-        cells: Number of pairs of attack and strength.
+        cells: Pairs of an attack and the option that sets the strength, as it is typed.
     """
 
     words: Sequence[str]
-    attacks: Sequence[str]
-    cells: int
+    cells: Sequence[tuple[str, str]]
+
+    @property
+    def attacks(self) -> list[str]:
+        """Names of the attacks, in their order."""
+        return list(dict.fromkeys(attack for attack, _ in self.cells))
 
 
 @cache
@@ -57,14 +60,16 @@ def planned(sweep: Path = SWEEP) -> Mapping[str, Planned]:
 
 
 def _planned(grids: Sequence[Mapping[str, Any]]) -> Planned:
-    first, attacks, cells = grids[0], [], 0
+    first = grids[0]
+    cells: list[tuple[str, str]] = []
     for grid in grids:
         met = [grid["attack"]] if isinstance(grid["attack"], str) else grid["attack"]
-        attacks += [AMORTISED if grid.get("attack.amortised") else name for name in met]
-        axes = [values for name, values in grid.items() if name.startswith("defense.")]
-        cells += len(met) * (len(axes[0]) if axes else 1)
+        names = [AMORTISED if grid.get("attack.amortised") else name for name in met]
+        axes = [(name, values) for name, values in grid.items() if name.startswith("defense.")]
+        typed = [f"{name}={value}" for name, values in axes for value in values] or [""]
+        cells += [(name, word) for name in names for word in typed]
     words = [f"{name}={first[name]}" for name in ("defense", CHANNEL) if name in first]
-    return Planned(words, attacks, cells)
+    return Planned(words, cells)
 
 
 def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
@@ -74,15 +79,24 @@ def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
         rows: Of one setting.
         setting: Words of the command line that name it.
     """
-    have: dict[str, set[tuple[str, float]]] = defaultdict(set)
+    have: dict[str, set[tuple[str, object]]] = defaultdict(set)
     for row in of_one_victim(rows):
         if row.seed == 0:
-            have[row.defense].add((row.attack, row.strength))
+            have[row.defense] |= {(row.attack, _option(w)) for w in ["", *shlex.split(row.command)]}
     return {
         name: shlex.join([*PROGRAM, *setting, *plan.words])
         for name, plan in planned().items()
-        if sum(attack in plan.attacks for attack, _ in have[name]) < plan.cells
+        if not {(attack, _option(word)) for attack, word in plan.cells} <= have[name]
     }
+
+
+def _option(word: str) -> tuple[str, float | str]:
+    """Return name and value of an option, a number as one: 1 and 1.0 are the same strength."""
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def further_seeds(rows: Sequence[Row]) -> Mapping[str, str]:

@@ -31,18 +31,21 @@ from privbench.runtime.paths import ROOT
 
 README = ROOT / "conf" / "defense" / "README.md"
 """Says which attack on a defense does not exist yet."""
+FAR = 1.0
+"""Points of accuracy that a strength may cost more or less than those of the comparison."""
 MANY = 10.0
 """Points of accuracy from which features say little to the cloud either."""
 LEGEND = f"""\
 A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
-Wilson); with several seeds it is the mean over them, between the outermost ends of their intervals.
-*Lost* are points of accuracy that the defense costs the same victim. *Blind* is the blind baseline,
-the best score of guesses that use nothing of a target but its predicted label. Attacks are ranked
-by SSIM, so the strongest of several is a little favoured by chance; *identified* is the highest
-share that any of them reaches, by the one in brackets where that is another. Strengths are those of
-the sweep; defenses are compared at the one that costs nearest to {COST:g} points of accuracy with
-seed 0, and only there further seeds are run. The options of `rmle_prior` were compared on ten MNIST
-test images, which may be among the targets."""
+Wilson); with several seeds it is the mean over them, between the outermost ends of their
+intervals. *Lost* are points of accuracy that the defense costs the same victim. *Blind* is the
+blind baseline, the best score of guesses that use nothing of a target but its predicted label.
+Attacks are ranked by SSIM, so the strongest of several is a little favoured by chance;
+*identified* is the highest share that any of them reaches, by the one in brackets where that is
+another. Strengths are those of the sweep; defenses are compared at the one that costs nearest to
+{COST:g} points of accuracy with seed 0, and only there further seeds are run; \\* marks one that
+is more than {FAR:g} point away from them, since no strength of the sweep is nearer. The options of
+`rmle_prior` were compared on ten MNIST test images, which may be among the targets."""
 
 
 def document(rows: Sequence[Row], command: str) -> str:
@@ -129,7 +132,7 @@ def _summary_row(name: str, one: Defended) -> list[str]:
         name,
         f"{one.first.strength:g}",
         _seeds(best),
-        f"{best.lost:+.1f}",
+        f"{best.lost:+.1f}" + r"\*" * (abs(one.lost - COST) > FAR and best.first.strength > 0),
         best.first.attack,
         *_scores(best),
         _most_identified(one),

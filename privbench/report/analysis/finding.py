@@ -36,10 +36,10 @@ UNMET = "no attack knew the defense"
 """Name of the weakness that defenses were not attacked adaptively, or its end."""
 STRONGEST = {
     "rmle_prior": ("rmle_prior",),
-    "inverse": ("inverse", "inverse_adaptive", "inverse_refined", "inverse_refined_adaptive"),
+    "inverse": ("inverse", "inverse_adaptive", "inverse_refined_adaptive"),
 }
 """Attacks one of which recovers most, by SSIM, in every setting of ``sweeps/defenses/records.csv``
-(a test reads it), each with the attacks that count as it."""
+(a test reads it), each with those that count as it: networks that learn from defended features."""
 Titled = tuple[str, Sequence[OperatingPoint]]
 """Title of a victim and split point, with its operating points."""
 

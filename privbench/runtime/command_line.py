@@ -1,0 +1,95 @@
+"""Words of a command line, as Hydra reads them, and the errors in them."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from privbench.runtime.errors import UserError
+
+PATH_OPTIONS = ("output_dir", "dataset.root", "victim.weights")
+FLAGS_WITH_VALUE = (
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
+    "--cfg", "-c", "--experimental-rerun",
+)  # fmt: skip
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Move Hydra's flags before the overrides: its parser takes no override after a second flag.
+
+    >>> flags_first(["workers=slurm", "-m", "defense.rate=0.1,0.2"])
+    ['-m', 'workers=slurm', 'defense.rate=0.1,0.2']
+    """
+    flags = _flags(arguments)
+    order = sorted(range(len(flags)), key=lambda index: not flags[index])
+    return [arguments[index] for index in order]
+
+
+def _flags(arguments: Sequence[str]) -> list[bool]:
+    """Return which arguments are flags, or the value of one, and no overrides."""
+    previous = ["", *arguments]
+    return [
+        argument.startswith("-")
+        or before in FLAGS_WITH_VALUE
+        or (before in {"--info", "-i"} and "=" not in argument)
+        for before, argument in zip(previous, arguments, strict=False)
+    ]
+
+
+def require_readable(arguments: Sequence[str], several: str) -> None:
+    """Refuse overrides that Hydra cannot read, and several values without a sweep.
+
+    Args:
+        arguments: As they are passed to Hydra.
+        several: What is said of an override with several values.
+
+    Raises:
+        UserError: naming the override and how it is written.
+    """
+    if {"-sc", "--shell-completion"} & set(arguments):
+        return  # its words are commands
+    swept = bool({"-m", "--multirun"} & set(arguments))
+    for word, flag in zip(arguments, _flags(arguments), strict=True):
+        if flag:
+            continue
+        if not _parsed(word):
+            raise UserError(
+                f"{word} cannot be read: type NAME=VALUE, several values as NAME=VALUE,VALUE "
+                """without spaces; text with any of ,:=()[]{}'" stands in quotes"""
+            )
+        if not swept and not has_one_value(word):
+            raise UserError(f"{word} has several values: {several}")
+
+
+def quote_paths(overrides: Sequence[str]) -> list[str]:
+    """Quote folder names with characters that Hydra's grammar reserves.
+
+    >>> quote_paths(["output_dir=/tmp/my (first) run", "seed=1"])
+    ["output_dir='/tmp/my (first) run'", 'seed=1']
+    """
+    return [_quoted(word) if word.startswith(PATH_OPTIONS) else word for word in overrides]
+
+
+def _quoted(override: str) -> str:
+    name, _, value = override.partition("=")
+    if not value or name not in PATH_OPTIONS or _parsed(override):
+        return override
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'"
+
+
+@cache
+def _parsed(override: str) -> Override | None:
+    """Return an override as Hydra reads it; null where it cannot."""
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException:
+        return None
+
+
+def has_one_value(override: str) -> bool:
+    """Return whether an override is no sweep."""
+    found = _parsed(override)
+    return found is not None and not found.is_sweep_override()
