@@ -176,13 +176,12 @@ def _of_split(weight: Any, split: str) -> Any:
     return weight.get(split, weight.get("default")) if isinstance(weight, Mapping) else weight
 
 
-def is_of_figures(record: Record) -> bool:
-    """Return whether a record has the published rMLE with the steps of its defense's figure."""
+def is_of_curve(record: Record, defense: str, site: str) -> bool:
+    """Return whether a record has the published rMLE with the steps of a defense's curve."""
     steps = {
         row.steps
         for row in _of(record.dataset, record.split, "rmle_paper")
-        if row.accuracy is not None
-        and (not record.strength or (row.defense, row.site) == (record.defense, record.site))
+        if row.accuracy is not None and (row.defense, row.site) == (defense, site)
     }
     return is_published(record) and record.config["attack"].get("steps") in steps
 

@@ -12,7 +12,7 @@ from privbench.papers.he2020.published import (
     FIGURE_15,
     METRICS,
     Published,
-    is_of_figures,
+    is_of_curve,
     load_published,
     paper_images,
     published_for,
@@ -230,7 +230,7 @@ class MeasuredResults:
             point
             for point in self._at(dataset, split)
             if not (one := point.group.first).strength or [one.defense, one.site] == defense
-            if one.attack != "blind" and (self.adaptive or is_of_figures(one))
+            if one.attack != "blind" and (self.adaptive or is_of_curve(one, *defense))
         ]
 
     def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
