@@ -68,12 +68,13 @@ def test_what_is_not_met_is_listed():
 
 def test_a_number_read_off_several_curves_is_not_met_once():
     """Figure 10's curves begin at one point, read off as .6268 and as .6270."""
-    one = record("none", 0.0, dataset="cifar10", split="relu22", ssim=0.3354, **PAPER)
+    setting = {**PAPER, "steps": 5000, "dataset": "cifar10", "split": "relu22"}
+    one = record("none", 0.0, ssim=0.3354, **setting)
     one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3, "tv_weight": 195.0}
     found = match_published(panels([one]))
-    assert len({row.ssim for row in found}) == 2
+    assert len({row.ssim for row in found if row.source == "fig10"}) == 2
     _, *rows = deviations(found)
-    assert [row[2] for row in rows] == ["SSIM", "accuracy"]
+    assert [row[2] for row in rows if row[0] == "fig10"] == ["SSIM", "accuracy"]
 
 
 def test_the_published_ten_images_are_read_from_the_images_of_a_record():
