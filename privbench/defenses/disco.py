@@ -93,16 +93,16 @@ class DiscoTask(ProxyTask):
     def _scored(self, x: Tensor, draws: RandomStreams) -> Tensor:
         """Return the features before the pruner, of the perturbed image for a channel there."""
         if self.hyper.site == "input":
-            perturbed = self.deployment.channel.perturb(self.edge[0](x), draws)
-            features: Tensor = self.edge[1:](perturbed)
-        else:
-            features = self.edge(x)
+            whole = self.deployment
+            return Deployment(self.edge, whole.channel, whole.cloud).send(x, draws)
+        features: Tensor = self.edge(x)
         return features
 
     def _sent(self, v: Tensor, draws: RandomStreams) -> Tensor:
         """Return the pruned features behind the channel, unless it was before the edge."""
-        channel = self.deployment.channel
-        sent: Tensor = v if channel.site == "input" else channel.perturb(v, draws)
+        if self.hyper.site == "input":
+            return v
+        sent: Tensor = self.deployment.channel.perturb(v, draws)
         return sent
 
 

@@ -72,6 +72,11 @@ def _by_all(one: Defended, undefended: Defended) -> Verdict:
     """Return whether a defense hides images from the strongest of all attacks."""
     state, reason = _hidden(one.best, undefended.best)
     untried = [attack for attack in ALL if one.by(attack) is None]
+    return _after_all(state, reason, untried)
+
+
+def _after_all(state: str, reason: str, untried: Sequence[str]) -> Verdict:
+    """Return a verdict, which cannot stand while strong attacks were not run."""
     if state == HOLDS and untried:
         return INCONCLUSIVE, f"{reason}; not run there: {' and '.join(untried)}"
     return state, reason
@@ -143,9 +148,7 @@ def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
         f"PSNR, {listed}; {_reached(one.best)}"
     )
     untried = [attack for attack in ALL if attack not in ratios]
-    if state == HOLDS and untried:
-        return INCONCLUSIVE, f"{reason}; not run there: {' and '.join(untried)}"
-    return state, reason
+    return _after_all(state, reason, untried)
 
 
 def _ratios(one: Defended, undefended: Defended) -> dict[str, tuple[float, float, float]]:
