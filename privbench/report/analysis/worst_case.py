@@ -139,13 +139,15 @@ def _counted(count: int, noun: str) -> str:
 
 
 def steps(record: Record) -> int:
-    """Return the steps of an attack and of the attacks within it."""
+    """Return the steps of an attack and of the attacks within it, of trainings and descents."""
 
     def count(attack: Mapping[str, Any]) -> int:
         inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
         # null followed the number of images: the training noted how many it made
         own = record.notes.get("steps", 0) if "steps" in attack else 0
-        return int(attack.get("steps") or own) + inner
+        # turns of a learned prior, each with updates of the images
+        a_turn = attack.get("updates", attack.get("recurrences", 0))
+        return int(attack.get("steps") or own) + int(attack.get("levels", 0)) * int(a_turn) + inner
 
     return count(record.config["attack"])
 

@@ -36,6 +36,17 @@ def test_steps_that_follow_the_data_are_counted_as_they_were_made():
     assert worst_case.steps(record("dropout", 0.4, attack="inverse", steps=60)) == 60
 
 
+def test_the_turns_of_a_learned_prior_count_beside_its_training():
+    """Each has updates of the images, or repetitions of a step of diffusion."""
+    one = record("dropout", 0.4, attack="x", steps=1000)
+    for name, a_turn in (("updates", 20), ("recurrences", 4)):
+        turns = {**one.config, "attack": {**one.config["attack"], "levels": 30, name: a_turn}}
+        assert worst_case.steps(dataclasses.replace(one, config=turns)) == 1000 + 30 * a_turn
+    # levels of something else are none
+    plain = {**one.config, "attack": {**one.config["attack"], "levels": 30}}
+    assert worst_case.steps(dataclasses.replace(one, config=plain)) == 1000
+
+
 @pytest.mark.slow
 def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
     """Five victims of 64 images each, whose means differ by a standard deviation of .06."""

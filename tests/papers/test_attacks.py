@@ -1,0 +1,81 @@
+"""The document of attacks beside descents without a learned prior."""
+
+import re
+
+import pytest
+
+from privbench.papers.attacks import __main__ as command
+from privbench.papers.attacks.document import document
+from tests.records import imaged, kept, record, spread
+
+SECONDS = {"fit": 30.0, "reconstruct": 12.0, "total": 60.0}
+
+
+def attacked(attack, level, seeds=(0, 1), **others):
+    """A record a seed, its images' SSIMs about a level; their PSNR is 10 dB plus 20 times it."""
+    return [
+        imaged(record(attack=attack, seed=seed, seconds=SECONDS, **others), spread(level, 24))
+        for seed in seeds
+    ]
+
+
+def rows(text):
+    """The cells of each attack's row, by its name."""
+    lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {line[0]: line for line in lines if line[0] not in ("attack", "---")}
+
+
+def test_a_difference_is_paired_with_the_better_descent_of_each_score():
+    """The naive one has the better SSIM or not, and the other one may have the better PSNR."""
+    naive, adaptive = attacked("rmle", 0.4), attacked("rmle_adaptive", 0.3)
+    for one in adaptive:  # worse by SSIM, better by PSNR
+        psnr = one.scores["psnr_db"]
+        object.__setattr__(psnr, "per_image", [19.0 + 0.01 * (n % 3) for n in range(24)])
+    found = rows(document([*naive, *adaptive, *attacked("rmle_prior", 0.6)], "COMMAND", {}))
+    *_, ssim, psnr, budget, seconds, warning = found["rmle_prior"]
+    assert re.match(r"\*\*\+0\.200 \[0\.\d+, 0\.\d+\]\*\*$", ssim), ssim
+    assert psnr.startswith("**+3.0"), psnr  # 22.04 less 19.01
+    assert (budget, seconds, warning) == ("500 steps", "42", "")
+    assert found["rmle"][6:8] == ["the better descent", found["rmle"][7]]
+    assert found["rmle"][7].startswith("**-0.9")
+    assert found["rmle_adaptive"][7] == "the better descent"
+    assert list(found) == ["rmle_prior", "rmle", "rmle_adaptive"]  # by SSIM
+
+
+def test_only_victims_of_both_are_compared_and_equal_scores_are_not_bold():
+    """A seed that one of them lacks says nothing about their difference."""
+    rest = [*attacked("rmle", 0.5, (0, 1)), *attacked("diffusion", 0.9, (0, 2))]
+    for one in rest[-1:]:  # on the other victim it is worse, which the difference does not see
+        one.scores["ssim"].per_image[:] = [0.1] * 24
+    found = rows(document(rest, "COMMAND", {}))
+    assert found["diffusion"][6].startswith("**+0.400")
+    assert found["diffusion"][2] == "0, 2"
+    other = rows(document([*attacked("rmle", 0.5), *attacked("x", 0.5)], "COMMAND", {}))
+    assert other["x"][6].startswith("+0.000")
+    alone = rows(document([*attacked("rmle", 0.5, (0,)), *attacked("x", 0.5, (1,))], "C", {}))
+    assert alone["x"][6:8] == ["no victim in common"] * 2
+    assert rows(document(attacked("x", 0.5), "C", {}))["x"][6:8] == ["-", "-"]
+
+
+def test_every_setting_has_its_section_and_a_score_too_low_its_reason():
+    """Settings from shallow to deep, with the accuracy and the blind baseline of each."""
+    deep = attacked("rmle", 0.4, defense="none", strength=0.0, split="fc1", converged=0.1)
+    shallow = attacked("rmle", 0.4, defense="gaussian", strength=1.0, accuracy=0.97)
+    text = document([*deep, *shallow], "COMMAND", {})
+    heads = re.findall("^## (.*)", text, re.M)
+    assert heads == ["mnist relu2, gaussian 1 on features", "mnist fc1, no defense"]
+    assert "Accuracy 0.9700 (0.9900 without a defense), 24 targets; blind" in text
+    assert text.rstrip().endswith("not converged |")
+
+
+def test_the_command_writes_the_document_and_names_what_is_not_there(tmp_path, capsys):
+    """As it is typed: a store, and a file to write."""
+    store = kept(tmp_path, attacked("rmle", 0.5))
+    file = tmp_path / "RESULTS.md"
+    command.main([str(store), "--write", str(file)])
+    assert capsys.readouterr().out == f"{file}\n"
+    assert f"Written by `python -m privbench.papers.attacks {store}" in file.read_text()
+    command.main([str(store)])
+    assert "| rmle | edge_weights | 0, 1 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="privbench: .*nothing"):
+        command.main([str(tmp_path / "nothing")])
