@@ -1,11 +1,13 @@
 """Measured results that are compared with the paper's."""
 
+import dataclasses
+
 import pytest
 
 from privbench.papers.he2020 import sources
 from privbench.papers.he2020.document import document
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
-from privbench.report.analysis import frame, worst_case
+from privbench.report.analysis import frame, tradeoffs, worst_case
 from tests.paper_records import table as claims_table
 from tests.paper_records import verdict
 from tests.records import record, records_by_steps, with_victim
@@ -57,6 +59,27 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
         assert count == {"rmle": 15, "inverse": len(networks)}
     spot = sources.MeasuredResults.of([*rmle, *learned], adaptive=True).best("mnist", "fc1")
     assert spot.point.group.seeds == [0, 1, 2]
+
+
+def test_cells_in_bf16_count_as_those_in_float32_which_come_first():
+    """One curve may have both; the document says how many multiplied in bf16."""
+
+    def in_precision(strength, ssim, **precision):
+        one = record(strength=strength, attack="rmle_paper", ssim=ssim, notes=precision)
+        options = {**one.config["attack"], **precision}
+        config = {**one.config, "attack": options}
+        return dataclasses.replace(one, config=config, key=f"{strength}{precision}")
+
+    rounded = [in_precision(at, 0.1, precision="bf16-mixed") for at in (0.0, 0.2, 0.4)]
+    exact = [in_precision(at, 0.5) for at in (0.0, 0.4)]
+    kept = sources.comparable([*rounded, *exact])
+    scores = {one.strength: pytest.approx(one.scores["ssim"].mean) for one in kept}
+    assert scores == {0.0: 0.5, 0.2: 0.1, 0.4: 0.5}
+    assert all("precision" not in one.config["attack"] for one in kept)
+    (panel,) = tradeoffs.panels(kept)
+    assert len(panel.adversaries) == 1
+    text = document([*rounded, *exact], "a command")
+    assert "3 cells, 1 of them in bf16, 0 minutes of computing" in text
 
 
 def test_victims_at_which_the_attack_never_moves_are_left_out_and_named():

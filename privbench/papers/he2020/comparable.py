@@ -1,26 +1,32 @@
 """Selection of the records that can be compared with the paper, whatever else a store holds."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from privbench.papers.he2020.published import FIGURE_15
 from privbench.report.analysis.frame import SeedGroup, grouped
 from privbench.report.analysis.tradeoffs import attack_of
 from privbench.runtime.hashing import content_hash
+from privbench.store.group_keys import group_key
 from privbench.store.record import Record
+
+ROUNDED = "bf16-mixed"
+"""Precision of cells that multiply in bf16."""
 
 
 def comparable(records: Iterable[Record]) -> list[Record]:
     """Return the records that can be compared, whatever else a store holds.
 
-    They are those of ``_same_targets``, of each attack without the seeds of ``unmoved`` in any
-    setting, then the seeds that most of its groups have: a group that lacks one is left out.
+    Cells that multiplied in bf16 count as those in float32, which come first where both are there.
+    Records are then those of ``_same_targets``, of each attack without the seeds of ``unmoved`` in
+    any setting, then the seeds that most of its groups have: a group that lacks one is left out.
     Attacks that train networks may have fewer seeds than others: every comparison is on the seeds
     that both sides have.
     """
     kept: list[Record] = []
-    for same in _same_targets(records):
+    for same in _same_targets(_of_either_precision(records)):
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
         lost = {(attack_of(record), record.seed) for record in _unmoved(same)}
         moved = [record for record in same if (attack_of(record), record.seed) not in lost]
@@ -38,7 +44,31 @@ def unmoved(records: Iterable[Record]) -> list[Record]:
     weights, so that its gradient is 0: its score there is the start's, and says nothing about the
     defense or the split point.
     """
-    return [record for same in _same_targets(records) for record in _unmoved(same)]
+    same = _same_targets(_of_either_precision(records))
+    return [record for alike in same for record in _unmoved(alike)]
+
+
+def in_bf16(record: Record) -> bool:
+    """Return whether the attack of a record, or its training, multiplied in bf16."""
+    return record.notes.get("precision") == ROUNDED
+
+
+def _of_either_precision(records: Iterable[Record]) -> list[Record]:
+    """Return the records with the precision of their attacks left out, one of each cell."""
+    found: dict[tuple[str, int, str], Record] = {}
+    for record in sorted(records, key=in_bf16):
+        config = {**record.config, "attack": _without_precision(record.config["attack"])}
+        either = replace(record, config=config)
+        found.setdefault((group_key(either), record.seed, record.victim_sha256), either)
+    return list(found.values())
+
+
+def _without_precision(attack: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_precision(value) if isinstance(value, Mapping) else value
+        for name, value in attack.items()
+        if name != "precision"
+    }
 
 
 def _unmoved(same: Iterable[Record]) -> list[Record]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from privbench.papers.he2020.adaptive import PAIRS, adaptive_gap, strong_attacks, strongest
 from privbench.papers.he2020.claims import STATEMENTS, judge
-from privbench.papers.he2020.comparable import comparable, unmoved
+from privbench.papers.he2020.comparable import comparable, in_bf16, unmoved
 from privbench.papers.he2020.comparison import (
     Matched,
     agreement,
@@ -160,7 +160,9 @@ def _compute_time(records: Iterable[Record]) -> str:
     cells = {record.key: record for record in records}.values()
     minutes = sum(record.seconds["total"] for record in cells) / 60
     threads = ", ".join(sorted({str(record.threads) for record in cells}))
-    return f"{len(cells)} cells, {minutes:.0f} minutes of computing ({threads} threads a job)"
+    rounded = sum(map(in_bf16, cells))
+    some = f", {rounded} of them in bf16," if rounded else ","
+    return f"{len(cells)} cells{some} {minutes:.0f} minutes of computing ({threads} threads a job)"
 
 
 def _deviations(matched: Matched) -> dict[str, Any] | None:

@@ -167,7 +167,7 @@ def _is_rmle(options: Mapping[str, Any], record: Record) -> bool:
     return used == weight and all(
         options.get(name) == value
         for name, value in wanted.items()
-        if name not in ("steps", "tv_weight")
+        if name not in ("steps", "tv_weight", "precision")
     )
 
 
