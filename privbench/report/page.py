@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from privbench.report.analysis.battery import lines_of_selection
+from privbench.report.analysis.battery import lines_of_selection, not_applicable
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.setting_facts import setting_facts
@@ -56,6 +56,7 @@ def page(
         settings=settings,
         first=first,
         battery=lines_of_selection(selection),
+        unsuitable=[] if selection.battery else not_applicable(selection.unsuitable),
         metadata=selection.metadata,
         commands=commands,
         own_outputs=commands != list(selection.commands),

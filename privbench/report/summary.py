@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from privbench.report.analysis.advice import untried
-from privbench.report.analysis.battery import battery_lines
+from privbench.report.analysis.battery import battery_lines, not_applicable
 from privbench.report.analysis.finding import finding
 from privbench.report.analysis.labels import (
     HEADLINE,
@@ -79,6 +79,8 @@ def of_sweep(ledger: SweepLog) -> Summary:
     if ledger.battery:
         entries = [entry for entry, _ in missing]
         head += labelled("tried", battery_lines(ledger.battery, records, entries))
+    else:
+        head += labelled("left", [f"out {line}" for line in not_applicable(ledger.unsuitable)])
     strongest = _strongest(worst)
     return Summary(
         [*head, f"worst case over {cells}{more}"],

@@ -1,4 +1,4 @@
-"""A battery of attacks: what a sweep's log says of the one that it ran (no torch)."""
+"""What a sweep's log says of its battery of attacks, and of attacks left out (no torch)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Unsuitable:
-    """An attack of a battery that a defended setting does not admit.
+    """An attack that a defended setting does not admit.
 
     Attributes:
         group: Key of the group that its cells would have been.

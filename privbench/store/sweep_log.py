@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from privbench.store.battery import Battery
+from privbench.store.battery import Battery, Unsuitable
 
 NAME = "cells.jsonl"
 ENDED = ("done", "cached", "failed", "stopped")
@@ -189,6 +189,12 @@ class SweepLog:
         launches = self.launches()
         fields = launches[-1].get("battery") if launches else None
         return Battery.of(fields) if fields else None
+
+    @property
+    def unsuitable(self) -> list[Unsuitable]:
+        """The attacks that settings of the last launch do not admit."""
+        launches = self.launches()
+        return [Unsuitable(**one) for one in launches[-1].get("unsuitable", [])] if launches else []
 
     def producing_commands(self) -> dict[str, str]:
         """Return the command that produced each record, by its key; only those of this sweep."""

@@ -5,7 +5,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from privbench.runtime.errors import SweepIncompleteError, UserError, describe_e
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.artifacts import Store, announce
-from privbench.store.battery import Battery
+from privbench.store.battery import Battery, Unsuitable
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, in_short, now
 from privbench.sweep.budget import Budget, with_time
@@ -42,6 +42,7 @@ class Launch:
         log: Of the sweep.
         battery: That the cells are; null for other sweeps.
         budget: Time that it has; null for as long as it takes.
+        unsuitable: Attacks that settings of the sweep do not admit.
         id: Distinguishes its lines in the log from those of other launches.
     """
 
@@ -50,6 +51,7 @@ class Launch:
     log: SweepLog
     battery: Battery | None = None
     budget: Budget | None = None
+    unsuitable: Sequence[Unsuitable] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(
@@ -95,6 +97,7 @@ class Launch:
                 "flags": _flags(ARGV, remote=self.workers.gpu_is_remote),
                 "pythonpath": python_path_of(targets),
                 "cells": list(all_cells),
+                "unsuitable": [asdict(one) for one in self.unsuitable],
                 **({"battery": self.battery.to_fields()} if self.battery else {}),
             }
         ]

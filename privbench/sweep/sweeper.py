@@ -110,7 +110,8 @@ class Sweeper(HydrasSweeper):
             raise UserError("; ".join(dict.fromkeys(reasons)))
         if battery:
             battery = replace(battery, unsuitable=unsuitable)
-        Launch(self.cfg, workers, SweepLog(folder), battery, budget).run(planned, refused)
+        log = SweepLog(folder)
+        Launch(self.cfg, workers, log, battery, budget, unsuitable).run(planned, refused)
 
     def _battery(self, typed: Axes) -> Battery | None:
         """Return the chosen battery; null for a sweep that has none."""
@@ -197,7 +198,7 @@ class Sweeper(HydrasSweeper):
     ) -> tuple[dict[str, PlannedCell], list[tuple[PlannedCell, str]], list[Unsuitable]]:
         """Return every cell that can be run, by key, and every other with what is wrong with it.
 
-        Of a battery an attack that a setting does not admit is no failure, and stands apart.
+        An attack that a setting does not admit is no failure, and stands apart.
         """
         from privbench.experiment.config import RememberedParts
 
@@ -210,11 +211,9 @@ class Sweeper(HydrasSweeper):
                 spec = self._spec(overrides, name, folder)
                 spec = replace(spec, battery=battery.mark if battery else None)
                 key, group, deployment, pixels, reason = _identify(spec, workers, make)
-                if reason and battery:
+                if reason:
                     unsuitable[Unsuitable(group, spec.choices["attack"], reason)] = None
                     continue
-                if reason:
-                    raise ValueError(reason)
             except (ValueError, OSError) as error:
                 message = " ".join(str(error).split())
                 key = content_hash({"refused": overrides})

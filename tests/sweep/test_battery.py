@@ -16,7 +16,7 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "953983cc284dc1c861b9", 2: "bacbc8f730d6b6343a0f"}
+CONTENTS = {1: "953983cc284dc1c861b9", 2: "bacbc8f730d6b6343a0f", 3: "64e5a4a7fd13c7ebffc6"}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:
@@ -71,6 +71,22 @@ def test_a_battery_counts_records_of_the_same_configuration_wherever_they_were_m
     page = page_of(select(folder, {}), folder)
     assert "<strong>Battery:</strong> battery=quick, version 7: 2 cells" in page
     assert page.count("not applicable") == 2
+
+
+def test_an_attack_that_a_setting_does_not_admit_is_left_out_of_every_sweep(privbench, toy, warm):
+    """Named with its reason at the end and on the page: no failure, and no command that fails."""
+    words = [*toy, "-m", "attack=mine", "defense.rate=0.1", "targets=5", "seed=0"]
+    code, out, err = privbench(*words, "attack.fail='',check")
+    assert (code, out.count("[1/1] done")) == (0, 1), err
+    reason = "attack=mine cannot be fed features of shape"
+    text = " ".join(out.split())
+    assert f"left out mine in 1 setting: {reason}" in text
+    assert "have no record" not in err
+    (folder,) = (warm / "sweeps").iterdir()
+    assert f"Not applicable: mine in 1 setting: {reason}" in page_of(select(folder, {}), folder)
+    code, _, err = privbench(*words, "attack.fail=check")
+    assert code == 1
+    assert reason in err
 
 
 @pytest.mark.parametrize(
@@ -133,7 +149,7 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        "version 2, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        "version 3, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privbench.store.battery import Battery
+from privbench.store.battery import Battery, Unsuitable
 from privbench.store.group_keys import group_key
 from privbench.store.inventory import FILTERS, fits
 from privbench.store.record import Record, read
@@ -27,6 +27,7 @@ class Selection:
         commands: Commands that made the records.
         makers: The command of the sweep that made a record, by its key, where one is known.
         battery: Of the sweep; null for others and for a store.
+        unsuitable: Attacks that settings of the sweep do not admit.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Selection:
     commands: Sequence[str] = ()
     makers: Mapping[str, str] = field(default_factory=dict)
     battery: Battery | None = None
+    unsuitable: Sequence[Unsuitable] = ()
 
     @property
     def missing(self) -> list[tuple[CellStatus, str, str]]:
@@ -138,6 +140,7 @@ def _of_sweep(folder: Path) -> Selection:
         commands,
         ledger.producing_commands(),
         ledger.battery,
+        ledger.unsuitable,
     )
 
 
