@@ -17,6 +17,8 @@ from privbench.store.record import Record
 PROGRAM = "python -m privbench"
 LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
+WEAK = ("ridge",)
+"""Attacks that see defended features, and of which a defense may be safe for all that."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods that compute the likelihood of a defense."""
 CHANNEL_CLASS = "channel_class"
@@ -38,6 +40,11 @@ class Advice:
     commands: Sequence[str]
 
 
+def knows_defense(record: Record) -> bool:
+    """Return whether the attack of a record adapts to the defense, and is more than a baseline."""
+    return record.adaptive and record.attack not in WEAK
+
+
 def untried(records: Sequence[Record], command: str = "") -> Advice:
     """Return the defenses that were not attacked adaptively, and commands that add an attack.
 
@@ -47,12 +54,14 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
     """
     names, commands = [], []
     for (defense, site), settings in _by_defense(records).items():
-        lacking = [held for held in settings.values() if not any(one.adaptive for one in held)]
+        lacking = [held for held in settings.values() if not any(map(knows_defense, held))]
         if not lacking:
             continue
         some = f" in {len(lacking)} of its {len(settings)} settings"
-        names.append(f"{defense} on {site}{some * (len(lacking) < len(settings))}")
         without = [record for held in lacking for record in held]
+        weak = sorted({record.attack for record in without if record.adaptive})
+        but = f" (but for {', '.join(weak)})" * bool(weak)
+        names.append(f"{defense} on {site}{some * (len(lacking) < len(settings))}{but}")
         knows = _knows_likelihood(without[0])
         if command:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))

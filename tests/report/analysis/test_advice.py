@@ -56,6 +56,17 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
     assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
 
 
+def test_a_linear_baseline_alone_does_not_pass_for_an_adaptive_attack(tmp_path):
+    """It learns from defended answers, and a defense may withstand it and nothing else."""
+    naive = record("dropout", 0.3)
+    ridge = record("dropout", 0.3, attack="ridge", adaptive=True)
+    network = record("dropout", 0.3, attack="inverse", adaptive=True)
+    (warning,) = untried([naive, ridge]).warnings
+    assert "against dropout on features (but for ridge): the leakage" in warning
+    assert untried([naive]).warnings == [UNKNOWN]
+    assert untried([naive, ridge, network]).warnings == []
+
+
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
     """They would be refused, or mean something else."""
     network = record(attack="inverse_naive")
