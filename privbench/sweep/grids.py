@@ -49,7 +49,8 @@ def expand_grids(
     """Return the cells of all grids, each a list of overrides, none twice.
 
     A typed axis replaces the one of that name; grids without it are left out where others have it.
-    A config group that distinguishes grids only picks among them.
+    A config group that distinguishes grids only picks among them, and so do split points that the
+    grids have: each belongs to the options of its grid.
 
     Args:
         grids: At least one, which may be empty.
@@ -61,12 +62,13 @@ def expand_grids(
     """
     for name, overrides in typed.items():
         holders = [grid for grid in grids if name in grid]
-        distinguishes = is_group(name) and len({tuple(grid[name]) for grid in holders}) > 1
-        if distinguishes:
-            choices = dict.fromkeys(override for grid in holders for override in grid[name])
-            if strange := [override for override in overrides if override not in choices]:
-                listed = ", ".join(override.partition("=")[2] for override in choices)
-                raise UserError(f"{strange[0]} is in no grid of this sweep: choose from {listed}")
+        choices = dict.fromkeys(override for grid in holders for override in grid[name])
+        strange = [override for override in overrides if override not in choices]
+        distinguishes = len({tuple(grid[name]) for grid in holders}) > 1
+        if distinguishes and is_group(name) and strange:
+            listed = ", ".join(override.partition("=")[2] for override in choices)
+            raise UserError(f"{strange[0]} is in no grid of this sweep: choose from {listed}")
+        if distinguishes and (is_group(name) or (name == "split" and not strange)):
             grids = [
                 {**grid, name: kept}
                 for grid in holders

@@ -68,6 +68,19 @@ def test_what_is_typed_replaces_an_axis_where_it_is_one(words, cells):
     assert found == cells if isinstance(cells, list) else len(found) == cells
 
 
+def test_a_split_point_picks_the_grids_that_have_it():
+    """Its options stand in its grid; one that no grid has, or that all have, replaces the axis."""
+    grids = [
+        {"split": ["split=conv1", "split=relu1"], "weight": ["weight=0"]},
+        {"split": ["split=relu2"], "weight": ["weight=9"]},
+    ]
+    assert _expanded("split=relu2", grids=grids) == ["split=relu2 weight=9"]
+    assert _expanded("split=relu1,relu2", grids=grids) == [
+        "split=relu1 weight=0", "split=relu2 weight=9"]  # fmt: skip
+    assert _expanded("split=fc1", grids=grids) == ["split=fc1 weight=0", "split=fc1 weight=9"]
+    assert _expanded("split=relu1", grids=grids[:1]) == ["split=relu1 weight=0"]
+
+
 def test_a_group_that_all_grids_share_is_replaced():
     """It tells none of them apart."""
     grids = [{"attack": ["attack=rmle"], **grid} for grid in GRIDS]
