@@ -60,7 +60,8 @@ def expand_grids(
     Raises:
         UserError: for a choice that no grid has.
     """
-    for name, overrides in typed.items():
+    # split points last, as those of another data set or victim are in none of its grids
+    for name, overrides in sorted(typed.items(), key=lambda item: item[0] == "split"):
         holders = [grid for grid in grids if name in grid]
         choices = dict.fromkeys(override for grid in holders for override in grid[name])
         strange = [override for override in overrides if override not in choices]

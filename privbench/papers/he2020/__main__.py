@@ -75,7 +75,7 @@ def _redraw(selection: Selection, folder: Path, command: str) -> Path:
     """
     from privbench.papers.he2020 import redrawn
 
-    matched = match_published(panels(comparable(selection.records), selection.gaps))
+    matched = match_published(panels(comparable(selection.records, selection.gaps), selection.gaps))
     drawn = list(redrawn.figures(matched, image_loader(selection.store)))
     if not drawn:
         raise UserError("no record has a setting of the paper: run one of sweeps=he2020/...")

@@ -1,7 +1,7 @@
 """Selection of the records that can be compared with the paper, whatever else a store holds."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from privbench.papers.he2020.published import FIGURE_15
 from privbench.report.analysis.frame import SeedGroup, grouped
 from privbench.report.analysis.tradeoffs import attack_of
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.options import without_later_options
 from privbench.store.group_keys import group_key
 from privbench.store.record import Record
 
@@ -16,7 +17,7 @@ ROUNDED = "bf16-mixed"
 """Precision of cells that multiply in bf16."""
 
 
-def comparable(records: Iterable[Record]) -> list[Record]:
+def comparable(records: Iterable[Record], gaps: Container[str] = ()) -> list[Record]:
     """Return the records that can be compared, whatever else a store holds.
 
     Cells that multiplied in bf16 count as those in float32, which come first where both are there.
@@ -24,9 +25,14 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     any setting, then the seeds that most of its groups have: a group that lacks one is left out.
     Attacks that train networks may have fewer seeds than others: every comparison is on the seeds
     that both sides have.
+
+    Args:
+        records: Records of any settings.
+        gaps: Keys of groups that lack a seed of their sweep: in bf16 they count for none.
     """
     kept: list[Record] = []
-    for same in _same_targets(_of_either_precision(records)):
+    whole = [one for one in records if not (in_bf16(one) and group_key(one) in gaps)]
+    for same in _same_targets(_of_either_precision(whole)):
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
         lost = {(attack_of(record), record.seed) for record in _unmoved(same)}
         moved = [record for record in same if (attack_of(record), record.seed) not in lost]
@@ -54,20 +60,23 @@ def in_bf16(record: Record) -> bool:
 
 
 def _of_either_precision(records: Iterable[Record]) -> list[Record]:
-    """Return the records with the precision of their attacks left out, one of each cell."""
+    """Return the records as if all of their attacks were in float32, one of each cell."""
     found: dict[tuple[str, int, str], Record] = {}
     for record in sorted(records, key=in_bf16):
-        config = {**record.config, "attack": _without_precision(record.config["attack"])}
-        either = replace(record, config=config)
+        either = record
+        if in_bf16(record):
+            attack = without_later_options(_in_float32(record.config["attack"]))
+            either = replace(record, config={**record.config, "attack": attack})
         found.setdefault((group_key(either), record.seed, record.victim_sha256), either)
     return list(found.values())
 
 
-def _without_precision(attack: Mapping[str, Any]) -> dict[str, Any]:
+def _in_float32(attack: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _without_precision(value) if isinstance(value, Mapping) else value
+        name: _in_float32(value)
+        if isinstance(value, Mapping)
+        else ("32-true" if name == "precision" else value)
         for name, value in attack.items()
-        if name != "precision"
     }
 
 

@@ -66,7 +66,7 @@ def document(
         makers: Command that made a record, by its key.
     """
     makers = makers or {}
-    kept = comparable(records)
+    kept = comparable(records, gaps or {})
     found = panels(kept, gaps)
     matched = match_published(found)
     environment = Environment(

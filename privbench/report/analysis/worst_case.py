@@ -6,6 +6,7 @@ the longest run each, on the victims that all of them attacked, the one with the
 (``ComparableAttacks.strongest``). An attack is eligible for every set of rights that holds its own.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,8 +147,9 @@ def steps(record: Record) -> int:
         # null followed the number of images: the training noted how many it made
         own = record.notes.get("steps", 0) if "steps" in attack else 0
         # turns of a learned prior, each with updates of the images
-        a_turn = attack.get("updates", attack.get("recurrences", 0))
-        return int(attack.get("steps") or own) + int(attack.get("levels", 0)) * int(a_turn) + inner
+        turns = attack.get("levels"), attack.get("updates", attack.get("recurrences"))
+        updates = math.prod(turns) if all(isinstance(n, int) for n in turns) else 0
+        return int(attack.get("steps") or own) + updates + inner
 
     return count(record.config["attack"])
 

@@ -42,9 +42,13 @@ def test_the_turns_of_a_learned_prior_count_beside_its_training():
     for name, a_turn in (("updates", 20), ("recurrences", 4)):
         turns = {**one.config, "attack": {**one.config["attack"], "levels": 30, name: a_turn}}
         assert worst_case.steps(dataclasses.replace(one, config=turns)) == 1000 + 30 * a_turn
-    # levels of something else are none
-    plain = {**one.config, "attack": {**one.config["attack"], "levels": 30}}
-    assert worst_case.steps(dataclasses.replace(one, config=plain)) == 1000
+    for other in (
+        {"levels": 30},
+        {"levels": [0.1, 0.2], "updates": 4},
+        {"levels": 3, "updates": None},
+    ):
+        options = {**one.config, "attack": {**one.config["attack"], **other}}
+        assert worst_case.steps(dataclasses.replace(one, config=options)) == 1000
 
 
 @pytest.mark.slow
