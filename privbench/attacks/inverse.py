@@ -15,6 +15,7 @@ from privbench.attacks.components.learning import (
     reconstruction_losses,
 )
 from privbench.attacks.components.modulation import ModulatedDecoder
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED, OptionalAtLeastTwo, require_choice
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
@@ -84,7 +85,7 @@ class Inverse(TrainingConfig):
         if self.answers == "clean":
             clean = tuple(view.clean_query(view.images[:1]).shape[1:])
             if clean != view.feature_shape:
-                raise ValueError(
+                raise UnsuitableAttackError(
                     f"attack.answers=clean were of shape {clean} and the defense sends "
                     f"{view.feature_shape}: choose attack.answers=defended"
                 )

@@ -23,6 +23,7 @@ from privbench.attacks.components.learning import (
 )
 from privbench.defenses.deployment import Deployment
 from privbench.runtime.code_identity import described
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED, FiniteFloat
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
@@ -118,14 +119,14 @@ class InverseAdaptive(TrainingConfig):
             return None
         defense, name = view.defense, type(view.defense).__name__
         if view.retrained:
-            raise ValueError(
+            raise UnsuitableAttackError(
                 "attack.amortised=true is for an edge that is the same at every strength, and this "
                 f"defense trained it: {SINGLE}"
             )
         try:
             defense.at_strength(defense.strength)
         except NotImplementedError as error:
-            raise ValueError(
+            raise UnsuitableAttackError(
                 f"attack.amortised=true draws a defense at other strengths, and {error}: {SINGLE}"
             ) from None
         limits = self.strengths or defense.strengths

@@ -17,7 +17,7 @@ from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified
 from privbench.runtime.device import DeviceConfig
-from privbench.runtime.errors import UnsuitableAttackError
+from privbench.runtime.errors import RefusedAttackError, UnsuitableAttackError
 from privbench.runtime.hashing import content_hash
 from privbench.store import recipes
 from privbench.store.artifacts import Store
@@ -93,7 +93,7 @@ def plan(cell: CellConfig) -> CellPlan:
 
     Raises:
         ValueError: naming the value and the choices.
-        UnsuitableAttackError: one of them, where the attack refuses the cell.
+        RefusedAttackError: one of them, where the attack refuses the cell.
         OSError: where the output directory cannot be written.
     """
     planned = unchecked_plan(cell)
@@ -190,7 +190,7 @@ def _load(source: Source, store: Store, show_progress: bool) -> ImageData:
 
 _OUTLINES: dict[str, SplitModel] = {}
 """Layers of victims without weights, by ``_outline_key``."""
-_REFUSALS: dict[str, str] = {}
+_REFUSALS: dict[str, RefusedAttackError | None] = {}
 """Messages of attacks that refuse cells, by everything that the check depends on."""
 
 
@@ -225,7 +225,8 @@ def require_suitable_attack(plan: CellPlan) -> None:
     """Let the attack refuse a cell, once for all cells that are alike to it.
 
     Raises:
-        UnsuitableAttackError: naming the value and the choices.
+        RefusedAttackError: naming the value and the choices.
+        UnsuitableAttackError: one of them, where the defense does not admit the attack.
     """
     cell = plan.cell
     check = getattr(cell.attack, "check", None)
@@ -246,12 +247,12 @@ def require_suitable_attack(plan: CellPlan) -> None:
     )
     if key not in _REFUSALS:
         _REFUSALS[key] = _refusal(plan, check)
-    if _REFUSALS[key]:
-        raise UnsuitableAttackError(_REFUSALS[key])
+    if refusal := _REFUSALS[key]:
+        raise type(refusal)(str(refusal))
 
 
-def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
-    """Return the message of an attack that refuses a cell; empty where it does not."""
+def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> RefusedAttackError | None:
+    """Return the error of an attack that refuses a cell; null where it does not."""
 
     def checked(model: SplitModel, device: torch.device) -> None:
         victim = SplitVictim(*model.split(plan.split), plan.data.shape)
@@ -267,12 +268,14 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> str:
         except Exception as error:  # it may need values: only real tensors decide then
             LOG.debug("checked again with weights: %s", error)
         else:
-            return ""
+            return None
     try:
         checked(_untrained(plan.cell, plan.data), torch.device("cpu"))
+    except UnsuitableAttackError as error:
+        return UnsuitableAttackError(str(error))  # without a traceback, which holds the model
     except ValueError as error:
-        return str(error)
-    return ""
+        return RefusedAttackError(str(error))
+    return None
 
 
 def _require_writable(cell: CellConfig) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from privbench.report.analysis.battery import lines_of_selection, not_applicable
+from privbench.report.analysis.battery import lines_of_selection
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.setting_facts import setting_facts
@@ -17,6 +17,7 @@ from privbench.report.analysis.tradeoffs import SplitResults
 from privbench.report.image_sheets import ImageSheets
 from privbench.report.page_data import page_data
 from privbench.report.rendering import Figure, packed, scripts
+from privbench.store.battery import not_applicable
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("common.js", "charts.js", "tips.js", "images.js", "compare.js", "cells.js", "start.js")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from privbench.report.analysis.advice import untried
-from privbench.report.analysis.battery import battery_lines, not_applicable
+from privbench.report.analysis.battery import battery_lines
 from privbench.report.analysis.finding import finding
 from privbench.report.analysis.labels import (
     HEADLINE,
@@ -22,6 +22,7 @@ from privbench.report.analysis.selection import of_cells
 from privbench.report.analysis.tradeoffs import SplitResults, panels
 from privbench.report.analysis.worst_case import WorstCase, worst_cases
 from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
+from privbench.store.battery import not_applicable
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 from privbench.store.sweep_log import SweepLog
@@ -66,7 +67,7 @@ def of_sweep(ledger: SweepLog) -> Summary:
     """Return the summary of a sweep's cells, read from the store."""
     records, missing = of_cells(ledger)
     if not records:
-        return Summary()
+        return Summary(_not_applicable(ledger))
     gaps: dict[str, list[str]] = defaultdict(list)
     for entry, _ in missing:
         gaps[entry.group].append(entry.title)
@@ -80,13 +81,19 @@ def of_sweep(ledger: SweepLog) -> Summary:
         entries = [entry for entry, _ in missing]
         head += labelled("tried", battery_lines(ledger.battery, records, entries))
     else:
-        head += labelled("left", [f"out {line}" for line in not_applicable(ledger.unsuitable)])
+        head += _not_applicable(ledger)
     strongest = _strongest(worst)
     return Summary(
         [*head, f"worst case over {cells}{more}"],
         _tables(found, worst, gaps),
         _tables(found, strongest, gaps, rights=False) if len(strongest) < len(worst) else (),
     )
+
+
+def _not_applicable(ledger: SweepLog) -> list[str]:
+    """Return the attacks that defenses do not admit, with the reason."""
+    lines = [f"not applicable: {line}" for line in not_applicable(ledger.unsuitable)]
+    return labelled("tried", lines)
 
 
 def _strongest(found: Sequence[WorstCase]) -> list[WorstCase]:

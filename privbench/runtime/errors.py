@@ -22,8 +22,15 @@ class UserError(Exception):
     """Input that cannot be run, described in one line that names the value and the choices."""
 
 
-class UnsuitableAttackError(ValueError):
-    """An attack does not fit the defense, the split point or the images of its cell."""
+class RefusedAttackError(ValueError):
+    """An attack refuses its cell: an option of it, the machine or the setting is the reason."""
+
+
+class UnsuitableAttackError(RefusedAttackError):
+    """An attack refuses its cell since the defense does not admit it, whatever its options.
+
+    An attack's ``check`` raises it; a sweep leaves such cells out.
+    """
 
 
 class SweepIncompleteError(Exception):

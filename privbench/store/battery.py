@@ -1,8 +1,11 @@
 """What a sweep's log says of its battery of attacks, and of attacks left out (no torch)."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from privbench.store.group_keys import setting_key
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,14 @@ class Battery:
         """Return the battery of ``to_fields``."""
         unsuitable = tuple(Unsuitable(**one) for one in fields["unsuitable"])
         return cls(**{**fields, "unsuitable": unsuitable})
+
+
+def not_applicable(unsuitable: Iterable[Unsuitable]) -> list[str]:
+    """Return a line for each attack that settings do not admit, with its reason."""
+    settings: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for one in unsuitable:
+        settings[one.attack, one.reason].add(setting_key(one.group))
+    return [
+        f"{attack} in {len(held)} setting{'s' * (len(held) > 1)}: {reason}"
+        for (attack, reason), held in settings.items()
+    ]

@@ -23,6 +23,8 @@ from privbench.store.recipes import metrics_of, victim_replaced
 LOG = logging.getLogger(__name__)
 Images = NDArray[np.uint8]
 COLUMNS = 16
+BASELINES = ("ridge",)
+"""Attacks that see defended features, and that a defense may withstand for all that."""
 RELIABLE = 0.95
 """Least share of converged images of scores that count as converged."""
 
@@ -193,6 +195,11 @@ class Record:
         """Sentences about bounds on the attack."""
         psnr = self.scores.get("psnr_db")
         return list(remarks(self.notes, (psnr and psnr.per_image) or []))
+
+    @property
+    def knows_defense(self) -> bool:
+        """True where the attack adapts to the defense, and is more than a linear baseline."""
+        return self.adaptive and self.attack not in BASELINES
 
     @property
     def columns(self) -> dict[str, list[Any]]:

@@ -49,8 +49,8 @@ def expand_grids(
     """Return the cells of all grids, each a list of overrides, none twice.
 
     A typed axis replaces the one of that name; grids without it are left out where others have it.
-    A config group that distinguishes grids only picks among them, and so do split points that the
-    grids have: each belongs to the options of its grid.
+    A config group that distinguishes grids only picks among them, and so does a split point that
+    some of them have, since it belongs to the options of its grid; another goes to all of them.
 
     Args:
         grids: At least one, which may be empty.
@@ -69,11 +69,11 @@ def expand_grids(
         if distinguishes and is_group(name) and strange:
             listed = ", ".join(override.partition("=")[2] for override in choices)
             raise UserError(f"{strange[0]} is in no grid of this sweep: choose from {listed}")
-        if distinguishes and (is_group(name) or (name == "split" and not strange)):
+        if distinguishes and (is_group(name) or name == "split"):
             grids = [
                 {**grid, name: kept}
                 for grid in holders
-                if (kept := [override for override in overrides if override in grid[name]])
+                if (kept := [word for word in overrides if word in [*grid[name], *strange]])
             ]
         else:
             grids = [{**grid, name: overrides} for grid in holders or grids]

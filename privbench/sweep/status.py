@@ -9,6 +9,7 @@ from typing import Any
 
 from privbench.runtime.duration import duration
 from privbench.runtime.pipes import ends_with_its_reader
+from privbench.store.battery import not_applicable
 from privbench.store.layout import require_whole
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
 from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, in_short, now
@@ -56,6 +57,7 @@ def report(folder: Path) -> str:
     counts += _time_left(log, [*states["running"], *states["missing"], *again])
     lines = [f"{folder.resolve().name}: {total} cell{'s' * (total != 1)}: {counts}"]
     lines += _deployments(log)
+    lines += [f"  not applicable: {line}" for line in not_applicable(log.unsuitable)]
     lines += [f"  again   {entry.title}: {reason}" for entry, reason in stale]
     lines += [f"  damaged {entry.title}: {damaged[entry.key]}" for entry in states["damaged"]]
     lines += [f"  running {entry.title}, {_process(entry)}" for entry in states["running"]]

@@ -21,7 +21,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.experiment.spec import CellSpec
-from privbench.runtime.errors import UnsuitableAttackError, UserError, describe_error
+from privbench.runtime.errors import (
+    RefusedAttackError,
+    UnsuitableAttackError,
+    UserError,
+    describe_error,
+)
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
 from privbench.store.battery import Battery, Unsuitable
@@ -198,7 +203,8 @@ class Sweeper(HydrasSweeper):
     ) -> tuple[dict[str, PlannedCell], list[tuple[PlannedCell, str]], list[Unsuitable]]:
         """Return every cell that can be run, by key, and every other with what is wrong with it.
 
-        An attack that a setting does not admit is no failure, and stands apart.
+        An attack that a defense does not admit is no failure, and stands apart; of a battery, which
+        fixes the options, one that refuses a cell for any reason.
         """
         from privbench.experiment.config import RememberedParts
 
@@ -210,10 +216,13 @@ class Sweeper(HydrasSweeper):
             try:
                 spec = self._spec(overrides, name, folder)
                 spec = replace(spec, battery=battery.mark if battery else None)
-                key, group, deployment, pixels, reason = _identify(spec, workers, make)
-                if reason:
+                key, group, deployment, pixels, refusal = _identify(spec, workers, make)
+                if refusal and (battery or isinstance(refusal, UnsuitableAttackError)):
+                    reason = " ".join(str(refusal).split())
                     unsuitable[Unsuitable(group, spec.choices["attack"], reason)] = None
                     continue
+                if refusal:
+                    raise refusal
             except (ValueError, OSError) as error:
                 message = " ".join(str(error).split())
                 key = content_hash({"refused": overrides})
@@ -234,11 +243,11 @@ class Sweeper(HydrasSweeper):
 
 def _identify(
     spec: CellSpec, workers: "Workers", make: "RememberedParts"
-) -> tuple[str, str, str, int, str]:
+) -> tuple[str, str, str, int, RefusedAttackError | None]:
     """Return the keys of a cell, of its group and of the deployment that is trained for it.
 
-    Cells that differ in the seed alone are a group. The number is of an image's values. The text
-    says why the attack does not suit the cell; it is empty where it does.
+    Cells that differ in the seed alone are a group. The number is of an image's values. The error
+    says why the attack refuses the cell; it is null where it does not.
 
     Raises:
         ValueError: naming the value and the choices.
@@ -264,13 +273,13 @@ def _identify(
         cell.transmissions,
         len(planned.indices),
     )
-    reason = ""
+    refusal = None
     try:
         require_suitable_attack(planned)
-    except UnsuitableAttackError as error:
-        reason = " ".join(str(error).split())
+    except RefusedAttackError as error:
+        refusal = error
     require_suitable_metrics(planned)
-    return planned.key, group, planned.deployment_key, math.prod(planned.data.shape), reason
+    return planned.key, group, planned.deployment_key, math.prod(planned.data.shape), refusal
 
 
 def _is_runtime_option(name: str) -> bool:

@@ -1,11 +1,14 @@
 """The document of attacks beside descents without a learned prior."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from privbench.papers.attacks import __main__ as command
 from privbench.papers.attacks.document import document
+from privbench.report.analysis.selection import Selection
+from privbench.store.group_keys import group_key
 from tests.records import imaged, kept, record, spread
 
 SECONDS = {"fit": 30.0, "reconstruct": 12.0, "total": 60.0}
@@ -17,6 +20,12 @@ def attacked(attack, level, seeds=(0, 1), **others):
         imaged(record(attack=attack, seed=seed, seconds=SECONDS, **others), spread(level, 24))
         for seed in seeds
     ]
+
+
+def written(records, gaps=()):
+    """The document of records; these groups lack a seed."""
+    selection = Selection("x", Path("store"), records, {key: [] for key in gaps})
+    return document(selection, "COMMAND")
 
 
 def rows(text):
@@ -31,7 +40,7 @@ def test_a_difference_is_paired_with_the_better_descent_of_each_score():
     for one in adaptive:  # worse by SSIM, better by PSNR
         psnr = one.scores["psnr_db"]
         object.__setattr__(psnr, "per_image", [19.0 + 0.01 * (n % 3) for n in range(24)])
-    found = rows(document([*naive, *adaptive, *attacked("rmle_prior", 0.6)], "COMMAND", {}))
+    found = rows(written([*naive, *adaptive, *attacked("rmle_prior", 0.6)]))
     *_, ssim, psnr, budget, seconds, warning = found["rmle_prior"]
     assert re.match(r"\*\*\+0\.200 \[0\.\d+, 0\.\d+\]\*\*$", ssim), ssim
     assert psnr.startswith("**+3.0"), psnr  # 22.04 less 19.01
@@ -47,21 +56,27 @@ def test_only_victims_of_both_are_compared_and_equal_scores_are_not_bold():
     rest = [*attacked("rmle", 0.5, (0, 1)), *attacked("diffusion", 0.9, (0, 2))]
     for one in rest[-1:]:  # on the other victim it is worse, which the difference does not see
         one.scores["ssim"].per_image[:] = [0.1] * 24
-    found = rows(document(rest, "COMMAND", {}))
+    found = rows(written(rest))
     assert found["diffusion"][6].startswith("**+0.400")
     assert found["diffusion"][2] == "0, 2"
-    other = rows(document([*attacked("rmle", 0.5), *attacked("x", 0.5)], "COMMAND", {}))
+    other = rows(written([*attacked("rmle", 0.5), *attacked("x", 0.5)]))
     assert other["x"][6].startswith("+0.000")
-    alone = rows(document([*attacked("rmle", 0.5, (0,)), *attacked("x", 0.5, (1,))], "C", {}))
+    # the better descent is that of the victims at hand
+    other = [*attacked("rmle", 0.6, (5,)), *attacked("rmle_adaptive", 0.5), *attacked("x", 0.7)]
+    assert rows(written(other))["x"][6].startswith("**+0.200")
+    (gap,) = {group_key(one) for one in other[-2:]}
+    assert rows(written(other, [gap]))["x"][-1] == "seeds are missing"
+    assert rows(written(other))["x"][-1] == ""
+    alone = rows(written([*attacked("rmle", 0.5, (0,)), *attacked("x", 0.5, (1,))]))
     assert alone["x"][6:8] == ["no victim in common"] * 2
-    assert rows(document(attacked("x", 0.5), "C", {}))["x"][6:8] == ["-", "-"]
+    assert rows(written(attacked("x", 0.5)))["x"][6:8] == ["-", "-"]
 
 
 def test_every_setting_has_its_section_and_a_score_too_low_its_reason():
     """Settings from shallow to deep, with the accuracy and the blind baseline of each."""
     deep = attacked("rmle", 0.4, defense="none", strength=0.0, split="fc1", converged=0.1)
     shallow = attacked("rmle", 0.4, defense="gaussian", strength=1.0, accuracy=0.97)
-    text = document([*deep, *shallow], "COMMAND", {})
+    text = written([*deep, *shallow])
     heads = re.findall("^## (.*)", text, re.M)
     assert heads == ["mnist relu2, gaussian 1 on features", "mnist fc1, no defense"]
     assert "Accuracy 0.9700 (0.9900 without a defense), 24 targets; blind" in text

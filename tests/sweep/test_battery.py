@@ -11,6 +11,7 @@ from privbench.runtime.code_identity import identities
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.battery import Battery
+from privbench.sweep import status
 from privbench.sweep.batteries import WIDEST, Batteries
 from tests.records import page_of, record
 from tests.runs import read_records
@@ -73,20 +74,53 @@ def test_a_battery_counts_records_of_the_same_configuration_wherever_they_were_m
     assert page.count("not applicable") == 2
 
 
-def test_an_attack_that_a_setting_does_not_admit_is_left_out_of_every_sweep(privbench, toy, warm):
-    """Named with its reason at the end and on the page: no failure, and no command that fails."""
-    words = [*toy, "-m", "attack=mine", "defense.rate=0.1", "targets=5", "seed=0"]
-    code, out, err = privbench(*words, "attack.fail='',check")
+CHANNEL = """
+from dataclasses import dataclass
+from privbench.defenses.base import Perturbation
+
+@dataclass(frozen=True)
+class Silent(Perturbation):
+    @property
+    def strength(self):
+        return 1.0
+
+    def _perturb(self, t, draws):
+        return t + 0.1
+"""
+"""A channel without a likelihood."""
+
+
+def test_an_attack_that_a_defense_does_not_admit_is_left_out_of_every_sweep(
+    privbench, warm, monkeypatch
+):
+    """Named with its reason at the end, by the status and on the page: it is no failure."""
+    folder = warm / "conf" / "defense"
+    folder.mkdir(parents=True)
+    (folder / "silent.yaml").write_text("# Silent.\n_target_: silent.Silent\nsite: features\n")
+    (warm / "silent.py").write_text(CHANNEL)
+    monkeypatch.syspath_prepend(str(warm))
+    words = ["--config-dir", str(warm / "conf"), f"output_dir={warm}", "-m", "targets=5"]
+    words += ["defense=silent", "attack.steps=3"]
+    code, out, err = privbench(*words, "attack=rmle,rmle_adaptive")
     assert (code, out.count("[1/1] done")) == (0, 1), err
-    reason = "attack=mine cannot be fed features of shape"
-    text = " ".join(out.split())
-    assert f"left out mine in 1 setting: {reason}" in text
+    line = "not applicable: rmle_adaptive in 1 setting: defense Silent has no likelihood"
+    assert line in " ".join(out.split())
     assert "have no record" not in err
     (folder,) = (warm / "sweeps").iterdir()
-    assert f"Not applicable: mine in 1 setting: {reason}" in page_of(select(folder, {}), folder)
-    code, _, err = privbench(*words, "attack.fail=check")
+    assert line in status.report(folder)
+    page = page_of(select(folder, {}), folder)
+    assert line.replace("not", "Not", 1) in page
+    code, _, err = privbench(*words, "attack=rmle_adaptive")
     assert code == 1
-    assert reason in err
+    assert "defense Silent has no likelihood" in err
+
+
+def test_an_option_or_a_machine_that_an_attack_refuses_is_a_failure(privbench, warm):
+    """Whatever else the sweep has: the user mends it."""
+    words = [f"output_dir={warm}", "-m", "attack=rmle,inverse", "attack.images=99999", "targets=5"]
+    code, out, err = privbench(*words, "attack.steps=3", "defense.rate=0.1")
+    assert (code, out.count("not applicable")) == (1, 0)
+    assert "attack.images=99999 where the auxiliary set holds" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

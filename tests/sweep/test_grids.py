@@ -78,6 +78,8 @@ def test_a_split_point_picks_the_grids_that_have_it():
     assert _expanded("split=relu1,relu2", grids=grids) == [
         "split=relu1 weight=0", "split=relu2 weight=9"]  # fmt: skip
     assert _expanded("split=fc1", grids=grids) == ["split=fc1 weight=0", "split=fc1 weight=9"]
+    assert _expanded("split=relu2,fc1", grids=grids) == [
+        "split=fc1 weight=0", "split=relu2 weight=9", "split=fc1 weight=9"]  # fmt: skip
     assert _expanded("split=relu1", grids=grids[:1]) == ["split=relu1 weight=0"]
     # after a group has picked, in whichever order they are typed
     others = [{**grids[0], "attack": ["attack=a"]}, {**grids[1], "attack": ["attack=b"]}]

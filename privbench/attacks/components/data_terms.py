@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from privbench.defenses.base import BaseChannel
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.random import RandomStreams
 
 FLOOR = 1e-9
@@ -209,10 +210,10 @@ def require_likelihood(defense: BaseChannel, instead: str) -> None:
         instead: Completes "choose ...".
 
     Raises:
-        ValueError: naming the defense and the choices.
+        UnsuitableAttackError: naming the defense and the choices.
     """
     if defense.strength and not defense.has_likelihood:
-        raise ValueError(
+        raise UnsuitableAttackError(
             f"defense {type(defense).__name__} has no likelihood (_log_likelihood), which this "
             f"attack maximises: choose {instead}"
         )

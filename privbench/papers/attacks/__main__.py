@@ -21,8 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     typed = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(typed)
     try:
-        found = select(options.folder, {})
-        text = document(found.records, f"{PROGRAM} {shlex.join(typed)}", found.gaps)
+        text = document(select(options.folder, {}), f"{PROGRAM} {shlex.join(typed)}")
         if options.write:
             write_atomically(options.write, text.encode())
         print(options.write or text)

@@ -1,8 +1,7 @@
 """Attacks beside descents without a learned prior, by ``python -m privbench.papers.attacks``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from privbench.report.analysis.frame import (
     SeedGroup,
@@ -20,12 +19,12 @@ from privbench.report.analysis.labels import (
     signed,
     span,
 )
+from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, depth, panels
 from privbench.report.analysis.worst_case import Budget, listed, unreliable
-from privbench.store.record import Record
 
-EARLIER = ("rmle", "rmle_adaptive")
+DESCENTS = ("rmle", "rmle_adaptive")
 """Descents that learn nothing from images: naive, and with the defense known."""
 HEAD = ["attack", "rights", "seeds", "SSIM", "PSNR [dB]", "identified",
         "SSIM, less the better descent's", "PSNR, less the better descent's", "budget", "seconds",
@@ -37,25 +36,24 @@ score in that setting: what was there before attacks learned from images. A diff
 over the same targets of the same victims, with its 95 % interval; one that excludes 0 is bold.
 *Blind* is the blind baseline, the best score of guesses that use nothing of a target but its
 predicted label. *Seconds* are those of one seed, networks trained for it included, unless another
-attack of the same setting had trained them; two attacks ran side by side, a core each. The options
-of `rmle_prior` were compared on ten MNIST test images, which may be among the targets."""
+attack of the same setting had trained them. The options of `rmle_prior` were compared on ten MNIST
+test images, which may be among the targets."""
 
 
-def document(records: Iterable[Record], command: str, gaps: Mapping[str, Any]) -> str:
+def document(selection: Selection, command: str) -> str:
     """Return the whole document.
 
     Args:
-        records: Records of any settings.
+        selection: Records of any settings.
         command: Command that writes it.
-        gaps: Groups that lack a seed of their sweep.
     """
-    held = [record for record in records if record.attack != "blind"]
+    held = [record for record in selection.records if record.attack != "blind"]
     parts = [
         "# What attacks recover, beside descents without a learned prior",
-        f"Written by `{command}`; nothing here is typed.",
+        f"Written by `{command}`: {'; '.join(selection.metadata)}.",
         LEGEND,
     ]
-    found = panels(held, gaps)
+    found = panels(held, selection.gaps)
     for panel in sorted(found, key=lambda panel: (panel.dataset, depth(panel.split))):
         for points in panel.settings().values():
             parts += _section(panel, points)
@@ -75,18 +73,18 @@ def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:
     return [
         f"## {panel.title}, {defense}{describe_aux(one)}",
         costs,
-        as_markdown(_table([point.group for point in points])).rstrip(),
+        as_markdown(_table(points)).rstrip(),
     ]
 
 
-def _table(groups: Sequence[SeedGroup]) -> Rows:
-    ordered = sorted(groups, key=lambda group: -group.score("ssim"))
-    descents = [group for group in groups if group.first.attack in EARLIER]
-    return [HEAD, *(_row(group, descents) for group in ordered)]
+def _table(points: Sequence[Point]) -> Rows:
+    ordered = sorted(points, key=lambda point: -point.score("ssim"))
+    descents = [point.group for point in points if point.group.first.attack in DESCENTS]
+    return [HEAD, *(_row(point, descents) for point in ordered)]
 
 
-def _row(group: SeedGroup, descents: Sequence[SeedGroup]) -> list[str]:
-    one = group.first
+def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
+    group, one = point.group, point.group.first
     seconds = fmean(
         record.seconds["fit"] + record.seconds["reconstruct"] for record in group.records
     )
@@ -101,23 +99,23 @@ def _row(group: SeedGroup, descents: Sequence[SeedGroup]) -> list[str]:
         _gain(group, descents, "psnr_db"),
         str(Budget.of(one)),
         f"{seconds:,.0f}",
-        "; ".join(unreliable(group)),
+        "; ".join([*["seeds are missing"] * (not point.complete), *unreliable(group)]),
     ]
 
 
-def _gain(group: SeedGroup, descents: Iterable[SeedGroup], metric: str) -> str:
-    """Return the paired difference to the better descent, on the victims of both."""
-    better = max(descents, key=lambda descent: descent.score(metric), default=None)
-    if better is None:
+def _gain(group: SeedGroup, descents: Sequence[SeedGroup], metric: str) -> str:
+    """Return the paired difference to the better descent on this attack's victims."""
+    if not descents:
         return "-"
-    if group.key == better.key:
-        return "the better descent"
-    both = on_shared_victims(group, better)
-    if both is None:
+    shared = [both for descent in descents if (both := on_shared_victims(group, descent))]
+    if not shared:
         return "no victim in common"
-    interval = paired_interval(*both, metric)
-    text = signed(both[0].score(metric) - both[1].score(metric), metric)
+    mine, better = max(shared, key=lambda both: both[1].score(metric))
+    if group.first.attack == better.first.attack:
+        return "the better descent"
+    interval = paired_interval(mine, better, metric)
+    text = signed(mine.score(metric) - better.score(metric), metric)
     if interval is None:
         return text
-    text += bracket(interval, shared_images(*both), metric)
+    text += bracket(interval, shared_images(mine, better), metric)
     return f"**{text}**" if interval[0] > 0 or interval[1] < 0 else text

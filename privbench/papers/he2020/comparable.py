@@ -28,11 +28,11 @@ def comparable(records: Iterable[Record], gaps: Container[str] = ()) -> list[Rec
 
     Args:
         records: Records of any settings.
-        gaps: Keys of groups that lack a seed of their sweep: in bf16 they count for none.
+        gaps: Keys of groups that lack a seed of their sweep: those count for none whose keys
+            change with the precision.
     """
     kept: list[Record] = []
-    whole = [one for one in records if not (in_bf16(one) and group_key(one) in gaps)]
-    for same in _same_targets(_of_either_precision(whole)):
+    for same in _same_targets(_of_either_precision(records, gaps)):
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
         lost = {(attack_of(record), record.seed) for record in _unmoved(same)}
         moved = [record for record in same if (attack_of(record), record.seed) not in lost]
@@ -59,15 +59,16 @@ def in_bf16(record: Record) -> bool:
     return record.notes.get("precision") == ROUNDED
 
 
-def _of_either_precision(records: Iterable[Record]) -> list[Record]:
+def _of_either_precision(records: Iterable[Record], gaps: Container[str] = ()) -> list[Record]:
     """Return the records as if all of their attacks were in float32, one of each cell."""
     found: dict[tuple[str, int, str], Record] = {}
     for record in sorted(records, key=in_bf16):
-        either = record
-        if in_bf16(record):
-            attack = without_later_options(_in_float32(record.config["attack"]))
-            either = replace(record, config={**record.config, "attack": attack})
-        found.setdefault((group_key(either), record.seed, record.victim_sha256), either)
+        # the option too, which a machine without fast bf16 does not follow
+        attack = without_later_options(_in_float32(record.config["attack"]))
+        either = replace(record, config={**record.config, "attack": attack})
+        key, own = group_key(either), group_key(record)
+        if key == own or own not in gaps:
+            found.setdefault((key, record.seed, record.victim_sha256), either)
     return list(found.values())
 
 

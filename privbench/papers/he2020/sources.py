@@ -235,7 +235,7 @@ class MeasuredResults:
 
     def _strongest(self, points: Sequence[Point], metric: str) -> Curve:
         """Pick the strongest attack at each strength where an adaptive one was run, if required."""
-        eligible = {p.strength for p in points if p.group.first.adaptive or not self.adaptive}
+        eligible = {p.strength for p in points if p.group.first.knows_defense or not self.adaptive}
         by_strength: dict[float, list[SeedGroup]] = defaultdict(list)
         for point in points:
             if not point.strength or point.strength in eligible:

@@ -17,8 +17,6 @@ from privbench.store.record import Record
 PROGRAM = "python -m privbench"
 LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
-WEAK = ("ridge",)
-"""Attacks that see defended features, and of which a defense may be safe for all that."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods that compute the likelihood of a defense."""
 CHANNEL_CLASS = "channel_class"
@@ -40,11 +38,6 @@ class Advice:
     commands: Sequence[str]
 
 
-def knows_defense(record: Record) -> bool:
-    """Return whether the attack of a record adapts to the defense, and is more than a baseline."""
-    return record.adaptive and record.attack not in WEAK
-
-
 def untried(records: Sequence[Record], command: str = "") -> Advice:
     """Return the defenses that were not attacked adaptively, and commands that add an attack.
 
@@ -54,7 +47,7 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
     """
     names, commands = [], []
     for (defense, site), settings in _by_defense(records).items():
-        lacking = [held for held in settings.values() if not any(map(knows_defense, held))]
+        lacking = [held for held in settings.values() if not any(one.knows_defense for one in held)]
         if not lacking:
             continue
         some = f" in {len(lacking)} of its {len(settings)} settings"

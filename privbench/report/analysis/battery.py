@@ -17,7 +17,7 @@ from privbench.report.analysis.labels import (
 )
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.worst_case import ComparableAttacks, unreliable
-from privbench.store.battery import Battery, Unsuitable
+from privbench.store.battery import Battery
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 from privbench.store.sweep_log import CellStatus
@@ -48,17 +48,6 @@ def lines_of_selection(selection: Selection) -> list[str]:
         return []
     missing = [entry for entry, *_ in selection.missing]
     return battery_lines(selection.battery, selection.records, missing)
-
-
-def not_applicable(unsuitable: Iterable[Unsuitable]) -> list[str]:
-    """Return a line for each attack that settings do not admit, with its reason."""
-    settings: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for one in unsuitable:
-        settings[one.attack, one.reason].add(setting_key(one.group))
-    return [
-        f"{attack} in {len(held)} setting{'s' * (len(held) > 1)}: {reason}"
-        for (attack, reason), held in settings.items()
-    ]
 
 
 def _heading(battery: Battery, records: Sequence[Record], missing: Sequence[CellStatus]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from privbench.evaluation.statistics import ENOUGH_VICTIMS, FEW_IMAGES
-from privbench.report.analysis.advice import knows_defense, untried
+from privbench.report.analysis.advice import untried
 from privbench.report.analysis.frame import SeedGroup
 from privbench.report.analysis.labels import (
     HEADLINE,
@@ -146,7 +146,7 @@ def _poor_victims(records: Iterable[Record]) -> list[Weakness]:
 
 
 def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
-    some = any(record.strength and knows_defense(record) for record in records)
+    some = any(record.strength and record.knows_defense for record in records)
     name = f"{'in some settings ' * some}{UNMET}"
     return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
 

@@ -136,8 +136,8 @@ def operating_points(
         compared = ComparableAttacks.of(point.group for point in points)
         worst = compared.strongest(metric)
         reason = [*caveats(worst, panel.related, metric), *compared.notes]
-        if strength and not any(point.group.first.adaptive for point in points):
-            reason.append(_unknown(met_by_any[defense, site, strength]))
+        if strength and not any(point.group.first.knows_defense for point in points):
+            reason += _unknown(points, met_by_any[defense, site, strength])
         reason += [f"not run there: {', '.join(missing)}"] * bool(missing)
         name, attacks = names[worst.key], {names[p.group.key]: p.group for p in points}
         found.append(
@@ -176,13 +176,16 @@ def _is_steps(item: tuple[str, str]) -> bool:
     return item[0].rpartition(".")[2] == "steps"
 
 
-def _unknown(points: Iterable[Point]) -> str:
-    """Return the caveat of a setting that was not attacked adaptively.
+def _unknown(points: Iterable[Point], met: Iterable[Point]) -> list[str]:
+    """Return the caveat of a setting that no attack met that knows the defense.
 
     Args:
-        points: Points of all attacks in the setting.
+        points: Points of the attacks that are looked at.
+        met: Points of all attacks in the setting.
     """
-    return NOT_ADAPTIVE[not any(point.group.first.adaptive for point in points)]
+    if not any(point.group.first.knows_defense for point in met):
+        return [NOT_ADAPTIVE[1]]
+    return [] if any(point.group.first.adaptive for point in points) else [NOT_ADAPTIVE[0]]
 
 
 def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | None:

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from privbench.defenses.deployment import SplitVictim
 from privbench.report import summary
-from privbench.report.analysis import tables, tradeoffs
+from privbench.report.analysis import operating_points, tables, tradeoffs
 from privbench.report.analysis.advice import untried
 from privbench.report.analysis.finding import finding
 from privbench.runtime.conf_files import load_option
@@ -65,6 +65,14 @@ def test_a_linear_baseline_alone_does_not_pass_for_an_adaptive_attack(tmp_path):
     assert "against dropout on features (but for ridge): the leakage" in warning
     assert untried([naive]).warnings == [UNKNOWN]
     assert untried([naive, ridge, network]).warnings == []
+    for held, caveats in (
+        ([naive, ridge], ["no adaptive attack was run"]),
+        ([naive, ridge, network], []),
+    ):
+        (panel,) = tradeoffs.panels(held)
+        (found,) = operating_points.operating_points(panel, "ssim")
+        assert found.caveats == caveats
+        assert operating_points.operating_points(panel, "ssim", "ridge")[0].caveats == caveats
 
 
 def test_options_of_another_attack_are_left_out_of_the_command(tmp_path):
