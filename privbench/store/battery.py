@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from privbench.store.group_keys import setting_key
-
 
 @dataclass(frozen=True)
 class Unsuitable:
@@ -61,7 +59,7 @@ def not_applicable(unsuitable: Iterable[Unsuitable]) -> list[str]:
     """Return a line for each attack that settings do not admit, with its reason."""
     settings: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in unsuitable:
-        settings[one.attack, one.reason].add(setting_key(one.group))
+        settings[one.attack, one.reason].add(one.group)
     return [
         f"{attack} in {len(held)} setting{'s' * (len(held) > 1)}: {reason}"
         for (attack, reason), held in settings.items()
