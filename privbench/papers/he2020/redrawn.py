@@ -20,7 +20,7 @@ from privbench.papers.he2020.published import (
 from privbench.papers.he2020.sources import paper_images_score
 from privbench.report.analysis.images import GridImage, ImageLoader, original_of, reconstruction_of
 from privbench.report.analysis.labels import metric_title
-from privbench.report.analysis.tradeoffs import Point
+from privbench.report.analysis.tradeoffs import Point, depth
 from privbench.report.image_grids import grid_chart
 from privbench.report.rendering import Figure
 from privbench.report.style import NO_DATA, SHAPES, series, specification
@@ -177,7 +177,7 @@ def _bars(source: str, matched: Matched) -> dict[str, Any] | None:
     """Return the scores of settings without a defense, published and measured as points."""
     rows: list[dict[str, Any]] = []
     for metric in METRICS:
-        for published, (_, point) in matched.items():
+        for published, (_, point) in sorted(matched.items(), key=lambda item: _order(item[0])):
             table = published.source.startswith("table")
             if getattr(published, metric) is None or not (
                 table if source == "tables" else published.source == source
@@ -207,6 +207,12 @@ def _bars(source: str, matched: Matched) -> dict[str, Any] | None:
     facets = alt.Facet("facet:N", sort=order, title=None)
     faceted = alt.layer(*layers).properties(**size).facet(facets, data=NO_DATA, columns=2)
     return specification(faceted.resolve_scale(x="independent"), rows)
+
+
+def _order(published: Published) -> tuple[Any, ...]:
+    """Return where a setting stands among the rows: by data set, from shallow to deep."""
+    place = published.dataset != "mnist", depth(published.split)
+    return (*place, published.source, published.attack, published.aux)
 
 
 def _name(published: Published) -> str:
