@@ -55,12 +55,10 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
         for forms in filed.values():
             written |= forms.result()
         sheets = images.result()
-    listed = {title: rows for title, (_, rows) in by_title.items()}
     for stem, rows in [*by_title.values(), ("cells", tables.cells(selection.records))]:
-        if len(rows) == 1:  # a heading and nothing below it
-            continue
         written[f"{stem}.csv"] = tables.as_csv(rows).encode()
         written[f"{stem}.md"] = tables.as_markdown(rows).encode()
+    listed = {title: rows for title, (_, rows) in by_title.items()}
     whole = page(selection, found, drawn, listed, sheets, folder, filed)
     replace_files(folder, {**written, **sheets.files, "index.html": whole.encode()})
     return folder / "index.html"
