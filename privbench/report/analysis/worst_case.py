@@ -201,6 +201,17 @@ class ComparableAttacks:
         return max(self.groups, key=lambda group: leakage(group.score(metric), metric))
 
 
+def _images(attack: Mapping[str, Any]) -> int | None:
+    """Return the auxiliary images that an attack learns from; null for all of them.
+
+    One that runs another attack learns from that one's: its own images are for its trials.
+    """
+    inner = [one for one in attack.values() if isinstance(one, Mapping) and "images" in one]
+    used = [_images(one) for one in inner] or [attack.get("images")]
+    counts = [count for count in used if count is not None]
+    return max(counts) if len(counts) == len(used) else None
+
+
 @dataclass(frozen=True, order=True)
 class Budget:
     """Effort of an attack.
@@ -218,7 +229,7 @@ class Budget:
     @classmethod
     def of(cls, record: Record) -> "Budget":
         """Read the effort from a record."""
-        used = record.config["attack"].get("images")
+        used = _images(record.config["attack"])
         words = f"{used} auxiliary images" if used else "all auxiliary images"
         has = any(right.startswith("AUX_") for right in record.access)
         return cls(steps(record), record.queries, words if has else "")

@@ -51,6 +51,15 @@ def test_the_turns_of_a_learned_prior_count_beside_its_training():
         assert worst_case.steps(dataclasses.replace(one, config=options)) == 1000
 
 
+def test_an_attack_that_runs_another_learns_from_the_images_of_that_one():
+    """Its own are for trials: of lambda, of options, of a weight."""
+    one = record("dropout", 0.4, attack="x", access=["AUX_IMAGES"])
+    for inner, words in ((None, "all auxiliary images"), (700, "700 auxiliary images")):
+        attack = {**one.config["attack"], "images": 32, "network": {"images": inner}}
+        changed = dataclasses.replace(one, config={**one.config, "attack": attack})
+        assert str(worst_case.Budget.of(changed)).endswith(f", {words}")
+
+
 @pytest.mark.slow
 def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
     """Five victims of 64 images each, whose means differ by a standard deviation of .06."""
