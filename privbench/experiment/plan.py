@@ -191,7 +191,7 @@ def _load(source: Source, store: Store, show_progress: bool) -> ImageData:
 _OUTLINES: dict[str, SplitModel] = {}
 """Layers of victims without weights, by ``_outline_key``."""
 _REFUSALS: dict[str, RefusedAttackError | None] = {}
-"""Messages of attacks that refuse cells, by everything that the check depends on."""
+"""Errors of attacks that refuse cells, by everything that the check depends on."""
 
 
 def _outline_key(cell: CellConfig, data: ImageData, sources: Mapping[str, str]) -> str:

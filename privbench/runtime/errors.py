@@ -27,7 +27,7 @@ class RefusedAttackError(ValueError):
 
 
 class UnsuitableAttackError(RefusedAttackError):
-    """An attack refuses its cell since the defense does not admit it, whatever its options.
+    """An attack refuses its cell since the defense does not admit it.
 
     An attack's ``check`` raises it; a sweep leaves such cells out.
     """

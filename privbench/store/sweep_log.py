@@ -13,7 +13,7 @@ import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,10 @@ class SweepLog:
         """The battery of the last launch; null for other sweeps."""
         launches = self.launches()
         fields = launches[-1].get("battery") if launches else None
-        return Battery.of(fields) if fields else None
+        if not fields:
+            return None
+        battery = Battery.of(fields)  # logs of earlier versions have its unsuitable attacks there
+        return replace(battery, unsuitable=battery.unsuitable or self.unsuitable)
 
     @property
     def unsuitable(self) -> list[Unsuitable]:

@@ -113,8 +113,6 @@ class Sweeper(HydrasSweeper):
         if not planned:
             reasons = [message for _, message in refused] + [one.reason for one in unsuitable]
             raise UserError("; ".join(dict.fromkeys(reasons)))
-        if battery:
-            battery = replace(battery, unsuitable=unsuitable)
         log = SweepLog(folder)
         Launch(self.cfg, workers, log, battery, budget, unsuitable).run(planned, refused)
 

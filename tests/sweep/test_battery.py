@@ -11,6 +11,7 @@ from privbench.runtime.code_identity import identities
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.hashing import content_hash
 from privbench.store.battery import Battery
+from privbench.store.sweep_log import SweepLog
 from privbench.sweep import status
 from privbench.sweep.batteries import WIDEST, Batteries
 from tests.records import page_of, record
@@ -113,6 +114,16 @@ def test_an_attack_that_a_defense_does_not_admit_is_left_out_of_every_sweep(
     code, _, err = privbench(*words, "attack=rmle_adaptive")
     assert code == 1
     assert "defense Silent has no likelihood" in err
+
+
+def test_the_unsuitable_attacks_of_an_earlier_battery_are_read(tmp_path):
+    """Its log has them with the battery; a newer one has them once, beside it."""
+    one = {"group": "g", "attack": "mine", "reason": "no"}
+    held = {"name": "quick", "version": 1, "changed": [], "untried": {}}
+    for name, earlier, newer in (("earlier", [one], {}), ("newer", [], {"unsuitable": [one]})):
+        log = SweepLog(tmp_path / name)
+        log.append([{"cells": [], "battery": {**held, "unsuitable": earlier}, **newer}])
+        assert [found.reason for found in log.battery.unsuitable] == ["no"]
 
 
 def test_an_option_or_a_machine_that_an_attack_refuses_is_a_failure(privbench, warm):

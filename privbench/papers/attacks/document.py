@@ -22,7 +22,7 @@ from privbench.report.analysis.labels import (
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, depth, panels
-from privbench.report.analysis.worst_case import Budget, listed, unreliable
+from privbench.report.analysis.worst_case import Budget, unreliable
 
 DESCENTS = ("rmle", "rmle_adaptive")
 """Descents that learn nothing from images: naive, and with the defense known."""
@@ -91,7 +91,7 @@ def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
     return [
         attack_name(one),
         describe_access(one.access),
-        listed(group.seeds).split(" ", 1)[1],
+        ", ".join(map(str, group.seeds)),
         span(group, "ssim"),
         span(group, "psnr_db"),
         f"{group.score('identification'):.0%}",
