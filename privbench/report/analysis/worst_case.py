@@ -220,11 +220,13 @@ class Budget:
         steps: Steps of the attack and of the attacks within it.
         queries: Number of queries to the edge.
         images: Auxiliary images that it used, in words.
+        trials: Runs of so many steps on images of the adversary's own, before that on the targets.
     """
 
     steps: int
     queries: int
     images: str
+    trials: int = 0
 
     @classmethod
     def of(cls, record: Record) -> "Budget":
@@ -232,12 +234,14 @@ class Budget:
         used = _images(record.config["attack"])
         words = f"{used} auxiliary images" if used else "all auxiliary images"
         has = any(right.startswith("AUX_") for right in record.access)
-        return cls(steps(record), record.queries, words if has else "")
+        trials = int(record.config["attack"].get("trials") or 0)
+        return cls(steps(record), record.queries, words if has else "", trials)
 
     def __str__(self) -> str:
         """Return the effort in words."""
         queries = f"{self.queries} queries" if self.queries else ""
-        return ", ".join(filter(None, (f"{self.steps} steps", queries, self.images)))
+        trials = f"after {self.trials} trials of as many" if self.trials else ""
+        return ", ".join(filter(None, (f"{self.steps} steps", trials, queries, self.images)))
 
 
 def unequal_budgets(groups: Iterable[SeedGroup]) -> str:

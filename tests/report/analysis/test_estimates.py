@@ -60,6 +60,16 @@ def test_an_attack_that_runs_another_learns_from_the_images_of_that_one():
         assert str(worst_case.Budget.of(changed)).endswith(f", {words}")
 
 
+def test_trials_of_a_search_are_a_part_of_the_budget():
+    """A searched attack and the same one without a search are unequal, and the words say why."""
+    plain = record("dropout", 0.4, attack="x", steps=500)
+    attack = {"trials": 16, "inner": plain.config["attack"]}
+    searched = dataclasses.replace(plain, config={**plain.config, "attack": attack})
+    assert str(worst_case.Budget.of(plain)) == "500 steps"
+    assert str(worst_case.Budget.of(searched)) == "500 steps, after 16 trials of as many"
+    assert worst_case.Budget.of(plain) != worst_case.Budget.of(searched)
+
+
 @pytest.mark.slow
 def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
     """Five victims of 64 images each, whose means differ by a standard deviation of .06."""
