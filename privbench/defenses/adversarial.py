@@ -35,9 +35,9 @@ class Adversarial(FineTuned):
 
     version: ClassVar[str] = "adversarial-1"
 
-    weight: NonNegativeFloat = 1.0
+    weight: NonNegativeFloat = 0.3
     loss: Loss = "ssim"
-    threshold: Fraction = 0.3
+    threshold: Fraction = 0.5
     bottleneck: Fraction = 0.0
 
     @property

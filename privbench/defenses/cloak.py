@@ -44,7 +44,7 @@ class Cloak(LearnedNoise):
     version: ClassVar[str] = "cloak-1"
     channel_class: ClassVar[str] = "privbench.defenses.cloak.PixelNoise"
 
-    weight: NonNegativeFloat = 0.1
+    weight: NonNegativeFloat = 0.01
     largest: PositiveFloat = 5.0
     threshold: OptionalPositiveFloat = 1.0
     lr: PositiveFloat = 0.05
@@ -73,15 +73,15 @@ class Cloak(LearnedNoise):
     def losses(
         self, deployment: Deployment, x: Tensor, y: Tensor, draws: RandomStreams
     ) -> dict[str, Tensor]:
-        """Compute the loss, the mean deviation, and the share of pixels that are sent."""
+        """Compute the loss, the mean deviation of the pixels that are sent, and their share."""
         channel = deployment.channel
         task = F.cross_entropy(deployment.cloud(deployment.send(x, draws)), y)
-        mean = channel.deviation().mean()
+        deviation, sent = channel.deviation(), channel.sent.float()
         return {
-            "loss": task - self.weight * mean.log(),
+            "loss": task - self.weight * deviation.mean().log(),
             "task": task,
-            "mean_deviation": mean,
-            "share_sent": channel.sent.float().mean(),
+            "mean_deviation": (deviation.detach() * sent).sum() / sent.sum().clamp_min(1),
+            "share_sent": sent.mean(),
         }
 
 

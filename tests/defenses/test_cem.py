@@ -62,6 +62,32 @@ def test_the_loss_of_the_first_batch_is_the_formula(setting):
     assert float(found.detach()) == pytest.approx(sum(terms) / 2, rel=1e-4)
 
 
+def test_clusters_count_by_their_share_of_the_class(setting):
+    """Two clusters of unequal sizes and widths, evaluated by hand around the centres found."""
+    victim, data = setting
+    rows = torch.tensor([row for row in range(64) if row // 2 % 2 == 0 or row < 12])
+    data = SmallData(data.pixels[rows], data.labels[rows])
+    defense = CEM(channel=Gaussian(sigma=0.01), clusters=2, gamma=1e-5)
+    deployment = defense.build(victim)
+    task = CEMTask(defense, deployment, data, FitAlways())
+    draws = RandomStreams(0, "test", range(len(rows)))
+    found = task.batch_losses(data.pixels / 255, data.labels, draws)["entropy_loss"]
+    v = deployment.edge(data.pixels / 255)
+    unit, terms = float(victim.edge(data.pixels / 255).square().mean()), []
+    for label in (0, 1):
+        one = v[data.labels == label] / unit**0.5
+        nearest = torch.cdist(one, task.centres[label]).argmin(1)
+        for k in (0, 1):
+            mine = one[nearest == k]
+            width = float((mine - task.centres[label, k]).square().mean())
+            excess = math.log(width + 1e-5) - math.log(0.125 * 0.01**2 / unit + 1e-5)
+            terms.append((len(mine) / len(one), excess))
+    assert min(excess for _, excess in terms) > 0
+    assert max(share for share, _ in terms) > 0.6, "unequal"
+    expected = sum(share * excess for share, excess in terms) / 2
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-3)
+
+
 def test_clusters_become_narrow_within_the_bounded_norm(setting):
     """The variance within the classes, at a larger weight, beside the same noise."""
     victim, data = setting

@@ -103,6 +103,55 @@ def trained():
     return features
 
 
+@pytest.fixture(scope="module")
+def losses():
+    """The losses of a defense on a batch of two classes, with its features and logits."""
+    torch.manual_seed(0)
+    edge = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(SIDE**2, 8))
+    cloud = nn.Sequential(nn.Linear(8, 2))
+    halves = (half.requires_grad_(False) for half in (edge, cloud))
+    victim = SplitVictim(*halves, (1, SIDE, SIDE))
+    x, y = torch.rand(24, 1, SIDE, SIDE), torch.arange(24) % 2
+
+    def evaluated(defense):
+        deployment = defense.build(victim)
+        v = deployment.edge(x)
+        found = defense.losses(deployment, x, y, RandomStreams(0, "test", range(24)))
+        return {name: float(value) for name, value in found.items()}, x, v, y, deployment.cloud(v)
+
+    return evaluated
+
+
+def test_nopeek_adds_the_biased_correlation_and_reports_the_corrected_one(losses):
+    found, x, v, y, logits = losses(NoPeek(weight=3.0))
+    biased, corrected = (
+        float(f(x, v)) for f in (distance_correlation, corrected_distance_correlation)
+    )
+    assert abs(biased - corrected) > 0.05, "told apart below"
+    assert found["distance_correlation_corrected"] == pytest.approx(corrected, rel=1e-4)
+    task = float(nn.functional.cross_entropy(logits, y))
+    assert found["loss"] == pytest.approx(task + 3 * biased, rel=1e-5)
+
+
+def test_siamese_weighs_the_contrastive_loss_against_the_task(losses):
+    found, _, v, y, logits = losses(Siamese(weight=0.8, margin=2.0))
+    task, pairs = float(nn.functional.cross_entropy(logits, y)), float(contrastive(v, y, 2.0))
+    assert found["loss"] == pytest.approx(0.2 * task + 0.8 * pairs, rel=1e-5)
+
+
+def test_label_smoothing_shares_the_label_and_reports_the_radius_within_classes(losses):
+    found, _, v, y, logits = losses(LabelSmoothing(weight=0.4))
+    logs = logits.log_softmax(1)
+    own = logs[torch.arange(24), y]
+    assert found["loss"] == pytest.approx(float(-(0.6 * own + 0.4 * logs.mean(1)).mean()), rel=1e-5)
+    within = sum(float((v[y == c] - v[y == c].mean(0)).square().sum()) for c in (0, 1)) / 24
+    assert found["squared_radius"] == pytest.approx(within, rel=1e-4)
+    assert found["radius_share"] == pytest.approx(
+        within / float((v - v.mean(0)).square().sum(1).mean()), rel=1e-4
+    )
+    assert found["radius_share"] < 1
+
+
 def _radius_share(x, v, y, answers):
     return squared_radius(v, y) / squared_radius(v, torch.zeros_like(y))
 

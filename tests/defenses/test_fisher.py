@@ -8,6 +8,7 @@ from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.fisher import Fisher
 from privbench.evaluation.bounds import dfil
+from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
 
 SIDE = 4
@@ -42,6 +43,25 @@ def test_the_deployed_noise_meets_the_target_and_the_regulariser_raises_the_sign
         )
         found.append(deployment.signal_to_noise_db(x))
     assert found[1] > found[0] + 0.5
+
+
+def test_the_cloud_is_trained_through_noise_of_the_target(setting):
+    """The task is the cross-entropy of the noised features, at the deviation of the batch."""
+    victim, data = setting
+    x, y, draws = data.pixels / 255, data.labels, RandomStreams(0, "test", range(64))
+    task = {}
+    for target in (1e-9, 400.0):
+        defense = Fisher(target=target, regulariser=0.5)
+        deployment = defense.build(victim)
+        losses = defense.losses(deployment, x, y, draws)
+        found = {name: value.detach() for name, value in losses.items()}
+        v = deployment.edge(x)
+        noised = deployment.cloud(v + found["sigma"] * draws.normal(v))
+        task[target] = float(nn.functional.cross_entropy(noised, y))
+        assert float(found["task"]) == pytest.approx(task[target], rel=1e-5)
+        expected = task[target] + 0.5 * float(found["ratio"])
+        assert float(found["loss"]) == pytest.approx(expected, rel=1e-5)
+    assert abs(task[400.0] - task[1e-9]) > 0.05, "the noise is felt"
 
 
 def test_a_channel_of_its_own_is_refused():

@@ -138,6 +138,30 @@ def test_cloak_noises_the_pixels_that_the_answer_does_not_need_and_suppresses_th
     assert float((answers == data.labels).float().mean()) > 0.8
 
 
+def test_the_task_teaches_the_constants_of_suppressed_pixels_and_no_others(setting):
+    """Their own gradient, beside a loss that rewards deviation; reported is that of sent pixels."""
+    victim, data = setting
+    defense, x = Cloak(weight=0.3), data.pixels / 255
+    deployment = defense.build(victim)
+    channel = deployment.channel
+    with torch.no_grad():
+        channel.rho[..., SIDE // 2 :] = 2.0  # the right half, of which the answer needs nothing
+        channel.rho[:, 0, 0] = 2.0  # and a pixel that it needs
+    channel.suppress(2.0)
+    assert int(channel.sent.sum()) == SIDE * SIDE // 2 - 1
+    found = defense.losses(deployment, x, data.labels, RandomStreams(0, "test", range(64)))
+    deviation = channel.deviation().detach()
+    assert float(found["mean_deviation"]) == pytest.approx(float(deviation[channel.sent].mean()))
+    task = float(found["task"].detach())
+    assert float(found["loss"].detach()) == pytest.approx(
+        task - 0.3 * float(deviation.mean().log())
+    )
+    found["task"].backward()
+    assert not bool(channel.constant.grad[channel.sent].any())
+    assert float(channel.constant.grad[0, 0, 0]) != 0
+    assert not bool(channel.mean.grad[~channel.sent].any())
+
+
 def test_the_likelihood_of_a_sent_pixel_sums_to_one_and_a_suppressed_one_says_nothing():
     channel = PixelNoise((2,), 5.0, 1.0).double().requires_grad_(False)
     channel.rho.copy_(torch.tensor([-1.0, 3.0]))

@@ -8,7 +8,7 @@ from privbench.defenses.adversarial import Adversarial
 from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.disco import Disco, DiscoTask, Pruner
 from privbench.defenses.gaussian import Gaussian
-from privbench.defenses.proxy import ProxyDecoder, ssim
+from privbench.defenses.proxy import ProxyDecoder, reconstruction_loss, ssim
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
@@ -57,30 +57,75 @@ def _pairs(deployment, data):
     return x.flatten(1).double(), torch.cat([v / v.std(), torch.ones(64, 1)], 1)
 
 
-class Reporting(FitAlways):
-    """Services that keep the metrics of the last epoch."""
+@pytest.fixture
+def tasks(monkeypatch):
+    """The training tasks that defenses make, each with its decoder."""
+    made, make = [], Adversarial.task
 
-    def fit_or_load(self, part, module, train):
-        self.metrics = {}
-        train(lambda epoch, metrics: self.metrics.update(metrics))
+    def kept(self, deployment, data, services):
+        made.append(make(self, deployment, data, services))
+        return made[-1]
+
+    monkeypatch.setattr(Adversarial, "task", kept)
+    return made
+
+
+def failure(task, deployment):
+    """The loss of the defender's own decoder on images that it was not trained on."""
+    x = images(1).pixels / 255
+    v = deployment.transmit(x, DRAWS)[:, 0]
+    with torch.no_grad():
+        return float(reconstruction_loss(task.hyper.loss, task.decoder.eval()(v), x))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bottleneck", [0.0, 0.5])
-def test_the_decoder_and_a_fresh_one_recover_less_at_a_larger_weight(bottleneck, victim, data):
+def test_the_decoder_and_a_fresh_one_recover_less_at_a_larger_weight(
+    bottleneck, victim, data, tasks
+):
     """Through noise: without it a linear decoder amplifies whatever is left."""
     options = {"loss": "mse", "bottleneck": bottleneck, "min_steps": 80, "lr": 1e-2}
-    found, services = [], Reporting()
+    found = []
     for weight in (1e-3, 1.0, 30.0):
         defense = Adversarial(weight=weight, channel=Gaussian(sigma=0.5), **options)
-        deployment = defense.fit(victim, data, services)
-        found.append((services.metrics["proxy"], unexplained(deployment, data)))
+        deployment = defense.fit(victim, data, FitAlways())
+        found.append((failure(tasks[-1], deployment), unexplained(deployment, data)))
     (proxy, fresh), (_, fresh_medium), (proxy_strong, fresh_strong) = found
     assert proxy_strong > 1.2 * proxy
     assert fresh_strong > 1.5 * fresh
     assert fresh < fresh_medium < 1.05 * fresh_strong, found
     v = deployment.transmit(data.pixels / 255, DRAWS)
     assert v.shape[2] == (4 if bottleneck else 8)
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", "ssim"])
+def test_each_loss_trains_an_edge_that_its_decoder_decodes_worse(loss, victim, data, tasks):
+    """On new images; the same seed and steps, with the weight alone larger."""
+    failures = []
+    for weight in (1e-3, 30.0):
+        defense = Adversarial(
+            weight=weight, loss=loss, threshold=0.0, channel=Gaussian(sigma=0.5), min_steps=80,
+            lr=1e-2,
+        )  # fmt: skip
+        deployment = defense.fit(victim, data, FitAlways())
+        failures.append(failure(tasks[-1], deployment))
+    assert failures[1] > 1.15 * failures[0], failures
+
+
+def test_the_penalty_falls_as_the_decoder_fails_and_ssim_counts_above_the_threshold_alone():
+    """Values by hand of a perfect, a middling and a worthless reconstruction."""
+    x = torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    assert float(Adversarial(loss="mse").penalty(x + 0.5, x)) == pytest.approx(-0.25)
+    assert float(Adversarial(loss="l1").penalty(x + 0.5, x)) == pytest.approx(-0.5)
+    middling = 0.9 * x + 0.1 * x.mean()
+    similar = float(ssim(middling, x))
+    assert 0.6 < similar < 1
+    for threshold in (0.5, 0.0):
+        defense = Adversarial(loss="ssim", threshold=threshold)
+        assert float(defense.penalty(x, x)) == pytest.approx(1 - threshold)
+        assert float(defense.penalty(middling, x)) == pytest.approx(similar - threshold)
+    assert float(Adversarial(loss="ssim", threshold=0.5).penalty(1 - x, x)) == 0
+    assert (Adversarial().loss, Adversarial().weight, Adversarial().threshold) == ("ssim", 0.3, 0.5)
 
 
 def test_ssim_is_the_metrics_and_has_a_gradient():
