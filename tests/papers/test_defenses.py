@@ -8,7 +8,7 @@ import pytest
 from privbench.defenses.none import NoDefense
 from privbench.papers.defenses import __main__ as command
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING
-from privbench.papers.defenses.commands import further_seeds, missing, planned
+from privbench.papers.defenses.commands import further_seeds, missing, other_options, planned
 from privbench.papers.defenses.document import document, verdicts
 from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
 from tests.records import kept, record
@@ -26,6 +26,7 @@ def row(
         "dataset": "mnist", "victim": "lenet5", "split": "relu2", "site": "features", "seed": 0,
         "targets": 100, "transmissions": 1, "adaptive": attack != "rmle",
         "accuracy": 0.99 - lost / 100, "accuracy_undefended": 0.99, "payload_bits": 32768.0,
+        "class_radius": float("nan"),
         "seconds": 60.0, "victim_sha256": "0" * 12, "finished": "2026-11-28T12:00:00+00:00",
         "key": f"{defense}{strength}{attack}", "identification": 0.5,
         "command": f"python -m privbench dataset=mnist split=relu2 targets=100 seed=0 "
@@ -59,6 +60,15 @@ def _curve(defense, *points, **others):
     ]
 
 
+def _radii(*points):
+    """Rows of label smoothing by two attacks of (radius of the classes, PSNR)."""
+    return [
+        row("label_smoothing", strength, attack, psnr_db=psnr, class_radius=radius)
+        for strength, (radius, psnr) in enumerate(points, 1)
+        for attack in ("inverse", "rmle_prior")
+    ]
+
+
 NOISE = _curve("noise_aware(gaussian)", (0.4, 0, 0.9, 22), (1, 2, 0.7, 18), (2, 6, 0.5, 14))
 CASES = [
     # the strongest strength that costs 2 points decides, by the attack that the claim names
@@ -78,13 +88,23 @@ CASES = [
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 1, 0.9, 21)), HOLDS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.8, 5, 0.9, 21)), FAILS),
     ("dropout .8", _curve("noise_aware(dropout)", (0.6, 1, 0.9, 21)), MISSING),
-    # each attack beside itself, and the adversary takes the one that loses least
+    # by the best attack of either side and by each beside itself: 5 dB, 7 dB
     ("Label smoothing", [*_curve("label_smoothing", (0.3, 0, 0.8, 15), (0.8, 9, 0.5, 9)),
                          *_curve("label_smoothing", (0.3, 0, 0.7, 14), attack="rmle_prior")], HOLDS),
     ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 15)), INCONCLUSIVE),
     ("Label smoothing", [*_curve("label_smoothing", (0.3, 0, 0.8, 17)),
                          *_curve("label_smoothing", (0.3, 0, 0.4, 9), attack="rmle_prior")], FAILS),
     ("Label smoothing", _curve("label_smoothing", (0.3, 0, 0.8, 9), attack="rmle"), MISSING),
+    # the best attack falls from 32 to 22 dB, the others by 0 and 1: both are true
+    ("Label smoothing", [row(attack="rmle", ssim=0.85, psnr_db=32.0),
+                         *_curve("label_smoothing", (0.3, 0, 0.8, 22)),
+                         *_curve("label_smoothing", (0.3, 0, 0.4, 21), attack="rmle_prior")],
+     INCONCLUSIVE),
+    ("radius", _radii((0.2, 18), (0.4, 20), (0.6, 22)), HOLDS),
+    ("radius", _radii((0.2, 18), (0.4, 22), (0.6, 20)), FAILS),
+    ("radius", _radii((0.2, 18), (0.4, 20), (0.6, 20.1)), INCONCLUSIVE),
+    ("radius", _radii((0.2, 18), (0.4, 20)), MISSING),
+    ("radius", _radii((0.2, 18), (0.4, 20), (0.6, 22))[::2], MISSING),
     ("top-k", _curve("topk", (0.9, 1, 0.8, 20)), FAILS),
     ("4 bits", _curve("quantize", (1 / 16, 0, 0.9, 22)), FAILS),
     ("1 bit ", _curve("quantize", (1 / 2, 9, 0.4, 13)), INCONCLUSIVE),
@@ -117,12 +137,14 @@ def test_a_ratio_of_squared_errors_is_that_of_the_means_in_decibel():
 
 @pytest.mark.long
 def test_every_defense_is_in_the_sweep_with_an_attack_that_knows_it():
-    """At four strengths; where the channel has no likelihood, by the prior through the edge."""
+    """At four strengths or more; without a likelihood, by the prior through the edge."""
     plans = planned()
     assert {name.partition("(")[0] for name in plans} == set(options("defense"))
     for name, plan in plans.items():
         assert {"rmle", "inverse", "rmle_prior"} <= set(plan.attacks), name
-        assert len(set(plan.cells)) == len(plan.attacks) * (1 if name == "none" else 4), name
+        strengths = len({typed for _, typed in plan.cells})
+        assert strengths == 1 if name == "none" else strengths >= 4, name
+        assert len(set(plan.cells)) == len(plan.attacks) * strengths, name
         channel = getattr(instantiated("defense", name.partition("(")[0]), "channel", NoDefense())
         assert ("(" in name) == (channel != NoDefense()), f"{name} is not what its records say"
     assert AMORTISED in plans["gaussian"].attacks
@@ -180,25 +202,84 @@ def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
 
 
 def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_is_missing():
-    """By accuracy, by PSNR, or not at all; with the attack that does not exist yet."""
+    """By the other score or not at all; with the attack that does not exist yet."""
     rows = [
         *NONE,
+        row("nopeek", 5.0, ssim=0.5, psnr_db=11.0),
         row("disco", 0.6, ssim=0.2, psnr_db=15.0),
         row("adversarial", 1.0, ssim=0.2, psnr_db=10.0),
         row("topk", 0.9, ssim=0.2, psnr_db=10.0, lost=30),
     ]
     text = document(merged(rows), "the command")
     assert (
-        "disco 0.6, inverse: SSIM 0.200 where a blind guess has 0.300; by PSNR it is above" in text
+        "- disco 0.6, inverse: SSIM 0.200 where a blind guess has 0.300; above it is PSNR [dB] 15.00 "
+        "where a blind guess has 12.00" in text
     )
+    assert "- nopeek 5, inverse: PSNR [dB] 11.00 where a blind guess has 12.00; above it is" in text
     assert (
         "not explained, so a stronger attack may exist: one that starts from the defender" in text
     )
-    assert "topk 0.9, inverse: SSIM 0.200 where a blind guess has 0.300; the cloud itself" in text
-    assert "| nopeek | all |" in text
+    assert "topk 0.9, inverse: SSIM 0.200 where a blind guess has 0.300; not explained" in text
+    assert "exist; the cloud itself loses 30.0 points" in text
+    assert "| shredder | all |" in text
+    assert "have met none here: `dip`" not in text, "it knows the edge at most"
+    assert "have met none here: `rmle_adaptive`, `diffusion_adaptive`, `inverse_adaptive`" in text
     assert "not measured** | no record of shredder; `python -m privbench sweeps=defenses" in text
     assert "mnist defense=gaussian  # gaussian" in text
     assert "No record is there yet" in document([], "the command")
+
+
+def test_what_is_left_is_counted_from_one_baseline_though_a_cloud_that_errs_guesses_worse():
+    """SSIM .55 of .3 to .9; by the baseline of the defended cloud, .1, it would be .75."""
+    rows = [
+        row("quantize", 0.5, attack, ssim=0.55, lost=30, ssim_baseline=0.1)
+        for attack in ("inverse", "rmle_prior")
+    ]
+    state, reason = verdict("1 bit hides", *rows)
+    assert "42% of its gain of 0.600" in reason and state == HOLDS
+
+
+def test_accuracy_under_dropout_is_judged_by_the_victims_of_all_seeds():
+    at = {"attack": "inverse", "ssim": 0.9, "psnr_db": 21.0}
+    one = row("noise_aware(dropout)", 0.8, lost=1, **at)
+    other = row("noise_aware(dropout)", 0.8, lost=4, seed=1, **at)
+    state, reason = verdict("dropout .8", one, other, row(seed=1))
+    assert state == INCONCLUSIVE and "+2.5 points of accuracy lost [0.8, 4.2]" in reason
+
+
+def test_rows_of_other_options_are_left_out(tmp_path, capsys):
+    """They would take the place of the sweep's row; a strength of one's own has its own."""
+    own = row("nopeek", 7.0, option="weight")
+    assert other_options(own) == []
+    typed = dataclasses.replace(own, command=f"{own.command} attack.steps=5 defense.lr=0.1")
+    assert other_options(typed) == ["attack.steps=5", "defense.lr=0.1"]
+    assert other_options(dataclasses.replace(typed, defense="mine")) == []
+    command.main(
+        [
+            str(
+                kept(
+                    tmp_path,
+                    [
+                        record(
+                            "dropout",
+                            0.3,
+                            attack="rmle",
+                            overrides=[
+                                "defense=dropout",
+                                "defense.rate=0.3",
+                                "attack=rmle",
+                                "attack.steps=5",
+                            ],
+                        )
+                    ],
+                )
+            ),
+            "--records",
+            str(tmp_path / "records.csv"),
+        ]
+    )
+    out = capsys.readouterr().out
+    assert "0 rows" in out and "the sweep does not set: attack.steps=5" in out
 
 
 def test_a_defense_hides_from_all_only_where_the_strong_attacks_were_run():

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from privbench.papers.defenses.commands import other_options
 from privbench.papers.defenses.document import document
 from privbench.papers.defenses.rows import merged, read, rows_of, write
 from privbench.report.analysis.selection import select
@@ -40,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(folders: Sequence[Path], file: Path) -> None:
     held = read(file)
-    added = [row for folder in folders for row in rows_of(select(folder, {}).records)]
+    found = [row for folder in folders for row in rows_of(select(folder, {}).records)]
+    other = {row.key: other_options(row) for row in found}
+    added = [row for row in found if not other[row.key]]
     rows = merged([*held, *added])
     if folders:
         write(file, rows)
@@ -49,6 +52,9 @@ def _write(folders: Sequence[Path], file: Path) -> None:
     known = {row.key for row in held}
     new = sum(row.key not in known for row in rows)
     print(f"{file}: {len(rows)} rows, {new} of them new\n{results}")
+    if len(added) < len(found):
+        words = sorted({word for typed in other.values() for word in typed})
+        print(f"left out, of options that the sweep does not set: {', '.join(words)}")
 
 
 if __name__ == "__main__":

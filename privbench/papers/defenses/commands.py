@@ -24,6 +24,7 @@ from privbench.runtime.paths import ROOT
 SWEEP = ROOT / "sweeps" / "defenses.yaml"
 PROGRAM = ("python", "-m", "privbench", "sweeps=defenses")
 CHANNEL = "defense@defense.channel"
+AMORTISED_OPTIONS = ("attack.amortised", "attack.strengths")
 SEEDS = (1, 2)
 """Seeds that are run at one strength, besides 0."""
 SETTING = ("dataset", "victim", "split=", "targets=")
@@ -70,6 +71,22 @@ def _planned(grids: Sequence[Mapping[str, Any]]) -> Planned:
         cells += [(name, word) for name in names for word in typed]
     words = [f"{name}={first[name]}" for name in ("defense", CHANNEL) if name in first]
     return Planned(words, cells)
+
+
+def other_options(row: Row) -> list[str]:
+    """Return the typed options of a row's defense and attack that the sweep does not set.
+
+    Such a row is of another defense or attack of the same name: it is not a cell of the table. A
+    strength of one's own is none, and a defense that the sweep does not have has any options.
+    """
+    plan = planned().get(row.defense)
+    if plan is None or not row.strength:
+        return []
+    typed = [word for _, cell in plan.cells for word in [cell, *plan.words]]
+    own = {word.partition("=")[0] for word in typed}
+    own |= {"attack", *AMORTISED_OPTIONS} if row.attack == AMORTISED else {"attack"}
+    words = [word for word in shlex.split(row.command) if word.startswith(("defense", "attack"))]
+    return [word for word in words if word.partition("=")[0] not in own]
 
 
 def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from privbench.papers.defenses.results import (
     name_of,
 )
 from privbench.papers.defenses.rows import Row
-from privbench.report.analysis.labels import number
+from privbench.report.analysis.labels import in_column, number
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.runtime.paths import ROOT
 
@@ -34,7 +34,7 @@ README = ROOT / "conf" / "defense" / "README.md"
 FAR = 1.0
 """Points of accuracy that a strength may cost more or less than those of the comparison."""
 MANY = 10.0
-"""Points of accuracy from which features say little to the cloud either."""
+"""Points of accuracy from which a score below the blind baseline is told with them."""
 LEGEND = f"""\
 A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
 Wilson); with several seeds it is the mean over them, between the outermost ends of their
@@ -42,9 +42,9 @@ intervals. *Lost* are points of accuracy that the defense costs the same victim.
 blind baseline, the best score of guesses that use nothing of a target but its predicted label.
 Attacks are ranked by SSIM, so the strongest of several is a little favoured by chance;
 *identified* is the highest share that any of them reaches, by the one in brackets where that is
-another. Strengths are those of the sweep; defenses are compared at the one that costs nearest to
-{COST:g} points of accuracy with seed 0, and only there further seeds are run; \\* marks one that
-is more than {FAR:g} point away from them, since no strength of the sweep is nearer. The options of
+another. Defenses are compared at the strength that costs nearest to {COST:g} points of accuracy
+with seed 0, and only there further seeds are run; \\* marks one that is more than {FAR:g} point
+away from them, since no strength that was run is nearer. The options of
 `rmle_prior` were compared on ten MNIST test images, which may be among the targets."""
 
 
@@ -87,6 +87,7 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
         "### What was not tried",
+        *_never_met(rows),
         as_markdown(_untried(lines)).rstrip(),
         _commands({**lacking, **_labelled(further_seeds(rows))}),
     ]
@@ -197,31 +198,43 @@ def _claims(lines: Mapping[str, Sequence[Defended]], setting: Sequence[str]) -> 
 
 def _weak(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
     """Return why the strongest attack scores below the blind baseline, where it does."""
+    found = [one for line in lines.values() for one in line]
     below = [
-        f"- {name} {one.first.strength:g}, {one.best.first.attack}: {_reason(one)}"
-        for name, line in lines.items()
-        for one in line
-        if one.best.gain() < 0
+        f"- {name_of(one.first)} {one.first.strength:g}, {best.first.attack}: "
+        f"{_reason(one, best, metric)}"
+        for metric in ("ssim", "psnr_db")
+        for one in found
+        if (best := _strongest(one, metric)).gain(metric) < 0
     ]
-    return ["Below the blind baseline by SSIM:", "\n".join(below)] if below else []
+    return ["Below the blind baseline:", "\n".join(below)] if below else []
 
 
-def _reason(one: Defended) -> str:
+def _strongest(one: Defended, metric: str) -> Result:
+    return max(one.results, key=lambda met: met.score(metric).mean)
+
+
+def _reason(one: Defended, best: Result, metric: str) -> str:
     """Explain a score below the blind baseline by what is measured beside it."""
-    best = one.best
-    psnr, ssim = best.score("psnr_db"), best.score("ssim")
-    scores = f"SSIM {number(ssim.mean, 'ssim')} where a blind guess has {ssim.baseline:.3f}"
-    if one.lost > MANY:
-        why = f"the cloud itself loses {one.lost:.1f} points, so that the features say little"
-    elif psnr.mean > psnr.baseline:
-        why = (
-            f"by PSNR it is above ({psnr.mean:.2f} dB where a blind guess has "
-            f"{psnr.baseline:.2f}): the image is found, but for noise that SSIM punishes"
+    (other,) = {"ssim", "psnr_db"} - {metric}
+    scores = f"{_against_blind(best, metric)}; "
+    if best.gain(other) > 0:
+        why = f"above it is {_against_blind(best, other)}: " + (
+            "the image is found, but for noise that SSIM punishes"
+            if metric == "ssim"
+            else "the structure is found, at other brightnesses"
         )
     else:
         known = _no_attack_yet().get(one.first.defense.partition("(")[0], "")
         why = "not explained, so a stronger attack may exist" + (f": {known}" if known else "")
-    return f"{scores}; {why}"
+        if one.lost > MANY:
+            why += f"; the cloud itself loses {one.lost:.1f} points"
+    return scores + why
+
+
+def _against_blind(met: Result, metric: str) -> str:
+    score = met.score(metric)
+    mean, blind = (in_column(value, metric) for value in (score.mean, score.baseline))
+    return f"{'SSIM' if metric == 'ssim' else 'PSNR [dB]'} {mean} where a blind guess has {blind}"
 
 
 def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
@@ -237,6 +250,19 @@ def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
 
 
+def _never_met(rows: Sequence[Row]) -> list[str]:
+    """Return which attacks that know a defense, by its table, have met none here."""
+    met = {row.attack.partition(" ")[0] for row in rows}
+    never = [name for name in _knowing() if name not in met]
+    if not never:
+        return []
+    return [f"Attacks that know defenses and have met none here: {', '.join(map(_code, never))}."]
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
+
+
 def _left(attacks: Sequence[str], line: Sequence[Defended]) -> list[str]:
     """Return the attacks that some strengths lack, and which, unless all do."""
     found = []
@@ -249,11 +275,25 @@ def _left(attacks: Sequence[str], line: Sequence[Defended]) -> list[str]:
 
 
 @cache
+def _known() -> str:
+    """Return the section of ``conf/defense/README.md`` about what attacks know."""
+    return README.read_text().partition("## Which attack knows what")[2].partition("\n## ")[0]
+
+
+@cache
+def _knowing() -> list[str]:
+    """Return the attacks that know a defense, and their refinements, in the order of the table."""
+    (head,) = [line for line in _known().splitlines() if line.startswith("| defense |")]
+    found = re.findall(r"`(\w+)`", head.split("|", 3)[3])
+    further = re.findall(r"`(\w+_refined_adaptive)`", _known())
+    return list(dict.fromkeys([*found, *further]))
+
+
+@cache
 def _no_attack_yet() -> dict[str, str]:
     """Return the last column of the table in ``conf/defense/README.md``, by defense."""
-    table = README.read_text().partition("## Which attack knows what")[2].partition("\n## ")[0]
     found = {}
-    for line in table.splitlines():
+    for line in _known().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         for name in re.findall(r"`(\w+)`", cells[0]) if line.startswith("| `") else ():
             found[name] = cells[-1]

@@ -68,6 +68,8 @@ class Row:
         identification_high: Upper end.
         identification_baseline: That of the blind baseline.
         payload_bits: Bits of one transmission of one image.
+        class_radius: Share of the features' variance that lies within classes in the training;
+            NaN where the defense does not note it.
         seconds: Time of the cell.
         victim_sha256: Beginning of the hash of the victim's weights.
         finished: Time at which it ended.
@@ -103,6 +105,7 @@ class Row:
     identification_high: float
     identification_baseline: float
     payload_bits: float
+    class_radius: float
     seconds: float
     victim_sha256: str
     finished: str
@@ -122,6 +125,7 @@ class Row:
             **values,
             attack=_attack(record),
             payload_bits=record.score("payload_bits") if record.has("payload_bits") else math.nan,
+            class_radius=(record.notes.get("defense") or {}).get("radius_share", math.nan),
             seconds=record.seconds["total"],
             victim_sha256=record.victim_sha256[:12],
             command=rerun_command(record),
