@@ -95,6 +95,7 @@ class DefenseContract(Contract):
         self.check_pooling(deployment)
         self.check_likelihood(deployment)
         self.check_gradient(deployment)
+        self.check_channel_gradient(deployment)
 
     def check_fitting(self, defense: Defense) -> Deployment:
         """Fit twice and load: all send the same; the victim keeps its weights."""
@@ -186,14 +187,34 @@ class DefenseContract(Contract):
         edge = copy.deepcopy(deployment.edge).double()
         torch.manual_seed(0)
         # no two pixels are equal, as maxima of equal ones have no gradient
-        x = torch.rand(2, *IMAGE_SHAPE, dtype=torch.float64, requires_grad=True)
-        v = edge(x)
-        weights, direction = torch.randn_like(v), torch.randn_like(x)
-        (slope,) = torch.autograd.grad((v * weights).sum(), x)
-        with torch.no_grad():
-            ends = [(edge(x + side * STEP * direction) * weights).sum() for side in (1, -1)]
-        expected = float(ends[0] - ends[1]) / (2 * STEP)
-        assert float((slope * direction).sum()) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+        x = torch.rand(2, *IMAGE_SHAPE, dtype=torch.float64)
+        _check_slope(edge, x)
+
+    def check_channel_gradient(self, deployment: Deployment) -> None:
+        """Compare the gradient through the channel, at fixed draws, where it has one.
+
+        A code has none but that of its own estimate, which is no slope of a step.
+        """
+        channel: Any = copy.deepcopy(deployment.channel)
+        channel = channel.double() if isinstance(channel, nn.Module) else channel
+        t = entry(deployment).double()
+        code = channel.payload_bits(t) < FLOAT_BITS * t[0].numel()
+        if not code:
+            _check_slope(lambda clean: channel.perturb(clean, self.streams(0, 1, 2)), t)
+
+
+def _check_slope(function: Callable[[Tensor], Tensor], at: Tensor) -> None:
+    """Compare a directional derivative with central differences in 64 bits."""
+    at = at.clone().requires_grad_(True)
+    value = function(at)
+    weights, direction = torch.randn_like(value), torch.randn_like(at)
+    (slope,) = torch.autograd.grad((value * weights).sum(), at)
+    with torch.no_grad():
+        ends = [(function(at + side * STEP * direction) * weights).sum() for side in (1, -1)]
+    expected = float(ends[0] - ends[1]) / (2 * STEP)
+    assert float((slope * direction).sum()) == pytest.approx(expected, rel=1e-4, abs=1e-6), (
+        "the gradient is not the slope"
+    )
 
 
 def _replaced(defense: Any, name: str, *values: Any) -> Any:

@@ -1,27 +1,85 @@
 """The contract of a defense, for every yaml of the group and both sites."""
 
 import dataclasses
+import math
 
 import pytest
 
+from privbench.defenses.bottleneck import Bottleneck
+from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.quantize import Quantize
+from privbench.defenses.topk import TopK
 from privbench.defenses.trained import TrainedDefense
+from privbench.evaluation.metrics.payload import payload_bits
+from privbench.runtime.conf_files import load_option
 from privbench.store import record as results
 from privbench.testing import DefenseContract
+from privbench.testing.contract import smooth_images
 from tests.support import instantiated, options, parametrized
 
+ON_INPUT = " on input"
+NOISY = " with noise"
+SITED = [name for name in options("defense") if "site" in load_option("defense", name)]
+"""Defenses that act at either site."""
+COMPOSED = [
+    "adversarial",
+    "bottleneck",
+    "disco",
+    "label_smoothing",
+    "noise_aware",
+    "nopeek",
+    "siamese",
+]
+"""Defenses that take any channel, so at either site."""
+CASES = [
+    *options("defense"),
+    *(name + ON_INPUT for name in SITED),
+    *(name + NOISY + site for name in COMPOSED for site in ("", ON_INPUT)),
+]
 
-def brief(name):
-    """The same defense, trained for a single epoch."""
-    defense = instantiated("defense", name)
+
+def brief(case):
+    """The same defense, trained for a single epoch, at a site and with a channel if named."""
+    whole, on_input, _ = case.partition(ON_INPUT)
+    name, noisy, _ = whole.partition(NOISY)
+    defense, site = instantiated("defense", name), "input" if on_input else "features"
     if isinstance(defense, TrainedDefense):
-        return dataclasses.replace(defense, epochs=1, min_steps=1)
-    return defense
+        channel = {"channel": Gaussian(sigma=0.5, site=site)} if noisy else {}
+        return dataclasses.replace(defense, epochs=1, min_steps=1, **channel)
+    return dataclasses.replace(defense, site=site) if on_input else defense
+
+
+def expected_bits(defense, entries):
+    """The bits of so many transmitted entries: floats, or the code of those that send one."""
+    if isinstance(defense, Quantize) and defense.site == "features":
+        return entries * math.ceil(math.log2(defense.levels))
+    if isinstance(defense, TopK) and defense.site == "features":
+        kept = entries - round(defense.rate * entries)
+        return 32 * kept + min(entries, kept * math.ceil(math.log2(entries)))
+    return 32 * entries
 
 
 class TestEveryDefense(DefenseContract):
-    """Every yaml of ``conf/defense``."""
+    """Every yaml of ``conf/defense``, where it may be at both sites, and with noise as channel."""
 
-    subject_under_test = parametrized(options("defense"), brief)
+    subject_under_test = parametrized(CASES, brief)
+
+    def check_fitting(self, defense):
+        """Besides, the payload is that of what is sent, which a bottleneck narrows."""
+        deployment = super().check_fitting(defense)
+        v = deployment.transmit(smooth_images(2), self.streams(0, 1))[:, 0]
+        bits = payload_bits(deployment, smooth_images(2))
+        assert bits == expected_bits(defense, v[0].numel())
+        whole = self.victim().edge(smooth_images(2))
+        share = 1 - defense.rate if isinstance(defense, Bottleneck) else 1
+        assert v[0].numel() == share * whole[0].numel()
+        return deployment
+
+
+def test_every_defense_that_takes_any_channel_is_run_with_noise():
+    """Those whose yaml has a channel, but for what brings its own noise or takes one kind."""
+    takes = [n for n in options("defense") if "channel" in load_option("defense", n)]
+    assert set(takes) - {"cem", "fisher"} == set(COMPOSED)
 
 
 CELLS = [

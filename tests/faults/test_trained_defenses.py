@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from privbench.defenses import fisher
 from privbench.defenses.trained import DeploymentTask, TrainedDefense
 from privbench.experiment.run import fit_shared
 from privbench.experiment.spec import CellSpec
@@ -28,14 +29,17 @@ def fit(spec, trained):
     fit_shared(CellSpec.from_json(spec))
 
 
-def stall(spec, started):
-    """Begin the training and never end it."""
+def stall(spec, place, started):
+    """Begin the training, or what is measured behind it, and never end it."""
 
-    def losses(self, batch):
+    def never(*arguments, **options):
         started.set()
         time.sleep(600)
 
-    DeploymentTask.losses = losses
+    if place == "training":
+        DeploymentTask.losses = never
+    else:
+        fisher.mean_squared_jacobian = never
     fit_shared(CellSpec.from_json(spec))
 
 
@@ -43,23 +47,35 @@ def kept(outputs):
     return sorted(path.suffix for path in (outputs / "store" / "deployments").glob("[!.]*.[!l]*"))
 
 
+PART = [".json", ".safetensors"]
+"""Files of a whole part of a deployment."""
+CASES = [
+    ("disco", "training", 0, 1),  # a proxy decoder, and a pruner in the edge
+    ("shredder", "training", 0, 1),  # noise for a frozen victim
+    ("dp_gaussian", "training", 1, 2),  # the radius of the clipping is measured before
+    ("fisher", "measuring", 1, 2),  # the noise is measured behind the training
+]
+
+
 @pytest.mark.fault
-@pytest.mark.parametrize("name", ["disco", "shredder"])
-def test_a_killed_training_leaves_nothing_and_two_processes_train_once(name, warm):
-    """With a proxy decoder and a pruner in the edge, and with noise for a frozen victim."""
+@pytest.mark.parametrize(("name", "place", "whole", "parts"), CASES)
+def test_a_killed_training_leaves_whole_parts_and_two_processes_train_once(
+    name, place, whole, parts, warm
+):
+    """Of a deployment of two parts the first is kept, and is not trained again."""
     spec = cell_spec(warm, f"defense={name}", *BRIEF).to_json()
     started, trained = PROCESSES.Event(), PROCESSES.Value("i", 0)
-    killed = PROCESSES.Process(target=stall, args=(spec, started))
+    killed = PROCESSES.Process(target=stall, args=(spec, place, started))
     killed.start()
     assert started.wait(300)
     killed.kill()
     killed.join()
-    assert kept(warm) == []
+    assert kept(warm) == sorted(PART * whole)
     racing = [PROCESSES.Process(target=fit, args=(spec, trained)) for _ in range(2)]
     for process in racing:
         process.start()
     for process in racing:
         process.join(300)
     assert [process.exitcode for process in racing] == [0, 0]
-    assert trained.value == 1
-    assert kept(warm) == [".json", ".safetensors"]
+    assert trained.value == (1 if place == "training" else 0)
+    assert kept(warm) == sorted(PART * parts)

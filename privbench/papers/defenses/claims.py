@@ -171,13 +171,13 @@ def _radius_governs(line: Sequence[Defended], undefended: Defended) -> Verdict:
     ordered = sorted(known, key=lambda one: one.first.class_radius)
     if len(ordered) < LEAST_RADII:
         return MISSING, f"the radius is recorded at {len(ordered)} strengths, of {LEAST_RADII}"
-    agree, told = [], []
+    agree, listed = [], []
     for attack in ALL:
         scores = [met.score("psnr_db") for one in ordered if (met := one.by(attack))]
         if len(scores) < len(ordered):
             return MISSING, f"no record of {attack} at every strength"
         agree += [_order(smaller, larger) for smaller, larger in pairwise(scores)]
-        told.append(f"{attack} {', '.join(f'{score.mean:.2f}' for score in scores)} dB")
+        listed.append(f"{attack} {', '.join(f'{score.mean:.2f}' for score in scores)} dB")
     state = FAILS if FAILS in agree else HOLDS if {*agree} == {HOLDS} else INCONCLUSIVE
     radii = ", ".join(f"{one.first.class_radius:.3f}" for one in ordered)
     counts = ", ".join(
@@ -189,7 +189,7 @@ def _radius_governs(line: Sequence[Defended], undefended: Defended) -> Verdict:
         )
     )
     return state, (
-        f"at a share of the variance within classes of {radii}: {'; '.join(told)}; of "
+        f"at a share of the variance within classes of {radii}: {'; '.join(listed)}; of "
         f"{len(agree)} pairs of neighbours {counts}"
     )
 

@@ -34,7 +34,7 @@ README = ROOT / "conf" / "defense" / "README.md"
 FAR = 1.0
 """Points of accuracy that a strength may cost more or less than those of the comparison."""
 MANY = 10.0
-"""Points of accuracy from which a score below the blind baseline is told with them."""
+"""Points of accuracy from which a score below the blind baseline is listed with them."""
 LEGEND = f"""\
 A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
 Wilson); with several seeds it is the mean over them, between the outermost ends of their
