@@ -229,6 +229,18 @@ def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_i
     assert "No record is there yet" in document([], "the command")
 
 
+def test_one_network_for_all_strengths_stands_beside_one_a_strength():
+    """Where both were trained; the extremes and the mean of the differences in words."""
+    rows = [
+        *_curve("gaussian", (0.4, 0, 0.9, 24), (1, 1, 0.8, 20), (2, 2, 0.7, 16)),
+        *_curve("gaussian", (0.4, 0, 0.9, 23.5), (1, 1, 0.8, 20.3), attack=AMORTISED),
+    ]
+    text = document(merged([*NONE, *rows]), "the command")
+    assert "It scores -0.50 to +0.30 dB, -0.10 in the mean." in text
+    assert "| gaussian | 0.4 | 23.50 [23.30, 23.70] | 24.00 [23.80, 24.20] | -0.50 |" in text
+    assert "for all strengths of a defense" not in document(merged(NONE), "the command")
+
+
 def test_what_is_left_is_counted_from_one_baseline_though_a_cloud_that_errs_guesses_worse():
     """SSIM .55 of .3 to .9; by the baseline of the defended cloud, .1, it would be .75."""
     rows = [

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from statistics import fmean
 
 from privbench.papers.defenses.claims import CLAIMS, MISSING, Verdict, judge
 from privbench.papers.defenses.commands import (
@@ -24,7 +25,7 @@ from privbench.papers.defenses.results import (
     defended,
     name_of,
 )
-from privbench.papers.defenses.rows import Row
+from privbench.papers.defenses.rows import AMORTISED, Row
 from privbench.report.analysis.labels import in_column, number
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.runtime.paths import ROOT
@@ -86,6 +87,7 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         as_markdown(_claims(lines, setting_words(rows[0]))).rstrip(),
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
+        *_amortised(lines),
         "### What was not tried",
         *_never_met(rows),
         as_markdown(_untried(lines)).rstrip(),
@@ -248,6 +250,29 @@ def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
             found.append([name, ", ".join(left), absent])
     never = [name for name in plans if name not in lines]
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
+
+
+def _amortised(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
+    """Return one network for all strengths beside one a strength, where both were trained."""
+    rows: Rows = [["defense", "strength", "one for all [dB]", "one a strength [dB]", "difference"]]
+    gains = []
+    for name, line in lines.items():
+        for one in line:
+            both = [met for attack in (AMORTISED, "inverse") if (met := one.by(attack))]
+            if len(both) < 2:
+                continue
+            shared, single = (met.score("psnr_db").mean for met in both)
+            gains.append(shared - single)
+            cells = [met.shown("psnr_db") for met in both]
+            rows.append([name, f"{one.first.strength:g}", *cells, f"{gains[-1]:+.2f}"])
+    if not gains:
+        return []
+    text = (
+        "Both learn from answers of the same victim, the one for all with three times the steps. "
+        f"It scores {min(gains):+.2f} to {max(gains):+.2f} dB, {fmean(gains):+.2f} in the mean."
+    )
+    title = "### One inverse network for all strengths of a defense"
+    return [title, text, as_markdown(rows).rstrip()]
 
 
 def _never_met(rows: Sequence[Row]) -> list[str]:
