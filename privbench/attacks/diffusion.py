@@ -115,7 +115,8 @@ class Diffusion(TrainingConfig):
         """Train or load model and network, and return the reconstructor."""
         assumed = believed(view, adaptive=self.adaptive)
         sampler = Sampler(self, self._denoiser(view), view)
-        view.logger.note(prior_ceiling_db=sampler.ceiling_db())
+        turns = len(self.start_levels) * self.recurrences
+        view.logger.note(prior_ceiling_db=sampler.ceiling_db(), turns=turns)
         answer = self.network.fit(assumed) if self.network is not None else sampler.mean
         edge = view.edge.to(memory_format=fast_memory_format(view.edge))
 

@@ -49,6 +49,9 @@ the latter two."""
 UNEXPLAINED = 4.0
 """Share of the features left unexplained, as a multiple of the largest one of held-out images, from
 which the residual is tested."""
+NOISES = (0.01, 0.1, 1.0, 10.0)
+"""Variances of noise under which a naive adversary chooses a combination besides, in units of the
+features' mean square."""
 PRIORS = 1000
 """Held-out images, at most, whose errors make the prior."""
 TINY = 1e-12
@@ -86,9 +89,11 @@ class InverseRefined:
 
     Without the right to know the defense the held-out features are undefended ones, and so may say
     nothing of the received ones. Then the likelihood, which takes noise for independent of the
-    features, is tested on each target: where the features are explained less well than the held-out
+    features, is tested on each target. Where the features are explained less well than the held-out
     ones were, and the residual is larger where they are, as behind dropout, the network's answer
-    stands.
+    stands. Where the residual is independent of them, the descent is done again with the
+    combination that was best for held-out features with white noise added, of the amount that left
+    as much unexplained.
 
     Attributes:
         network: The attack whose answer is refined; it needs no more than edge weights, auxiliary
@@ -104,7 +109,7 @@ class InverseRefined:
         tv_beta: Beta of the total variation, He et al. Eq. (1b).
     """
 
-    version: ClassVar[str] = "inverse_refined-3"
+    version: ClassVar[str] = "inverse_refined-4"
 
     network: SkipValidation[Attack]
     adaptive: bool
@@ -180,16 +185,22 @@ class Calibration(nn.Module):
         prior: The prior around the network's answer.
         choice: Index of the chosen combination.
         unexplained: Largest share of the features that it left unexplained.
+        choices: The same under each noise of ``NOISES``; 0 of an adaptive adversary.
+        shares: Median share that ``choice`` leaves unexplained under each of them.
     """
 
     choice: Tensor
     unexplained: Tensor
+    choices: Tensor
+    shares: Tensor
 
     def __init__(self, prior: ResidualPrior) -> None:
         super().__init__()
         self.prior = prior
         self.register_buffer("choice", torch.zeros((), dtype=torch.int64))
         self.register_buffer("unexplained", torch.zeros(()))
+        self.register_buffer("choices", torch.zeros(len(NOISES), dtype=torch.int64))
+        self.register_buffer("shares", torch.zeros(len(NOISES)))
 
 
 class Refinement:
@@ -218,14 +229,37 @@ class Refinement:
         answer = self.answer(v)
         self.kept.prior.set((answer - x)[:errors], answer[:errors])
         v, x, answer = v[errors:], x[errors:], answer[errors:]
-        silent = self.view.without_logging()
-        images = [self._combined(way, v, answer, silent) for way in self.attack.mixtures]
-        losses = excess_losses([_losses(x_hat, x) for x_hat in images])
-        best = min(range(len(losses)), key=losses.__getitem__)
+        best, losses, images = self._choose(v, answer, x)
         self.kept.choice.fill_(best)
         self.kept.unexplained.fill_(float(self._unexplained(images[best], v).max()))
         chosen = self.attack.mixtures[best]
-        return {"refined": {**vars(chosen), "images": self.tried, "losses": losses}}
+        facts = {**vars(chosen), "images": self.tried, "losses": losses}
+        if not self.attack.adaptive and chosen.descend:
+            facts["under_noise"] = self._choose_under_noise(v, x)
+        return {"refined": facts}
+
+    def _choose(
+        self, v: Tensor, answer: Tensor, x: Tensor
+    ) -> tuple[int, list[float], list[Tensor]]:
+        """Return the index of the best combination, and losses and images of all."""
+        silent = self.view.without_logging()
+        images = [self._combined(way, v, answer, silent) for way in self.attack.mixtures]
+        losses = excess_losses([_losses(x_hat, x) for x_hat in images])
+        return min(range(len(losses)), key=losses.__getitem__), losses, images
+
+    def _choose_under_noise(self, v: Tensor, x: Tensor) -> list[dict[str, Any]]:
+        """Set the combinations for features with white noise, and return them."""
+        draws, facts = self.view.streams("refinement noise", range(len(x))), []
+        size = mean_square(v).sqrt().view(-1, *[1] * (v.dim() - 1))
+        for n, variance in enumerate(NOISES):
+            noisy = v + variance**0.5 * size * draws.for_draw(n).normal(v)
+            best, losses, images = self._choose(noisy, self.answer(noisy), x)
+            first = images[int(self.kept.choice)]
+            self.kept.choices[n] = best
+            self.kept.shares[n] = self._unexplained(first, noisy).median()
+            chosen = vars(self.attack.mixtures[best])
+            facts.append({"noise": variance, **chosen, "losses": losses})
+        return facts
 
     def __call__(self, v: Tensor, view: AdversaryView) -> Tensor:
         """Return images ``(N, C, H, W)`` of features ``(N, K, *feature_shape)``."""
@@ -233,15 +267,24 @@ class Refinement:
         x = self._combined(way, v, answer, view)
         if self.attack.adaptive or not way.descend:
             return x
-        return torch.where(self._plausible(x, v).view(-1, 1, 1, 1), x, answer)
+        share, silent = self._unexplained(x, v), view.without_logging()
+        explained = share <= UNEXPLAINED * self.kept.unexplained
+        noisy = ~explained & self._independent(x, v)
+        nearest = (share.log()[:, None] - self.kept.shares.log()).abs().argmin(1)
+        x = torch.where(explained.view(-1, 1, 1, 1), x, answer)
+        for n, choice in enumerate(self.kept.choices.tolist()):
+            rows = noisy & (nearest == n)
+            if bool(rows.any()):
+                way = self.attack.mixtures[choice]
+                x[rows] = self._combined(way, v[rows], answer[rows], silent)
+        return x
 
     @torch.no_grad()
-    def _plausible(self, x: Tensor, v: Tensor) -> Tensor:
-        """Return where undefended features explain the received ones but for noise ``(N,)``."""
+    def _independent(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return where what is left does not grow with the features, as that of noise ``(N,)``."""
         clean = self.edge(x).flatten(1)
         residual = v.mean(1).flatten(1) - clean
-        explained = self._unexplained(x, v) <= UNEXPLAINED * self.kept.unexplained
-        return explained | (_correlation(residual.abs(), clean.abs()) < DEPENDENT)
+        return _correlation(residual.abs(), clean.abs()) < DEPENDENT
 
     @torch.no_grad()
     def _unexplained(self, x: Tensor, v: Tensor) -> Tensor:

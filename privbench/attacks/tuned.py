@@ -35,7 +35,8 @@ class Tuned:
     is tried on undefended features of the view's edge, an adaptive one on draws of the defense,
     others on answers to queries, which are counted. The first trial has the attack's configured
     values, where a search includes them. A trial's attack learns from images that it is not tried
-    on. Every trial of a search is kept in the store.
+    on. Every trial of a search is kept in the store, so a search that is killed, or typed again
+    with more trials, goes on; values that the attack refuses together count as a trial.
 
     Attributes:
         inner: The attack.
@@ -45,7 +46,7 @@ class Tuned:
             null for lambda and the initial image.
     """
 
-    version: ClassVar[str] = "tuned-1"
+    version: ClassVar[str] = "tuned-2"
 
     inner: SkipValidation[Attack]
     trials: PositiveInt
@@ -143,8 +144,11 @@ class Tuned:
             torch.randint(2**31, (), generator=view.generator("search")),
         )
 
-        def score(values: Mapping[str, float]) -> float:
-            attack, trial = replace(inner, **values), Trial()
+        def score(values: Mapping[str, float]) -> float | None:
+            try:
+                attack, trial = replace(inner, **values), Trial()
+            except ValueError:
+                return None  # each is allowed, but not with the other
             recipe = {
                 "attack": "tuned",
                 "code": identity_of(type(self)),
@@ -156,7 +160,8 @@ class Tuned:
             return float(trial.error)
 
         wanted = ranges_of(inner, self.search or {})
-        best, errors = search(score, wanted, numeric_options(inner), self.trials, int(seed))
+        first = {name: number.value for name, number in numeric_options(inner).items()}
+        best, errors = search(score, wanted, first, self.trials, int(seed))
         facts = {"settings": self.trials, "images": self.images, "errors": errors}
         view.logger.note(tuned={**facts, **best})
         chosen: Attack = replace(inner, **best)

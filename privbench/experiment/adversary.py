@@ -18,6 +18,7 @@ from privbench.experiment.isolation import Isolated
 from privbench.experiment.plan import CellPlan, view_of
 from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.errors import UserError
+from privbench.runtime.hashing import content_hash
 from privbench.runtime.random import isolated_rng
 from privbench.store import recipes
 from privbench.threat import Access, AdversaryView
@@ -46,14 +47,27 @@ def adversary_view(
     deployed: Deployed,
     access: Access,
     logger: threat.AttackLogger,
+    trainings: dict[str, Facts] | None = None,
 ) -> AdversaryView:
-    """Return the view of a deployment under given rights, its artifacts kept in the store."""
+    """Return the view of a deployment under given rights, its artifacts kept in the store.
+
+    Args:
+        plan: Of the cell.
+        services: Of the cell.
+        deployed: That is attacked.
+        access: Rights of the attack.
+        logger: Of the attack.
+        trainings: Gets steps and seconds of everything that is trained or loaded, by its recipe.
+    """
 
     def fit_or_load(recipe: Facts, module: nn.Module, train: Callable[[], Facts]) -> Facts:
         whole = {**_recipe(plan, deployed, recipe), **recipes.harness()}
         if "baseline" in recipe["recipe"]:
             return services.fit_or_load("baselines", whole, module, train).facts
-        return _fit_adversary(services, logger, whole, module, train)
+        facts, training = _fit_adversary(services, logger, whole, module, train)
+        if trainings is not None:
+            trainings.setdefault(content_hash(whole), training)
+        return facts
 
     deployment = deployed.deployment
     return view_of(plan, deployment, access, logger, services.device, fit_or_load)
@@ -65,17 +79,25 @@ def _fit_adversary(
     recipe: Facts,
     module: nn.Module,
     train: Callable[[], Facts],
-) -> Facts:
-    """Train an adversary's network or load it, its history logged either way; return its facts."""
+) -> tuple[Facts, Facts]:
+    """Train an adversary's network or load it, its history logged either way.
+
+    Returns:
+        Its facts, and what the training took: ``steps`` and ``seconds``, null where an earlier
+        version did not keep them, and whether it was ``stored``.
+    """
+    trained = []
 
     def reporting(report: EpochLogger) -> Facts:
+        trained.append(True)
         shown = logger.training(report) if isinstance(logger, AttackLogger) else nullcontext()
         with shown:
             return {NOTED: train()}
 
     kept = services.fit_and_track(ADVERSARIES, "adversary", recipe, module, reporting).facts
     noted: Facts = kept.get(NOTED, kept)  # earlier versions kept no history
-    return noted
+    taken = {"steps": noted.get("steps"), "seconds": kept.get("seconds"), "stored": not trained}
+    return noted, taken
 
 
 def _recipe(plan: CellPlan, deployed: Deployed, recipe: Facts) -> dict[str, Any]:
@@ -115,16 +137,21 @@ def reconstruct_targets(
         deployed: That is attacked.
         attack: Gets a view and the received features, and nothing else.
         logger: Holds the targets, and the attack's facts.
-        clock: Gets the seconds of ``fit`` and ``reconstruct``.
+        clock: Gets the seconds of ``fit`` and ``reconstruct``, and of trainings that the store had.
 
     Returns:
         Received features ``(N, K, *feature_shape)``, and reconstructions ``(N, C, H, W)`` in
         [0, 1], NaN where they are not finite.
     """
     cell, x = plan.cell, logger.truth
-    view = adversary_view(plan, services, deployed, attack.access, logger)
+    trainings: dict[str, Facts] = {}
+    view = adversary_view(plan, services, deployed, attack.access, logger, trainings)
     with clock.timing("fit"), isolated_rng(plan.seeds.of("fit")):
         reconstruct = attack.fit(view)
+    if trainings:
+        taken = list(trainings.values())
+        logger.note(trainings=taken)
+        clock.seconds["stored"] = sum(one["seconds"] or 0.0 for one in taken if one["stored"])
     streams = plan.seeds.streams("transmission", plan.indices)
     v = deployed.deployment.transmit(x, streams, cell.transmissions)
     if not cell.spec.in_sweep:  # a sweep has a line a cell

@@ -110,7 +110,8 @@ class Record:
             is the best one. Notes ``never_moved`` (share) and ``longer_run`` belong to it.
         notes: The attack's own facts; by name those of metrics of the deployment that have any.
         queries: Answers of the edge that the attack asked for.
-        seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``.
+        seconds: ``victim``, ``fit``, ``reconstruct``, ``score``, ``total``, and ``stored``, of the
+            attack's trainings that the store had, which are not in ``fit`` and ``total``.
         device: Type of the device.
         threads: Of the CPU.
         versions: Of the libraries that compute.

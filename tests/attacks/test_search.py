@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.attacks.components.search import numeric_options, ranges_of, search
 from privbench.attacks.rmle import RMLE
 from privbench.attacks.tuned import Tuned
 from privbench.defenses.deployment import Deployment
@@ -145,3 +146,50 @@ def test_without_features_or_without_optuna_one_line_says_so(monkeypatch):
     monkeypatch.setattr("privbench.attacks.components.search.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'privbench\[search\]'"):
         _tuned()
+
+
+@dataclass
+class Pair(Gain):
+    """Refuses a gain below its count, as a last level above the first."""
+
+    least: float | None = None
+
+    def __post_init__(self):
+        if self.least is not None and self.least > self.gain:
+            raise ValueError("the least is larger")
+
+
+def test_values_that_are_refused_together_cost_a_trial_and_no_search():
+    """Each end is allowed alone; null as configured, an option is a number all the same."""
+    TRIED.clear()
+    attack = _tuned(Pair(), trials=12, gain=[0.5, 2.0], least=[0.4, 1.9])
+    attack.fit(_view(attack.access, Kept()))
+    assert all(one.least <= one.gain for one in TRIED)
+    assert 2 < len(TRIED) < 13, "some were refused"
+    assert abs(TRIED[-1].gain - 1) < 0.5
+    never = _tuned(Pair(), trials=3, gain=[0.5, 0.6], least=[0.1, 5.0])
+    with pytest.raises(ValueError, match="choose ranges that go together"):
+        search(
+            lambda values: None, ranges_of(Pair(), never.search), {"gain": 1, "least": None}, 3, 0
+        )
+
+
+def test_a_search_of_more_trials_goes_on_from_one_of_fewer():
+    """The first trials are the same, so the store has them."""
+    kept, tried = Kept(), []
+    for trials in (8, 16):
+        TRIED.clear()
+        attack = _tuned(trials=trials)
+        attack.fit(_view(attack.access, kept))
+        tried.append(len(TRIED))
+    assert tried == [8 + 1, 8 + 1]
+
+
+def test_options_that_are_null_can_be_searched_and_others_are_refused():
+    options = numeric_options(instantiated("attack", "inverse"))
+    assert options["steps"].whole and options["steps"].value is None
+    assert not options["lr"].whole
+    assert "pooled" not in options and "conditional" not in options
+    assert set(ranges_of(instantiated("attack", "inverse"), {"steps": [100, 900]})) == {"steps"}
+    with pytest.raises(ValueError, match="attack.search.network is not a number"):
+        ranges_of(instantiated("attack", "inverse_refined"), {"network": [1, 2]})

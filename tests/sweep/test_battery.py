@@ -165,6 +165,18 @@ def test_a_sentence_has_the_highest_scores_their_attacks_and_what_was_not_tried(
     assert rest == "not part of it: dip: in battery=full"
 
 
+def test_an_attack_that_met_another_victim_is_named():
+    """As one computed on another machine: it is stronger, and is not compared."""
+    records = [
+        record(strength=0.6, attack="rmle", ssim=0.4),
+        record(strength=0.6, attack="ridge", ssim=0.5),
+        record(strength=0.6, attack="inverse", ssim=0.9, victim_sha256="f" * 64),
+    ]
+    _, sentence = battery_lines(Battery("quick", 1), records)
+    assert "SSIM 0.500" in sentence and "by ridge" in sentence
+    assert "; inverse is not compared: seed 0 with victims of other weights" in sentence
+
+
 def _standard() -> Batteries:
     config = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps" / "standard.yaml"))
     return Batteries.of(config["hydra"]["sweeper"]["batteries"])
@@ -194,7 +206,7 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        "version 3, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        "version 4, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 

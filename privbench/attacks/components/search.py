@@ -5,9 +5,12 @@ by itself: where scores are kept, the same search begun again proposes the same 
 on where it was stopped.
 """
 
+import math
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.util import find_spec
+from types import UnionType
 from typing import Any
 
 from privbench.runtime.validation import describe
@@ -15,7 +18,8 @@ from privbench.runtime.validation import describe
 PLACE = "attack.search"
 """The option that holds the ranges."""
 RANDOM = 4
-"""One trial in so many is random before the estimator proposes, and at least two are."""
+"""Trials that are random before the estimator proposes, whatever their number: so a search of more
+trials goes on from one of fewer."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,40 @@ class Range:
         return self.low <= value <= self.high
 
 
-def numeric_options(attack: Any) -> dict[str, float]:
-    """Return the fields of an attack that are numbers, with their values."""
-    values = (
-        {f.name: getattr(attack, f.name) for f in fields(attack)} if is_dataclass(attack) else {}
-    )
+@dataclass(frozen=True)
+class Number:
+    """A numeric option of an attack.
+
+    Attributes:
+        whole: Whether it is a whole number.
+        value: Its configured value; null where the attack chooses one.
+    """
+
+    whole: bool
+    value: float | None
+
+
+def numeric_options(attack: Any) -> dict[str, Number]:
+    """Return the fields of an attack that are numbers, also those that are null as configured.
+
+    Fields of an attack within it are not among them.
+    """
+    if not is_dataclass(attack):
+        return {}
+    hints = typing.get_type_hints(type(attack))
+    kinds = {field.name: _kind(hints[field.name]) for field in fields(attack)}
     return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        name: Number(kind is int, getattr(attack, name))
+        for name, kind in kinds.items()
+        if kind and (isinstance(value := getattr(attack, name), kind | int) or value is None)
     }
+
+
+def _kind(hint: Any) -> type | None:
+    """Return the kind of number of an annotation, null where it is none."""
+    several = isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union
+    kinds = typing.get_args(hint) if several else (hint,)
+    return next((kind for kind in (float, int) if kind in kinds), None)
 
 
 def ranges_of(attack: Any, wanted: Mapping[str, Any]) -> dict[str, Range]:
@@ -77,15 +105,14 @@ def ranges_of(attack: Any, wanted: Mapping[str, Any]) -> dict[str, Range]:
             raise ValueError(
                 f"{PLACE}.{name} is not a number of attack.inner: choose from {', '.join(numbers)}"
             )
-    found = {name: _range(name, ends, numbers[name]) for name, ends in wanted.items()}
+    found = {name: _range(name, ends, numbers[name].whole) for name, ends in wanted.items()}
     for name, one in found.items():
         for end in (one.low, one.high):
             _require_allowed(attack, name, end)
     return found
 
 
-def _range(name: str, ends: Any, value: float) -> Range:
-    whole = isinstance(value, int)
+def _range(name: str, ends: Any, whole: bool) -> Range:
     kinds = (int,) if whole else (int, float)
     listed = list(ends) if isinstance(ends, list | tuple) else []
     numbers = [end for end in listed[:2] if isinstance(end, kinds) and not isinstance(end, bool)]
@@ -106,37 +133,46 @@ def _require_allowed(attack: Any, name: str, end: float) -> None:
 
 
 def search(
-    score: Callable[[Mapping[str, float]], float],
+    score: Callable[[Mapping[str, float]], float | None],
     ranges: Mapping[str, Range],
-    first: Mapping[str, float],
+    first: Mapping[str, float | None],
     trials: int,
     seed: int,
 ) -> tuple[dict[str, float], list[float]]:
     """Return the values with the lowest score, and the scores of all trials in order.
 
     Args:
-        score: Of values by name, to be minimised.
+        score: Of values by name, to be minimised; null of values that do not go together.
         ranges: Of the values.
         first: Tried first, where all of it is in the ranges.
         trials: Number of trials.
         seed: Of the proposals.
+
+    Raises:
+        ValueError: where no trial's values go together.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    startup = max(2, trials // RANDOM)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
     study = optuna.create_study(sampler=sampler)
-    if all(one.holds(first[name]) for name, one in ranges.items()):
-        study.enqueue_trial({name: first[name] for name in ranges})
+    given = {name: value for name in ranges if (value := first[name]) is not None}
+    if len(given) == len(ranges) and all(ranges[name].holds(v) for name, v in given.items()):
+        study.enqueue_trial(given)
     scores: list[float] = []
     best: dict[str, float] = {}
     for _ in range(trials):
         trial = study.ask()
         values = {name: one.suggest(trial, name) for name, one in ranges.items()}
         found = score(values)
-        study.tell(trial, found)
-        if not scores or found < min(scores):
-            best = values
-        scores.append(found)
+        if found is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, found)
+            if found < min(scores, default=math.inf):
+                best = values
+        scores.append(math.inf if found is None else found)
+    if not best:
+        shown = ", ".join(f"{PLACE}.{n}=[{r.low:g},{r.high:g}]" for n, r in ranges.items())
+        raise ValueError(f"no trial of {shown} was allowed: choose ranges that go together")
     return best, scores

@@ -1,7 +1,6 @@
 """Attacks beside descents without a learned prior, by ``python -m privbench.papers.attacks``."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from privbench.report.analysis.frame import (
     SeedGroup,
@@ -22,7 +21,7 @@ from privbench.report.analysis.labels import (
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, depth, panels
-from privbench.report.analysis.worst_case import Budget, unreliable
+from privbench.report.analysis.worst_case import Budget, seconds_spent, unreliable
 
 DESCENTS = ("rmle", "rmle_adaptive")
 """Descents that learn nothing from images: naive, and with the defense known."""
@@ -35,8 +34,8 @@ targets (95 %, BCa). *The better descent* is `rmle` or `rmle_adaptive`, whicheve
 score in that setting: what was there before attacks learned from images. A difference is paired,
 over the same targets of the same victims, with its 95 % interval; one that excludes 0 is bold.
 *Blind* is the blind baseline, the best score of guesses that use nothing of a target but its
-predicted label. *Seconds* are those of one seed, networks trained for it included, unless another
-attack of the same setting had trained them. The options of `rmle_prior` were compared on ten MNIST
+predicted label. *Seconds* are those of one seed, trainings that another cell had made included
+(records of earlier versions lack those). The options of `rmle_prior` were compared on ten MNIST
 test images, which may be among the targets."""
 
 
@@ -85,9 +84,6 @@ def _table(points: Sequence[Point]) -> Rows:
 
 def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
     group, one = point.group, point.group.first
-    seconds = fmean(
-        record.seconds["fit"] + record.seconds["reconstruct"] for record in group.records
-    )
     return [
         attack_name(one),
         describe_access(one.access),
@@ -98,7 +94,7 @@ def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
         _gain(group, descents, "ssim"),
         _gain(group, descents, "psnr_db"),
         str(Budget.of(one)),
-        f"{seconds:,.0f}",
+        f"{seconds_spent(group):,.0f}",
         "; ".join([*["seeds are missing"] * (not point.complete), *unreliable(group)]),
     ]
 

@@ -1,7 +1,7 @@
 """The result of a battery: a line for each defended setting (no torch)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from privbench.report.analysis.frame import SeedGroup, grouped
@@ -79,17 +79,29 @@ def _sentence(battery: Battery, groups: Sequence[SeedGroup], missing: Sequence[C
     undefended = fmean(record.accuracy_undefended for record in groups[0].records)
     parts = [*scores, f"accuracy undefended {undefended:.4f}"]
     keys = {setting_key(group.key) for group in groups}
+    parts += _not_compared(groups)
     if untried := _untried(battery, keys, missing):
         parts.append(f"not tried: {', '.join(untried)}")
     return f"{defense} ({split} of {victim}): {'; '.join(parts)}"
 
 
+def _not_compared(groups: Sequence[SeedGroup]) -> list[str]:
+    """Return the attacks that are left out, since they met other victims than the others."""
+    held = _by_setting(groups).values()
+    return list(dict.fromkeys(note for one in held for note in ComparableAttacks.of(one).notes))
+
+
+def _by_setting(groups: Sequence[SeedGroup]) -> Mapping[str, list[SeedGroup]]:
+    found: dict[str, list[SeedGroup]] = defaultdict(list)
+    for group in groups:
+        found[setting_key(group.key)].append(group)
+    return found
+
+
 def _highest(groups: Sequence[SeedGroup], metric: str) -> str:
     """Return the highest score over all attacks and transmissions, with attack and accuracy."""
-    by_setting: dict[str, list[SeedGroup]] = defaultdict(list)
-    for group in groups:
-        by_setting[setting_key(group.key)].append(group)
-    strongest = (ComparableAttacks.of(held).strongest(metric) for held in by_setting.values())
+    held = _by_setting(groups).values()
+    strongest = (ComparableAttacks.of(one).strongest(metric) for one in held)
     best = max(strongest, key=lambda group: leakage(group.score(metric), metric))
     interval = bracket(best.recorded_interval(metric), best.images, metric)
     sent = best.first.transmissions

@@ -40,6 +40,8 @@ STRONGEST = {
 }
 """Attacks one of which recovers most, by SSIM, in every setting of ``sweeps/defenses/records.csv``
 (a test reads it), each with those that count as it: networks that learn from defended features."""
+UNDEFENDED = {"inverse_refined": "inverse"}
+"""Attacks that count as one of the strongest where there is no defense to know."""
 Titled = tuple[str, Sequence[OperatingPoint]]
 """Title of a victim and split point, with its operating points."""
 
@@ -152,11 +154,11 @@ def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
 
 
 def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
-    """Return the strongest attacks that some defended settings did not meet."""
+    """Return the strongest attacks that some settings did not meet, defended or not."""
     met: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        if record.strength:
-            met[setting_key(group_key(record))].add(record.attack)
+        name = record.attack if record.strength else UNDEFENDED.get(record.attack, record.attack)
+        met[setting_key(group_key(record))].add(name)
     lacking = {
         name: sum(attacks.isdisjoint(same) for attacks in met.values())
         for name, same in STRONGEST.items()

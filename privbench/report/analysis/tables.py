@@ -34,6 +34,7 @@ from privbench.report.analysis.worst_case import (
     RelatedGroups,
     WorstCase,
     caveats,
+    seconds_spent,
     worst_cases_of,
 )
 from privbench.store.record import Record
@@ -98,7 +99,17 @@ def attacks(found: Sequence[SplitResults], overlay: Overlay | None = None) -> Ro
         for name, title in ((metric_label(m), metric_title(m)) for m in metrics)
         for heading in (f"published {name}", title, f"blind {name}")
     ]
-    head = ["setting", "defense", "attack", "seeds", "accuracy", *scores, "budget", "warning"]
+    head = [
+        "setting",
+        "defense",
+        "attack",
+        "seeds",
+        "accuracy",
+        *scores,
+        "budget",
+        "seconds",
+        "warning",
+    ]
     every_group = RelatedGroups(
         p.group for panel in found for points in panel.settings().values() for p in points
     )
@@ -141,7 +152,8 @@ def _attack_row(
         warnings += caveats(point.group, every_group, metric)
     return [
         panel.title, defense, adversary.name, str(len(point.group.victims)),
-        f"{point.accuracy:.4f}", *scores, str(Budget.of(one)), "; ".join(dict.fromkeys(warnings)),
+        f"{point.accuracy:.4f}", *scores, str(Budget.of(one)),
+        f"{seconds_spent(point.group):,.0f}", "; ".join(dict.fromkeys(warnings)),
     ]  # fmt: skip
 
 

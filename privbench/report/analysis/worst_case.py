@@ -140,18 +140,41 @@ def _counted(count: int, noun: str) -> str:
 
 
 def steps(record: Record) -> int:
-    """Return the steps of an attack and of the attacks within it, of trainings and descents."""
+    """Return the steps of an attack and of the attacks within it, of trainings and descents.
+
+    Records of earlier versions do not list their trainings: their options tell the steps, and one
+    note where the number of images did. So it is of a search, which trains for its trials, too.
+    """
+    searched = "trials" in record.config["attack"]
+    trainings = None if searched else record.notes.get("trainings")
 
     def count(attack: Mapping[str, Any]) -> int:
         inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
-        # null followed the number of images: the training noted how many it made
-        own = record.notes.get("steps", 0) if "steps" in attack else 0
-        # turns of a learned prior, each with updates of the images
-        turns = attack.get("levels"), attack.get("updates", attack.get("recurrences"))
-        updates = math.prod(turns) if all(isinstance(n, int) for n in turns) else 0
-        return int(attack.get("steps") or own) + updates + inner
+        listed = trainings is not None and "patience" in attack
+        own = 0 if listed else attack.get("steps") or record.notes.get("steps", 0)
+        # rounds of an image and a clone in turns
+        own = int(own) * 2 * attack.get("rounds", 0.5) if "steps" in attack else 0
+        return int(own) + _turns(attack, record.notes) + inner
 
-    return count(record.config["attack"])
+    trained = sum(training["steps"] or 0 for training in trainings or ())
+    return count(record.config["attack"]) + int(trained)
+
+
+def _turns(attack: Mapping[str, Any], notes: Mapping[str, Any]) -> int:
+    """Return the steps that a learned prior makes in turns, each with updates of the images."""
+    turns = attack.get("levels"), attack.get("updates", attack.get("recurrences"))
+    if not all(isinstance(n, int) for n in turns):
+        return 0
+    return int(notes.get("turns") or math.prod(turns))
+
+
+def seconds_spent(group: SeedGroup) -> float:
+    """Return the mean seconds of fitting and reconstructing, trainings that the store had included.
+
+    Records of earlier versions do not tell the latter.
+    """
+    phases = ("fit", "reconstruct", "stored")
+    return fmean(sum(r.seconds.get(name, 0.0) for name in phases) for r in group.records)
 
 
 def longest_runs(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
@@ -234,7 +257,10 @@ class Budget:
         used = _images(record.config["attack"])
         words = f"{used} auxiliary images" if used else "all auxiliary images"
         has = any(right.startswith("AUX_") for right in record.access)
+        refined = record.notes.get("refined", {})
+        compared = [refined, *refined.get("under_noise", ())]
         trials = int(record.config["attack"].get("trials") or 0)
+        trials += sum(len(one.get("losses", ())) for one in compared)
         return cls(steps(record), record.queries, words if has else "", trials)
 
     def __str__(self) -> str:

@@ -51,7 +51,7 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
     assert _command(summaries["without"]) == shlex.split(want)
     assert summaries["with"].startswith("weak   Not run: rmle_prior, inverse.")
     bare = _of(sweep(tmp_path, "none", [record("none", 0.0)], []))
-    assert bare.startswith("weak   few images: scores are of 6 images\n       a single victim")
+    assert bare.startswith("weak   Not run: rmle_prior, inverse.")
     assert not any("adaptive attack" in text for text in (summaries["with"], bare))
     assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
 

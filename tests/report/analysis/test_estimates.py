@@ -60,6 +60,36 @@ def test_an_attack_that_runs_another_learns_from_the_images_of_that_one():
         assert str(worst_case.Budget.of(changed)).endswith(f", {words}")
 
 
+def test_listed_trainings_are_counted_as_they_were_made_and_descents_by_their_options():
+    """A network that ended early, a denoiser and a network, fewer levels than the options', turns."""
+
+    def steps(attack, **notes):
+        one = record("dropout", 0.4, attack="x")
+        config = {**one.config, "attack": attack}
+        return worst_case.steps(dataclasses.replace(one, config=config, notes=notes))
+
+    network = {"steps": 28000, "patience": 700}
+    one = {"steps": 9000, "seconds": 3.0, "stored": False}
+    assert steps(network, trainings=[one]) == 9000
+    assert steps(network) == 28000
+    both = {**network, "steps": None, "levels": 25, "recurrences": 4, "network": network}
+    other = {"steps": None, "seconds": 1.0, "stored": True}
+    assert steps(both, trainings=[one, {**one, "steps": 1410}, other], turns=56) == 9000 + 1410 + 56
+    assert steps({"steps": 50, "rounds": 20}) == 2000
+    assert steps({"inverter": {"steps": 500}, **network}, trainings=[one]) == 9500
+
+
+def test_seconds_count_what_another_cell_had_trained_and_what_a_refinement_compared():
+    one = record("dropout", 0.4, attack="x", steps=500)
+    seconds = {"fit": 1.0, "reconstruct": 2.0, "stored": 70.0, "total": 9.0}
+    spent = dataclasses.replace(one, seconds=seconds)
+    assert worst_case.seconds_spent(frame.SeedGroup([spent])) == 73
+    assert worst_case.seconds_spent(frame.SeedGroup([one])) == 0
+    refined = {"losses": [1.0] * 6, "under_noise": [{"losses": [1.0] * 6}] * 4}
+    budget = worst_case.Budget.of(dataclasses.replace(one, notes={"refined": refined}))
+    assert str(budget) == "500 steps, after 30 trials of as many"
+
+
 def test_trials_of_a_search_are_a_part_of_the_budget():
     """A searched attack and the same one without a search are unequal, and the words say why."""
     plain = record("dropout", 0.4, attack="x", steps=500)
