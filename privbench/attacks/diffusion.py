@@ -20,7 +20,7 @@ from privbench.attacks.components.data_terms import (
 from privbench.attacks.components.denoiser import trained_denoiser
 from privbench.attacks.components.guided_diffusion import GuidedDiffusion
 from privbench.attacks.components.learning import TrainingConfig, held_out, reconstruction_losses
-from privbench.attacks.components.plug_and_play import geometric
+from privbench.attacks.components.plug_and_play import geometric, require_falling
 from privbench.attacks.components.pretrained import check_pretrained, load_pretrained
 from privbench.attacks.components.start_network import (
     believed,
@@ -34,6 +34,8 @@ from privbench.threat import Access, AdversaryView
 
 CEILING_IMAGES = 4
 """Held-out images on which the prior's ceiling is measured."""
+FEWEST = 2
+"""Levels: the features guide the steps between them."""
 INVERSION_LR = 0.15
 """Adam's first learning rate for perturbed images alone, in units of the pixel range."""
 
@@ -78,18 +80,20 @@ class Diffusion(TrainingConfig):
     noise_variance: PositiveFloat
 
     def __post_init__(self) -> None:
-        """Refuse levels that do not fall, and a network that is not an attack."""
-        if self.last_level >= self.first_level:
+        """Refuse levels that do not fall or are too few, and a network that is not an attack."""
+        require_falling(self.first_level, self.last_level)
+        if self.levels < FEWEST:
             raise ValueError(
-                f"attack.last_level={self.last_level} is out of range: choose a number below "
-                f"{self.first_level:g} (attack.first_level)"
+                f"attack.levels={self.levels} is out of range: choose {FEWEST} or more, for a step "
+                "goes from one to the next"
             )
         if self.network is not None:
             require_start_network(self.network)
-            if self.start_level < self.last_level:
+            if len(self.start_levels) < FEWEST:
+                least = self.noise_levels[-FEWEST]
                 raise ValueError(
                     f"attack.start_level={self.start_level} is out of range: choose a number of "
-                    f"at least {self.last_level:g} (attack.last_level)"
+                    f"at least {least:g}, so that {FEWEST} levels are left"
                 )
 
     @property

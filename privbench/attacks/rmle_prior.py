@@ -18,7 +18,12 @@ from privbench.attacks.components.data_terms import (
 )
 from privbench.attacks.components.denoiser import Denoiser, trained_denoiser
 from privbench.attacks.components.learning import TrainingConfig
-from privbench.attacks.components.plug_and_play import Denoise, geometric, plug_and_play
+from privbench.attacks.components.plug_and_play import (
+    Denoise,
+    geometric,
+    plug_and_play,
+    require_falling,
+)
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.memory_format import fast_memory_format
 from privbench.runtime.validation import VALIDATED, PositiveFloat, PositiveInt
@@ -56,6 +61,10 @@ class RMLEPrior(TrainingConfig):
     rate: PositiveFloat
     inversion_steps: PositiveInt
     noise_variance: PositiveFloat
+
+    def __post_init__(self) -> None:
+        """Refuse levels that do not fall."""
+        require_falling(self.first_level, self.last_level)
 
     @property
     def access(self) -> Access:

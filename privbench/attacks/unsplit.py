@@ -30,8 +30,9 @@ class UnSplit:
     clone minimise ED, and so on. The adversary knows the edge's layers and has neither images nor
     queries. ED is in units of the features' mean square, so that one lambda serves every split. In
     the published code one clone is carried from target to target, so that the order of the targets
-    matters; here every target has a clone of its own, and all begin with the same weights. The
-    features are the mean over transmissions.
+    matters; here every target has a clone of its own, and all begin with the same weights. Its
+    further term, the image's mean square, which pulls every image towards black, is left out, and
+    its rate for the image is 1e-3. The features are the mean over transmissions.
 
     Attributes:
         rounds: Turns of image and clone.

@@ -16,7 +16,15 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
-from tests.support import BRIEF_TRAINING, Orthogonal, RecordingLogger, granted, lenet_edge, scenes
+from tests.support import (
+    BRIEF_TRAINING,
+    Orthogonal,
+    RecordingLogger,
+    granted,
+    instantiated,
+    lenet_edge,
+    scenes,
+)
 
 ATTACK = Diffusion(
     **BRIEF_TRAINING,
@@ -134,7 +142,7 @@ def test_a_prior_trained_on_one_image_returns_it():
     assert ceilings[1] > 22 > ceilings[0]
 
 
-def _pipeline(**options):
+def _pipeline(classes=None, **options):
     """A tiny network with random weights, and its scheduler."""
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
@@ -148,6 +156,7 @@ def _pipeline(**options):
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
         norm_num_groups=4,
+        num_class_embeds=classes,
     )
     return DDPMPipeline(unet=network, scheduler=DDPMScheduler(**options))
 
@@ -184,6 +193,23 @@ def test_a_saved_model_is_the_prior(tmp_path):
         attack.check(view)
 
 
+def test_a_model_of_codes_or_of_classes_is_refused(monkeypatch):
+    """One would be a prior of something else, the other asks for a label."""
+    from diffusers import DiffusionPipeline
+
+    latent, conditional = _pipeline(), _pipeline(classes=3)
+    latent.vqvae = torch.nn.Identity()
+    for made, words in (
+        (latent, "an unconditional model of pixels"),
+        (conditional, "needs the class"),
+    ):
+        load_pretrained.cache_clear()
+        monkeypatch.setattr(DiffusionPipeline, "from_pretrained", lambda name, made=made: made)
+        with pytest.raises(ValueError, match=words):
+            load_pretrained("some/model")
+    load_pretrained.cache_clear()
+
+
 def test_a_model_that_cannot_be_had_is_one_line(monkeypatch):
     """No library, or no model: the reason and the choices."""
     load_pretrained.cache_clear()
@@ -207,3 +233,10 @@ def test_levels_that_do_not_fall_are_refused():
         dataclasses.replace(ATTACK, last_level=3.0)
     with pytest.raises(Exception, match=r"attack.start_level=0.001 is out of range"):
         dataclasses.replace(ATTACK, network=ATTACK, start_level=0.001)
+    with pytest.raises(Exception, match=r"start_level=.* so that 2 levels are left"):
+        dataclasses.replace(ATTACK, network=ATTACK, start_level=ATTACK.last_level)
+    with pytest.raises(Exception, match=r"attack.levels=1 is out of range: choose 2 or more"):
+        dataclasses.replace(ATTACK, levels=1)
+    for attack in (ATTACK, instantiated("attack", "rmle_prior")):
+        with pytest.raises(Exception, match=r"attack.last_level=9.0 is out of range"):
+            dataclasses.replace(attack, last_level=9.0)

@@ -25,6 +25,19 @@ def geometric(first: float, last: float, count: int) -> list[float]:
     return [first * (last / first) ** (n / max(1, count - 1)) for n in range(count)]
 
 
+def require_falling(first: float, last: float) -> None:
+    """Refuse noise levels that do not fall.
+
+    Raises:
+        ValueError: naming both options.
+    """
+    if last >= first:
+        raise ValueError(
+            f"attack.last_level={last} is out of range: choose a number below {first:g} "
+            "(attack.first_level)"
+        )
+
+
 def plug_and_play(
     start: Tensor, levels: Sequence[float], data_step: DataStep, denoise: Denoise
 ) -> Tensor:

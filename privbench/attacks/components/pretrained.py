@@ -80,10 +80,15 @@ def load_pretrained(name: str) -> PretrainedDenoiser:
         ) from error
     network, scheduler = getattr(pipeline, "unet", None), getattr(pipeline, "scheduler", None)
     predicts = getattr(getattr(scheduler, "config", None), "prediction_type", None)
-    if not isinstance(network, UNet2DModel) or predicts not in PREDICTIONS:
+    coded = any(getattr(pipeline, part, None) is not None for part in ("vqvae", "vae"))
+    if not isinstance(network, UNet2DModel) or predicts not in PREDICTIONS or coded:
         raise ValueError(
             f"attack.model={name} is a {type(pipeline).__name__}: choose an unconditional model of "
             "pixels, such as a DDPMPipeline"
+        )
+    if network.class_embedding is not None:
+        raise ValueError(
+            f"attack.model={name} needs the class of an image: choose an unconditional model"
         )
     return PretrainedDenoiser(network, scheduler).eval().requires_grad_(False)
 

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Compare attacks with the better of rmle and rmle_adaptive in each setting.",
+        description="Compare attacks with the best of rmle, rmle_adaptive and inverse, by setting.",
     )
     parser.add_argument("folder", type=Path, help="outputs, outputs/store or outputs/sweeps/NAME")
     parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file to write")

@@ -1,7 +1,8 @@
-"""Attacks beside descents without a learned prior, by ``python -m privbench.papers.attacks``."""
+"""Attacks beside earlier ones, by ``python -m privbench.papers.attacks``."""
 
 from collections.abc import Sequence
 
+from privbench.evaluation.statistics import Interval
 from privbench.report.analysis.frame import (
     SeedGroup,
     on_shared_victims,
@@ -25,14 +26,18 @@ from privbench.report.analysis.worst_case import Budget, seconds_spent, unreliab
 
 DESCENTS = ("rmle", "rmle_adaptive")
 """Descents that learn nothing from images: naive, and with the defense known."""
+EARLIER = (*DESCENTS, "inverse")
+"""What there was before priors and refinements: the descents, and a network on defended answers."""
+METRICS = {"ssim": "SSIM", "psnr_db": "PSNR"}
 HEAD = ["attack", "rights", "seeds", "SSIM", "PSNR [dB]", "identified",
-        "SSIM, less the better descent's", "PSNR, less the better descent's", "budget", "seconds",
-        "warning"]  # fmt: skip
+        "SSIM, less the best earlier attack's", "PSNR, less the best earlier attack's", "budget",
+        "seconds", "warning"]  # fmt: skip
 LEGEND = """\
 A score is the mean over the targets of each target's mean over seeds, in brackets its interval over
-targets (95 %, BCa). *The better descent* is `rmle` or `rmle_adaptive`, whichever has the higher
-score in that setting: what was there before attacks learned from images. A difference is paired,
-over the same targets of the same victims, with its 95 % interval; one that excludes 0 is bold.
+targets (95 %, BCa). *The best earlier attack* is `rmle`, `rmle_adaptive` or `inverse`, whichever of
+those that were run has the highest score in that setting; *the better descent* is one of the first
+two. A difference is paired, over the same targets of the same victims, with its 95 % interval; one
+that excludes 0 is bold.
 *Blind* is the blind baseline, the best score of guesses that use nothing of a target but its
 predicted label. *Seconds* are those of one seed, trainings that another cell had made included
 (records of earlier versions lack those). The options of `rmle_prior` were compared on ten MNIST
@@ -48,14 +53,15 @@ def document(selection: Selection, command: str) -> str:
     """
     held = [record for record in selection.records if record.attack != "blind"]
     parts = [
-        "# What attacks recover, beside descents without a learned prior",
+        "# What attacks recover, beside earlier ones",
         f"Written by `{command}`: {'; '.join(selection.metadata)}.",
         LEGEND,
     ]
-    found = panels(held, selection.gaps)
-    for panel in sorted(found, key=lambda panel: (panel.dataset, depth(panel.split))):
-        for points in panel.settings().values():
-            parts += _section(panel, points)
+    found = sorted(panels(held, selection.gaps), key=lambda one: (one.dataset, depth(one.split)))
+    settings = [(panel, points) for panel in found for points in panel.settings().values()]
+    parts += [as_markdown(_overview([points for _, points in settings])).rstrip()] * bool(found)
+    for panel, points in settings:
+        parts += _section(panel, points)
     return "\n\n".join(parts if found else [*parts, "No record is there yet."]) + "\n"
 
 
@@ -76,13 +82,43 @@ def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:
     ]
 
 
+def _overview(settings: Sequence[Sequence[Point]]) -> Rows:
+    """Return in how many settings each later attack is below earlier ones, beyond the interval."""
+    rows: Rows = [["attack", "settings", *(
+        f"{metric} below {whose}"
+        for whose in ("the better descent's", "the best earlier attack's")
+        for metric in METRICS.values()
+    )]]  # fmt: skip
+    met: dict[str, list[tuple[SeedGroup, list[SeedGroup]]]] = {}
+    for points in settings:
+        groups = [point.group for point in points]
+        for group in groups:
+            if group.first.attack not in EARLIER:
+                met.setdefault(attack_name(group.first), []).append((group, groups))
+    for name, pairs in sorted(met.items(), key=lambda item: -len(item[1])):
+        cells = [name, str(len(pairs))]
+        for earlier in (DESCENTS, EARLIER):
+            for metric in METRICS:
+                differences = [
+                    _difference(group, _of(groups, earlier), metric) for group, groups in pairs
+                ]
+                known = [one[1] for one in differences if one and one[1]]
+                cells.append(f"{sum(high < 0 for _, high in known)} of {len(known)}")
+        rows.append(cells)
+    return rows
+
+
+def _of(groups: Sequence[SeedGroup], attacks: Sequence[str]) -> list[SeedGroup]:
+    return [group for group in groups if group.first.attack in attacks]
+
+
 def _table(points: Sequence[Point]) -> Rows:
     ordered = sorted(points, key=lambda point: -point.score("ssim"))
-    descents = [point.group for point in points if point.group.first.attack in DESCENTS]
-    return [HEAD, *(_row(point, descents) for point in ordered)]
+    earlier = _of([point.group for point in points], EARLIER)
+    return [HEAD, *(_row(point, earlier) for point in ordered)]
 
 
-def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
+def _row(point: Point, earlier: Sequence[SeedGroup]) -> list[str]:
     group, one = point.group, point.group.first
     return [
         attack_name(one),
@@ -91,27 +127,41 @@ def _row(point: Point, descents: Sequence[SeedGroup]) -> list[str]:
         span(group, "ssim"),
         span(group, "psnr_db"),
         f"{group.score('identification'):.0%}",
-        _gain(group, descents, "ssim"),
-        _gain(group, descents, "psnr_db"),
+        *(_gain(group, earlier, metric) for metric in METRICS),
         str(Budget.of(one)),
         f"{seconds_spent(group):,.0f}",
         "; ".join([*["seeds are missing"] * (not point.complete), *unreliable(group)]),
     ]
 
 
-def _gain(group: SeedGroup, descents: Sequence[SeedGroup], metric: str) -> str:
-    """Return the paired difference to the better descent on this attack's victims."""
-    if not descents:
+def _gain(group: SeedGroup, earlier: Sequence[SeedGroup], metric: str) -> str:
+    """Return the paired difference to the best earlier attack on this attack's victims."""
+    if not earlier:
         return "-"
-    shared = [both for descent in descents if (both := on_shared_victims(group, descent))]
-    if not shared:
+    found = _difference(group, earlier, metric)
+    if found is None:
         return "no victim in common"
-    mine, better = max(shared, key=lambda both: both[1].score(metric))
+    better, interval, images = found
     if group.first.attack == better.first.attack:
-        return "the better descent"
-    interval = paired_interval(mine, better, metric)
-    text = signed(mine.score(metric) - better.score(metric), metric)
+        return "the best earlier attack"
+    text = signed(group.restricted_to(better.victims).score(metric) - better.score(metric), metric)
     if interval is None:
         return text
-    text += bracket(interval, shared_images(mine, better), metric)
+    text += bracket(interval, images, metric)
     return f"**{text}**" if interval[0] > 0 or interval[1] < 0 else text
+
+
+def _difference(
+    group: SeedGroup, earlier: Sequence[SeedGroup], metric: str
+) -> tuple[SeedGroup, Interval | None, int] | None:
+    """Return the best earlier attack on shared victims, and how far this one is above it.
+
+    Returns:
+        Its records of the shared victims, the paired interval, and the number of images; null
+        where no victim is shared.
+    """
+    shared = [both for one in earlier if (both := on_shared_victims(group, one))]
+    if not shared:
+        return None
+    mine, better = max(shared, key=lambda both: both[1].score(metric))
+    return better, paired_interval(mine, better, metric), shared_images(mine, better)
