@@ -115,8 +115,8 @@ def granted(deployment, images, access, labels=None, **others) -> AdversaryView:
 def hasty(attack):
     """The same attack and every attack within it, of few steps."""
     changes = {n: hasty(part) for n, part in vars(attack).items() if isinstance(part, Attack)}
-    lengths = ("steps", "rounds", "levels", "updates", "inversion_steps")
-    changes |= {name: 2 for name in lengths if name in vars(attack)}
+    lengths = {"steps": 2, "rounds": 2, "levels": 4, "updates": 2, "inversion_steps": 2}
+    changes |= {name: few for name, few in lengths.items() if name in vars(attack)}
     changes |= {"recurrences": 1} if "recurrences" in vars(attack) else {}
     return dataclasses.replace(attack, **changes)
 

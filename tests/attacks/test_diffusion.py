@@ -16,6 +16,7 @@ from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
+from privbench.threat import Access
 from tests.support import (
     BRIEF_TRAINING,
     Orthogonal,
@@ -107,6 +108,28 @@ def test_a_dead_channel_leaves_a_sample_of_the_prior(known):
     x = scenes(5)
     reconstruct, v, _ = _attacked(ADAPTIVE, lenet_edge("relu2"), x, Dropout(rate=1.0))
     assert float(metrics.psnr_db(reconstruct(v), x).mean()) <= _blind_db(x) + 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Answering:
+    """A network whose answers are given."""
+
+    images: torch.Tensor
+    access = Access.EDGE_WEIGHTS | Access.AUX_IMAGES
+
+    def fit(self, view):
+        return lambda v: self.images
+
+
+def test_a_refined_sample_starts_from_the_networks_answer(known):
+    """Behind a dead channel nothing else tells the image: near a low level it stays."""
+    x = scenes(5)
+    scores = []
+    for answer in (x, torch.full_like(x, 0.5)):
+        attack = dataclasses.replace(ADAPTIVE, network=Answering(answer), start_level=0.2)
+        reconstruct, v, _ = _attacked(attack, lenet_edge("relu2"), x, Dropout(rate=1.0))
+        scores.append(float(metrics.psnr_db(reconstruct(v), x).mean()))
+    assert scores[0] > _blind_db(x) + 3 and scores[0] > scores[1] + 3, scores
 
 
 def test_the_guidance_does_not_fit_the_noise(known, prior):

@@ -59,6 +59,14 @@ def test_a_refined_answer_of_an_orthogonal_edge_exceeds_60_db():
         Ridge(images=None),
         UnSplit(rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0),
         InverseRefined,
+        "dip",
+        "inverse",
+        "inverse_adaptive",
+        "inverse_refined",
+        "diffusion",
+        "diffusion_refined",
+        "diffusion_refined_adaptive",
+        "tuned",
     ],
     ids=str,
 )
@@ -66,5 +74,7 @@ def test_a_dead_channel_lets_nobody_beat_the_best_constant_image(attack):
     """Dropout of everything: what is left is what was known before."""
     if attack is InverseRefined:
         attack = _refined("inverse_refined_adaptive", images=2, steps=20)
+    elif isinstance(attack, str):
+        attack = hasty(instantiated("attack", attack))
     scores, best = _scores(attack, lenet_edge("relu2"), scenes(60), Dropout(rate=1.0))
     assert float(scores.mean()) <= float(best.mean()) + 1e-4

@@ -1,5 +1,7 @@
 """Plug-and-play by ADMM, its denoiser, and the attack made of them."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,32 @@ def test_an_exact_linear_gaussian_prior_gives_the_posterior_mean(levels):
     inverse = torch.linalg.inv(c)
     exact = torch.linalg.solve(precision + inverse, a.T @ v / 0.04 + inverse @ m)
     torch.testing.assert_close(x.flatten(), exact, atol=1e-5, rtol=0)
+
+
+def test_the_attacks_own_data_step_leads_to_the_posterior_mean():
+    """With the exact prior of four pixels and three features in noise of .2, run to convergence."""
+    generator = torch.Generator().manual_seed(0)
+    a, root = (torch.randn(n, 4, generator=generator) for n in (3, 4))
+    m, level = 0.5 + 0.1 * torch.randn(4, generator=generator), 0.3
+    c, one = 0.1 * root @ root.T / 4 + 0.01 * torch.eye(4), torch.eye(4)
+    edge = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False)).requires_grad_(False)
+    edge[1].weight.copy_(a)
+    v = (a @ m + 0.2 * torch.randn(3, generator=generator)).view(1, 1, 3)
+    term = data_term_of(edge, v, Gaussian(sigma=0.2), m.view(1, 1, 2, 2))
+    attack = dataclasses.replace(ATTACK, updates=60, rate=0.1, noise_variance=1e-9)
+
+    def denoise(x, level):
+        gain = c @ torch.linalg.inv(c + level**2 * one)
+        return (m + gain @ (x.flatten() - m)).view(1, 1, 2, 2)
+
+    x = plug_and_play(m.view(1, 1, 2, 2), [level] * 150, Descent(attack, term, 3), denoise)
+    precision, inverse = a.T @ a / 0.04, torch.linalg.inv(c)
+    exact = torch.linalg.solve(precision + inverse, a.T @ v.flatten() / 0.04 + inverse @ m)
+    doubled = torch.linalg.solve(
+        precision + 2 * inverse, a.T @ v.flatten() / 0.04 + 2 * inverse @ m
+    )
+    assert float((exact - doubled).abs().max()) > 0.04, "another weight of the prior is seen"
+    torch.testing.assert_close(x.flatten(), exact, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("copies", [1, 4])

@@ -193,3 +193,40 @@ def test_options_that_are_null_can_be_searched_and_others_are_refused():
     assert set(ranges_of(instantiated("attack", "inverse"), {"steps": [100, 900]})) == {"steps"}
     with pytest.raises(ValueError, match="attack.search.network is not a number"):
         ranges_of(instantiated("attack", "inverse_refined"), {"network": [1, 2]})
+
+
+@dataclass
+class Noting(Gain):
+    """Keeps the features that it is tried on."""
+
+    def fit(self, view):
+        inner = super().fit(view)
+
+        def reconstruct(v):
+            RECEIVED.append(v)
+            return inner(v)
+
+        return reconstruct
+
+
+RECEIVED: list[torch.Tensor] = []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_adaptive_attack_is_tried_on_draws_of_the_defense_and_a_naive_one_on_none(known):
+    """The defense adds noise of .01 to features that are the images."""
+    RECEIVED.clear()
+    rights = Access.EDGE_WEIGHTS | (Access.DEFENSE if known else Access(0))
+    attack = _tuned(Noting(rights=rights), trials=2)
+    view = _view(attack.access, Kept())
+    attack.fit(view)
+    noise = RECEIVED[0][:, 0] - view.images[:8].flatten(1)
+    assert float(noise.std()) == pytest.approx(0.01 if known else 0, abs=2e-3)
+
+
+def test_a_search_without_its_plus_is_told_so(refused):
+    """Hydra's own line would be about a struct."""
+    refused(
+        "attack=tuned attack@attack.inner=rmle attack.search.tv_weight=[0.1,40,log]",
+        ["'+attack.search.FIELD=[LOW,HIGH,log]'"],
+    )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.shadow_aligned import mk_mmd
+from privbench.attacks.shadow_aligned import AlignmentTask, mk_mmd
 from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.gaussian import Gaussian
 from privbench.experiment.plan import MOST_TRAFFIC, plan, traffic_indices, view_of
@@ -64,6 +64,59 @@ def test_alignment_lowers_the_discrepancy_to_the_received_features(digits):
         with torch.no_grad():
             found[weight] = float(mk_mmd(edge(images[:200]), received))
     assert found[1.0] < 0.6 * found[0.0]
+
+
+@pytest.fixture
+def task(digits):
+    """Losses of a shadow by all three terms, the defense on its features."""
+    images, labels, deployment = digits
+    attack = dataclasses.replace(
+        instantiated("attack", "shadow_aligned"), inverter=Edge(), mmd_weight=0.5, critic_weight=0.3
+    )
+    access = attack.access | Access.DEFENSE
+    view = granted(deployment, images[:64], access, labels[:64], traffic=images[600:700])
+    torch.manual_seed(2)
+    edge = LeNet5((1, 28, 28), 10).split("relu2")[0]
+    return AlignmentTask(edge, view, attack), view
+
+
+def test_a_shadow_learns_by_the_cloud_on_defended_features_and_by_the_discrepancy(task):
+    """Outside of training: cross-entropy plus the weighted discrepancy, term by term."""
+    made, view = task
+    made.network.eval()
+    rows = torch.arange(16)
+    found = made.losses((rows,))
+    clean = made.network(view.images[:16])
+    draws = view.streams("alignment 0", range(16))
+    v = clean + 0.05 * draws.normal(clean)
+    entropy = nn.functional.cross_entropy(view.cloud(v), view.labels[:16])
+    wanted = float((entropy + 0.5 * mk_mmd(v, view.traffic[:16])).detach())
+    assert float(found["loss"].detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_critic_scores_received_features_above_the_shadows_and_the_shadow_gains_by_it(task):
+    """In training its term is the loss of being taken for a shadow's."""
+    made, view = task
+    rows = torch.arange(32)
+    made.network.train()
+    for _ in range(60):
+        made.critic_optimizer.param_groups[0]["lr"] = 1e-2
+        with torch.no_grad():
+            v = made.network(view.images[:32])
+        made._teach(v, view.traffic[:32])
+    mine, theirs = (float(made.critic(v).mean().detach()) for v in (v, view.traffic[:32]))
+    assert theirs > 1 > -1 > mine
+    made.critic_optimizer.param_groups[0]["lr"] = 0.0
+    whole = made.losses((rows,))
+    (slope,) = torch.autograd.grad(whole["loss"], made.network[1].weight)
+    made.attack = dataclasses.replace(made.attack, critic_weight=0.0)
+    made.drawn -= 1
+    made.order = view.generator("traffic")
+    without = made.losses((rows,))
+    term = float((whole["loss"] - without["loss"]).detach())
+    assert term > 0.3, "a shadow that is found out pays for it"
+    (plain,) = torch.autograd.grad(without["loss"], made.network[1].weight)
+    assert float((slope - plain).abs().max()) > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,12 @@ from tests.records import page_of, record
 from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
-CONTENTS = {1: "953983cc284dc1c861b9", 2: "bacbc8f730d6b6343a0f", 3: "64e5a4a7fd13c7ebffc6"}
+CONTENTS = {
+    1: "953983cc284dc1c861b9",
+    2: "bacbc8f730d6b6343a0f",
+    3: "64e5a4a7fd13c7ebffc6",
+    4: "587b97ef51935c3db9e8",
+}
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
 hydra:
