@@ -241,6 +241,24 @@ def test_one_network_for_all_strengths_stands_beside_one_a_strength():
     assert "for all strengths of a defense" not in document(merged(NONE), "the command")
 
 
+def test_a_setting_of_few_defenses_has_its_table_and_no_list_of_all_that_lacks():
+    """On faces, say: how it is typed, the verdicts that can be given, and what was not run."""
+    typed = "python -m privbench dataset=image_folder dataset.root=FACES split=relu2 seed=0"
+    rows = [
+        dataclasses.replace(one, dataset="image_folder", command=f"{typed} attack={one.attack}")
+        for one in [*NONE, *_curve("nopeek", (5, 1, 0.8, 20))]
+    ]
+    most = [row(name, 1.0) for name in ("topk", "disco", "cloak", "fisher")]
+    text = document(merged([*rows, *NONE, *most]), "the command")
+    text = text.partition("## image_folder")[2].partition("## mnist")[0]
+    assert (
+        "`python -m privbench sweeps=defenses dataset=image_folder dataset.root=FACES ...`" in text
+    )
+    assert "NoPeek hides images" in text and "Shredder" not in text
+    assert "Not run here: gaussian, laplace, " in text and "seeds other than 0." in text
+    assert "further seeds" not in text
+
+
 def test_what_is_left_is_counted_from_one_baseline_though_a_cloud_that_errs_guesses_worse():
     """SSIM .55 of .3 to .9; by the baseline of the defended cloud, .1, it would be .75."""
     rows = [

@@ -1,6 +1,7 @@
 """The table of all defenses as Markdown, written by ``python -m privbench.papers.defenses``."""
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -63,8 +64,9 @@ def document(rows: Sequence[Row], command: str) -> str:
         LEGEND,
     ]
     settings = by_setting(rows)
+    most = max((len(curves(defended(held))) for held in settings.values()), default=0)
     for setting, held in settings.items():
-        parts += _section(setting, held)
+        parts += _section(setting, held, most)
     if not settings:
         first = ["dataset=mnist"]
         claims = as_markdown(_claims({}, first)).rstrip()
@@ -72,19 +74,30 @@ def document(rows: Sequence[Row], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
-    """Return the parts of one data set, victim and split point."""
+def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
+    """Return the parts of one data set, victim and split point.
+
+    Args:
+        setting: All that its rows share.
+        rows: Of the setting.
+        most: Number of defenses of the setting that has most.
+    """
     dataset, victim, split, targets = setting
-    lines = curves(defended(rows))
-    lacking = missing(rows, setting_words(rows[0]))
+    lines, words = curves(defended(rows)), setting_words(rows[0])
+    heading = [f"## {dataset}, {victim} cut at {split}, {targets} targets"]
+    if words != [f"dataset={dataset}"]:
+        heading.append(f"`{shlex.join([*PROGRAM, *words])} ...`")
+    if len(lines) < most / 2:
+        return [*heading, *_of_some(rows, lines)]
+    lacking = missing(rows, words)
     return [
-        f"## {dataset}, {victim} cut at {split}, {targets} targets",
+        *heading,
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
         *_victims(rows),
         *_weak(lines),
         "### Published claims",
-        as_markdown(_claims(lines, setting_words(rows[0]))).rstrip(),
+        as_markdown(_claims(lines, words)).rstrip(),
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
         *_amortised(lines),
@@ -93,6 +106,32 @@ def _section(setting: Setting, rows: Sequence[Row]) -> list[str]:
         as_markdown(_untried(lines)).rstrip(),
         _commands({**lacking, **_labelled(further_seeds(rows))}),
     ]
+
+
+def _of_some(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> list[str]:
+    """Return the parts of a setting that has less than half of the defenses of another one.
+
+    The claims are judged where most defenses were run; here those that can be are.
+    """
+    judged = [(claim, judge(claim, lines)) for claim in CLAIMS]
+    known = [[one.text, f"**{state}**", why] for one, (state, why) in judged if state != MISSING]
+    head: Rows = [["claim", "verdict", "reason"]]
+    claims = ["### Published claims", as_markdown([*head, *known]).rstrip()] if known else []
+    never = ", ".join(name for name in planned() if name not in lines and name != "none")
+    return [
+        f"### At about {COST:g} points of lost accuracy, by the strongest attack",
+        as_markdown(_summary(lines)).rstrip(),
+        *_victims(rows),
+        *_weak(lines),
+        *claims,
+        "### All strengths and attacks",
+        as_markdown(_everything(lines)).rstrip(),
+        f"Not run here: {never}; seeds other than {', '.join(map(str, _all_seeds(rows)))}.",
+    ]
+
+
+def _all_seeds(rows: Sequence[Row]) -> list[int]:
+    return sorted({row.seed for row in rows})
 
 
 def _victims(rows: Sequence[Row]) -> list[str]:
