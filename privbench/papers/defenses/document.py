@@ -64,9 +64,9 @@ def document(rows: Sequence[Row], command: str) -> str:
         LEGEND,
     ]
     settings = by_setting(rows)
-    most = max((len(curves(defended(held))) for held in settings.values()), default=0)
-    for setting, held in settings.items():
-        parts += _section(setting, held, most)
+    counts = {setting: len(curves(defended(held))) for setting, held in settings.items()}
+    for setting in sorted(counts, key=lambda one: -counts[one]):
+        parts += _section(setting, settings[setting], max(counts.values()))
     if not settings:
         first = ["dataset=mnist"]
         claims = as_markdown(_claims({}, first)).rstrip()
