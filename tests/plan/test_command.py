@@ -50,7 +50,7 @@ def _kept(outputs):
     )
     records = []
     for split, ssim in (("relu2", 0.8), ("fc1", 0.25)):
-        for attack in ("rmle", "inverse", "shadow"):
+        for attack in ("rmle", "rmle_prior", "inverse", "shadow"):
             one = record(
                 "none", 0.0, dataset="digits", split=split, attack=attack, ssim=ssim, targets=24
             )
@@ -67,7 +67,7 @@ def test_a_plan_without_records_says_that_leakage_is_unknown(typed):
     assert "  not relu2: SSIM not measured" in lines
     assert any(line.startswith("least latency: edge-only") for line in lines)
     assert any(
-        "split=conv1,relu1," in line and "attack=rmle,inverse,shadow" in line for line in lines
+        "split=conv1,relu1," in line and "attack=rmle,rmle_prior,inverse,shadow" in line for line in lines
     )
     assert "note: the radio's power is taken as constant above 13.76 Mbit/s" in lines
 
@@ -176,7 +176,7 @@ def test_the_papers_guideline_is_judged_by_cost_and_by_what_was_measured(typed, 
         "tk1_gpu", "rpi4", "phone_sd855",
     ]  # fmt: skip
     assert "by leakage: SSIM behind fc1 was not measured, so there is no verdict" in text
-    assert "split=fc1 attack=rmle,inverse,shadow" in text
+    assert "split=fc1 attack=rmle,rmle_prior,inverse,shadow" in text
     _kept(tmp_path / "outputs")
     text = " ".join(typed("format=guideline").split())
     assert "recovers SSIM 0.250 and identifies 50% (a blind guess: 0.350, 10%)" in text
@@ -224,7 +224,7 @@ def test_measuring_runs_what_is_missing_and_joins_its_records(typed, tmp_path, m
     plan = json.loads(typed(*words, "format=json"))
     assert plan["recommended"] == "fc1"
     assert ran[0][:4] == [sys.executable, "-m", "privbench", "-m"]
-    assert "attack=rmle,inverse,shadow" in ran[0]
+    assert "attack=rmle,rmle_prior,inverse,shadow" in ran[0]
     (line,) = typed(*words).splitlines()
     assert line.startswith("privbench: a measurement failed: python -m privbench -m dataset=digits")
 
