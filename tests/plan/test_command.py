@@ -67,7 +67,8 @@ def test_a_plan_without_records_says_that_leakage_is_unknown(typed):
     assert "  not relu2: SSIM not measured" in lines
     assert any(line.startswith("least latency: edge-only") for line in lines)
     assert any(
-        "split=conv1,relu1," in line and "attack=rmle,rmle_prior,inverse,shadow" in line for line in lines
+        "split=conv1,relu1," in line and "attack=rmle,rmle_prior,inverse,shadow" in line
+        for line in lines
     )
     assert "note: the radio's power is taken as constant above 13.76 Mbit/s" in lines
 

@@ -32,7 +32,7 @@ IDENTIFIED = "identification"
 """Name of the share of images that are recognised among all test images."""
 LOSS = 0.02
 """Loss of accuracy of the finding, a share."""
-UNMET = "no attack knew the defense"
+UNMET = "not tested against an attacker who knows it"
 """Name of the weakness that defenses were not attacked adaptively, or its end."""
 STRONGEST = {
     "rmle_prior": ("rmle_prior",),

@@ -66,7 +66,7 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
     found = finding(panels([*records, record(strength=0.9)]), missing=2)
     assert [(weakness.name, weakness.sentence) for weakness in found.weaknesses] == [
         ("a victim no better than the most frequent class", "mnist lenet5: guesses"),
-        ("no attack knew the defense",
+        ("not tested against an attacker who knows it",
          "No adaptive attack was run against dropout on features: the leakage may be higher"),
         ("2 cells are missing", "2 of 5 cells have no record: more may leak"),
         ("a strong attack was not run",
@@ -84,7 +84,7 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
     some = [record(strength=0.9, seed=seed, targets=64) for seed in range(5)]
     some += [record(strength=0.3, attack="a", adaptive=True, targets=64, failed=1)]
     assert [weakness.name for weakness in weaknesses(some)] == [
-        "in some settings no attack knew the defense",
+        "in some settings not tested against an attacker who knows it",
         "a strong attack was not run",
         "1 of 6 cells gave images that never moved or are not finite",
     ]
