@@ -115,7 +115,7 @@ def test_a_page_says_in_its_first_line_that_no_attack_knows_a_defense(tmp_path):
         one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
     text = page_text(tmp_path, records)
     first, _, weakness = text.partition("<h1>")[2].partition("</h1>")
-    assert first.startswith("<em>No attack knew the defense.</em> mnist relu2: ")
+    assert first.startswith("<em>Not tested against an attacker who knows it.</em> mnist relu2: ")
     at_once, _, folded = weakness.partition("<details")
     assert "<strong>Also weak:</strong> a strong attack was not run; few images (6); " in folded
     command = "python -m privbench -m attack=rmle_adaptive,inverse defense.rate=0.1,0.3 seed=0,1"

@@ -121,12 +121,13 @@ def test_the_strongest_attacks_are_those_of_the_table_of_defenses():
     with (ROOT / "sweeps" / "defenses" / "records.csv").open() as file:
         for row in csv.DictReader(file):
             setting = tuple(row[name] for name in ("split", "defense", "site", "strength", "seed"))
-            settings[setting][row["attack"]] = float(row["ssim"])
+            settings[setting][row["attack"].partition(" ")[0]] = float(row["ssim"])
     both = [
         scores for scores in settings.values() if len(scores) > 2 and set(STRONGEST) <= set(scores)
     ]
     assert len(both) >= 40
-    assert {max(scores, key=scores.get) for scores in both} == set(STRONGEST)
+    best = {max(scores, key=scores.get) for scores in both}
+    assert set(STRONGEST) <= best <= {name for same in STRONGEST.values() for name in same}
 
 
 def test_a_setting_without_the_strongest_attacks_is_counted():
