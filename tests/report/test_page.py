@@ -122,9 +122,11 @@ def test_the_first_lines_are_of_the_setting_of_most_cells(tmp_path):
     blocks = re.findall(r'<div class=finding data-setting="(.*?)"( hidden)?>', text)
     assert blocks == [("mnist pool2", " hidden"), ("mnist relu2", "")]
     pool2, relu2 = text.split("<div class=finding")[1:]
-    assert "<h1>mnist pool2: " in pool2 and "No attack knew the defense" not in pool2
+    assert (
+        "<h1>mnist pool2: " in pool2 and "Not tested against an attacker who knows it" not in pool2
+    )
     assert "Undefended: not attacked" in pool2 and "Undefended" not in relu2
-    assert "<em>No attack knew the defense.</em> mnist relu2: " in relu2
+    assert "<em>Not tested against an attacker who knows it.</em> mnist relu2: " in relu2
 
 
 def test_a_command_leaves_out_the_outputs_folder_of_the_page(tmp_path):
