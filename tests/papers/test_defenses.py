@@ -201,6 +201,15 @@ def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
         command.main(["--records", str(file)])
 
 
+def test_a_strength_without_end_is_one_cell_however_often_it_is_added(tmp_path):
+    """1/300 in the file has six digits, and in the record all of them."""
+    store, file = kept(tmp_path, [record("dropout", 1 / 300)]), tmp_path / "records.csv"
+    for _ in range(2):
+        command.main([str(store), "--records", str(file)])
+    assert [one.strength for one in read(file)] == [0.00333333]
+    assert (tmp_path / "RESULTS.md").read_text().count("| dropout | 0.00333333 | 0.98") == 1
+
+
 def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_is_missing():
     """By the other score or not at all; with the attack that does not exist yet."""
     rows = [

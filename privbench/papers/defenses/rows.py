@@ -122,7 +122,7 @@ class Row:
             values |= _with_ends(name, score.mean, score.ci95)
             values[f"{name}_baseline"] = record.baseline(name)
         return cls(
-            **values,
+            **values | {"strength": float(_short(float(record.strength)))},
             attack=_attack(record),
             payload_bits=record.score("payload_bits") if record.has("payload_bits") else math.nan,
             class_radius=(record.notes.get("defense") or {}).get("radius_share", math.nan),
@@ -219,5 +219,5 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _short(value: object) -> object:
+def _short(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
