@@ -257,19 +257,18 @@ def _strongest(one: Defended, metric: str) -> Result:
 def _reason(one: Defended, best: Result, metric: str) -> str:
     """Explain a score below the blind baseline by what is measured beside it."""
     (other,) = {"ssim", "psnr_db"} - {metric}
+    beside = _strongest(one, other)
     scores = f"{_against_blind(best, metric)}; "
-    if best.gain(other) > 0:
-        why = f"above it is {_against_blind(best, other)}: " + (
-            "the image is found, but for noise that SSIM punishes"
+    if beside.gain(other) > 0:
+        return f"{scores}above it is {_against_blind(beside, other)} ({beside.first.attack}): " + (
+            "what is recovered is near in squares, and SSIM punishes its noise or blur"
             if metric == "ssim"
             else "the structure is found, at other brightnesses"
         )
-    else:
-        known = _no_attack_yet().get(one.first.defense.partition("(")[0], "")
-        why = "not explained, so a stronger attack may exist" + (f": {known}" if known else "")
-        if one.lost > MANY:
-            why += f"; the cloud itself loses {one.lost:.1f} points"
-    return scores + why
+    known = _no_attack_yet().get(one.first.defense.partition("(")[0], "")
+    why = "not explained, so a stronger attack may exist" + (f": {known}" if known else "")
+    lost = f"; the cloud itself loses {one.lost:.1f} points" if one.lost > MANY else ""
+    return scores + why + lost
 
 
 def _against_blind(met: Result, metric: str) -> str:
