@@ -54,7 +54,7 @@ def cell_facts(record: Record, indices: Distinct) -> dict[str, Any]:
         "key": record.key,
         "attack": record.attack,
         "defense": f"{record.defense} on {record.site}" if record.strength else "no defense",
-        "strength": record.strength,
+        "strength": float(f"{record.strength:g}"),  # 1 / 3000 has a label of six digits
         "name": describe_defense(record.defense, record.strength, record.site),
         "seed": seed,
         "victim": f"{seed} {weights[:12]}",
