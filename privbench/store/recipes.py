@@ -35,6 +35,7 @@ EVALUATION = {
 FILES = "data.files"
 VICTIMS = "victims"
 WEIGHTS = "victim.weights"
+MODEL = "attack.model"
 HARNESS = "harness"
 """Place of ``SCHEMA`` among a record's sources."""
 
@@ -48,7 +49,11 @@ def code_of(config: Config) -> dict[str, str]:
     Raises:
         ValueError: in one line, where no source is found.
     """
-    named = identities({group: config[group] for group in GROUPS}) | weights_of(config)
+    named = (
+        identities({group: config[group] for group in GROUPS})
+        | weights_of(config)
+        | model_of(config)
+    )
     evaluation = {place: identity(target) for place, target in EVALUATION.items()}
     return named | evaluation | metrics_of(config) | {HARNESS: _stated(SCHEMA)}
 
@@ -105,7 +110,26 @@ def weights_of(config: Config) -> dict[str, str]:
     return {WEIGHTS: HASHED + _sha256(path, stamp.st_mtime_ns, stamp.st_size)}
 
 
-@lru_cache(maxsize=16)
+def model_of(config: Config) -> dict[str, str]:
+    """Return a hash of the folder that an attack's pretrained model is in, where it has one."""
+    folder = Path(str(_model(config["attack"]) or "")).expanduser()
+    if not _model(config["attack"]) or not folder.is_dir():
+        return {}
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        stamp = path.stat()
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name} {_sha256(path, stamp.st_mtime_ns, stamp.st_size)}\n".encode())
+    return {MODEL: HASHED + digest.hexdigest()[:12]}
+
+
+def _model(attack: Mapping[str, Any]) -> Any:
+    """Return the pretrained model of an attack, or of the one within it."""
+    inner = (_model(value) for value in attack.values() if isinstance(value, Mapping))
+    return attack.get("model") or next(filter(None, inner), None)
+
+
+@lru_cache(maxsize=64)
 def _sha256(path: Path, mtime: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -155,6 +179,7 @@ def cell_key(
             "transmissions": config["transmissions"],
             "accuracy_draws": config["accuracy_draws"] if strength else 1,
             "evaluation": {place: sources[place] for place in EVALUATION},
+            **({MODEL: sources[MODEL]} if MODEL in sources else {}),
         }
     )
 

@@ -15,6 +15,7 @@ from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.evaluation import metrics
+from privbench.experiment.plan import unchecked_plan
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
 from tests.support import (
@@ -263,3 +264,15 @@ def test_levels_that_do_not_fall_are_refused():
     for attack in (ATTACK, instantiated("attack", "rmle_prior")):
         with pytest.raises(Exception, match=r"attack.last_level=9.0 is out of range"):
             dataclasses.replace(attack, last_level=9.0)
+
+
+def test_another_model_in_the_same_folder_has_another_key(cell, tmp_path):
+    """Or a record of the first one would pass for one of the second; a name alone has none."""
+    (tmp_path / "unet").mkdir()
+    weights, keys = tmp_path / "unet" / "weights.bin", []
+    for content in (b"one", b"two!", b"one"):
+        weights.write_bytes(content)
+        keys.append(unchecked_plan(cell("attack=diffusion", f"attack.model={tmp_path}")).key)
+    assert keys[0] != keys[1] and keys[0] == keys[2]
+    named = unchecked_plan(cell("attack=diffusion", "attack.model=some/model"))
+    assert "attack.model" not in named.sources
