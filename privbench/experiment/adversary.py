@@ -150,7 +150,8 @@ def reconstruct_targets(
         reconstruct = attack.fit(view)
     if trainings:
         taken = list(trainings.values())
-        logger.note(trainings=taken)
+        # the same facts for a record whose networks were trained by another cell
+        logger.note(trainings=[{n: one[n] for n in ("steps", "seconds")} for one in taken])
         clock.seconds["stored"] = sum(one["seconds"] or 0.0 for one in taken if one["stored"])
     streams = plan.seeds.streams("transmission", plan.indices)
     v = deployed.deployment.transmit(x, streams, cell.transmissions)
