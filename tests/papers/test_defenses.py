@@ -215,6 +215,7 @@ def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_i
     rows = [
         *NONE,
         row("nopeek", 5.0, ssim=0.5, psnr_db=11.0),
+        row("cloak", 0.3, site="input"),
         row("disco", 0.6, ssim=0.2, psnr_db=15.0),
         row("adversarial", 1.0, ssim=0.2, psnr_db=10.0),
         row("topk", 0.9, ssim=0.2, psnr_db=10.0, lost=30),
@@ -230,7 +231,7 @@ def test_the_document_explains_a_score_below_the_blind_baseline_and_names_what_i
     )
     assert "topk 0.9, inverse: SSIM 0.200 where a blind guess has 0.300; not explained" in text
     assert "exist; the cloud itself loses 30.0 points" in text
-    assert "| shredder | all |" in text
+    assert "| shredder | all |" in text and "| cloak | all |" not in text
     assert "have met none here: `dip`" not in text, "it knows the edge at most"
     assert "have met none here: `rmle_adaptive`, `diffusion_adaptive`, `inverse_adaptive`" in text
     assert "not measured** | no record of shredder; `python -m privbench sweeps=defenses" in text

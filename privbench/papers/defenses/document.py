@@ -117,7 +117,7 @@ def _of_some(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> li
     known = [[one.text, f"**{state}**", why] for one, (state, why) in judged if state != MISSING]
     head: Rows = [["claim", "verdict", "reason"]]
     claims = ["### Published claims", as_markdown([*head, *known]).rstrip()] if known else []
-    never = ", ".join(name for name in planned() if name not in lines and name != "none")
+    never = ", ".join(name for name in planned() if name not in {"none", *_run(lines)})
     return [
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
@@ -286,7 +286,7 @@ def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
         absent = known.get(name.partition("(")[0], "")
         if left or absent:
             found.append([name, ", ".join(left), absent])
-    never = [name for name in plans if name not in lines]
+    never = [name for name in plans if name not in _run(lines)]
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
 
 
@@ -324,6 +324,11 @@ def _never_met(rows: Sequence[Row]) -> list[str]:
 
 def _code(name: str) -> str:
     return f"`{name}`"
+
+
+def _run(lines: Mapping[str, Sequence[Defended]]) -> set[str]:
+    """Return the defenses that were run, at whatever site."""
+    return {line[0].first.defense for line in lines.values()}
 
 
 def _left(attacks: Sequence[str], line: Sequence[Defended]) -> list[str]:
