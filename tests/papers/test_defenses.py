@@ -204,8 +204,13 @@ def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
 def test_a_strength_without_end_is_one_cell_however_often_it_is_added(tmp_path):
     """1/300 in the file has six digits, and in the record all of them."""
     store, file = kept(tmp_path, [record("dropout", 1 / 300)]), tmp_path / "records.csv"
+    texts = []
     for _ in range(2):
         command.main([str(store), "--records", str(file)])
+        texts.append((tmp_path / "RESULTS.md").read_text())
+    command.main(["--records", str(file)])
+    assert {*texts} == {(tmp_path / "RESULTS.md").read_text()}, "the file tells all of it"
+    assert str(rows_of([record("dropout", 1 / 300)])) == str(read(file))
     assert [one.strength for one in read(file)] == [0.00333333]
     assert (tmp_path / "RESULTS.md").read_text().count("| dropout | 0.00333333 | 0.98") == 1
 
@@ -246,7 +251,7 @@ def test_one_network_for_all_strengths_stands_beside_one_a_strength():
         *_curve("gaussian", (0.4, 0, 0.9, 23.5), (1, 1, 0.8, 20.3), attack=AMORTISED),
     ]
     text = document(merged([*NONE, *rows]), "the command")
-    assert "It scores -0.50 to +0.30 dB, -0.10 in the mean." in text
+    assert "The first scores -0.50 to +0.30 dB, -0.10 in the mean." in text
     assert "| gaussian | 0.4 | 23.50 [23.30, 23.70] | 24.00 [23.80, 24.20] | -0.50 |" in text
     assert "for all strengths of a defense" not in document(merged(NONE), "the command")
 

@@ -139,10 +139,10 @@ def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
     found = [(one, ratios) for one in paid if (ratios := _ratios(one, undefended))]
     if not found:
         return MISSING, f"no record of {' or '.join(ALL)} on both"
-    before = _best_psnr(undefended)
+    before = undefended.strongest("psnr_db")
     # the defender chooses the strength
-    one, ratios = max(found, key=lambda item: -_best_psnr(item[0]).score("psnr_db").mean)
-    after = _best_psnr(one)
+    one, ratios = max(found, key=lambda item: -item[0].strongest("psnr_db").score("psnr_db").mean)
+    after = one.strongest("psnr_db")
     best = _ratio(before.score("psnr_db"), after.score("psnr_db"))
     itself = min(ratios.values(), key=lambda ends: ends[1])
     state = _at_least(min(best[0], itself[0]), max(best[2], itself[2]), 4)
@@ -210,10 +210,6 @@ def _ratios(one: Defended, undefended: Defended) -> dict[str, tuple[float, float
     }
 
 
-def _best_psnr(one: Defended) -> Result:
-    return max(one.results, key=lambda result: result.score("psnr_db").mean)
-
-
 def _ratio(before: Score, met: Score) -> tuple[float, float, float]:
     """Return how many times larger a squared error is, between the ends of both intervals.
 
@@ -236,7 +232,7 @@ def _plug_in(curves: Curves) -> Verdict:
     for one in curves[CEM]:
         before = _at_accuracy(reference, one.lost)
         if before is not None:
-            found.append((one, _ratio(before, _best_psnr(one).score("psnr_db"))))
+            found.append((one, _ratio(before, one.strongest("psnr_db").score("psnr_db"))))
     if not found:
         return INCONCLUSIVE, "no strength of cem costs as much accuracy as one of the noise alone"
     lows, _, highs = zip(*(ratio for _, ratio in found), strict=True)
@@ -252,7 +248,8 @@ def _plug_in(curves: Curves) -> Verdict:
 def _at_accuracy(line: Sequence[Defended], lost: float) -> Score | None:
     """Return the best attack's PSNR where a curve loses so much accuracy, between two strengths."""
     points = sorted(
-        ((one.lost, _best_psnr(one).score("psnr_db")) for one in line), key=lambda point: point[0]
+        ((one.lost, one.strongest("psnr_db").score("psnr_db")) for one in line),
+        key=lambda point: point[0],
     )
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= lost <= x1:

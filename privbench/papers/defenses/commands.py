@@ -82,11 +82,11 @@ def other_options(row: Row) -> list[str]:
     plan = planned().get(row.defense)
     if plan is None or not row.strength:
         return []
-    typed = [word for _, cell in plan.cells for word in [cell, *plan.words]]
-    own = {word.partition("=")[0] for word in typed}
-    own |= {"attack", *AMORTISED_OPTIONS} if row.attack == AMORTISED else {"attack"}
+    set_by_sweep = [*plan.words, *(typed for _, typed in plan.cells)]
+    own = {"attack", *(_option(word)[0] for word in set_by_sweep)}
+    own |= set(AMORTISED_OPTIONS) if row.attack == AMORTISED else set()
     words = [word for word in shlex.split(row.command) if word.startswith(("defense", "attack"))]
-    return [word for word in words if word.partition("=")[0] not in own]
+    return [word for word in words if _option(word)[0] not in own]
 
 
 def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:

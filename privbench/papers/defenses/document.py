@@ -36,7 +36,7 @@ README = ROOT / "conf" / "defense" / "README.md"
 FAR = 1.0
 """Points of accuracy that a strength may cost more or less than those of the comparison."""
 MANY = 10.0
-"""Points of accuracy from which a score below the blind baseline is listed with them."""
+"""Lost points of accuracy that are named beside a score below the blind baseline."""
 LEGEND = f"""\
 A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
 Wilson); with several seeds it is the mean over them, between the outermost ends of their
@@ -113,17 +113,16 @@ def _of_some(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> li
 
     The claims are judged where most defenses were run; here those that can be are.
     """
-    judged = [(claim, judge(claim, lines)) for claim in CLAIMS]
-    known = [[one.text, f"**{state}**", why] for one, (state, why) in judged if state != MISSING]
-    head: Rows = [["claim", "verdict", "reason"]]
-    claims = ["### Published claims", as_markdown([*head, *known]).rstrip()] if known else []
+    head, *claims = _claims(lines, setting_words(rows[0]))
+    known = [claim for claim in claims if claim[1] != f"**{MISSING}**"]
+    judged = ["### Published claims", as_markdown([head, *known]).rstrip()] if known else []
     never = ", ".join(name for name in planned() if name not in {"none", *_run(lines)})
     return [
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
         *_victims(rows),
         *_weak(lines),
-        *claims,
+        *judged,
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
         f"Not run here: {never}; seeds other than {', '.join(map(str, _all_seeds(rows)))}.",
@@ -137,7 +136,7 @@ def _all_seeds(rows: Sequence[Row]) -> list[int]:
 def _victims(rows: Sequence[Row]) -> list[str]:
     """Return which defenses have which victim, for each seed that has several."""
     found = []
-    for seed in sorted({row.seed for row in rows}):
+    for seed in _all_seeds(rows):
         names: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             if row.seed == seed and name_of(row) not in names[row.victim_sha256]:
@@ -245,19 +244,15 @@ def _weak(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
         f"{_reason(one, best, metric)}"
         for metric in ("ssim", "psnr_db")
         for one in found
-        if (best := _strongest(one, metric)).gain(metric) < 0
+        if (best := one.strongest(metric)).gain(metric) < 0
     ]
     return ["Below the blind baseline:", "\n".join(below)] if below else []
-
-
-def _strongest(one: Defended, metric: str) -> Result:
-    return max(one.results, key=lambda met: met.score(metric).mean)
 
 
 def _reason(one: Defended, best: Result, metric: str) -> str:
     """Explain a score below the blind baseline by what is measured beside it."""
     (other,) = {"ssim", "psnr_db"} - {metric}
-    beside = _strongest(one, other)
+    beside = one.strongest(other)
     scores = f"{_against_blind(best, metric)}; "
     if beside.gain(other) > 0:
         return f"{scores}above it is {_against_blind(beside, other)} ({beside.first.attack}): " + (
@@ -306,8 +301,9 @@ def _amortised(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
     if not gains:
         return []
     text = (
-        "Both learn from answers of the same victim, the one for all with three times the steps. "
-        f"It scores {min(gains):+.2f} to {max(gains):+.2f} dB, {fmean(gains):+.2f} in the mean."
+        "The one for all draws the defense itself, at random strengths and with three times the "
+        "steps; one a strength is `inverse`, which learns from answers of the defended edge. The "
+        f"first scores {min(gains):+.2f} to {max(gains):+.2f} dB, {fmean(gains):+.2f} in the mean."
     )
     title = "### One inverse network for all strengths of a defense"
     return [title, text, as_markdown(rows).rstrip()]

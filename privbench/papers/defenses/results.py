@@ -95,10 +95,14 @@ class Defended:
         met = [one for one in self.results if not attacks or one.first.attack in attacks]
         return max(met, key=lambda one: one.score("ssim").mean, default=None)
 
+    def strongest(self, metric: str) -> Result:
+        """Return the attack with the highest mean of a score."""
+        return max(self.results, key=lambda one: one.score(metric).mean)
+
     @property
     def best(self) -> Result:
         """Return the strongest attack by SSIM."""
-        return max(self.results, key=lambda one: one.score("ssim").mean)
+        return self.strongest("ssim")
 
 
 def defended(rows: Iterable[Row]) -> list[Defended]:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +114,15 @@ class Row:
 
     @classmethod
     def of(cls, record: Record) -> "Row":
-        """Return the row of a record."""
+        """Return the row of a record, its numbers with the digits that the file keeps."""
         values: dict[str, Any] = {name: getattr(record, name) for name in TAKEN}
         values |= _with_ends("accuracy", record.accuracy, record.accuracy_ci95)
         for name in METRICS:
             score = record.scores[name]
             values |= _with_ends(name, score.mean, score.ci95)
             values[f"{name}_baseline"] = record.baseline(name)
-        return cls(
-            **values | {"strength": float(_short(float(record.strength)))},
+        row = cls(
+            **values,
             attack=_attack(record),
             payload_bits=record.score("payload_bits") if record.has("payload_bits") else math.nan,
             class_radius=(record.notes.get("defense") or {}).get("radius_share", math.nan),
@@ -130,6 +130,9 @@ class Row:
             victim_sha256=record.victim_sha256[:12],
             command=rerun_command(record),
         )
+        numbers = {name: v for name, v in asdict(row).items() if isinstance(v, float)}
+        kept: dict[str, Any] = {name: float(_short(v)) for name, v in numbers.items()}
+        return replace(row, **kept)
 
     @classmethod
     def parse(cls, cells: Mapping[str, str]) -> "Row":
@@ -219,5 +222,5 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _short(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
