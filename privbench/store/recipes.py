@@ -112,8 +112,9 @@ def weights_of(config: Config) -> dict[str, str]:
 
 def model_of(config: Config) -> dict[str, str]:
     """Return a hash of the folder that an attack's pretrained model is in, where it has one."""
-    folder = Path(str(_model(config["attack"]) or "")).expanduser()
-    if not _model(config["attack"]) or not folder.is_dir():
+    name = _model(config["attack"])
+    folder = Path(str(name)).expanduser() if name else None
+    if folder is None or not folder.is_dir():
         return {}
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -78,7 +78,9 @@ def test_the_attacks_own_data_step_leads_to_the_posterior_mean():
     doubled = torch.linalg.solve(
         precision + 2 * inverse, a.T @ v.flatten() / 0.04 + 2 * inverse @ m
     )
-    assert float((exact - doubled).abs().max()) > 0.04, "another weight of the prior is seen"
+    assert float((exact - doubled).abs().max()) > 0.04, (
+        "another weight of the prior gives another image"
+    )
     torch.testing.assert_close(x.flatten(), exact, atol=0.01, rtol=0)
 
 

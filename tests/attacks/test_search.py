@@ -150,7 +150,7 @@ def test_without_features_or_without_optuna_one_line_says_so(monkeypatch):
 
 @dataclass
 class Pair(Gain):
-    """Refuses a gain below its count, as a last level above the first."""
+    """Refuses a least value above its gain, as a last level above the first is refused."""
 
     least: float | None = None
 

@@ -114,7 +114,7 @@ def test_the_critic_scores_received_features_above_the_shadows_and_the_shadow_ga
     made.order = view.generator("traffic")
     without = made.losses((rows,))
     term = float((whole["loss"] - without["loss"]).detach())
-    assert term > 0.3, "a shadow that is found out pays for it"
+    assert term > 0.3, "the term of a shadow that the critic recognises"
     (plain,) = torch.autograd.grad(without["loss"], made.network[1].weight)
     assert float((slope - plain).abs().max()) > 0
 

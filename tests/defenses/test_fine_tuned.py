@@ -127,7 +127,7 @@ def test_nopeek_adds_the_biased_correlation_and_reports_the_corrected_one(losses
     biased, corrected = (
         float(f(x, v)) for f in (distance_correlation, corrected_distance_correlation)
     )
-    assert abs(biased - corrected) > 0.05, "told apart below"
+    assert abs(biased - corrected) > 0.05, "the two estimates differ"
     assert found["distance_correlation_corrected"] == pytest.approx(corrected, rel=1e-4)
     task = float(nn.functional.cross_entropy(logits, y))
     assert found["loss"] == pytest.approx(task + 3 * biased, rel=1e-5)

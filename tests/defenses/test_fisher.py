@@ -61,7 +61,7 @@ def test_the_cloud_is_trained_through_noise_of_the_target(setting):
         assert float(found["task"]) == pytest.approx(task[target], rel=1e-5)
         expected = task[target] + 0.5 * float(found["ratio"])
         assert float(found["loss"]) == pytest.approx(expected, rel=1e-5)
-    assert abs(task[400.0] - task[1e-9]) > 0.05, "the noise is felt"
+    assert abs(task[400.0] - task[1e-9]) > 0.05, "the noise changes the loss"
 
 
 def test_a_channel_of_its_own_is_refused():

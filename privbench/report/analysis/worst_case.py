@@ -150,11 +150,13 @@ def steps(record: Record) -> int:
 
     def count(attack: Mapping[str, Any]) -> int:
         inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
+        own = 0
         listed = trainings is not None and "patience" in attack
-        own = 0 if listed else attack.get("steps") or record.notes.get("steps", 0)
-        # rounds of an image and a clone in turns
-        own = int(own) * 2 * attack.get("rounds", 0.5) if "steps" in attack else 0
-        return int(own) + _turns(attack, record.notes) + inner
+        if "steps" in attack and not listed:
+            own = int(attack["steps"] or record.notes.get("steps", 0))
+        if "rounds" in attack:  # of an image and a clone in turns
+            own *= 2 * attack["rounds"]
+        return own + _turns(attack, record.notes) + inner
 
     trained = sum(training["steps"] or 0 for training in trainings or ())
     return count(record.config["attack"]) + int(trained)
