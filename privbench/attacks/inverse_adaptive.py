@@ -46,7 +46,7 @@ class InverseAdaptive(TrainingConfig):
         strengths: Lowest and highest strength that it learns; null for those of the defense.
     """
 
-    version: ClassVar[str] = "inverse_adaptive-2"
+    version: ClassVar[str] = "inverse_adaptive-3"
 
     amortised: bool = False
     strengths: list[FiniteFloat] | None = None
@@ -227,6 +227,8 @@ class AmortisedDecoderTask(AdaptiveDecoderTask):
         random = self.network.training
         shares = stratified(len(rows), self.generator) if random else fixed_shares(rows.cpu())
         channels = [self.defense.at_strength(self.reach.at(share)) for share in shares.tolist()]
+        # of the strength that was drawn: levels are whole numbers
+        shares = torch.tensor([self.reach.share(channel.strength) for channel in channels])
         mixed = Deployment(deployment.edge, ChannelOfEach(channels), nn.Sequential())
         v = self.transmit(mixed, images[rows], rows)
         return reconstruction_losses(self.network(v, shares.to(rows.device)), images[rows])

@@ -22,12 +22,12 @@ from privbench.runtime.validation import VALIDATED, Fraction, PositiveFloat
 class Disco(FineTuned):
     """Prune the channels of each image that a network on the edge scores lowest.
 
-    The mask of a channel is sigmoid((s - s_r) / temperature), s_r the r-quantile of an image's
-    scores, and v = mask * f(x). The pruner minimises (1 - weight) cross-entropy - weight *
-    |D(v) - x|², the edge and the cloud cross-entropy alone, and a proxy decoder D |D(v) - x|².
-    The pruner is a part of the edge: a white-box adversary differentiates through it. The mask is
-    soft, as published, so a pruned channel keeps a small multiple of its values, which an
-    adversary can scale up again.
+    The mask of a channel is sigmoid((s - s_r) / temperature), s an image's scores at mean 0 and
+    variance 1 over the channels, s_r their r-quantile, and v = mask * f(x). The pruner minimises
+    (1 - weight) cross-entropy - weight * |D(v) - x|², the edge and the cloud cross-entropy alone,
+    and a proxy decoder D |D(v) - x|². The pruner is a part of the edge: a white-box adversary
+    differentiates through it. The mask is soft, as published, so a pruned channel keeps a small
+    multiple of its values, which an adversary can scale up again.
 
     Attributes:
         rate: Share r of the channels that are pruned.
@@ -35,7 +35,7 @@ class Disco(FineTuned):
         temperature: Of the mask.
     """
 
-    version: ClassVar[str] = "disco-2"
+    version: ClassVar[str] = "disco-3"
 
     rate: Fraction = 0.6
     weight: Fraction = 0.5
@@ -141,6 +141,8 @@ class Pruner(nn.Module):
             scores = scores.mean((2, 3))
         elif scores.dim() == 3:
             scores = scores.mean(1)
+        # else training makes them equal, and prunes nothing by pruning every channel a little
+        scores = F.layer_norm(scores, scores.shape[1:], eps=1e-12)
         threshold = quantile(scores, self.rate)
         return torch.sigmoid((scores - threshold) / self.temperature)
 

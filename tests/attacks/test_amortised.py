@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.inverse_adaptive import InverseAdaptive
+from privbench.attacks.components.amortised import StrengthRange
+from privbench.attacks.inverse_adaptive import AmortisedDecoderTask, InverseAdaptive
 from privbench.defenses.base import Perturbation
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
@@ -74,6 +75,27 @@ def test_one_network_is_trained_for_all_strengths_and_uses_the_one_it_is_given()
         assert torch.allclose(answers[sigma], by_its_own, atol=1e-5)
         errors = [float((image - x).square().mean()) for image in (by_its_own, by_another)]
         assert errors[0] < errors[1] - 0.005, errors
+
+
+def test_the_network_learns_with_the_strength_that_was_drawn():
+    """Levels are whole numbers: a third has three, and no strength lies between it and a half."""
+    images = torch.rand(64, 1, 2, 2, generator=torch.Generator().manual_seed(1))
+    view = view_of(Quantize(levels=2, low=0.0, high=1.0), images=images)
+    given = []
+
+    class Noting(nn.Module):
+        def forward(self, v, shares):
+            given.extend(shares.tolist())
+            return v[:, 0]
+
+    task = AmortisedDecoderTask(Noting(), view, images, StrengthRange(0.0, 0.5))
+    for network in (task.network.train(), task.network.eval()):
+        assert task.network is network
+        task.losses((torch.arange(64),))
+    drawn = torch.tensor(given)
+    levels = 2 / drawn
+    assert len(drawn) == 128 and torch.allclose(levels, levels.round(), rtol=1e-5)
+    assert {2, 3, 4} <= {*levels.round().int().tolist()}
 
 
 @pytest.mark.fault

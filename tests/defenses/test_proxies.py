@@ -192,3 +192,12 @@ def test_a_pruner_keeps_the_share_of_channels_that_it_scores_highest(shape):
     pruned, whole = (t.movedim(axis, 1).reshape(4, 10, -1) for t in (pruner(v), v))
     assert torch.allclose(pruned, whole * mask[:, :, None])
     assert (Pruner(shape, 1.0, 1e-5).mask(v) > 0.5).sum(1).tolist() == [1] * 4
+
+
+def test_a_pruner_cannot_keep_every_channel_by_nearly_equal_scores():
+    torch.manual_seed(0)
+    pruner, v = Pruner((10, 3, 3), 0.7, 1 / 30), torch.rand(4, 10, 3, 3)
+    mask = pruner.mask(v)
+    last = pruner.scores[-1]
+    last.weight.data.mul_(1e-2), last.bias.data.mul_(1e-2)
+    assert torch.allclose(pruner.mask(v), mask, atol=0.02)
