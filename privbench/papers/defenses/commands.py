@@ -46,7 +46,24 @@ class Planned:
     @property
     def attacks(self) -> list[str]:
         """Names of the attacks, in their order."""
-        return list(dict.fromkeys(attack for attack, _ in self.cells))
+        return list(by_attack(self.cells))
+
+    def among(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        """Return the attacks of some cells, each with its strengths unless it has all of them."""
+        words = by_attack(cells)
+        whole = by_attack(self.cells)
+        return [
+            attack if len(typed) == len(whole[attack]) else f"{attack} at {', '.join(typed)}"
+            for attack, typed in words.items()
+        ]
+
+
+def by_attack(cells: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """Return the typed strengths of each attack."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for attack, word in cells:
+        found[attack].append(word.partition("=")[2])
+    return found
 
 
 @cache
@@ -89,6 +106,24 @@ def other_options(row: Row) -> list[str]:
     return [word for word in words if _option(word)[0] not in own]
 
 
+def lacking(rows: Sequence[Row]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return the cells of the sweep without a record of seed 0, by the defense's name.
+
+    Args:
+        rows: Of one setting.
+    """
+    have: dict[str, set[tuple[str, object]]] = defaultdict(set)
+    for row in of_one_victim(rows):
+        if row.seed == 0:
+            have[row.defense] |= {(row.attack, _option(w)) for w in ["", *shlex.split(row.command)]}
+    left = {
+        name: [(attack, word) for attack, word in plan.cells if (attack, _option(word)) not in held]
+        for name, plan in planned().items()
+        for held in [have[name]]
+    }
+    return {name: cells for name, cells in left.items() if cells}
+
+
 def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
     """Return the command of each defense that lacks a cell of seed 0, by the defense's name.
 
@@ -96,15 +131,8 @@ def missing(rows: Sequence[Row], setting: Sequence[str]) -> Mapping[str, str]:
         rows: Of one setting.
         setting: Words of the command line that name it.
     """
-    have: dict[str, set[tuple[str, object]]] = defaultdict(set)
-    for row in of_one_victim(rows):
-        if row.seed == 0:
-            have[row.defense] |= {(row.attack, _option(w)) for w in ["", *shlex.split(row.command)]}
-    return {
-        name: shlex.join([*PROGRAM, *setting, *plan.words])
-        for name, plan in planned().items()
-        if not {(attack, _option(word)) for attack, word in plan.cells} <= have[name]
-    }
+    plans = planned()
+    return {name: shlex.join([*PROGRAM, *setting, *plans[name].words]) for name in lacking(rows)}
 
 
 def _option(word: str) -> tuple[str, float | str]:

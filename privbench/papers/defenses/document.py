@@ -11,6 +11,7 @@ from privbench.papers.defenses.claims import CLAIMS, MISSING, Verdict, judge
 from privbench.papers.defenses.commands import (
     PROGRAM,
     further_seeds,
+    lacking,
     missing,
     planned,
     setting_words,
@@ -89,7 +90,6 @@ def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
         heading.append(f"`{shlex.join([*PROGRAM, *words])} ...`")
     if len(lines) < most / 2:
         return [*heading, *_of_some(rows, lines)]
-    lacking = missing(rows, words)
     return [
         *heading,
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
@@ -103,8 +103,8 @@ def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
         *_amortised(lines),
         "### What was not tried",
         *_never_met(rows),
-        as_markdown(_untried(lines)).rstrip(),
-        _commands({**lacking, **_labelled(further_seeds(rows))}),
+        as_markdown(_untried(lines, rows)).rstrip(),
+        _commands({**missing(rows, words), **_labelled(further_seeds(rows))}),
     ]
 
 
@@ -272,15 +272,15 @@ def _against_blind(met: Result, metric: str) -> str:
     return f"{'SSIM' if metric == 'ssim' else 'PSNR [dB]'} {mean} where a blind guess has {blind}"
 
 
-def _untried(lines: Mapping[str, Sequence[Defended]]) -> Rows:
-    known, plans = _no_attack_yet(), planned()
+def _untried(lines: Mapping[str, Sequence[Defended]], rows: Sequence[Row]) -> Rows:
+    known, plans, left = _no_attack_yet(), planned(), lacking(rows)
     found: Rows = [["defense", "attacks of the sweep without a record", "attacks that are missing"]]
     for name, line in lines.items():
-        plan = plans.get(line[0].first.defense)
-        left = _left(plan.attacks if plan else (), line)
+        defense = line[0].first.defense
+        without = plans[defense].among(left[defense]) if defense in left else []
         absent = known.get(name.partition("(")[0], "")
-        if left or absent:
-            found.append([name, ", ".join(left), absent])
+        if without or absent:
+            found.append([name, ", ".join(without), absent])
     never = [name for name in plans if name not in _run(lines)]
     return [*found, *([name, "all", known.get(name.partition("(")[0], "")] for name in never)]
 
@@ -325,17 +325,6 @@ def _code(name: str) -> str:
 def _run(lines: Mapping[str, Sequence[Defended]]) -> set[str]:
     """Return the defenses that were run, at whatever site."""
     return {line[0].first.defense for line in lines.values()}
-
-
-def _left(attacks: Sequence[str], line: Sequence[Defended]) -> list[str]:
-    """Return the attacks that some strengths lack, and which, unless all do."""
-    found = []
-    for attack in attacks:
-        without = [f"{one.first.strength:g}" for one in line if one.by(attack) is None]
-        if without:
-            places = f" at {', '.join(without)}" if len(without) < len(line) else ""
-            found.append(attack + places)
-    return found
 
 
 @cache
