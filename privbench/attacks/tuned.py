@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from privbench.attacks.base import Attack, Reconstruct, check_inner
 from privbench.attacks.components.learning import require_images
-from privbench.attacks.components.search import numeric_options, ranges_of, search
+from privbench.attacks.components.search import (
+    numeric_options,
+    ranges_of,
+    search,
+    with_options,
+)
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
 from privbench.runtime.code_identity import described, identity_of
@@ -146,7 +151,7 @@ class Tuned:
 
         def score(values: Mapping[str, float]) -> float | None:
             try:
-                attack, trial = replace(inner, **values), Trial()
+                attack, trial = with_options(inner, values), Trial()
             except ValueError:
                 return None  # each is allowed, but not with the other
             recipe = {
@@ -164,7 +169,7 @@ class Tuned:
         best, errors = search(score, wanted, first, self.trials, int(seed))
         facts = {"settings": self.trials, "images": self.images, "errors": errors}
         view.logger.note(tuned={**facts, **best})
-        chosen: Attack = replace(inner, **best)
+        chosen: Attack = with_options(inner, best)
         return chosen
 
     def _features(self, x: Tensor, view: AdversaryView) -> Tensor:

@@ -1,13 +1,18 @@
 """The search of an attack's numeric options: its optimum, its store, its budget, its refusals."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.search import numeric_options, ranges_of, search
+from privbench.attacks.components.search import (
+    numeric_options,
+    ranges_of,
+    search,
+    with_options,
+)
 from privbench.attacks.rmle import RMLE
 from privbench.attacks.tuned import Tuned
 from privbench.defenses.deployment import Deployment
@@ -193,6 +198,34 @@ def test_options_that_are_null_can_be_searched_and_others_are_refused():
     assert set(ranges_of(instantiated("attack", "inverse"), {"steps": [100, 900]})) == {"steps"}
     with pytest.raises(ValueError, match="attack.search.network is not a number"):
         ranges_of(instantiated("attack", "inverse_refined"), {"network": [1, 2]})
+
+
+@dataclass
+class Outer(Gain):
+    """An attack with another one within, which does the work."""
+
+    within: Gain = field(default_factory=lambda: Gain(gain=0.2))
+
+    def fit(self, view):
+        return self.within.fit(view)
+
+
+def test_options_of_an_attack_within_are_searched_by_two_names():
+    """As ``+attack.search.within.gain=[0.01,100,log]`` sets them; its own stay as they are."""
+    TRIED.clear()
+    attack = _tuned(Outer(), trials=20, within={"gain": [0.01, 100.0, "log"]})
+    attack.fit(_view(attack.access, Kept()))
+    assert TRIED[0].gain == 0.2, "the configured value first"
+    assert abs(TRIED[-1].gain - 1) < 0.2
+    refined = instantiated("attack", "inverse_refined")
+    assert numeric_options(refined)["network.lr"].value == refined.network.lr
+    assert with_options(refined, {"network.lr": 0.5, "steps": 7}).network.lr == 0.5
+    for wanted, line in (
+        ({"network": {"depth": [1, 2]}}, "attack.search.network.depth is not a number of"),
+        ({"network": {"lr": [-1.0, 1.0]}}, "attack.search.network.lr=-1.0 is out of range"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            ranges_of(refined, wanted)
 
 
 @dataclass

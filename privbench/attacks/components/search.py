@@ -7,6 +7,7 @@ on where it was stopped.
 
 import math
 import typing
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.util import find_spec
@@ -65,17 +66,43 @@ class Number:
 def numeric_options(attack: Any) -> dict[str, Number]:
     """Return the fields of an attack that are numbers, also those that are null as configured.
 
-    Fields of an attack within it are not among them.
+    One of an attack within it has a name of two parts: ``network.lr``.
     """
     if not is_dataclass(attack):
         return {}
-    hints = typing.get_type_hints(type(attack))
-    kinds = {field.name: _kind(hints[field.name]) for field in fields(attack)}
-    return {
-        name: Number(kind is int, getattr(attack, name))
-        for name, kind in kinds.items()
-        if kind and (isinstance(value := getattr(attack, name), kind | int) or value is None)
-    }
+    hints, found = typing.get_type_hints(type(attack)), dict[str, Number]()
+    for field in fields(attack):
+        value: Any = getattr(attack, field.name)
+        kind = _kind(hints[field.name])
+        if kind and (value is None or isinstance(value, kind | int)):
+            found[field.name] = Number(kind is int, typing.cast(float | None, value))
+        within = numeric_options(value)
+        found |= {f"{field.name}.{name}": number for name, number in within.items()}
+    return found
+
+
+def with_options(attack: Any, values: Mapping[str, float]) -> Any:
+    """Return an attack with other options, named as by ``numeric_options``.
+
+    Raises:
+        ValueError: for options that the attack refuses.
+    """
+    own: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    within: dict[str, dict[str, float]] = defaultdict(dict)
+    for name in values.keys() - own.keys():
+        part, _, rest = name.partition(".")
+        within[part][rest] = values[name]
+    own |= {part: with_options(getattr(attack, part), found) for part, found in within.items()}
+    return replace(attack, **own)
+
+
+def _flat(wanted: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return ranges by names as ``network.lr``, which the command line sets in groups."""
+    found: dict[str, Any] = {}
+    for name, ends in wanted.items():
+        grouped = isinstance(ends, Mapping)
+        found |= _flat(ends, f"{before}{name}.") if grouped else {before + name: ends}
+    return found
 
 
 def _kind(hint: Any) -> type | None:
@@ -90,14 +117,15 @@ def ranges_of(attack: Any, wanted: Mapping[str, Any]) -> dict[str, Range]:
 
     Args:
         attack: Whose options are searched.
-        wanted: ``[low, high]`` or ``[low, high, "log"]`` by the name of a numeric option.
+        wanted: ``[low, high]`` or ``[low, high, "log"]`` by the name of a numeric option; of an
+            attack within it in a mapping of its own.
 
     Raises:
         ValueError: naming the option and the choices, also where Optuna is not installed.
     """
     if find_spec("optuna") is None:
         raise ValueError(f"{PLACE} needs Optuna: pip install 'privbench[search]'")
-    numbers = numeric_options(attack)
+    numbers, wanted = numeric_options(attack), _flat(wanted)
     if not wanted:
         raise ValueError(f"{PLACE} is empty: choose from {', '.join(numbers)}")
     for name in wanted:
@@ -127,9 +155,10 @@ def _range(name: str, ends: Any, whole: bool) -> Range:
 
 def _require_allowed(attack: Any, name: str, end: float) -> None:
     try:
-        replace(attack, **{name: end})
+        with_options(attack, {name: end})
     except ValueError as error:
-        raise ValueError(describe(error, PLACE)) from error
+        place = ".".join([PLACE, *name.split(".")[:-1]])
+        raise ValueError(describe(error, place)) from error
 
 
 def search(
