@@ -13,7 +13,7 @@ from privbench.attacks.components.amortised import (
     ChannelOfEach,
     StrengthRange,
     fixed_shares,
-    stratified,
+    random_shares,
 )
 from privbench.attacks.components.decoders import MultiTransmissionDecoder
 from privbench.attacks.components.learning import (
@@ -225,7 +225,7 @@ class AmortisedDecoderTask(AdaptiveDecoderTask):
         deployment, images = self.data
         (rows,) = batch
         random = self.network.training
-        shares = stratified(len(rows), self.generator) if random else fixed_shares(rows.cpu())
+        shares = random_shares(len(rows), self.generator) if random else fixed_shares(rows.cpu())
         channels = [self.defense.at_strength(self.reach.at(share)) for share in shares.tolist()]
         # of the strength that was drawn: levels are whole numbers
         shares = torch.tensor([self.reach.share(channel.strength) for channel in channels])

@@ -78,11 +78,14 @@ class ChannelOfEach:
         )
 
 
-def stratified(count: int, generator: torch.Generator) -> Tensor:
-    """Return random shares of a range, one in each of ``count`` equal parts, in order."""
-    return (torch.arange(count) + torch.rand(count, generator=generator)) / count
+def random_shares(count: int, generator: torch.Generator) -> Tensor:
+    """Return random shares of a range: squares of one number in each of ``count`` equal parts.
+
+    Squares, for features change most where the strength is low.
+    """
+    return ((torch.arange(count) + torch.rand(count, generator=generator)) / count).square()
 
 
 def fixed_shares(rows: Tensor) -> Tensor:
-    """Return the share of a range that belongs to each row, spread evenly over many rows."""
-    return ((rows.double() + 0.5) * GOLDEN % 1).float()
+    """Return the share of a range that belongs to each row, over many rows as random ones lie."""
+    return ((rows.double() + 0.5) * GOLDEN % 1).square().float()
