@@ -9,7 +9,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from privbench.runtime.command_line import flags_first, quote_paths, require_readable
+from privbench.runtime.command_line import (
+    config_folders,
+    flags_first,
+    quote_paths,
+    require_readable,
+)
 from privbench.runtime.errors import UserError, print_error
 from privbench.runtime.paths import ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
@@ -38,7 +43,8 @@ def _planned(cfg: DictConfig) -> str:
     if config["calibrate"]:
         return _calibrated(Path(config["calibrate"]))
     choices = {group: str(choice) for group, choice in hydra_config.runtime.choices.items()}
-    made = plan(Request(config, choices, list(hydra_config.overrides.task)))
+    folders = config_folders(sys.argv[1:])
+    made = plan(Request(config, choices, list(hydra_config.overrides.task), folders))
     from privbench.plan import output, terminal
 
     formats = {

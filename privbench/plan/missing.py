@@ -20,7 +20,7 @@ def commands(options: Iterable[Option], base: Sequence[str], battery: Sequence[s
 
     Args:
         options: Rows of the plan.
-        base: Overrides of data set, victim and output directory.
+        base: Words of data set, victim, output directory and folders of configuration.
         battery: Attacks without which a worst case is incomplete.
     """
     splits: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)

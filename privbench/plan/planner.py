@@ -1,5 +1,6 @@
 """The plan of a configuration: counted, modelled, measured, and joined with records."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,11 +35,13 @@ class Request:
         config: Composed from ``conf/plan.yaml``, as plain containers.
         choices: Chosen option of each config group.
         overrides: Of the command line.
+        folders: Words of the command line that name folders of configuration.
     """
 
     config: Mapping[str, Any]
     choices: Mapping[str, str]
     overrides: list[str]
+    folders: Sequence[str] = ()
 
     @cached_property
     def setup(self) -> Setup:
@@ -112,9 +115,11 @@ class Request:
             return victim.outline(shape, classes).eval()  # type: ignore[no-any-return]
 
     def base(self) -> list[str]:
-        """Return the overrides of a cell of the same victim."""
-        typed = [w for w in self.overrides if w.startswith(("dataset.", "victim.", "output_dir="))]
-        return [f"dataset={self.choices['dataset']}", f"victim={self.choices['victim']}", *typed]
+        """Return the words of a cell of the same victim."""
+        of_cell = ("dataset.", "victim.", "output_dir=")
+        typed = [word for word in self.overrides if word.lstrip("+~").startswith(of_cell)]
+        chosen = [f"{group}={self.choices[group]}" for group in ("dataset", "victim")]
+        return [*chosen, *typed, *self.folders]
 
 
 @dataclass(frozen=True)
@@ -272,4 +277,4 @@ def _compressed(request: Request) -> dict[str, float]:
 def train_command(request: Request) -> str:
     """Return the command that trains the victim and keeps it in the store."""
     words = [*request.base(), "attack=blind", "defense=none", f"seed={request.config['seed']}"]
-    return " ".join([*missing.PROGRAM, *words])
+    return shlex.join([*missing.PROGRAM, *words])

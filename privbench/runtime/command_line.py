@@ -38,6 +38,21 @@ def _flags(arguments: Sequence[str]) -> list[bool]:
     ]
 
 
+def config_folders(arguments: Sequence[str]) -> list[str]:
+    """Return the words that name folders of configuration.
+
+    >>> config_folders(["-m", "--config-dir", "conf", "seed=1"])
+    ['--config-dir', 'conf']
+    """
+    found: list[str] = []
+    for at, word in enumerate(arguments):
+        if word.startswith(("--config-dir=", "-cd=")):
+            found.append(word)
+        elif word in ("--config-dir", "-cd"):
+            found += arguments[at : at + 2]
+    return found
+
+
 def require_readable(arguments: Sequence[str], several: str) -> None:
     """Refuse overrides that Hydra cannot read, and several values without a sweep.
 

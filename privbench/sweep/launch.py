@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from privbench.runtime.command_line import config_folders
 from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
@@ -319,15 +320,8 @@ def _logging_config(hydra: DictConfig) -> dict[str, Any]:
 
 def _flags(argv: Sequence[str], *, remote: bool) -> list[str]:
     """Return what a cell's command takes from the sweep's: config directories, and workers."""
-    found: list[str] = []
-    for at, word in enumerate(argv):
-        if word.startswith(("--config-dir=", "-cd=")):
-            found.append(word)
-        elif word in ("--config-dir", "-cd"):
-            found += argv[at : at + 2]
-        elif remote and word.startswith("workers"):
-            found += ["-m", word]
-    return found
+    workers = [word for word in argv if remote and word.startswith("workers")]
+    return [*config_folders(argv), *(flag for word in workers for flag in ("-m", word))]
 
 
 def _write(path: Path, text: str) -> None:

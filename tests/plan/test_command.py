@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -228,6 +229,16 @@ def test_measuring_runs_what_is_missing_and_joins_its_records(typed, tmp_path, m
     assert "attack=rmle,rmle_prior,inverse,shadow" in ran[0]
     (line,) = typed(*words).splitlines()
     assert line.startswith("privbench: a measurement failed: python -m privbench -m dataset=digits")
+
+
+def test_commands_are_of_the_network_that_was_typed(typed, tmp_path):
+    """With options that no yaml has, and the folder that its yaml lies in."""
+    (tmp_path / "conf" / "victim").mkdir(parents=True)
+    text = "defaults: [resnet18, _self_]\nname: tiny\n"
+    (tmp_path / "conf" / "victim" / "tiny.yaml").write_text(text)
+    words = ["victim=tiny", "+victim.model.width=8", "--config-dir", str(tmp_path / "conf")]
+    (line, *_) = json.loads(typed(*words, "format=json"))["commands"]
+    assert shlex.split(line)[4:9] == ["dataset=digits", words[0], words[1], *words[2:]]
 
 
 def _keep_victim(outputs):
