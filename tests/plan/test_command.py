@@ -236,7 +236,7 @@ def test_commands_are_of_the_network_that_was_typed(typed, tmp_path):
     (tmp_path / "conf" / "victim").mkdir(parents=True)
     text = "defaults: [resnet18, _self_]\nname: tiny\n"
     (tmp_path / "conf" / "victim" / "tiny.yaml").write_text(text)
-    words = ["victim=tiny", "+victim.model.width=8", "--config-dir", str(tmp_path / "conf")]
+    words = ["victim=tiny", "++victim.model.width=8", "--config-dir", str(tmp_path / "conf")]
     (line, *_) = json.loads(typed(*words, "format=json"))["commands"]
     assert shlex.split(line)[4:9] == ["dataset=digits", words[0], words[1], *words[2:]]
 
