@@ -1,5 +1,6 @@
 """The inverse network of an adversary who knows edge and defense, and draws the latter itself."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -87,6 +88,8 @@ class InverseAdaptive(TrainingConfig):
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train and return the network."""
         reach = self._range(view)
+        if self.amortised and reach is None:  # one strength: the same network, under the same key
+            return replace(self, amortised=False, strengths=None).fit(view)
         kind = MultiTransmissionDecoder if reach is None else AmortisedDecoder
         with view.torch_seed("decoder"):
             network = kind(view.feature_shape, view.image_shape)

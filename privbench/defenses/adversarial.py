@@ -1,13 +1,13 @@
 """Adversarial training against a proxy decoder: PAN, DeepObfuscator, ResSFL."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages
-from privbench.defenses.bottleneck import narrowed
+from privbench.defenses.bottleneck import behind, narrowed
 from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.proxy import Loss, ProxyTask, reconstruction_loss
@@ -33,7 +33,7 @@ class Adversarial(FineTuned):
         bottleneck: Share of the channels that a learned linear map removes (``Bottleneck``).
     """
 
-    version: ClassVar[str] = "adversarial-1"
+    version: ClassVar[str] = "adversarial-2"
 
     weight: NonNegativeFloat = 0.3
     loss: Loss = "ssim"
@@ -49,6 +49,10 @@ class Adversarial(FineTuned):
         """Return copies of both halves, with the channel and the bottleneck between them."""
         edge, cloud = narrowed(victim, self.bottleneck)
         return Deployment(edge, self.channel, cloud, victim.edge)
+
+    def calibrate(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Self:
+        """Return the defense with a channel whose range is that behind the untrained bottleneck."""
+        return super().calibrate(behind(victim, self.bottleneck, services), data, services)
 
     def task(
         self, deployment: Deployment, data: TrainingImages, services: FitServices

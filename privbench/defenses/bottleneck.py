@@ -42,9 +42,14 @@ class Bottleneck(FineTuned):
 
     def calibrate(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Self:
         """Return the defense with a channel whose range is that behind the untrained bottleneck."""
-        with new_layers(services):  # the layer that is trained afterwards
-            edge, cloud = narrowed(victim, self.rate)
-        return super().calibrate(SplitVictim(edge.to(services.device), cloud), data, services)
+        return super().calibrate(behind(victim, self.rate, services), data, services)
+
+
+def behind(victim: SplitVictim, rate: float, services: FitServices) -> SplitVictim:
+    """Return a victim with the bottleneck that is trained afterwards, for the range behind it."""
+    with new_layers(services):
+        edge, cloud = narrowed(victim, rate)
+    return SplitVictim(edge.to(services.device), cloud)
 
 
 def narrowed(victim: SplitVictim, rate: float) -> tuple[nn.Sequential, nn.Sequential]:

@@ -24,14 +24,14 @@ class Disco(FineTuned):
 
     The mask of a channel is sigmoid((s - s_r) / temperature), s an image's scores at mean 0 and
     variance 1 over the channels, s_r their r-quantile, and v = mask * f(x). The pruner minimises
-    (1 - weight) cross-entropy - weight * |D(v) - x|², the edge and the cloud cross-entropy alone,
+    (1 - weight) cross-entropy - weight * |D(v) - x|², the edge and the cloud the first term alone,
     and a proxy decoder D |D(v) - x|². The pruner is a part of the edge: a white-box adversary
     differentiates through it. The mask is soft, as published, so a pruned channel keeps a small
     multiple of its values, which an adversary can scale up again.
 
     Attributes:
         rate: Share r of the channels that are pruned.
-        weight: Of the decoder's failure in the pruner's loss, in [0, 1].
+        weight: Of the decoder's failure in the pruner's loss, in [0, 1]; at 1 neither half learns.
         temperature: Of the mask.
     """
 
@@ -120,6 +120,8 @@ class Pruner(nn.Module):
         self.rate, self.temperature = rate, temperature
         self.grid = len(shape) == 3
         wide = shape[0] if self.grid else shape[-1]
+        if wide < 2:
+            raise ValueError("defense=disco prunes some of several channels: choose another split")
         layer = partial(nn.Conv2d, kernel_size=3, padding=1) if self.grid else nn.Linear
         hidden = min(64, max(8, wide))
         self.scores = nn.Sequential(layer(wide, hidden), nn.ReLU(), layer(hidden, wide))

@@ -26,7 +26,7 @@ class LabelSmoothing(FineTuned):
         weight: Share of the label that all classes get, in [0, 1].
     """
 
-    version: ClassVar[str] = "label_smoothing-1"
+    version: ClassVar[str] = "label_smoothing-2"
 
     weight: Fraction = 0.3
 
@@ -49,11 +49,15 @@ class LabelSmoothing(FineTuned):
 def squared_radius(v: Tensor, y: Tensor) -> Tensor:
     """Return the mean squared distance of features from the mean of their class in a batch.
 
+    Unbiased: of n features of a class times n / (n - 1), and of classes with several alone.
+
     Args:
         v: Features ``(B, ...)``.
         y: Labels ``(B,)``.
     """
     flat = v.flatten(1)
     member = F.one_hot(y).to(flat)
-    means = member.T @ flat / member.sum(0).clamp_min(1)[:, None]
-    return (flat - means[y]).square().sum(1).mean()
+    means, count = member.T @ flat / member.sum(0).clamp_min(1)[:, None], member.sum(0)[y]
+    square = (flat - means[y]).square().sum(1) * count / (count - 1).clamp_min(1)
+    several = count > 1
+    return (square * several).sum() / several.sum().clamp_min(1)

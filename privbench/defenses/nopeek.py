@@ -13,7 +13,7 @@ from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
 EPSILON = 1e-7
-"""Added under each square root, whose slope at 0 is infinite."""
+"""Added to what a square root is taken of or divides by, near which slopes are infinite."""
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)

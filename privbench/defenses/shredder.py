@@ -98,7 +98,8 @@ class NoiseTensors(LearnedChannel):
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Add to each image the noise of a tensor that is drawn for it."""
-        uniform = draws.uniform(t.new_empty(len(t), 1 + t[0].numel()))
+        count = 1 if self.training else 1 + t[0].numel()
+        uniform = draws.uniform(t.new_empty(len(t), count))
         chosen = (uniform[:, 0] * len(self.noise)).long()
         if self.training:
             return t + self.noise[chosen]

@@ -104,7 +104,7 @@ class TrainedDefense(Defense):
         services.fit_or_load(
             "networks", kept, lambda report: ready._train(deployment, data, services, report)
         )
-        kept.eval().requires_grad_(False)
+        kept.eval().requires_grad_(False).to(services.device)  # Lightning leaves the CPU
         return ready.finish(deployment, data, services)
 
     def _train(
@@ -121,7 +121,7 @@ class TrainedDefense(Defense):
         task.network.requires_grad_(True).train()
         seed, device, count = services.seed, services.device, len(data.labels)
         order = torch.Generator().manual_seed(derive_seed(seed, "order"))
-        rows = torch.arange(count)
+        rows = torch.arange(count, device=device)
         batches = Batches(
             data.pixels.to(device),
             data.labels.to(device),
@@ -195,7 +195,9 @@ def extended(edge: nn.Sequential, make: Callable[[], nn.Module]) -> nn.Sequentia
 
 @dataclass(frozen=True)
 class RebuildExtended:
-    """Builder of an extended edge with new weights, in any process; nothing of it is measured.
+    """Builder of an extended edge with new weights, in any process.
+
+    Nothing of it is measured but the radius of a clipping, which is a public setting.
 
     Attributes:
         rebuild: Builds the shorter edge from a seed.

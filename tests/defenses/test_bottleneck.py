@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from privbench.defenses.adversarial import Adversarial
 from privbench.defenses.bottleneck import Bottleneck
 from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.quantize import Quantize
@@ -40,14 +41,17 @@ def test_a_bottleneck_of_c_channels_has_rank_c(kind):
     assert deployment.predict(v).shape == (40, 1, 2)
 
 
-def test_it_is_quantised_in_the_range_of_what_it_sends_and_rebuilt_by_who_knows_the_layers():
+@pytest.mark.parametrize(("kind", "narrow"), [(Bottleneck, "rate"), (Adversarial, "bottleneck")])
+def test_it_is_quantised_in_the_range_of_what_it_sends_and_rebuilt_by_who_knows_the_layers(
+    kind, narrow
+):
     torch.manual_seed(0)
     model = LeNet5((1, 28, 28), 10).eval().requires_grad_(False)
     victim = SplitVictim(*model.split("relu2"), (1, 28, 28))
     data = SmallData(
         torch.randint(0, 256, (32, 1, 28, 28), dtype=torch.uint8), torch.arange(32) % 10
     )
-    defense = Bottleneck(rate=0.75, channel=Quantize(levels=4), min_steps=1, epochs=1)
+    defense = kind(**{narrow: 0.75}, channel=Quantize(levels=4), min_steps=1, epochs=1)
     deployment = defense.fit(victim, data, FitAlways())
     v = deployment.edge(data.pixels / 255)
     low, high = deployment.channel.low, deployment.channel.high

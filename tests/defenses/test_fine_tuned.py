@@ -79,8 +79,11 @@ def test_the_contrastive_loss_counts_each_kind_of_pair_by_itself():
 
 def test_the_squared_radius_is_the_variance_within_the_classes():
     v = torch.tensor([[0.0], [2.0], [5.0], [5.0]])
-    assert float(squared_radius(v, torch.tensor([0, 0, 1, 1]))) == 0.5
-    assert float(squared_radius(v, torch.tensor([0, 0, 3, 3]))) == 0.5
+    assert float(squared_radius(v, torch.tensor([0, 0, 1, 1]))) == 1.0
+    assert float(squared_radius(v, torch.tensor([0, 0, 3, 4]))) == 2.0, "of two, and of one none"
+    y = torch.arange(2000) % 500
+    of_few = squared_radius(torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)), y)
+    assert float(of_few) == pytest.approx(3, rel=0.1), "of four each: three variances of 1"
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +147,10 @@ def test_label_smoothing_shares_the_label_and_reports_the_radius_within_classes(
     logs = logits.log_softmax(1)
     own = logs[torch.arange(24), y]
     assert found["loss"] == pytest.approx(float(-(0.6 * own + 0.4 * logs.mean(1)).mean()), rel=1e-5)
-    within = sum(float((v[y == c] - v[y == c].mean(0)).square().sum()) for c in (0, 1)) / 24
+    classes = [v[y == c] for c in (0, 1)]
+    within = sum(len(one) * float(one.var(0).sum()) for one in classes) / 24
     assert found["squared_radius"] == pytest.approx(within, rel=1e-4)
-    assert found["radius_share"] == pytest.approx(
-        within / float((v - v.mean(0)).square().sum(1).mean()), rel=1e-4
-    )
+    assert found["radius_share"] == pytest.approx(within / float(v.var(0).sum()), rel=1e-4)
     assert found["radius_share"] < 1
 
 
