@@ -1,18 +1,19 @@
 """Published claims about defenses, each with a verdict that is computed from the rows.
 
-A defense counts as hiding images where it costs at most the accuracy that its claim names and
-leaves at most half of what the same attacks gain over the blind baseline without a defense: that
-baseline is the same on both sides, for a guess behind a cloud that errs is worse, not the attack
-better. A verdict falls or stands where the interval of the score does, else it is inconclusive.
+A defense counts as hiding images where it costs at most two points of accuracy and leaves at most
+half of what the same attacks gain over the blind baseline without a defense, in SSIM and in the
+share of images that are identified: that baseline is the same on both sides, for a guess behind a
+cloud that errs is worse, not the attack better. A verdict falls or stands where the interval of the
+score does, else it is inconclusive.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from privbench.papers.defenses.results import COST, Defended, Result, same_victims
-from privbench.papers.defenses.rows import Score
+from privbench.papers.defenses.rows import Row, Score
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 MISSING = "not measured"
@@ -20,8 +21,14 @@ Verdict = tuple[str, str]
 """One of the states above, and the reason."""
 Curves = Mapping[str, Sequence[Defended]]
 """Strengths of each defense of one setting, by its name."""
+Pair = tuple[Defended, Defended]
+"""A defense at a strength, and the same victims without it."""
+Ends = tuple[float, float, float]
+"""A number between the ends of its interval."""
 HALF = 0.5
 """Share of the undefended gain that may be left where an image counts as hidden: our choice."""
+HIDDEN = {"ssim": "gain", "identification": "identified images"}
+"""Scores of which at most that share may be left, and what is said of it."""
 PLUG_IN = 1.129
 """Smallest ratio of squared errors that CEM states."""
 LEAST_RADII = 3
@@ -50,16 +57,20 @@ def _at_least(low: float, high: float, threshold: float) -> str:
     return HOLDS if low >= threshold else FAILS if high < threshold else INCONCLUSIVE
 
 
-def _hides(*attacks: str) -> Callable[[Sequence[Defended], Defended], Verdict]:
+def _hides(*attacks: str) -> Callable[[Sequence[Pair]], Verdict]:
     """Return a check that a defense hides images from these attacks, of all where none is named."""
 
-    def check(line: Sequence[Defended], undefended: Defended) -> Verdict:
-        paid = [one for one in line if one.lost <= COST]
-        strongest = paid[-1] if paid else min(line, key=lambda one: one.lost)
+    def check(line: Sequence[Pair]) -> Verdict:
+        paid = [pair for pair in line if pair[0].best.lost <= COST]
+        strongest, undefended = paid[-1] if paid else min(line, key=lambda pair: pair[0].best.lost)
         met, before = strongest.by(*attacks), _before(undefended, attacks)
         if met is None or before is None:
             return MISSING, f"no record of {' or '.join(attacks) or 'an attack'} on both"
-        state, reason = _hidden(met, before) if attacks else _by_all(strongest, undefended)
+        state, reason = by_all = _by_all(strongest, undefended)
+        if attacks:
+            state, reason = _hidden(met, before, met, before)
+            if state == HOLDS and by_all[0] != HOLDS:  # another attack is stronger, or was not run
+                state, reason = INCONCLUSIVE, f"{reason}; of all attacks, {by_all[1]}"
         if paid:
             return state, reason
         # what does not hide at a higher cost does not at a lower one
@@ -73,16 +84,22 @@ ALL = ("rmle_prior", "inverse")
 
 
 def _by_all(one: Defended, undefended: Defended) -> Verdict:
-    """Return whether a defense hides images from the strongest of all attacks."""
-    state, reason = _hidden(one.best, undefended.best)
-    untried = [attack for attack in ALL if one.by(attack) is None]
-    return _after_all(state, reason, untried)
+    """Return whether a defense hides images from the strongest of all attacks.
+
+    That it does needs the strong attacks on it, and that it does not needs them without it.
+    """
+    most = [side.strongest("identification") for side in (one, undefended)]
+    state, reason = _hidden(one.best, undefended.best, *most)
+    met = undefended if state == FAILS else one
+    untried = [attack for attack in ALL if met.by(attack) is None]
+    where = "without the defense" if state == FAILS else "there"
+    return _after_all(state, reason, untried, where)
 
 
-def _after_all(state: str, reason: str, untried: Sequence[str]) -> Verdict:
-    """Return a verdict, which cannot stand while strong attacks were not run."""
-    if state == HOLDS and untried:
-        return INCONCLUSIVE, f"{reason}; not run there: {' and '.join(untried)}"
+def _after_all(state: str, reason: str, untried: Sequence[str], where: str = "there") -> Verdict:
+    """Return a verdict, which needs the strong attacks."""
+    if state != INCONCLUSIVE and untried:
+        return INCONCLUSIVE, f"{reason}; not run {where}: {' and '.join(untried)}"
     return state, reason
 
 
@@ -91,16 +108,31 @@ def _before(undefended: Defended, attacks: Sequence[str]) -> Result | None:
     return undefended.by(*attacks) or undefended.by("rmle")
 
 
-def _hidden(met: Result, before: Result) -> Verdict:
-    """Return whether a defense leaves at most half of an attack's gain in SSIM."""
-    score, gain, blind = met.score("ssim"), before.gain(), before.score("ssim").baseline
-    if gain <= 0:
-        return INCONCLUSIVE, "without a defense the attack scores no more than a blind guess"
-    least, left, most = ((ssim - blind) / gain for ssim in (score.low, score.mean, score.high))
-    state = _at_least(-most, -least, -HALF)
+def _hidden(met: Result, before: Result, found: Result, found_before: Result) -> Verdict:
+    """Return whether a defense leaves at most half of the gain in SSIM and in identification.
+
+    Args:
+        met: Attack whose SSIM counts.
+        before: Without the defense.
+        found: Attack whose share of identified images counts.
+        found_before: Without the defense.
+    """
+    states, shares = [], []
+    for metric, after, bare in (
+        ("ssim", met, before),
+        ("identification", found, found_before),
+    ):
+        score, gain, blind = after.score(metric), bare.gain(metric), bare.score(metric).baseline
+        if not gain > 0:
+            return INCONCLUSIVE, "without a defense the attack scores no more than a blind guess"
+        least, left, most = ((end - blind) / gain for end in (score.low, score.mean, score.high))
+        states.append(_at_least(-most, -least, -HALF))
+        shares.append(f"{left:.0%} of its {HIDDEN[metric]}")
+    state = FAILS if FAILS in states else HOLDS if {*states} == {HOLDS} else INCONCLUSIVE
     return state, (
         f"at strength {met.first.strength:g} ({met.lost:+.1f} points of accuracy lost) "
-        f"{_reached(met)}; {left:.0%} of its gain of {gain:.3f} over the blind baseline is left"
+        f"{_reached(met)}; of what an attack has over a blind guess without the defense, "
+        f"{shares[0]} in SSIM and {shares[1]} are left"
     )
 
 
@@ -112,43 +144,44 @@ def _reached(met: Result) -> str:
     )
 
 
-def _of_line(
-    name: str, check: Callable[[Sequence[Defended], Defended], Verdict]
-) -> Callable[[Curves], Verdict]:
-    """Apply a check to the curve of a defense and to the point without one, of the same victims."""
+def _of_line(name: str, check: Callable[[Sequence[Pair]], Verdict]) -> Callable[[Curves], Verdict]:
+    """Apply a check to the curve of a defense, each strength with the same victims without it."""
 
     def check_line(curves: Curves) -> Verdict:
-        undefended = curves[name][0].undefended
-        if undefended is None:
+        pairs = [(one, one.undefended) for one in curves[name]]
+        line = [(one, undefended) for one, undefended in pairs if undefended]
+        if not line:
             return MISSING, f"the victims of {name} have no record of none"
-        return check(curves[name], undefended)
+        return check(line)
 
     return check_line
 
 
-def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
+def _fourfold(line: Sequence[Pair]) -> Verdict:
     """Check that some strength within the cost makes the squared error fourfold.
 
     By the best attack of either side, which is what an adversary gets, and by each strong attack
     beside itself: a descent that fails on another landscape says little about what the features
     hold. Where the two disagree the verdict is open.
     """
-    paid = [one for one in line if one.lost <= COST]
+    paid = [pair for pair in line if pair[0].best.lost <= COST]
     if not paid:
         return INCONCLUSIVE, "every strength costs more than 2 points of accuracy"
-    found = [(one, ratios) for one in paid if (ratios := _ratios(one, undefended))]
+    found = [(*pair, ratios) for pair in paid if (ratios := _ratios(*pair))]
     if not found:
         return MISSING, f"no record of {' or '.join(ALL)} on both"
-    before = undefended.strongest("psnr_db")
     # the defender chooses the strength
-    one, ratios = max(found, key=lambda item: -item[0].strongest("psnr_db").score("psnr_db").mean)
+    one, undefended, ratios = max(
+        found, key=lambda item: -item[0].strongest("psnr_db").score("psnr_db").mean
+    )
+    before = undefended.strongest("psnr_db")
     after = one.strongest("psnr_db")
     best = _ratio(before.score("psnr_db"), after.score("psnr_db"))
     itself = min(ratios.values(), key=lambda ends: ends[1])
     state = _at_least(min(best[0], itself[0]), max(best[2], itself[2]), 4)
     listed = ", ".join(f"{attack} {_times(ends)}" for attack, ends in ratios.items())
     reason = (
-        f"at strength {one.first.strength:g} ({one.lost:+.1f} points of accuracy lost), by mean "
+        f"at strength {one.first.strength:g} ({one.best.lost:+.1f} points of accuracy lost), by mean "
         f"PSNR, the best attack ({before.first.attack}, then {after.first.attack}) {_times(best)} "
         f"its squared error; an attack beside itself, {listed}; {_reached(one.best)}"
     )
@@ -156,18 +189,18 @@ def _fourfold(line: Sequence[Defended], undefended: Defended) -> Verdict:
     return _after_all(state, reason, untried)
 
 
-def _times(ends: tuple[float, float, float]) -> str:
+def _times(ends: Ends) -> str:
     """Return a ratio with its interval as text."""
     low, ratio, high = ends
     return f"{ratio:.2f} times [{low:.2f}, {high:.2f}]"
 
 
-def _radius_governs(line: Sequence[Defended], undefended: Defended) -> Verdict:
+def _radius_governs(line: Sequence[Pair]) -> Verdict:
     """Check that strong attacks recover less in the order of the radius of the classes.
 
     Neighbours by radius are compared: the order stands where the intervals of PSNR are apart.
     """
-    known = [one for one in line if not math.isnan(one.first.class_radius)]
+    known = [one for one, _ in line if not math.isnan(one.first.class_radius)]
     ordered = sorted(known, key=lambda one: one.first.class_radius)
     if len(ordered) < LEAST_RADII:
         return MISSING, f"the radius is recorded at {len(ordered)} strengths, of {LEAST_RADII}"
@@ -201,7 +234,7 @@ def _order(smaller: Score, larger: Score) -> str:
     )
 
 
-def _ratios(one: Defended, undefended: Defended) -> dict[str, tuple[float, float, float]]:
+def _ratios(one: Defended, undefended: Defended) -> dict[str, Ends]:
     """Return how many times larger the squared error of each strong attack is than without."""
     return {
         attack: _ratio(before.score("psnr_db"), met.score("psnr_db"))
@@ -210,7 +243,7 @@ def _ratios(one: Defended, undefended: Defended) -> dict[str, tuple[float, float
     }
 
 
-def _ratio(before: Score, met: Score) -> tuple[float, float, float]:
+def _ratio(before: Score, met: Score) -> Ends:
     """Return how many times larger a squared error is, between the ends of both intervals.
 
     Args:
@@ -225,14 +258,21 @@ def _ratio(before: Score, met: Score) -> tuple[float, float, float]:
 
 
 def _plug_in(curves: Curves) -> Verdict:
-    """Check the ratio of squared errors of CEM to noise of the same cost in accuracy."""
-    reference, found = curves[REFERENCE], []
-    if not same_victims(reference[0].rows, curves[CEM][0].rows):
+    """Check the ratio of squared errors of CEM to noise of the same cost in accuracy.
+
+    By the best of the attacks that met every strength of both.
+    """
+    reference, ours = curves[REFERENCE], curves[CEM]
+    if not same_victims(reference[0].rows, ours[0].rows):
         return MISSING, f"the records of {CEM} and {REFERENCE} are of different victims"
-    for one in curves[CEM]:
-        before = _at_accuracy(reference, one.lost)
-        if before is not None:
-            found.append((one, _ratio(before, one.strongest("psnr_db").score("psnr_db"))))
+    met = [{result.first.attack for result in one.results} for one in (*reference, *ours)]
+    shared = set.intersection(*met)
+    if not shared:
+        return MISSING, f"no attack met every strength of {CEM} and {REFERENCE}"
+    line = sorted((_strongest(one, shared) for one in reference), key=lambda result: result.lost)
+    without = reference[0].undefended
+    bare = without.strongest("psnr_db").score("psnr_db") if without else None
+    found = [(one, ends) for one in ours if (ends := _beside(line, _strongest(one, shared), bare))]
     if not found:
         return INCONCLUSIVE, "no strength of cem costs as much accuracy as one of the noise alone"
     lows, _, highs = zip(*(ratio for _, ratio in found), strict=True)
@@ -242,15 +282,42 @@ def _plug_in(curves: Curves) -> Verdict:
         f"{one.first.strength:g}"
         for one, (low, ratio, high) in found
     )
-    return state, f"squared error by the best attack, against noise of equal accuracy, {listed}"
-
-
-def _at_accuracy(line: Sequence[Defended], lost: float) -> Score | None:
-    """Return the best attack's PSNR where a curve loses so much accuracy, between two strengths."""
-    points = sorted(
-        ((one.lost, one.strongest("psnr_db").score("psnr_db")) for one in line),
-        key=lambda point: point[0],
+    reason = (
+        f"squared error by the best attack, against noise of equal accuracy, {listed}; the "
+        "intervals hold those of both errors and of the accuracy"
     )
+    return _after_all(state, reason, [attack for attack in ALL if attack not in shared], "on both")
+
+
+def _strongest(one: Defended, attacks: Container[str]) -> Result:
+    """Return the best of some attacks by PSNR."""
+    met = [result for result in one.results if result.first.attack in attacks]
+    return max(met, key=lambda result: result.score("psnr_db").mean)
+
+
+def _beside(line: Sequence[Result], met: Result, bare: Score | None) -> Ends | None:
+    """Return how many times the squared error is that of a curve where it loses as much accuracy.
+
+    Args:
+        line: The curve, by the accuracy that it loses.
+        met: Compared, at its accuracy and at the ends of its interval.
+        bare: Without a defense, which stands for what loses less than the curve; what loses more
+            has any ratio.
+    """
+    before = _at_accuracy(line, met.lost)
+    if before is None:
+        return None
+    after, (least, most) = met.score("psnr_db"), _lost(met.rows)
+    cheaper, dearer = _at_accuracy(line, least) or bare, _at_accuracy(line, most)
+    known = [_ratio(at, after) for at in (before, cheaper, dearer) if at]
+    low = min(ends[0] for ends in known) if dearer else 0.0
+    high = max(ends[2] for ends in known) if cheaper else math.inf
+    return low, _ratio(before, after)[1], high
+
+
+def _at_accuracy(line: Sequence[Result], lost: float) -> Score | None:
+    """Return the PSNR where a curve loses so much accuracy, between two strengths."""
+    points = [(result.lost, result.score("psnr_db")) for result in line]
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= lost <= x1:
             share = (lost - x0) / (x1 - x0) if x1 > x0 else 0.0
@@ -259,31 +326,38 @@ def _at_accuracy(line: Sequence[Defended], lost: float) -> Score | None:
     return None
 
 
-def _keeps_accuracy(line: Sequence[Defended], undefended: Defended) -> Verdict:
+def _keeps_accuracy(line: Sequence[Pair]) -> Verdict:
     """Check the accuracy under dropout .8 in training too, and say what is left to hide."""
-    at = next((one for one in line if abs(one.first.strength - 0.8) < 1e-9), None)
-    if at is None:
+    found = [pair for pair in line if abs(pair[0].first.strength - 0.8) < 1e-9]
+    if not found:
         return MISSING, "no record at rate .8"
+    at, undefended = found[0]
+    least, most = _lost(at.rows)
+    state = _at_least(-most, -least, -COST)
+    left = _by_all(at, undefended)
+    return state, (
+        f"{at.best.lost:+.1f} points of accuracy lost [{least:.1f}, {most:.1f}]; what is left to "
+        f"hide: {left[1]}"
+    )
+
+
+def _lost(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return the least and the most points of accuracy that rows lose, by their intervals."""
     least, most = (
-        [100 * (row.accuracy_undefended - getattr(row, end)) for row in at.rows]
+        [100 * (row.accuracy_undefended - getattr(row, end)) for row in rows]
         for end in ("accuracy_high", "accuracy_low")
     )
-    state = _at_least(-max(most), -min(least), -COST)
-    left = _hidden(at.best, undefended.best)
-    return state, (
-        f"{at.best.lost:+.1f} points of accuracy lost [{min(least):.1f}, {max(most):.1f}]; what is "
-        f"left to hide: {left[1]}"
-    )
+    return min(least), max(most)
 
 
-def _levels(bits: int) -> Callable[[Sequence[Defended], Defended], Verdict]:
+def _levels(bits: int) -> Callable[[Sequence[Pair]], Verdict]:
     """Return a check that quantisation to so many bits hides images, whatever it costs."""
 
-    def check(line: Sequence[Defended], undefended: Defended) -> Verdict:
-        at = [one for one in line if abs(one.first.strength - 2.0**-bits) < 1e-9]
+    def check(line: Sequence[Pair]) -> Verdict:
+        at = [pair for pair in line if abs(pair[0].first.strength - 2.0**-bits) < 1e-9]
         if not at:
             return MISSING, f"no record of {bits} bits"
-        return _by_all(at[0], undefended)
+        return _by_all(*at[0])
 
     return check
 

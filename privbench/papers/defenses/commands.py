@@ -27,6 +27,8 @@ CHANNEL = "defense@defense.channel"
 AMORTISED_OPTIONS = ("attack.amortised", "attack.strengths")
 SEEDS = (1, 2)
 """Seeds that are run at one strength, besides 0."""
+IMAGES = ("dataset.aux", "target_indices", "include", "accuracy_draws")
+"""Beginnings of the words that give an attack other images, or a score others."""
 SETTING = ("dataset", "victim", "split=", "targets=")
 """Beginnings of the words of a command that name its setting."""
 
@@ -93,17 +95,20 @@ def _planned(grids: Sequence[Mapping[str, Any]]) -> Planned:
 def other_options(row: Row) -> list[str]:
     """Return the typed options of a row's defense and attack that the sweep does not set.
 
-    Such a row is of another defense or attack of the same name: it is not a cell of the table. A
-    strength of one's own is none, and a defense that the sweep does not have has any options.
+    Such a row is of another defense or attack of the same name, or of other images of the
+    adversary: it is not a cell of the table. A strength of one's own is none, and a defense that
+    the sweep does not have has any options.
     """
-    plan = planned().get(row.defense)
-    if plan is None or not row.strength:
-        return []
+    words = shlex.split(row.command)
+    other, plan = [word for word in words if word.startswith(IMAGES)], planned().get(row.defense)
+    if plan is None:
+        return other
     set_by_sweep = [*plan.words, *(typed for _, typed in plan.cells)]
     own = {"attack", *(_option(word)[0] for word in set_by_sweep)}
     own |= set(AMORTISED_OPTIONS) if row.attack == AMORTISED else set()
-    words = [word for word in shlex.split(row.command) if word.startswith(("defense", "attack"))]
-    return [word for word in words if _option(word)[0] not in own]
+    groups = ("defense", "attack") if row.strength else ("attack",)
+    typed = [word for word in words if word.startswith(groups)]
+    return [*other, *(word for word in typed if _option(word)[0] not in own)]
 
 
 def lacking(rows: Sequence[Row]) -> Mapping[str, Sequence[tuple[str, str]]]:
@@ -153,13 +158,16 @@ def further_seeds(rows: Sequence[Row]) -> Mapping[str, str]:
         rows: Of one setting.
     """
     lines = curves(defended(row for row in rows if row.seed == 0))
-    everything = {(one.first.defense, one.first.strength): one.seeds for one in defended(rows)}
+    everything = {_place(one): one.seeds for one in defended(rows)}
     return {
         name: _at_one_strength(chosen)
         for name, line in lines.items()
-        if not {*SEEDS}
-        <= everything[(chosen := at_cost(line, COST)).first.defense, chosen.first.strength]
+        if not {*SEEDS} <= everything[_place(chosen := at_cost(line, COST))]
     }
+
+
+def _place(one: Defended) -> tuple[str, str, float]:
+    return one.first.defense, one.first.site, one.first.strength
 
 
 def _at_one_strength(chosen: Defended) -> str:
@@ -167,8 +175,10 @@ def _at_one_strength(chosen: Defended) -> str:
     typed = shlex.split(chosen.first.command)[len(PROGRAM) - 1 :]
     kept = [word for word in typed if word.startswith((*SETTING, "defense"))]
     attacks = [one.first.attack for one in chosen.results if one.first.attack != AMORTISED]
-    seeds = f"seed={','.join(map(str, SEEDS))}"
-    return shlex.join([*PROGRAM, *_setting(kept), f"attack={','.join(attacks)}", seeds])
+    met = [f"attack={','.join(attacks)}", f"seed={','.join(map(str, SEEDS))}"]
+    if chosen.first.strength and chosen.first.defense not in planned():
+        return shlex.join([*PROGRAM[:3], "-m", *kept, *met])  # the sweep has no grid of it
+    return shlex.join([*PROGRAM, *_setting(kept), *met])
 
 
 def _setting(words: Iterable[str]) -> list[str]:

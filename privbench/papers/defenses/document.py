@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 
-from privbench.papers.defenses.claims import CLAIMS, MISSING, Verdict, judge
+from privbench.papers.defenses.claims import ALL, CLAIMS, MISSING, Verdict, judge
 from privbench.papers.defenses.commands import (
     PROGRAM,
     further_seeds,
@@ -46,9 +46,21 @@ blind baseline, the best score of guesses that use nothing of a target but its p
 Attacks are ranked by SSIM, so the strongest of several is a little favoured by chance;
 *identified* is the highest share that any of them reaches, by the one in brackets where that is
 another. Defenses are compared at the strength that costs nearest to {COST:g} points of accuracy
-with seed 0, and only there further seeds are run; \\* marks one that is more than {FAR:g} point
-away from them, since no strength that was run is nearer. The options of
-`rmle_prior` were compared on ten MNIST test images, which may be among the targets."""
+with seed 0, and only there further seeds are run; \\* marks a mean over the seeds that is more
+than {FAR:g} point away from them. They are ordered by SSIM minus its blind baseline, the one that
+leaks most first. *Strength* is 1/epsilon of `dp_gaussian` and `dp_laplace`, 1/levels of `quantize`,
+1/dFIL of `fisher`, the channel's for `noise_aware`, else the value of the option in
+[the table of defenses](../../conf/defense/README.md). The options of
+`rmle_prior` were compared on ten MNIST test images, which may be among the targets.
+A defense that trains nothing also meets a network that draws the defense anew in every step
+(`inverse_adaptive`); behind one that trains, the network has one answer to each image."""
+RULE = f"""\
+A defense *hides images* where it costs at most {COST:g} points of accuracy and leaves at most half
+of what the attacks have over a blind guess without it, in SSIM and in identified images; the half
+is our choice. A claim *holds* or *does not hold* where the whole interval says so, and the attacks
+{" and ".join(f"`{attack}`" for attack in ALL)} were run; else it is *inconclusive*. That an error
+grows fourfold is judged by the strongest attack and by each attack beside itself: where they
+disagree it is inconclusive."""
 
 
 def document(rows: Sequence[Row], command: str) -> str:
@@ -67,7 +79,7 @@ def document(rows: Sequence[Row], command: str) -> str:
     settings = by_setting(rows)
     counts = {setting: len(curves(defended(held))) for setting, held in settings.items()}
     for setting in sorted(counts, key=lambda one: -counts[one]):
-        parts += _section(setting, settings[setting], max(counts.values()))
+        parts += _section(setting, settings[setting], command, max(counts.values()))
     if not settings:
         first = ["dataset=mnist"]
         claims = as_markdown(_claims({}, first)).rstrip()
@@ -75,19 +87,20 @@ def document(rows: Sequence[Row], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
+def _section(setting: Setting, rows: Sequence[Row], command: str, most: int) -> list[str]:
     """Return the parts of one data set, victim and split point.
 
     Args:
         setting: All that its rows share.
         rows: Of the setting.
+        command: Adds records to the table.
         most: Number of defenses of the setting that has most.
     """
     dataset, victim, split, targets = setting
     lines, words = curves(defended(rows)), setting_words(rows[0])
     heading = [f"## {dataset}, {victim} cut at {split}, {targets} targets"]
-    if words != [f"dataset={dataset}"]:
-        heading.append(f"`{shlex.join([*PROGRAM, *words])} ...`")
+    heading.append(f"`{shlex.join([*PROGRAM, *words])} defense=NAME`, then `{command} outputs`")
+    heading += _resolution(rows)
     if len(lines) < most / 2:
         return [*heading, *_of_some(rows, lines)]
     return [
@@ -97,6 +110,7 @@ def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
         *_victims(rows),
         *_weak(lines),
         "### Published claims",
+        RULE,
         as_markdown(_claims(lines, words)).rstrip(),
         "### All strengths and attacks",
         as_markdown(_everything(lines)).rstrip(),
@@ -105,6 +119,17 @@ def _section(setting: Setting, rows: Sequence[Row], most: int) -> list[str]:
         *_never_met(rows),
         as_markdown(_untried(lines, rows)).rstrip(),
         _commands({**missing(rows, words), **_labelled(further_seeds(rows))}),
+    ]
+
+
+def _resolution(rows: Sequence[Row]) -> list[str]:
+    """Return what an accuracy of few test images cannot tell apart."""
+    half = 50 * fmean(row.accuracy_high - row.accuracy_low for row in rows)
+    if not half > COST:
+        return []
+    return [
+        f"Few test images: an accuracy is known to {half:.0f} points to either side, so {COST:g} "
+        "points choose a strength by chance; compare the rows of all strengths."
     ]
 
 
@@ -173,7 +198,7 @@ def _summary_row(name: str, one: Defended) -> list[str]:
         name,
         f"{one.first.strength:g}",
         _seeds(best),
-        f"{best.lost:+.1f}" + r"\*" * (abs(one.lost - COST) > FAR and best.first.strength > 0),
+        f"{best.lost:+.1f}" + r"\*" * (abs(best.lost - COST) > FAR and best.first.strength > 0),
         best.first.attack,
         *_scores(best),
         _most_identified(one),
