@@ -23,6 +23,7 @@ CONTENTS = {
     2: "bacbc8f730d6b6343a0f",
     3: "64e5a4a7fd13c7ebffc6",
     4: "587b97ef51935c3db9e8",
+    5: "942ddf20fa8ec4f5e0ac",
 }
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
@@ -192,7 +193,7 @@ def test_the_standard_battery_names_attacks_that_exist_and_says_which_it_leaves_
     standard = _standard()
     full, quick = set(standard.attacks(WIDEST)), set(standard.attacks("quick"))
     assert quick < full < set(options("attack"))
-    assert set(standard.dominated) == set(options("attack")) - full - {"tuned"}
+    assert set(standard.dominated) == set(options("attack")) - full
     for name in standard.grids:
         assert all({"seed", "targets", "transmissions"} <= set(g) for g in standard.require(name))
 
@@ -211,7 +212,7 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        "version 4, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        "version 5, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 

@@ -384,12 +384,12 @@ CLAIMS = (
         _of_line("noise_aware(dropout)", _keeps_accuracy),
     ),
     Claim(
-        "Label smoothing makes the squared error fourfold (ICML 2026)",
+        "Label smoothing makes the squared error fourfold (Partitioning for Intrinsic Model Inversion Resistance, ICML 2026)",
         ["label_smoothing"],
         _of_line("label_smoothing", _fourfold),
     ),
     Claim(
-        "The radius of the classes among the features governs how well images are recovered (ICML 2026); here over the strengths of label smoothing",
+        "The radius of the classes among the features governs how well images are recovered (the same paper); here over the strengths of label smoothing",
         ["label_smoothing"],
         _of_line("label_smoothing", _radius_governs),
     ),
