@@ -241,6 +241,12 @@ def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
         command.main(["--records", str(file)])
 
 
+def test_a_payload_of_seven_digits_keeps_them(tmp_path):
+    """Of 128 channels of 16x16: the file has six digits of a score, and all of a count."""
+    write(tmp_path / "records.csv", [row("gaussian", 1.0, payload_bits=1048576.0)])
+    assert read(tmp_path / "records.csv")[0].payload_bits == 1048576
+
+
 def test_a_strength_without_end_is_one_cell_however_often_it_is_added(tmp_path):
     """1/300 in the file has six digits, and in the record all of them."""
     store, file = kept(tmp_path, [record("dropout", 1 / 300)]), tmp_path / "records.csv"
