@@ -27,8 +27,8 @@ Ends = tuple[float, float, float]
 """A number between the ends of its interval."""
 HALF = 0.5
 """Share of the undefended gain that may be left where an image counts as hidden: our choice."""
-HIDDEN = {"ssim": "gain", "identification": "identified images"}
-"""Scores of which at most that share may be left, and what is said of it."""
+HIDDEN = {"ssim": "SSIM", "identification": "identified images"}
+"""Scores of which at most that share may be left, with their names."""
 PLUG_IN = 1.129
 """Smallest ratio of squared errors that CEM states."""
 LEAST_RADII = 3
@@ -127,12 +127,12 @@ def _hidden(met: Result, before: Result, found: Result, found_before: Result) ->
             return INCONCLUSIVE, "without a defense the attack scores no more than a blind guess"
         least, left, most = ((end - blind) / gain for end in (score.low, score.mean, score.high))
         states.append(_at_least(-most, -least, -HALF))
-        shares.append(f"{left:.0%} of its {HIDDEN[metric]}")
+        shares.append(f"{left:.0%} in {HIDDEN[metric]}")
     state = FAILS if FAILS in states else HOLDS if {*states} == {HOLDS} else INCONCLUSIVE
     return state, (
         f"at strength {met.first.strength:g} ({met.lost:+.1f} points of accuracy lost) "
         f"{_reached(met)}; of what an attack has over a blind guess without the defense, "
-        f"{shares[0]} in SSIM and {shares[1]} are left"
+        f"{' and '.join(shares)} are left"
     )
 
 
