@@ -28,7 +28,7 @@ def row(
         "accuracy": 0.99 - lost / 100, "accuracy_undefended": 0.99, "payload_bits": 32768.0,
         "class_radius": float("nan"),
         "seconds": 60.0, "victim_sha256": "0" * 12, "finished": "2026-11-28T12:00:00+00:00",
-        "key": f"{defense}{strength}{attack}",
+        "key": f"{defense}{strength}{attack}", "defense_code": "", "attack_code": "",
         "command": f"python -m privbench dataset=mnist split=relu2 targets=100 seed=0 "
                    f"defense={defense} defense.{option}={strength:g} attack={attack}",
     }  # fmt: skip
@@ -239,6 +239,28 @@ def test_rows_are_added_once_and_the_newest_of_a_cell_counts(tmp_path, capsys):
     file.write_text(file.read_text().replace("0.35", "many"))
     with pytest.raises(SystemExit, match="privbench: not a row of records: .*'many'"):
         command.main(["--records", str(file)])
+
+
+def test_rows_of_several_options_are_named():
+    """A default that changed between two seeds is another defense; what is not known is none."""
+    first, second = ({"defense_code": code, "option": "weight"} for code in ("a", "b"))
+    seeds = [row("cem(gaussian)", 10.0, **first), row("cem(gaussian)", 10.0, seed=1, **second)]
+    text = document(merged([*NONE, *seeds]), "the command")
+    assert "several options or versions stand together: cem(gaussian) 10." in text
+    alike = [*seeds[:1], row("cem(gaussian)", 10.0, seed=1), row("cem(gaussian)", 3.0, **second)]
+    assert "several options" not in document(merged([*NONE, *alike]), "the command")
+    met = [row("topk", 0.9, attack_code=code, seed=seed) for seed, code in enumerate("ab")]
+    assert "together: inverse on topk." in document(merged([*NONE, *met]), "the command")
+
+
+def test_what_a_row_computes_with_is_in_its_code():
+    one, other, newer = (record("dropout", 0.3) for _ in range(3))
+    other.config["defense"] = {**other.config["defense"], "epochs": 5}
+    newer.sources["attack"] = "rmle-99"
+    rows = rows_of([one]) + rows_of([other]) + rows_of([newer])
+    assert len({found.defense_code for found in rows}) == 2
+    assert rows[0].defense_code == rows[2].defense_code
+    assert rows[0].attack_code == rows[1].attack_code != rows[2].attack_code
 
 
 def test_a_payload_of_seven_digits_keeps_them(tmp_path):

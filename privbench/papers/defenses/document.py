@@ -108,6 +108,7 @@ def _section(setting: Setting, rows: Sequence[Row], command: str, most: int) -> 
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
         *_victims(rows),
+        *_mixed(rows),
         *_weak(lines),
         "### Published claims",
         RULE,
@@ -146,6 +147,7 @@ def _of_some(rows: Sequence[Row], lines: Mapping[str, Sequence[Defended]]) -> li
         f"### At about {COST:g} points of lost accuracy, by the strongest attack",
         as_markdown(_summary(lines)).rstrip(),
         *_victims(rows),
+        *_mixed(rows),
         *_weak(lines),
         *judged,
         "### All strengths and attacks",
@@ -177,6 +179,19 @@ def _victims(rows: Sequence[Row]) -> list[str]:
         "the table above joins them."
     )
     return [first, "\n".join(found)]
+
+
+def _mixed(rows: Sequence[Row]) -> list[str]:
+    """Return which rows stand together although their options or their code differ."""
+    codes: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.strength:
+            codes[f"{name_of(row)} {row.strength:g}"].add(row.defense_code)
+        codes[f"{row.attack} on {name_of(row)}"].add(row.attack_code)
+    several = [name for name, held in codes.items() if len(held - {""}) > 1]
+    if not several:
+        return []
+    return [f"Rows of several options or versions stand together: {', '.join(sorted(several))}."]
 
 
 def _labelled(commands: Mapping[str, str]) -> dict[str, str]:

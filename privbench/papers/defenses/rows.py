@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from privbench.runtime.files import write_atomically
+from privbench.runtime.hashing import content_hash
 from privbench.store.record import Record
 from privbench.store.record_frame import newest, rerun_command
 
@@ -74,6 +75,9 @@ class Row:
         victim_sha256: Beginning of the hash of the victim's weights.
         finished: Time at which it ended.
         key: Of the record.
+        defense_code: Hash of the defense's options and of its code's version; empty in rows of
+            before 2026-11-30.
+        attack_code: The same of the attack's.
         command: Computes it again.
     """
 
@@ -110,6 +114,8 @@ class Row:
     victim_sha256: str
     finished: str
     key: str
+    defense_code: str
+    attack_code: str
     command: str
 
     @classmethod
@@ -128,6 +134,8 @@ class Row:
             class_radius=(record.notes.get("defense") or {}).get("radius_share", math.nan),
             seconds=record.seconds["total"],
             victim_sha256=record.victim_sha256[:12],
+            defense_code=_code(record, "defense"),
+            attack_code=_code(record, "attack"),
             command=rerun_command(record),
         )
         numbers = {name: v for name, v in asdict(row).items() if isinstance(v, float)}
@@ -179,6 +187,12 @@ TAKEN = (
 def _with_ends(name: str, mean: float, ends: tuple[float, float] | None) -> dict[str, float]:
     low, high = ends or (math.nan, math.nan)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
+
+
+def _code(record: Record, group: str) -> str:
+    """Return a hash of what a defense or an attack computes with."""
+    sources = {name: code for name, code in record.sources.items() if name.startswith(group)}
+    return content_hash({"options": record.config[group], "sources": sources})[:8]
 
 
 def _attack(record: Record) -> str:
