@@ -86,7 +86,11 @@ def _planned(grids: Sequence[Mapping[str, Any]]) -> Planned:
         met = [grid["attack"]] if isinstance(grid["attack"], str) else grid["attack"]
         names = [AMORTISED if grid.get("attack.amortised") else name for name in met]
         axes = [(name, values) for name, values in grid.items() if name.startswith("defense.")]
-        typed = [f"{name}={value}" for name, values in axes for value in values] or [""]
+        typed = [
+            f"{name}={value}"
+            for name, values in axes
+            for value in (values if isinstance(values, list) else [values])
+        ] or [""]
         cells += [(name, word) for name in names for word in typed]
     words = [f"{name}={first[name]}" for name in ("defense", CHANNEL) if name in first]
     return Planned(words, cells)

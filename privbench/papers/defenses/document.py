@@ -52,8 +52,8 @@ leaks most first. *Strength* is 1/epsilon of `dp_gaussian` and `dp_laplace`, 1/l
 1/dFIL of `fisher`, the channel's for `noise_aware`, else the value of the option in
 [the table of defenses](../../conf/defense/README.md). The options of
 `rmle_prior` were compared on ten MNIST test images, which may be among the targets.
-A defense that trains nothing also meets a network that draws the defense anew in every step
-(`inverse_adaptive`); behind one that trains, the network has one answer to each image."""
+Where a defense trains nothing a network also draws it anew in every step (`inverse_adaptive`), and
+behind noise that is trained with at the compared strength; `inverse` has one answer an image."""
 RULE = f"""\
 A defense *hides images* where it costs at most {COST:g} points of accuracy and leaves at most half
 of what the attacks have over a blind guess without it, in SSIM and in identified images; the half
