@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 
 from privbench.papers.defenses.results import COST, Defended, Result, same_victims
 from privbench.papers.defenses.rows import Row, Score
@@ -200,8 +201,8 @@ def _radius_governs(line: Sequence[Pair]) -> Verdict:
 
     Neighbours by radius are compared: the order stands where the intervals of PSNR are apart.
     """
-    known = [one for one, _ in line if not math.isnan(one.first.class_radius)]
-    ordered = sorted(known, key=lambda one: one.first.class_radius)
+    known = [one for one, _ in line if not math.isnan(_radius(one))]
+    ordered = sorted(known, key=_radius)
     if len(ordered) < LEAST_RADII:
         return MISSING, f"the radius is recorded at {len(ordered)} strengths, of {LEAST_RADII}"
     agree, listed = [], []
@@ -212,7 +213,7 @@ def _radius_governs(line: Sequence[Pair]) -> Verdict:
         agree += [_order(smaller, larger) for smaller, larger in pairwise(scores)]
         listed.append(f"{attack} {', '.join(f'{score.mean:.2f}' for score in scores)} dB")
     state = FAILS if FAILS in agree else HOLDS if {*agree} == {HOLDS} else INCONCLUSIVE
-    radii = ", ".join(f"{one.first.class_radius:.3f}" for one in ordered)
+    radii = ", ".join(f"{_radius(one):.3f}" for one in ordered)
     counts = ", ".join(
         f"{agree.count(kind)} {words}"
         for kind, words in (
@@ -225,6 +226,11 @@ def _radius_governs(line: Sequence[Pair]) -> Verdict:
         f"at a share of the variance within classes of {radii}: {'; '.join(listed)}; of "
         f"{len(agree)} pairs of neighbours {counts}"
     )
+
+
+def _radius(one: Defended) -> float:
+    """Return the radius of the classes, the mean over the rows as their scores are."""
+    return fmean(row.class_radius for row in one.rows)
 
 
 def _order(smaller: Score, larger: Score) -> str:
