@@ -256,6 +256,15 @@ def test_rows_of_several_options_are_named():
     assert "together: inverse on topk." in document(merged([*NONE, *met]), "the command")
 
 
+def test_an_attack_of_one_seed_is_not_ranked_above_one_of_three():
+    """Its victim may be the easiest of them."""
+    met = [row("fisher", 1.0, seed=seed, ssim=0.8, lost=2) for seed in (0, 1, 2)]
+    once = row("fisher", 1.0, "inverse_adaptive", ssim=0.85, lost=2)
+    text = document(merged([*NONE, *met, once]), "the command")
+    assert "| fisher | 1 | 0, 1, 2 | +2.0 | inverse | 0.800" in text
+    assert "| fisher | 1 | 0.9700 [0.9680, 0.9720] | +2.0 | inverse_adaptive | 0 | 0.850" in text
+
+
 def test_what_a_row_computes_with_is_in_its_code():
     one, other, newer = (record("dropout", 0.3) for _ in range(3))
     other.config["defense"] = {**other.config["defense"], "epochs": 5}

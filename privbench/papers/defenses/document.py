@@ -43,7 +43,7 @@ A score is the mean over the targets, in brackets its interval over them (95 %, 
 Wilson); with several seeds it is the mean over them, between the outermost ends of their
 intervals. *Lost* are points of accuracy that the defense costs the same victim. *Blind* is the
 blind baseline, the best score of guesses that use nothing of a target but its predicted label.
-Attacks are ranked by SSIM, so the strongest of several is a little favoured by chance;
+Attacks that met most seeds are ranked by SSIM, so the strongest is a little favoured by chance;
 *identified* is the highest share that any of them reaches, by the one in brackets where that is
 another. Defenses are compared at the strength that costs nearest to {COST:g} points of accuracy
 with seed 0, and only there further seeds are run; \\* marks a mean over the seeds that is more

@@ -96,8 +96,10 @@ class Defended:
         return max(met, key=lambda one: one.score("ssim").mean, default=None)
 
     def strongest(self, metric: str) -> Result:
-        """Return the attack with the highest mean of a score."""
-        return max(self.results, key=lambda one: one.score(metric).mean)
+        """Return the attack with the highest mean of a score, of those that met most seeds."""
+        most = max(len(one.rows) for one in self.results)
+        met = [one for one in self.results if len(one.rows) == most]
+        return max(met, key=lambda one: one.score(metric).mean)
 
     @property
     def best(self) -> Result:
