@@ -227,7 +227,7 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows, whole or not at all; numbers have six digits, whole ones all of theirs."""
+    """Write rows atomically, floats with six significant digits and integers in full."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
