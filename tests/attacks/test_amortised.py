@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.amortised import StrengthRange
+from privbench.attacks.components.amortised import StrengthRange, fixed_shares, random_shares
 from privbench.attacks.inverse_adaptive import AmortisedDecoderTask, InverseAdaptive
 from privbench.defenses.base import Perturbation
 from privbench.defenses.deployment import Deployment
@@ -96,6 +96,14 @@ def test_the_network_learns_with_the_strength_that_was_drawn():
     levels = 2 / drawn
     assert len(drawn) == 128 and torch.allclose(levels, levels.round(), rtol=1e-5)
     assert {2, 3, 4} <= {*levels.round().int().tolist()}
+
+
+def test_half_of_the_strengths_lie_in_the_lowest_quarter_of_the_range():
+    """In training, and of held-out images."""
+    drawn = random_shares(1000, torch.Generator().manual_seed(0))
+    for shares in (drawn, fixed_shares(torch.arange(1000))):
+        assert float((shares < 0.25).float().mean()) == pytest.approx(0.5, abs=0.01)
+        assert 0 <= float(shares.min()) < 0.01 and 0.99 < float(shares.max()) <= 1
 
 
 @pytest.mark.fault
