@@ -28,7 +28,7 @@ def row(
         "accuracy": 0.99 - lost / 100, "accuracy_undefended": 0.99, "payload_bits": 32768.0,
         "class_radius": float("nan"),
         "seconds": 60.0, "victim_sha256": "0" * 12, "finished": "2026-11-28T12:00:00+00:00",
-        "key": f"{defense}{strength}{attack}", "defense_code": "", "attack_code": "",
+        "key": f"{defense}{strength}{attack}", "defense_code": "", "attack_code": "", "battery": "",
         "command": f"python -m privbench dataset=mnist split=relu2 targets=100 seed=0 "
                    f"defense={defense} defense.{option}={strength:g} attack={attack}",
     }  # fmt: skip
@@ -447,3 +447,32 @@ def test_rows_of_another_machine_are_of_another_victim():
     text = document(both, "the command")
     assert f"- seed 0: `{'0' * 12}` of none, shredder; `{'1' * 12}` of shredder" in text
     assert "several victims" not in document(merged(NONE), "the command")
+
+
+def test_a_battery_stands_beside_the_table_with_both_verdicts():
+    bare = [dataclasses.replace(one, targets=50, battery="quick 5") for one in NONE]
+    weak = _both("topk", (0.9, 1, 0.4, 13))
+    met = [
+        dataclasses.replace(one, targets=50, battery="quick 5", transmissions=sent, ssim=ssim,
+                            ssim_low=ssim - 0.02, ssim_high=ssim + 0.02)
+        for one in weak
+        for sent, ssim in ((1, 0.4), (16, 0.85))
+    ]  # fmt: skip
+    text = document(merged([*NONE, *weak, *bare, *met]), "the command")
+    table, battery = text.split("## The standard battery")
+    (line,) = [line for line in battery.splitlines() if line.startswith("| topk | 0.9 ")]
+    assert "0.850 [0.830, 0.870] (inverse, sent 16 times) | 0.400 [0.380, 0.420]" in line
+    assert line.endswith("| **no** | **yes** |")
+    assert "sent 16 times" not in table and "50 targets" not in table
+    assert (
+        "quick, version 5" in battery
+        and "battery=quick dataset=mnist split=relu2 defense=NAME`" in battery
+    )
+    assert "| none | 0 | +0.0 |" in battery
+    # alike verdicts are not bold, and a defense without a row in the table has one verdict
+    alike = document(merged([*NONE, *bare, *(one for one in met if one.transmissions == 1)]), "c")
+    (line,) = [
+        line for line in alike.splitlines() if line.startswith("| topk | 0.9 | +1.0 | 0.400")
+    ]
+    assert line.endswith("| yes |  |")
+    assert "standard battery" not in document(merged(NONE), "the command")

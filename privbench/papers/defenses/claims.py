@@ -67,7 +67,7 @@ def _hides(*attacks: str) -> Callable[[Sequence[Pair]], Verdict]:
         met, before = strongest.by(*attacks), _before(undefended, attacks)
         if met is None or before is None:
             return MISSING, f"no record of {' or '.join(attacks) or 'an attack'} on both"
-        state, reason = by_all = _by_all(strongest, undefended)
+        state, reason = by_all = hides_images(strongest, undefended)
         if attacks:
             state, reason = _hidden(met, before, met, before)
             if state == HOLDS and by_all[0] != HOLDS:  # another attack is stronger, or was not run
@@ -84,10 +84,15 @@ ALL = ("rmle_prior", "inverse")
 """Attacks without which no defense is said to hide images from all."""
 
 
-def _by_all(one: Defended, undefended: Defended) -> Verdict:
-    """Return whether a defense hides images from the strongest of all attacks.
+def hides_images(one: Defended, undefended: Defended) -> Verdict:
+    """Return whether a defense hides images from the strongest of all attacks, and the reason.
 
-    That it does needs the strong attacks on it, and that it does not needs them without it.
+    That it does needs the strong attacks on it, and that it does not needs them without it. What
+    it costs is not asked.
+
+    Args:
+        one: The defense at a strength.
+        undefended: The same victims without it.
     """
     most = [side.strongest("identification") for side in (one, undefended)]
     state, reason = _hidden(one.best, undefended.best, *most)
@@ -340,7 +345,7 @@ def _keeps_accuracy(line: Sequence[Pair]) -> Verdict:
     at, undefended = found[0]
     least, most = _lost(at.rows)
     state = _at_least(-most, -least, -COST)
-    left = _by_all(at, undefended)
+    left = hides_images(at, undefended)
     return state, (
         f"{at.best.lost:+.1f} points of accuracy lost [{least:.1f}, {most:.1f}]; what is left to "
         f"hide: {left[1]}"
@@ -363,7 +368,7 @@ def _levels(bits: int) -> Callable[[Sequence[Pair]], Verdict]:
         at = [pair for pair in line if abs(pair[0].first.strength - 2.0**-bits) < 1e-9]
         if not at:
             return MISSING, f"no record of {bits} bits"
-        return _by_all(*at[0])
+        return hides_images(*at[0])
 
     return check
 

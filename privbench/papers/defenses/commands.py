@@ -103,6 +103,8 @@ def other_options(row: Row) -> list[str]:
     adversary: it is not a cell of the table. A strength of one's own is none, and a defense that
     the sweep does not have has any options.
     """
+    if row.battery:
+        return []  # its options are fixed
     words = shlex.split(row.command)
     other, plan = [word for word in words if word.startswith(IMAGES)], planned().get(row.defense)
     if plan is None:

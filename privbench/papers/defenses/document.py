@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 
+from privbench.papers.defenses.battery import by_battery
 from privbench.papers.defenses.claims import ALL, CLAIMS, MISSING, Verdict, judge
 from privbench.papers.defenses.commands import (
     PROGRAM,
@@ -76,11 +77,12 @@ def document(rows: Sequence[Row], command: str) -> str:
         "nothing here is typed.",
         LEGEND,
     ]
-    settings = by_setting(rows)
+    settings = by_setting(row for row in rows if not row.battery)
     counts = {setting: len(curves(defended(held))) for setting, held in settings.items()}
     for setting in sorted(counts, key=lambda one: -counts[one]):
         parts += _section(setting, settings[setting], command, max(counts.values()))
-    if not settings:
+    parts += by_battery(rows)
+    if not rows:
         first = ["dataset=mnist"]
         claims = as_markdown(_claims({}, first)).rstrip()
         parts += ["No record is there yet.", claims, _commands(missing([], first))]

@@ -78,6 +78,7 @@ class Row:
         defense_code: Hash of the defense's options and of its code's version; empty in rows of
             before 2026-11-30.
         attack_code: The same of the attack's.
+        battery: Name and version of the battery that it was computed in; empty outside of one.
         command: Computes it again.
     """
 
@@ -116,6 +117,7 @@ class Row:
     key: str
     defense_code: str
     attack_code: str
+    battery: str
     command: str
 
     @classmethod
@@ -136,6 +138,7 @@ class Row:
             victim_sha256=record.victim_sha256[:12],
             defense_code=_code(record, "defense"),
             attack_code=_code(record, "attack"),
+            battery="{name} {version}".format(**record.battery) if record.battery else "",
             command=rerun_command(record),
         )
         numbers = {name: v for name, v in asdict(row).items() if isinstance(v, float)}
@@ -210,7 +213,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
     return sorted(
         found.values(),
         key=lambda row: (row.setting, row.strength > 0, row.defense, row.site, row.strength,
-                         row.attack, row.seed),
+                         row.attack, row.seed, row.transmissions),
     )  # fmt: skip
 
 
