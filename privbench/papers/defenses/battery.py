@@ -9,8 +9,10 @@ from privbench.papers.defenses.results import Defended, defended, name_of
 from privbench.papers.defenses.rows import Row
 from privbench.report.analysis.tables import Rows, as_markdown
 
-HEAD = ["defense", "strength", "lost", "SSIM (by)", "in the table", "PSNR [dB] (by)",
-        "in the table", "identified (by)", "in the table", "hides images", "by the table"]  # fmt: skip
+HEAD = [
+    "defense", "strength", "lost", "SSIM (by)", "in the table", "PSNR [dB] (by)", "in the table",
+    "identified (by)", "in the table", "hides images", "by the table",
+]  # fmt: skip
 VERDICT = {HOLDS: "yes", FAILS: "no", INCONCLUSIVE: "inconclusive"}
 PROGRAM = ("python", "-m", "privbench", "sweeps=standard")
 ATTACKED = ("dataset", "victim", "split=")
