@@ -1,5 +1,6 @@
 """The document of attacks beside earlier ones."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -106,3 +107,35 @@ def test_the_command_writes_the_document_and_names_what_is_not_there(tmp_path, c
     assert "| rmle | edge_weights | 0, 1 |" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="privbench: .*nothing"):
         command.main([str(tmp_path / "nothing")])
+
+
+def tried(rate, errors, trials=1):
+    """Records of options on auxiliary images, one a setting, of this squared error."""
+    inner = {"_target_": "p", "rate": rate, "levels": 40}
+    return [
+        dataclasses.replace(
+            one,
+            overrides=["attack=tuned", "attack@attack.inner=rmle_prior"],
+            config={**one.config, "attack": {"_target_": "t", "inner": inner}},
+            notes={"tuned": {"settings": trials, "images": 32, "errors": [error] * trials}},
+        )
+        for strength, error in errors.items()
+        for one in [record(strength=strength, attack="tuned", key=f"{rate}{strength}{trials}")]
+    ]
+
+
+def test_options_compared_on_auxiliary_images_stand_apart_and_best_mean_first():
+    trials = [*tried(0.3, {0.6: 0.01, 0.8: 0.1}), *tried(0.9, {0.6: 0.001, 0.8: 0.1})]
+    gap = tried(0.5, {0.6: 0.0001})
+    text = written([*attacked("rmle", 0.4), *trials, *gap])
+    results, table = text.split("## Options of rmle_prior, on auxiliary images")
+    assert "tuned" not in results.partition("## ")[2]
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    assert (
+        lines[0]
+        == "| rate | mean | relu2, dropout 0.6 on features | relu2, dropout 0.8 on features |"
+    )
+    assert lines[2:] == ["| 0.9 | 20.00 | 30.00 | 10.00 |", "| 0.3 | 15.00 | 20.00 | 10.00 |"]
+    # a choice among several is an attack like others
+    chosen = written([*attacked("rmle", 0.4), *tried(0.3, {0.6: 0.01}, trials=8)])
+    assert "tuned with rmle_prior" in chosen and "on auxiliary images\n" not in chosen

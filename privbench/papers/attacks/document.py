@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from privbench.evaluation.statistics import Interval
+from privbench.papers.attacks.options import compared, is_trial
 from privbench.report.analysis.frame import (
     SeedGroup,
     on_shared_victims,
@@ -54,7 +55,8 @@ def document(selection: Selection, command: str) -> str:
         selection: Records of any settings.
         command: Command that writes it.
     """
-    held = [record for record in selection.records if record.attack != "blind"]
+    tried = [record for record in selection.records if is_trial(record)]
+    held = [r for r in selection.records if r.attack != "blind" and not is_trial(r)]
     parts = [
         "# What attacks recover, beside earlier ones",
         f"Written by `{command}`: {'; '.join(selection.metadata)}.",
@@ -65,7 +67,8 @@ def document(selection: Selection, command: str) -> str:
     parts += [as_markdown(_overview([points for _, points in settings])).rstrip()] * bool(found)
     for panel, points in settings:
         parts += _section(panel, points)
-    return "\n\n".join(parts if found else [*parts, "No record is there yet."]) + "\n"
+    parts += compared(tried)
+    return "\n\n".join(parts if found or tried else [*parts, "No record is there yet."]) + "\n"
 
 
 def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:

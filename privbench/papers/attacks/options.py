@@ -1,0 +1,72 @@
+"""Options of an attack compared on auxiliary images, from records of ``tuned`` with one trial."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from privbench.report.analysis.labels import attack_name, describe_defense
+from privbench.report.analysis.tables import Rows, as_markdown
+from privbench.store.record import Record
+
+Values = tuple[tuple[str, object], ...]
+"""Option and value, of each option that differs."""
+LEGEND = """\
+PSNR [dB] of the mean squared error over {images} auxiliary images, by one denoiser that has not seen
+them; no target takes part. `tuned` with one trial notes it: `python -m privbench
+sweeps=attacks/options`. The highest mean over the settings comes first."""
+
+
+def is_trial(record: Record) -> bool:
+    """Return whether a record is one of options on auxiliary images, not of a choice among them."""
+    tuned = record.notes.get("tuned") or {}
+    return tuned.get("settings") == 1 and "errors" in tuned
+
+
+def compared(records: Sequence[Record]) -> list[str]:
+    """Return the part of the document about compared options; empty without such a record."""
+    attacks: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        attacks[attack_name(record)].append(record)
+    parts = []
+    for name, held in attacks.items():
+        images = held[0].notes["tuned"]["images"]
+        heading = f"## Options of {name.removeprefix('tuned with ')}, on auxiliary images"
+        parts += [heading, LEGEND.format(images=images), as_markdown(_table(held)).rstrip()]
+    return parts
+
+
+def _table(records: Sequence[Record]) -> Rows:
+    """Return a row for each combination of options that every setting has."""
+    named = _differing([record.config["attack"]["inner"] for record in records])
+    settings = list(dict.fromkeys(_setting(record) for record in records))
+    found: dict[Values, dict[str, float]] = defaultdict(dict)
+    for record in records:
+        inner = record.config["attack"]["inner"]
+        decibel = -10 * math.log10(record.notes["tuned"]["errors"][0])
+        found[tuple((name, inner[name]) for name in named)][_setting(record)] = decibel
+    whole = [(values, scores) for values, scores in found.items() if len(scores) == len(settings)]
+    rows = [
+        (fmean(scores.values()), values, [scores[setting] for setting in settings])
+        for values, scores in whole
+    ]
+    return [
+        [*named, "mean", *settings],
+        *(
+            [*(_shown(value) for _, value in values), *(f"{score:.2f}" for score in (mean, *each))]
+            for mean, values, each in sorted(rows, key=lambda row: -row[0])
+        ),
+    ]
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _differing(options: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the names of the options that are not the same everywhere."""
+    return [name for name in options[0] if len({str(one[name]) for one in options}) > 1]
+
+
+def _setting(record: Record) -> str:
+    return f"{record.split}, {describe_defense(record.defense, record.strength, record.site)}"
