@@ -12,8 +12,8 @@ from privbench.store.record import Record
 Values = tuple[tuple[str, object], ...]
 """Option and value, of each option that differs."""
 LEGEND = """\
-PSNR [dB] of the mean squared error over {images} auxiliary images, by one denoiser that has not seen
-them; no target takes part. `tuned` with one trial notes it: `python -m privbench
+PSNR [dB] of the mean squared error over {images} auxiliary images, by one denoiser that has not
+seen them; no target takes part. `tuned` with one trial notes it: `python -m privbench
 sweeps=attacks/options`. The highest mean over the settings comes first."""
 
 
