@@ -24,6 +24,7 @@ CONTENTS = {
     3: "64e5a4a7fd13c7ebffc6",
     4: "587b97ef51935c3db9e8",
     5: "942ddf20fa8ec4f5e0ac",
+    6: "d132b21d8e5e2c949620",
 }
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_
@@ -212,7 +213,7 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        "version 5, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        f"version {_standard().version}, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 
