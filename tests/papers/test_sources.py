@@ -63,6 +63,14 @@ def test_attacks_with_fewer_seeds_leave_no_other_attack_out():
     assert spot.point.group.seeds == [0, 1, 2]
 
 
+def test_settings_with_a_seed_less_are_kept_where_they_are_the_most_records():
+    """Ten undefended settings of one seed more once hid all defended ones."""
+    seeds = [(split, seed) for split in ("conv1", "relu2", "fc1") for seed in range(4)]
+    seeds += [(split, seed) for split in ("pool1", "pool2") for seed in (1, 2, 3)]
+    kept = sources.comparable([claims_table("rmle", at, 0.5, seed=seed) for at, seed in seeds])
+    assert {(one.split, one.seed) for one in kept} == {(at, s) for at, s in seeds if s}
+
+
 def test_cells_in_bf16_count_as_those_in_float32_which_come_first():
     """One curve may have both; the document says how many multiplied in bf16."""
 

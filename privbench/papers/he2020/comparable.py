@@ -22,7 +22,7 @@ def comparable(records: Iterable[Record], gaps: Container[str] = ()) -> list[Rec
 
     Cells that multiplied in bf16 count as those in float32, which come first where both are there.
     Records are then those of ``_same_targets``, of each attack without the seeds of ``unmoved`` in
-    any setting, then the seeds that most of its groups have: a group that lacks one is left out.
+    any setting, then the seeds that keep most records: a group that lacks one is left out.
     Attacks that train networks may have fewer seeds than others: every comparison is on the seeds
     that both sides have.
 
@@ -105,9 +105,13 @@ def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
-    """Yield records of the commonest seeds, of groups that have all of these."""
-    sets = Counter(tuple(group.seeds) for group in groups)
-    seeds = set(max(sets.items(), key=lambda item: (item[1], len(item[0])))[0])
+    """Yield records of the seeds that keep most, of groups that have all of these."""
+    sets = dict.fromkeys(frozenset(group.seeds) for group in groups)
+
+    def kept(seeds: frozenset[int]) -> tuple[int, int]:
+        return len(seeds) * sum(seeds <= {*group.seeds} for group in groups), len(seeds)
+
+    seeds = max(sets, key=kept)
     for group in groups:
         if seeds <= set(group.seeds):
             yield from (record for record in group.records if record.seed in seeds)
