@@ -65,7 +65,7 @@ class Diffusion(TrainingConfig):
             mean square.
     """
 
-    version: ClassVar[str] = "diffusion-1"
+    version: ClassVar[str] = "diffusion-2"
 
     model: Text | None
     network: SkipValidation[Attack | None]
@@ -119,7 +119,7 @@ class Diffusion(TrainingConfig):
         """Train or load model and network, and return the reconstructor."""
         assumed = believed(view, adaptive=self.adaptive)
         sampler = Sampler(self, self._denoiser(view), view)
-        turns = len(self.start_levels) * self.recurrences
+        turns = (len(self.start_levels) - 1) * self.recurrences
         view.logger.note(prior_ceiling_db=sampler.ceiling_db(), turns=turns)
         answer = self.network.fit(assumed) if self.network is not None else sampler.mean
         edge = view.edge.to(memory_format=fast_memory_format(view.edge))
@@ -131,6 +131,7 @@ class Diffusion(TrainingConfig):
             data_term = data_term_of(edge, observed, known, start)
             if isinstance(data_term, InputLikelihood):
                 data_term.find_perturbed(self.inversion_steps, INVERSION_LR, self.noise_variance)
+                data_term.fix_perturbed()
             return sampler(data_term, observed[0].numel(), start, self.start_levels)
 
         return reconstruct

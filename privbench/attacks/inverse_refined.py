@@ -38,6 +38,7 @@ from privbench.runtime.validation import (
     PositiveInt,
 )
 from privbench.threat import Access, AdversaryView
+from privbench.threat.view import AttackLogger, NullLogger
 
 WEIGHTS = (0.25, 1.0, 4.0, 16.0)
 """Weights of the network's prior that are tried; 1 is Bayes' rule for independent errors."""
@@ -109,7 +110,7 @@ class InverseRefined:
         tv_beta: Beta of the total variation, He et al. Eq. (1b).
     """
 
-    version: ClassVar[str] = "inverse_refined-4"
+    version: ClassVar[str] = "inverse_refined-5"
 
     network: SkipValidation[Attack]
     adaptive: bool
@@ -155,14 +156,14 @@ class InverseRefined:
             "settings": described(self),
             "transmissions": view.transmissions,
         }
-        view.fit_or_load(recipe, refinement.kept, refinement.calibrate)
-        return lambda v: refinement(self._observed(v), view)
+        view.fit_or_load(recipe, refinement.calibration, refinement.calibrate)
+        return lambda v: refinement(self.observed(v), view)
 
     def _believed(self, view: AdversaryView) -> AdversaryView:
         """Return the view with the defense that the adversary believes in."""
         return believed(view, adaptive=self.adaptive)
 
-    def _observed(self, v: Tensor) -> Tensor:
+    def observed(self, v: Tensor) -> Tensor:
         """Return features as a naive adversary takes them: one undefended transmission."""
         return v if self.adaptive else v.mean(1, keepdim=True)
 
@@ -203,6 +204,22 @@ class Calibration(nn.Module):
         self.register_buffer("shares", torch.zeros(len(NOISES)))
 
 
+class DeferredFacts:
+    """Logger that forwards progress, and keeps facts until it is known whether they count.
+
+    Args:
+        logger: Receives the progress.
+    """
+
+    def __init__(self, logger: AttackLogger) -> None:
+        self.step = logger.step
+        self.kept: dict[str, Any] = {}
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts."""
+        self.kept |= facts
+
+
 class Refinement:
     """The network's answers, and their descent.
 
@@ -217,21 +234,21 @@ class Refinement:
         count = held_out(len(view.images))
         self.tried = min(attack.images, count // 2)
         errors = min(PRIORS, count - self.tried)
-        self.kept = Calibration(ResidualPrior(errors, view.image_shape)).to(view.device)
+        self.calibration = Calibration(ResidualPrior(errors, view.image_shape)).to(view.device)
 
     def calibrate(self) -> dict[str, Any]:
         """Set prior and combination from the images that the network was not trained on."""
-        errors = len(self.kept.prior.errors)
+        errors = len(self.calibration.prior.errors)
         x = self.view.images[-(errors + self.tried) :]
         draws = self.view.streams("refinement", range(len(x)))
         deployment = Deployment(self.view.edge, self.view.defense, nn.Sequential())
         v = deployment.transmit(x, draws, self.view.transmissions)
         answer = self.answer(v)
-        self.kept.prior.set((answer - x)[:errors], answer[:errors])
+        self.calibration.prior.set((answer - x)[:errors], answer[:errors])
         v, x, answer = v[errors:], x[errors:], answer[errors:]
         best, losses, images = self._choose(v, answer, x)
-        self.kept.choice.fill_(best)
-        self.kept.unexplained.fill_(float(self._unexplained(images[best], v).max()))
+        self.calibration.choice.fill_(best)
+        self.calibration.unexplained.fill_(float(self._unexplained(images[best], v).max()))
         chosen = self.attack.mixtures[best]
         facts = {**vars(chosen), "images": self.tried, "losses": losses}
         if not self.attack.adaptive and chosen.descend:
@@ -242,41 +259,47 @@ class Refinement:
         self, v: Tensor, answer: Tensor, x: Tensor
     ) -> tuple[int, list[float], list[Tensor]]:
         """Return the index of the best combination, and losses and images of all."""
-        silent = self.view.without_logging()
-        images = [self._combined(way, v, answer, silent) for way in self.attack.mixtures]
+        mixtures = self.attack.mixtures
+        images = [self._combined(mixture, v, answer, NullLogger()) for mixture in mixtures]
         losses = excess_losses([_losses(x_hat, x) for x_hat in images])
         return min(range(len(losses)), key=losses.__getitem__), losses, images
 
     def _choose_under_noise(self, v: Tensor, x: Tensor) -> list[dict[str, Any]]:
         """Set the combinations for features with white noise, and return them."""
+        v = self.attack.observed(v)  # what it meets later is one transmission, too
         draws, facts = self.view.streams("refinement noise", range(len(x))), []
         size = mean_square(v).sqrt().view(-1, *[1] * (v.dim() - 1))
         for n, variance in enumerate(NOISES):
             noisy = v + variance**0.5 * size * draws.for_draw(n).normal(v)
             best, losses, images = self._choose(noisy, self.answer(noisy), x)
-            first = images[int(self.kept.choice)]
-            self.kept.choices[n] = best
-            self.kept.shares[n] = self._unexplained(first, noisy).median()
+            first = images[int(self.calibration.choice)]
+            self.calibration.choices[n] = best
+            self.calibration.shares[n] = self._unexplained(first, noisy).median()
             chosen = vars(self.attack.mixtures[best])
             facts.append({"noise": variance, **chosen, "losses": losses})
         return facts
 
     def __call__(self, v: Tensor, view: AdversaryView) -> Tensor:
         """Return images ``(N, C, H, W)`` of features ``(N, K, *feature_shape)``."""
-        way, answer = self.attack.mixtures[int(self.kept.choice)], self.answer(v)
-        x = self._combined(way, v, answer, view)
-        if self.attack.adaptive or not way.descend:
-            return x
-        share, silent = self._unexplained(x, v), view.without_logging()
-        explained = share <= UNEXPLAINED * self.kept.unexplained
+        mixture, answer = self.attack.mixtures[int(self.calibration.choice)], self.answer(v)
+        if self.attack.adaptive or not mixture.descend:
+            return self._combined(mixture, v, answer, view.logger)
+        facts = DeferredFacts(view.logger)
+        x = self._combined(mixture, v, answer, facts)
+        share = self._unexplained(x, v)
+        explained = share <= UNEXPLAINED * self.calibration.unexplained
         noisy = ~explained & self._independent(x, v)
-        nearest = (share.log()[:, None] - self.kept.shares.log()).abs().argmin(1)
+        nearest = (share.log()[:, None] - self.calibration.shares.log()).abs().argmin(1)
         x = torch.where(explained.view(-1, 1, 1, 1), x, answer)
-        for n, choice in enumerate(self.kept.choices.tolist()):
+        if bool(explained.any()):
+            view.logger.note(**facts.kept)
+        logger = NullLogger() if bool(explained.any()) else view.logger
+        for n, choice in enumerate(self.calibration.choices.tolist()):
             rows = noisy & (nearest == n)
             if bool(rows.any()):
-                way = self.attack.mixtures[choice]
-                x[rows] = self._combined(way, v[rows], answer[rows], silent)
+                x[rows] = self._combined(
+                    self.attack.mixtures[choice], v[rows], answer[rows], logger
+                )
         return x
 
     @torch.no_grad()
@@ -292,30 +315,32 @@ class Refinement:
         error: Tensor = (v.mean(1) - self.edge(x)).flatten(1).square().mean(1)
         return error / mean_square(v)
 
-    def _combined(self, way: Mixture, v: Tensor, answer: Tensor, view: AdversaryView) -> Tensor:
-        if not way.descend:
+    def _combined(
+        self, mixture: Mixture, v: Tensor, answer: Tensor, logger: AttackLogger
+    ) -> Tensor:
+        if not mixture.descend:
             return answer
         observed, known = independent_observations(v, self.view.defense)
 
         def pose(rows: Rows) -> Problem:
-            return self._problem(way, observed[rows], known, answer[rows])
+            return self._problem(mixture, observed[rows], known, answer[rows])
 
-        return self.attack.optimizer.minimise(pose, Profile(), self._noise_variance, view.logger)
+        return self.attack.optimizer.minimise(pose, Profile(), self._noise_variance, logger)
 
-    def _problem(self, way: Mixture, v: Tensor, known: Any, answer: Tensor) -> Problem:
+    def _problem(self, mixture: Mixture, v: Tensor, known: Any, answer: Tensor) -> Problem:
         """Pose the problem for a batch of observations ``(N, K', *feature_shape)``."""
         data_term = data_term_of(self.edge, v, known, answer)
         # the data term is a mean over observations and features, the evidence is their sum
         count = v.shape[1] if known else 1
-        size = self.kept.prior.size(answer)
+        size = self.calibration.prior.size(answer)
 
         def terms(x: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
             error, penalty = data_term(x, noise_variance)
-            if way.network:
-                weight = way.network / (count * v[0, 0].numel())
-                penalty = penalty + weight * self.kept.prior((x - answer) / size)
-            if way.tv:
-                penalty = penalty + way.tv / count * total_variation(x, self.attack.tv_beta)
+            if mixture.network:
+                weight = mixture.network / (count * v[0, 0].numel())
+                penalty = penalty + weight * self.calibration.prior((x - answer) / size)
+            if mixture.tv:
+                penalty = penalty + mixture.tv / count * total_variation(x, self.attack.tv_beta)
             return error, penalty
 
         pixels = Pixels(answer, clamp=True)

@@ -17,7 +17,7 @@ from privbench.defenses.none import NoDefense
 from privbench.evaluation.statistics import bca
 from privbench.runtime.random import RandomStreams
 from privbench.threat.view import NullLogger
-from tests.support import granted, hasty, instantiated, lenet_edge, scenes
+from tests.support import RecordingLogger, granted, hasty, instantiated, lenet_edge, scenes
 
 
 def test_the_prior_is_the_distance_by_the_whole_covariance():
@@ -48,10 +48,10 @@ def refinement():
     deployment = Deployment(lenet_edge("relu2"), NoDefense(), nn.Sequential(nn.Flatten()))
     view = granted(deployment, scenes(60), attack.access).without_logging()
     made = Refinement(attack, attack._believed(view))
-    made.kept.choice.fill_(attack.mixtures.index(Mixture(tv=attack.tv_weight)))
-    made.kept.unexplained.fill_(1e-3)
-    made.kept.choices.fill_(attack.mixtures.index(Mixture(network=1.0)))
-    made.kept.shares.copy_(torch.tensor([0.01, 0.1, 0.4, 0.8]))
+    made.calibration.choice.fill_(attack.mixtures.index(Mixture(tv=attack.tv_weight)))
+    made.calibration.unexplained.fill_(1e-3)
+    made.calibration.choices.fill_(attack.mixtures.index(Mixture(network=1.0)))
+    made.calibration.shares.copy_(torch.tensor([0.01, 0.1, 0.4, 0.8]))
     return made, view
 
 
@@ -122,3 +122,33 @@ def test_a_refinement_is_not_worse_than_its_network_nor_than_the_descent(
             for metric in (metrics.psnr_db, structural.ssim):
                 difference = (metric(ours, x) - metric(part, x)).tolist()
                 assert not any(difference) or bca(difference)[1] >= 0, fmean(difference)
+
+
+def test_a_descent_that_is_discarded_leaves_no_convergence(refinement):
+    """Behind a dropout that it does not know the result is the network's, which has none."""
+    made, view = refinement
+    deployment = Deployment(lenet_edge("relu2"), Dropout(rate=0.6), nn.Sequential(nn.Flatten()))
+    v = deployment.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
+    heard = RecordingLogger()
+    made(v, granted(deployment, scenes(60), made.attack.access, logger=heard))
+    assert "converged" not in heard.facts
+    undefended = Deployment(lenet_edge("relu2"), NoDefense(), nn.Sequential(nn.Flatten()))
+    v = undefended.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
+    made(v, granted(deployment, scenes(60), made.attack.access, logger=heard))
+    assert "converged" in heard.facts
+
+
+def test_noise_is_added_to_what_a_naive_adversary_takes_for_one_transmission():
+    """So the amount that it calibrates on is that of the mean, however often it was sent."""
+    shares = []
+    for sent in (1, 16):
+        attack = instantiated("attack", "inverse_refined")
+        attack = dataclasses.replace(attack, network=hasty(attack.network), steps=2, images=4)
+        deployment = Deployment(lenet_edge("relu2"), NoDefense(), nn.Sequential(nn.Flatten()))
+        view = granted(deployment, scenes(120), attack.access, transmissions=sent)
+        made = Refinement(attack, attack._believed(view.without_logging()))
+        x = view.images[-4:]
+        v = deployment.transmit(x, view.streams("x", range(4)), sent)
+        made._choose_under_noise(v, x)
+        shares.append(made.calibration.shares[-1])
+    assert shares[1] == pytest.approx(shares[0], rel=0.2)  # 1.01, and .15 of a mean of 16

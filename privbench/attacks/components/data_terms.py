@@ -160,12 +160,12 @@ class InputLikelihood:
         self.unit = torch.ones_like(self.scale)
         perturbed = start.unsqueeze(1).repeat(1, received.shape[1], 1, 1, 1)
         self.perturbed = perturbed.requires_grad_()
+        self.fixed: tuple[Tensor, Tensor] | None = None
         self.extra_parameters = [self.perturbed]
 
     def __call__(self, x: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return ED of the perturbed images, and their negative log-likelihood per feature."""
-        u = self.entry(self.perturbed.flatten(0, 1))
-        data_term = self._error(u)
+        u, data_term = self.fixed or self._sent()
         log_likelihood = self.defense.log_likelihood(
             u.view(self.perturbed.shape),
             self.entry(x).unsqueeze(1),
@@ -193,9 +193,20 @@ class InputLikelihood:
             optimizer.step()
         return self.perturbed.detach().mean(1)
 
+    def fix_perturbed(self) -> None:
+        """Keep the perturbed images as they are, and send them through the edge no more."""
+        with torch.no_grad():
+            self.fixed = self._sent()
+        self.extra_parameters = []
+
     def feature_error(self) -> Tensor:
         """Return ED of the perturbed images ``(N,)``, whatever x is."""
-        return self._error(self.entry(self.perturbed.flatten(0, 1)))
+        return self._sent()[1]
+
+    def _sent(self) -> tuple[Tensor, Tensor]:
+        """Return the perturbed images in the network's units ``(N K, C, H, W)``, and their ED."""
+        u = self.entry(self.perturbed.flatten(0, 1))
+        return u, self._error(u)
 
     def _error(self, u: Tensor) -> Tensor:
         difference: Tensor = self.rest(u).view_as(self.received) - self.received
