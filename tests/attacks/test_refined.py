@@ -126,7 +126,7 @@ def test_a_refinement_is_not_worse_than_its_network_nor_than_the_descent(
 
 def test_a_descent_that_is_discarded_leaves_no_convergence(refinement):
     """Behind a dropout that it does not know the result is the network's, which has none."""
-    made, view = refinement
+    made, _ = refinement
     deployment = Deployment(lenet_edge("relu2"), Dropout(rate=0.6), nn.Sequential(nn.Flatten()))
     v = deployment.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
     heard = RecordingLogger()
@@ -150,5 +150,5 @@ def test_noise_is_added_to_what_a_naive_adversary_takes_for_one_transmission():
         x = view.images[-4:]
         v = deployment.transmit(x, view.streams("x", range(4)), sent)
         made._choose_under_noise(v, x)
-        shares.append(made.calibration.shares[-1])
+        shares.append(float(made.calibration.shares[-1]))
     assert shares[1] == pytest.approx(shares[0], rel=0.2)  # 1.01, and .15 of a mean of 16
