@@ -102,7 +102,8 @@ class Tuned:
             ValueError: naming the value and the choices.
         """
         require_images(self.images, view)
-        check_inner(self.inner, view.restricted_to(self.inner.access))
+        left = view if self.search is None else view.without_images(self.images)
+        check_inner(self.inner, left.restricted_to(self.inner.access))
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Try every setting, and fit the inner attack with the best."""

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.pretrained import PretrainedDenoiser, load_pretrained
+from privbench.attacks.components.pretrained import (
+    PretrainedDenoiser,
+    check_pretrained,
+    load_pretrained,
+)
 from privbench.attacks.diffusion import Diffusion
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
@@ -215,6 +219,16 @@ def test_a_saved_model_is_the_prior(tmp_path):
     view = granted(Deployment(PIXELS, NoDefense(), PIXELS), scenes(40), attack.access)
     with pytest.raises(ValueError, match=r"makes images of shape \(1, 8, 8\) and the data set"):
         attack.check(view)
+
+
+def test_a_model_that_a_check_without_weights_looked_at_has_its_weights(tmp_path):
+    """A cell is checked on meta tensors before it runs, and the model is loaded once."""
+    _pipeline().save_pretrained(tmp_path)
+    load_pretrained.cache_clear()
+    with torch.device("meta"):
+        check_pretrained(str(tmp_path), (1, 8, 8))
+    held = load_pretrained(str(tmp_path))
+    assert {t.device.type for t in (*held.parameters(), *held.buffers())} == {"cpu"}
 
 
 def test_a_model_of_codes_or_of_classes_is_refused(monkeypatch):

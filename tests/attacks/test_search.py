@@ -1,6 +1,7 @@
 """The search of an attack's numeric options: its optimum, its store, its budget, its refusals."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,8 +18,9 @@ from privbench.attacks.rmle import RMLE
 from privbench.attacks.tuned import Tuned
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
+from privbench.defenses.none import NoDefense
 from privbench.threat import Access
-from tests.support import RecordingLogger, granted, instantiated
+from tests.support import RecordingLogger, granted, hasty, instantiated, lenet_edge, scenes
 
 TRIED: list["Gain"] = []
 """Every attack that was fitted, in order."""
@@ -112,6 +114,17 @@ def test_an_attack_is_tried_on_images_that_it_does_not_learn_from():
     attack.fit(view)
     assert [one.seen for one in TRIED] == [32, 32, 32, 40]
     assert view._counter.queries == 2 * 8
+
+
+def test_images_that_are_tried_on_are_none_to_learn_from():
+    """An auxiliary set that leaves none is refused, where the attack learns from images."""
+    inner = hasty(instantiated("attack", "ridge"))
+    deployment = Deployment(lenet_edge("relu2"), NoDefense(), nn.Flatten())
+    for count, allowed in ((32, False), (40, True)):
+        attack = Tuned(inner=inner, trials=1, images=32, search={"images": [2, 8]})
+        view = granted(deployment, scenes(count), attack.access)
+        with nullcontext() if allowed else pytest.raises(ValueError, match="holds 0 image"):
+            attack.check(view)
 
 
 def test_what_is_trained_without_images_is_kept_apart():

@@ -71,7 +71,8 @@ def load_pretrained(name: str) -> PretrainedDenoiser:
             "attack.model=null"
         ) from error
     try:
-        pipeline = DiffusionPipeline.from_pretrained(name)
+        with torch.device("cpu"):  # a check on meta tensors would keep a model without weights
+            pipeline = DiffusionPipeline.from_pretrained(name)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
@@ -90,7 +91,8 @@ def load_pretrained(name: str) -> PretrainedDenoiser:
         raise ValueError(
             f"attack.model={name} needs the class of an image: choose an unconditional model"
         )
-    return PretrainedDenoiser(network, scheduler).eval().requires_grad_(False)
+    with torch.device("cpu"):
+        return PretrainedDenoiser(network, scheduler).eval().requires_grad_(False)
 
 
 def check_pretrained(name: str, image_shape: tuple[int, int, int]) -> None:

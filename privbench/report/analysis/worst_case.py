@@ -246,12 +246,14 @@ class Budget:
         queries: Number of queries to the edge.
         images: Auxiliary images that it used, in words.
         trials: Runs of so many steps on images of the adversary's own, before that on the targets.
+        combinations: Ways to combine network and descent that a refinement compared on such images.
     """
 
     steps: int
     queries: int
     images: str
     trials: int = 0
+    combinations: int = 0
 
     @classmethod
     def of(cls, record: Record) -> "Budget":
@@ -262,14 +264,16 @@ class Budget:
         refined = record.notes.get("refined", {})
         compared = [refined, *refined.get("under_noise", ())]
         trials = int(record.config["attack"].get("trials") or 0)
-        trials += sum(len(one.get("losses", ())) for one in compared)
-        return cls(steps(record), record.queries, words if has else "", trials)
+        combinations = sum(len(one.get("losses", ())) for one in compared)
+        return cls(steps(record), record.queries, words if has else "", trials, combinations)
 
     def __str__(self) -> str:
         """Return the effort in words."""
         queries = f"{self.queries} queries" if self.queries else ""
         trials = f"after {self.trials} trials of as many" if self.trials else ""
-        return ", ".join(filter(None, (f"{self.steps} steps", trials, queries, self.images)))
+        compared = f"{self.combinations} combinations compared" if self.combinations else ""
+        parts = (f"{self.steps} steps", trials, compared, queries, self.images)
+        return ", ".join(filter(None, parts))
 
 
 def unequal_budgets(groups: Iterable[SeedGroup]) -> str:

@@ -87,7 +87,7 @@ def test_seconds_count_what_another_cell_had_trained_and_what_a_refinement_compa
     assert worst_case.seconds_spent(frame.SeedGroup([one])) == 0
     refined = {"losses": [1.0] * 6, "under_noise": [{"losses": [1.0] * 6}] * 4}
     budget = worst_case.Budget.of(dataclasses.replace(one, notes={"refined": refined}))
-    assert str(budget) == "500 steps, after 30 trials of as many"
+    assert str(budget) == "500 steps, 30 combinations compared"
 
 
 def test_trials_of_a_search_are_a_part_of_the_budget():
