@@ -36,7 +36,7 @@ class CEM(FineTuned):
 
     The authors bound the squared error of any attack by exp(2 H(x|v) / d) / (2 pi e) and raise a
     lower bound on the conditional entropy H(x|v): the features of a class, a Gaussian mixture,
-    shall be narrow beside the noise. As their code has it, L_C is the mean over classes of
+    shall be narrow compared with the noise. As their code has it, L_C is the mean over classes of
     sum_k share_k max(0, log(v_k + gamma) - log(kappa sigma² + gamma)), v_k the mean square of the
     features around the centre of cluster k, a running mean over batches. Features, whose values
     lie in [0, 1] there, are divided by the root mean square of the victim's here; the edge ends

@@ -93,7 +93,7 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 class ProxyTask(DeploymentTask):
-    """Losses of a deployment and of a decoder that learns beside it, in the same steps.
+    """Losses of a deployment and of a decoder that learns in the same steps.
 
     Args:
         defense: Its hyper-parameters.

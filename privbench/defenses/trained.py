@@ -34,7 +34,7 @@ LARGEST = 128
 
 @validated(frozen=True, kw_only=True, config=VALIDATED)
 class TrainedDefense(Defense):
-    """A defense that trains a copy of the victim, or parts beside it, once for all its attacks.
+    """A defense that trains a copy of the victim, or further parts, once for all its attacks.
 
     Subclasses define ``build``, and ``losses`` where cross-entropy through the channel is not what
     they minimise. At strength 0 nothing is trained.

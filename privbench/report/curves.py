@@ -100,7 +100,7 @@ def chart(
     curve = {"x": x, "y": y, "color": colour, "order": order}
     solid = alt.condition("datum.hollow", alt.value(0), alt.value(1))
     labels = _of("point").transform_filter("isValid(datum.text)")
-    beside = {"align": "left", "dx": 6, "dy": -7, "fontSize": 11}
+    at_side = {"align": "left", "dx": 6, "dy": -7, "fontSize": 11}
     layers = [
         _of("accuracy").mark_rule(style="guide", strokeDash=[7, 3]).encode(y=y),
         _of("blind").mark_rule(style="guide", strokeDash=[1.5, 2.5], strokeWidth=1.5).encode(x=x),
@@ -120,8 +120,8 @@ def chart(
                                      opacity=1).encode(x=x, y=y, tooltip=["key:N"]),
         _of("undefended").transform_filter("isValid(datum.of)")
         .mark_text(dy=14, fontSize=11).encode(x=x, y=y, text="of:N"),
-        labels.mark_text(**beside, style="halo").encode(x=x, y=y, text="text:N"),
-        labels.mark_text(**beside).encode(x=x, y=y, color=colour, text="text:N"),
+        labels.mark_text(**at_side, style="halo").encode(x=x, y=y, text="text:N"),
+        labels.mark_text(**at_side).encode(x=x, y=y, color=colour, text="text:N"),
     ]  # fmt: skip
     order_of_facets = list(dict.fromkeys(row["facet"] for row in rows))
     facets = alt.Facet("facet:N", sort=order_of_facets, title=None)

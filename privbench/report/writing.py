@@ -65,7 +65,7 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
 
 
 def _drawing(records: int) -> Executor:
-    """Return who draws files beside all else: vl-convert holds Python's lock.
+    """Return the process that draws files while others work: vl-convert holds Python's lock.
 
     A process of its own, which takes a second to start, pays where there are many records.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 PACKAGE = Path(__file__).parent.parent
-# a wheel carries conf/ and sweeps/ inside the package, a checkout has them beside it
+# a wheel carries conf/ and sweeps/ inside the package, a checkout has them next to it
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
 ARGV: list[str] = []
 """The command line as it was typed, for messages and logs."""

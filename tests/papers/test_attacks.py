@@ -1,4 +1,4 @@
-"""The document of attacks beside earlier ones."""
+"""The document of attacks compared with earlier ones."""
 
 import dataclasses
 import re

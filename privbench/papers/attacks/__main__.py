@@ -1,4 +1,4 @@
-"""Command ``python -m privbench.papers.attacks FOLDER``: attacks beside earlier ones."""
+"""Command ``python -m privbench.papers.attacks FOLDER``: attacks compared with earlier ones."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-"""Attacks beside earlier ones, by ``python -m privbench.papers.attacks``."""
+"""Attacks compared with earlier ones, by ``python -m privbench.papers.attacks``."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ def document(selection: Selection, command: str) -> str:
     tried = [record for record in selection.records if is_trial(record)]
     held = [r for r in selection.records if r.attack != "blind" and not is_trial(r)]
     parts = [
-        "# What attacks recover, beside earlier ones",
+        "# What attacks recover, compared with earlier ones",
         f"Written by `{command}`: {'; '.join(selection.metadata)}.",
         LEGEND,
     ]

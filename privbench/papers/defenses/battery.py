@@ -1,4 +1,4 @@
-"""Defenses met by the standard battery, beside the same ones in the table."""
+"""Defenses met by the standard battery, compared with the same ones in the table."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,8 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
         command = (
             f"python -m privbench sweeps=standard battery={name} dataset={dataset} split={split}"
         )
-        beside = [r for r in rows if (r.dataset, r.victim, r.split) == (dataset, victim, split)]
-        table = {_place(one): one for one in defended(r for r in beside if not r.battery)}
+        alike = [r for r in rows if (r.dataset, r.victim, r.split) == (dataset, victim, split)]
+        table = {_place(one): one for one in defended(r for r in alike if not r.battery)}
         parts += [
             f"### {dataset}, {victim} cut at {split}: battery={name}, version {version}",
             f"`{command} defense=NAME`, with its strength",
@@ -75,11 +75,11 @@ def _table(found: Sequence[Defended], table: Mapping[Place, Defended]) -> Rows:
     return [HEAD, *(_row(one, table.get(_place(one))) for one in ordered)]
 
 
-def _row(one: Defended, beside: Defended | None) -> list[str]:
-    verdicts = [_verdict(one), _verdict(beside)]
+def _row(one: Defended, in_table: Defended | None) -> list[str]:
+    verdicts = [_verdict(one), _verdict(in_table)]
     if all(verdicts) and verdicts[0] != verdicts[1]:
         verdicts = [f"**{verdict}**" for verdict in verdicts]
-    scores = [_highest(met, metric) for metric in SCORES for met in (one, beside)]
+    scores = [_highest(met, metric) for metric in SCORES for met in (one, in_table)]
     return [name_of(one.first), f"{one.first.strength:g}", f"{one.lost:+.1f}", *scores, *verdicts]
 
 

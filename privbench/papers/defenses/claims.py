@@ -167,7 +167,7 @@ def _fourfold(line: Sequence[Pair]) -> Verdict:
     """Check that some strength within the cost makes the squared error fourfold.
 
     By the best attack of either side, which is what an adversary gets, and by each strong attack
-    beside itself: a descent that fails on another landscape says little about what the features
+    compared with itself: a descent that fails on another landscape says little about what the features
     hold. Where the two disagree the verdict is open.
     """
     paid = [pair for pair in line if pair[0].best.lost <= COST]
@@ -189,7 +189,7 @@ def _fourfold(line: Sequence[Pair]) -> Verdict:
     reason = (
         f"at strength {one.first.strength:g} ({one.best.lost:+.1f} points of accuracy lost), by mean "
         f"PSNR, the best attack ({before.first.attack}, then {after.first.attack}) {_times(best)} "
-        f"its squared error; an attack beside itself, {listed}; {_reached(one.best)}"
+        f"its squared error; an attack compared with itself, {listed}; {_reached(one.best)}"
     )
     untried = [attack for attack in ALL if attack not in ratios]
     return _after_all(state, reason, untried)

@@ -38,7 +38,7 @@ README = ROOT / "conf" / "defense" / "README.md"
 FAR = 1.0
 """Points of accuracy that a strength may cost more or less than those of the comparison."""
 MANY = 10.0
-"""Lost points of accuracy that are named beside a score below the blind baseline."""
+"""Lost points of accuracy that are named with a score below the blind baseline."""
 LEGEND = f"""\
 A score is the mean over the targets, in brackets its interval over them (95 %, BCa, for shares
 Wilson); with several seeds it is the mean over them, between the outermost ends of their
@@ -61,7 +61,7 @@ A defense *hides images* where it costs at most {COST:g} points of accuracy and 
 of what the attacks have over a blind guess without it, in SSIM and in identified images; the half
 is our choice. A claim *holds* or *does not hold* where the whole interval says so, and the attacks
 {" and ".join(f"`{attack}`" for attack in ALL)} were run; else it is *inconclusive*. That an error
-grows fourfold is judged by the strongest attack and by each attack beside itself: where they
+grows fourfold is judged by the strongest attack and by each attack compared with itself: where they
 disagree it is inconclusive."""
 
 
@@ -293,15 +293,18 @@ def _weak(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
 
 
 def _reason(one: Defended, best: Result, metric: str) -> str:
-    """Explain a score below the blind baseline by what is measured beside it."""
+    """Explain a score below the blind baseline by the other score."""
     (other,) = {"ssim", "psnr_db"} - {metric}
-    beside = one.strongest(other)
+    by_other = one.strongest(other)
     scores = f"{_against_blind(best, metric)}; "
-    if beside.gain(other) > 0:
-        return f"{scores}above it is {_against_blind(beside, other)} ({beside.first.attack}): " + (
-            "what is recovered is near in squares, and SSIM punishes its noise or blur"
-            if metric == "ssim"
-            else "the structure is found, at other brightnesses"
+    if by_other.gain(other) > 0:
+        return (
+            f"{scores}above it is {_against_blind(by_other, other)} ({by_other.first.attack}): "
+            + (
+                "what is recovered is near in squares, and SSIM punishes its noise or blur"
+                if metric == "ssim"
+                else "the structure is found, at other brightnesses"
+            )
         )
     known = _no_attack_yet().get(one.first.defense.partition("(")[0], "")
     why = "not explained, so a stronger attack may exist" + (f": {known}" if known else "")
@@ -329,7 +332,7 @@ def _untried(lines: Mapping[str, Sequence[Defended]], rows: Sequence[Row]) -> Ro
 
 
 def _amortised(lines: Mapping[str, Sequence[Defended]]) -> list[str]:
-    """Return one network for all strengths beside one a strength, where both were trained."""
+    """Compare one network for all strengths with one a strength, where both were trained."""
     rows: Rows = [["defense", "strength", "one for all [dB]", "one a strength [dB]", "difference"]]
     gains = []
     for name, line in lines.items():

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="outputs, outputs/store or outputs/sweeps/NAME")
     parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file to write")
     parser.add_argument("--figures", type=Path, metavar="FOLDER", help="folder for the figures")
-    text = "folder for the paper's figures, redrawn beside the published numbers"
+    text = "folder for the paper's figures, redrawn with the published numbers"
     parser.add_argument("--redrawn", type=Path, metavar="FOLDER", help=text)
     parser.add_argument(
         "--page", type=Path, metavar="FOLDER", help="folder for a report page with published curves"

@@ -1,4 +1,4 @@
-"""The paper's figures redrawn from records, published numbers beside measured ones."""
+"""The paper's figures redrawn from records, published and measured numbers."""
 
 import csv
 from collections import defaultdict
@@ -302,14 +302,14 @@ def _split_images(matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
 
 
 def page(drawn: Sequence[Figure], command: str) -> str:
-    """Return a Markdown page of the figures, which lie beside it as PNG files."""
+    """Return a Markdown page of the figures, which lie next to it as PNG files."""
     images = [
         f"{DATA[name]}'s {', '.join(map(str, ten))}" for name, (ten, *_) in PAPER_IMAGES.items()
     ]
     lines = [
         "# The paper's figures, redrawn",
         "",
-        "Published numbers of He et al. beside those measured here, on the same test images: "
+        "Published numbers of He et al. and those measured here, on the same test images: "
         f"{' and '.join(images)}, in the original order. In figures of images each "
         "caption has PSNR in dB and SSIM here, in brackets those of the printed image. Published "
         "curves are read from vector graphics. Drawn by:",
