@@ -158,3 +158,12 @@ def test_where_every_image_is_a_target_there_is_no_traffic(refused):
     """One line says so, before anything is trained."""
     refused("attack=shadow_aligned targets=360", ["features of other inputs", "fewer targets"])
     refused("attack=shadow_aligned attack@attack.inverter=inverse", ["attack.inverter"])
+
+
+@pytest.mark.parametrize(("inverter", "known"), [("inverse_adaptive", True), ("rmle", False)])
+def test_a_shadow_knows_the_defense_where_its_inverter_does(inverter, known):
+    """So the features that it learns on, and the decoder's, are defended by default."""
+    attack = instantiated("attack", "shadow_aligned", f"attack@attack.inverter={inverter}")
+    assert bool(attack.shadow_access & Access.DEFENSE) == known
+    assert Access.TRAFFIC in attack.shadow_access
+    assert bool(attack.access & Access.DEFENSE) == known
