@@ -1,7 +1,5 @@
 """A likelihood descent that starts from a network's answer and has it as its prior."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass as plain_dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +8,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.attacks.base import Attack, Reconstruct, check_inner
-from privbench.attacks.components.class_images import LocalSsim
 from privbench.attacks.components.data_terms import (
     data_term_of,
     independent_observations,
@@ -22,6 +19,14 @@ from privbench.attacks.components.learning import held_out
 from privbench.attacks.components.objectives import Profile, annealed
 from privbench.attacks.components.parametrizations import Pixels
 from privbench.attacks.components.priors import ResidualPrior, total_variation
+from privbench.attacks.components.refinement import (
+    NOISES,
+    Calibration,
+    Mixture,
+    correlation_of_rows,
+    excess_losses,
+    losses_of,
+)
 from privbench.attacks.components.start_network import (
     believed,
     require_start_network,
@@ -38,7 +43,7 @@ from privbench.runtime.validation import (
     PositiveInt,
 )
 from privbench.threat import Access, AdversaryView
-from privbench.threat.view import AttackLogger, NullLogger
+from privbench.threat.view import AttackLogger, DeferredFacts, NullLogger
 
 WEIGHTS = (0.25, 1.0, 4.0, 16.0)
 """Weights of the network's prior that are tried; 1 is Bayes' rule for independent errors."""
@@ -50,28 +55,8 @@ the latter two."""
 UNEXPLAINED = 4.0
 """Share of the features left unexplained, as a multiple of the largest one of held-out images, from
 which the residual is tested."""
-NOISES = (0.01, 0.1, 1.0, 10.0)
-"""Variances of noise under which a naive adversary chooses a combination besides, in units of the
-features' mean square."""
 PRIORS = 1000
 """Held-out images, at most, whose errors make the prior."""
-TINY = 1e-12
-"""Smallest loss or length that is divided by."""
-
-
-@plain_dataclass(frozen=True)
-class Mixture:
-    """One way to combine network and likelihood.
-
-    Attributes:
-        network: Weight of the prior around the network's answer.
-        tv: Weight of the total variation.
-        descend: False leaves the network's answer as it is.
-    """
-
-    network: float = 0.0
-    tv: float = 0.0
-    descend: bool = True
 
 
 @dataclass(frozen=True, config=VALIDATED)
@@ -179,47 +164,6 @@ class InverseRefined:
         return ImageOptimizer(self.steps, self.lr, 1e-8, False, "cosine")
 
 
-class Calibration(nn.Module):
-    """What held-out images decided, as the store keeps it.
-
-    Attributes:
-        prior: The prior around the network's answer.
-        choice: Index of the chosen combination.
-        unexplained: Largest share of the features that it left unexplained.
-        choices: The same under each noise of ``NOISES``; 0 of an adaptive adversary.
-        shares: Median share that ``choice`` leaves unexplained under each of them.
-    """
-
-    choice: Tensor
-    unexplained: Tensor
-    choices: Tensor
-    shares: Tensor
-
-    def __init__(self, prior: ResidualPrior) -> None:
-        super().__init__()
-        self.prior = prior
-        self.register_buffer("choice", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("unexplained", torch.zeros(()))
-        self.register_buffer("choices", torch.zeros(len(NOISES), dtype=torch.int64))
-        self.register_buffer("shares", torch.zeros(len(NOISES)))
-
-
-class DeferredFacts:
-    """Logger that forwards progress, and keeps facts until it is known whether they count.
-
-    Args:
-        logger: Receives the progress.
-    """
-
-    def __init__(self, logger: AttackLogger) -> None:
-        self.step = logger.step
-        self.kept: dict[str, Any] = {}
-
-    def note(self, **facts: Any) -> None:
-        """Keep facts."""
-        self.kept |= facts
-
-
 class Refinement:
     """The network's answers, and their descent.
 
@@ -261,7 +205,7 @@ class Refinement:
         """Return the index of the best combination, and losses and images of all."""
         mixtures = self.attack.mixtures
         images = [self._combined(mixture, v, answer, NullLogger()) for mixture in mixtures]
-        losses = excess_losses([_losses(x_hat, x) for x_hat in images])
+        losses = excess_losses([losses_of(x_hat, x) for x_hat in images])
         return min(range(len(losses)), key=losses.__getitem__), losses, images
 
     def _choose_under_noise(self, v: Tensor, x: Tensor) -> list[dict[str, Any]]:
@@ -307,7 +251,7 @@ class Refinement:
         """Return where what is left does not grow with the features, as that of noise ``(N,)``."""
         clean = self.edge(x).flatten(1)
         residual = v.mean(1).flatten(1) - clean
-        return _correlation(residual.abs(), clean.abs()) < DEPENDENT
+        return correlation_of_rows(residual.abs(), clean.abs()) < DEPENDENT
 
     @torch.no_grad()
     def _unexplained(self, x: Tensor, v: Tensor) -> Tensor:
@@ -348,35 +292,3 @@ class Refinement:
 
     def _noise_variance(self, progress: float) -> float:
         return annealed(self.attack.noise_variance, self.attack.noise_variance_last, progress)
-
-
-def _losses(x_hat: Tensor, x: Tensor) -> tuple[float, float]:
-    """Return the mean squared error of images, and one minus their mean SSIM."""
-    ssim = [float(LocalSsim(one[None])(image).mean()) for image, one in zip(x_hat, x, strict=True)]
-    return float((x_hat - x).square().mean()), 1 - sum(ssim) / len(ssim)
-
-
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Return the correlation ``(N,)`` of the rows of two tensors ``(N, m)``; 0 of a constant."""
-    a, b = (t - t.mean(1, keepdim=True) for t in (a, b))
-    lengths = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
-    correlation: Tensor = (a * b).sum(1) / lengths.clamp_min(TINY)
-    return correlation
-
-
-def excess_losses(losses: Sequence[tuple[float, float]]) -> list[float]:
-    """Return how much worse each combination is than the better of its two parts.
-
-    Args:
-        losses: Losses of each combination by every measure; the first two are the parts, which are
-            the network's answer and the descent without its prior.
-
-    Returns:
-        The largest ratio, over the measures, of its loss to the lower one of the parts; at most 1
-        where it is as good as both.
-
-    >>> excess_losses([(4.0, 0.1), (1.0, 0.2), (2.0, 0.1)])
-    [4.0, 2.0, 2.0]
-    """
-    best = [max(min(parts), TINY) for parts in zip(*losses[:2], strict=True)]
-    return [max(loss / low for loss, low in zip(one, best, strict=True)) for one in losses]

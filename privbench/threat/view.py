@@ -38,6 +38,22 @@ class NullLogger:
         """Discard facts."""
 
 
+class DeferredFacts:
+    """Logger that forwards progress, and keeps facts until it is known whether they count.
+
+    Args:
+        logger: Receives the progress.
+    """
+
+    def __init__(self, logger: AttackLogger) -> None:
+        self.step = logger.step
+        self.kept: dict[str, Any] = {}
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts."""
+        self.kept |= facts
+
+
 def jsonable(fact: Any) -> Any:
     """Convert a fact to what json holds; one that json cannot hold becomes its text."""
     if isinstance(fact, Tensor | np.ndarray | np.generic):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from privbench.attacks.components.priors import CONTRASTS, SHRINKAGE, ResidualPrior
-from privbench.attacks.inverse_refined import Mixture, Refinement
+from privbench.attacks.components.refinement import Mixture
+from privbench.attacks.inverse_refined import Refinement
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
