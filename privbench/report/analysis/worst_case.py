@@ -147,6 +147,8 @@ def steps(record: Record) -> int:
     """
     searched = "trials" in record.config["attack"]
     trainings = None if searched else record.notes.get("trainings")
+    left_as_it_is = not record.notes.get("refined", {}).get("descend", True)
+    perturbed = record.site == "input" and record.strength > 0
 
     def count(attack: Mapping[str, Any]) -> int:
         inner = sum(count(value) for value in attack.values() if isinstance(value, Mapping))
@@ -154,6 +156,10 @@ def steps(record: Record) -> int:
         listed = trainings is not None and "patience" in attack
         if "steps" in attack and not listed:
             own = int(attack["steps"] or record.notes.get("steps", 0))
+        if "network" in attack and left_as_it_is:
+            own = 0  # the network's answer is the result
+        if perturbed and attack.get("adaptive", True):
+            own += int(attack.get("inversion_steps", 0))
         if "rounds" in attack:  # of an image and a clone in turns
             own *= 2 * attack["rounds"]
         return own + _turns(attack, record.notes) + inner

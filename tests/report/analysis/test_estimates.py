@@ -63,8 +63,8 @@ def test_an_attack_that_runs_another_learns_from_the_images_of_that_one():
 def test_listed_trainings_are_counted_as_they_were_made_and_descents_by_their_options():
     """A network that ended early, a denoiser and a network, fewer levels than the options', turns."""
 
-    def steps(attack, **notes):
-        one = record("dropout", 0.4, attack="x")
+    def steps(attack, site="features", **notes):
+        one = record("dropout", 0.4, site, attack="x")
         config = {**one.config, "attack": attack}
         return worst_case.steps(dataclasses.replace(one, config=config, notes=notes))
 
@@ -77,6 +77,13 @@ def test_listed_trainings_are_counted_as_they_were_made_and_descents_by_their_op
     assert steps(both, trainings=[one, {**one, "steps": 1410}, other], turns=56) == 9000 + 1410 + 56
     assert steps({"steps": 50, "rounds": 20}) == 2000
     assert steps({"inverter": {"steps": 500}, **network}, trainings=[one]) == 9500
+    # perturbed images are found for a defense on the input that is known, and an answer may stand
+    prior = {"levels": 40, "updates": 20, "inversion_steps": 100}
+    assert (steps(prior), steps(prior, "input")) == (800, 900)
+    assert steps({**prior, "adaptive": False}, "input") == 800
+    refined = {"network": network, "steps": 200}
+    assert steps(refined, trainings=[one], refined={"descend": True}) == 9200
+    assert steps(refined, trainings=[one], refined={"descend": False}) == 9000
 
 
 def test_seconds_count_what_another_cell_had_trained_and_what_a_refinement_compared():
