@@ -44,9 +44,9 @@ table's last columns count settings with it alone. A difference is paired, over 
 the same victims, with its 95 % interval; one that excludes 0 is bold.
 *Blind* is the blind baseline, the best score of guesses that use nothing of a target but its
 predicted label. *Seconds* are those of one seed, trainings that another cell had made included
-(records of earlier versions lack those). Levels and noise of `rmle_prior` were compared
-on auxiliary images (the last table), its number of turns and updates on ten MNIST test images,
-which may be among the targets."""
+(records of earlier versions lack those). The options of `rmle_prior` and `diffusion_adaptive`
+were compared on auxiliary images (the last tables); the former's budget of 800 passes was set on
+ten MNIST test images, which may be among the targets."""
 
 
 def document(selection: Selection, command: str) -> str:
