@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from privbench.papers.he2020 import sources
-from privbench.papers.he2020.document import document
+from privbench.papers.he2020.document import document, statements
 from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
 from privbench.report.analysis import frame, tradeoffs, worst_case
 from privbench.runtime.options import without_later_options
@@ -69,6 +69,17 @@ def test_settings_with_a_seed_less_are_kept_where_they_are_the_most_records():
     seeds += [(split, seed) for split in ("pool1", "pool2") for seed in (1, 2, 3)]
     kept = sources.comparable([claims_table("rmle", at, 0.5, seed=seed) for at, seed in seeds])
     assert {(one.split, one.seed) for one in kept} == {(at, s) for at, s in seeds if s}
+
+
+def test_a_verdict_names_the_seeds_and_images_that_it_is_of():
+    """Those of every record that was asked for, of seeds that both sides have or not."""
+    records = [
+        *(claims_table("rmle_paper", "conv1", 0.9, seed=seed) for seed in (1, 2)),
+        *(claims_table("rmle_paper", "relu2", 0.5, seed=seed) for seed in (1, 2)),
+    ]
+    row = next(r for r in statements(records) if r[1].startswith("White-box: a deeper split"))
+    assert "seeds 1, 2, 12 images</details>" in row[4]
+    assert "images</details>" not in row[3], "published numbers are all of ten images"
 
 
 def test_cells_in_bf16_count_as_those_in_float32_which_come_first():

@@ -21,7 +21,7 @@ from privbench.report.analysis.labels import (
 )
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.tradeoffs import Point, SplitResults
-from privbench.report.analysis.worst_case import ComparableAttacks
+from privbench.report.analysis.worst_case import ComparableAttacks, listed
 
 Matched = Mapping[Published, tuple[SplitResults, Point]]
 """Published numbers that were measured, each with its split's results and its point."""
@@ -66,8 +66,8 @@ def _strongest(found: Iterable[SplitResults], panel: SplitResults, point: Point)
     compared = ComparableAttacks.of(group for group, _ in met.values())
     best = compared.strongest("ssim")
     scores = " / ".join(number(best.score(m), m) for m in ("psnr_db", "ssim"))
-    notes = f" ({'; '.join(compared.notes)})" if compared.notes else ""
-    return f"{met[best.key][1]} {scores}{notes}"
+    fewer = f" ({listed(best.seeds)})" if best.seeds != point.group.seeds else ""
+    return f"{met[best.key][1]} {scores}{fewer}"
 
 
 def _setting(row: Published) -> str:

@@ -22,7 +22,7 @@ from privbench.papers.he2020.comparison import (
     scale,
     unique_published,
 )
-from privbench.papers.he2020.sources import MeasuredResults, PaperResults
+from privbench.papers.he2020.sources import MeasuredResults, PaperResults, UsedResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown
@@ -111,21 +111,20 @@ def statements(records: Sequence[Record]) -> Rows:
     adaptive = published.with_adaptive_adversaries()
     for at, statement in enumerate(STATEMENTS, 1):
         for dataset in statement.datasets:
-            verdicts = [
-                statement.check(PaperResults(), dataset),
-                judge(statement, dataset, published),
-            ]
-            if statement.adaptive:
-                verdicts.append(judge(statement, dataset, adaptive))
-            cells = [_verdict_cell(verdict) for verdict in verdicts]
+            cells = [_verdict_cell(statement.check(PaperResults(), dataset))]
+            for results in [published, adaptive][: 1 + statement.adaptive]:
+                used = UsedResults(results)
+                cells.append(_verdict_cell(judge(statement, dataset, used), str(used)))
             cells += [] if statement.adaptive else [NOT_APPLICABLE]
             rows.append([str(at), statement.text, dataset, *cells])
     return rows
 
 
-def _verdict_cell(verdict: Verdict) -> str:
+def _verdict_cell(verdict: Verdict, used: str = "") -> str:
+    """Return a verdict with its numbers, and the seeds and images that they are of."""
     state, numbers = verdict
-    return f"**{state}**<details><summary>numbers</summary>{numbers}</details>"
+    parts = filter(None, (numbers, used))
+    return f"**{state}**<details><summary>numbers</summary>{'; '.join(parts)}</details>"
 
 
 def _sources(

@@ -310,9 +310,10 @@ def page(drawn: Sequence[Figure], command: str) -> str:
         "# The paper's figures, redrawn",
         "",
         "Published numbers of He et al. and those measured here, on the same test images: "
-        f"{' and '.join(images)}, in the original order. In figures of images each "
-        "caption has PSNR in dB and SSIM here, in brackets those of the printed image. Published "
-        "curves are read from vector graphics. Drawn by:",
+        f"{' and '.join(images)}, in the original order; CIFAR-10's are here as JPEG, so "
+        "that pixels differ slightly. In figures of images each caption has PSNR in dB and SSIM "
+        "here, in brackets those of the printed image. Published curves are read from vector "
+        "graphics. Drawn by:",
         "",
         f"```\n{command}\n```",
     ]

@@ -20,7 +20,7 @@ from privbench.papers.he2020.published import (
 from privbench.report.analysis.frame import SeedGroup, grouped, shared_victims
 from privbench.report.analysis.labels import number, span
 from privbench.report.analysis.tradeoffs import Point
-from privbench.report.analysis.worst_case import ComparableAttacks
+from privbench.report.analysis.worst_case import ComparableAttacks, listed
 from privbench.store.record import Record
 
 
@@ -302,3 +302,58 @@ def _best(points: Iterable[Point], metric: str) -> DataPoint | None:
 def _spot(point: Point) -> DataPoint:
     scores = {metric: point.score(metric) for metric in METRICS}
     return DataPoint(point.strength, point.accuracy, point.undefended, scores, point)
+
+
+@dataclass
+class UsedResults:
+    """Measured results that note the groups of records which a statement is judged by.
+
+    Attributes:
+        results: Of all seeds.
+        groups: Those that were asked for.
+    """
+
+    results: MeasuredResults
+    groups: list[SeedGroup] = field(default_factory=list)
+
+    @property
+    def by_seed(self) -> Mapping[int, MeasuredResults]:
+        """Return the results of each seed; what is asked of them is not noted."""
+        return self.results.by_seed
+
+    def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
+              figure: str = "") -> Curve:  # fmt: skip
+        """Return the curve of a defense."""
+        return self._noted(self.results.curve(dataset, split, defense, site, metric, figure))
+
+    def curves(self, dataset: str, one: Which, other: Which, metric: str,
+               figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
+        """Return two curves under adversaries that were run against both defenses."""
+        first, second = self.results.curves(dataset, one, other, metric, figure)
+        return self._noted(first), self._noted(second)
+
+    def attack(self, dataset: str, split: str, name: str, aux: str = "") -> DataPoint | None:
+        """Return a table's attack without a defense."""
+        return self._noted_one(self.results.attack(dataset, split, name, aux))
+
+    def partition(self, dataset: str, split: str) -> DataPoint | None:
+        """Return a bar of figure 15."""
+        return self._noted_one(self.results.partition(dataset, split))
+
+    def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
+        """Return the strongest adversary by a score without a defense."""
+        return self._noted_one(self.results.best(dataset, split, metric))
+
+    def _noted(self, curve: Curve) -> Curve:
+        self.groups += [spot.point.group for spot in curve if spot.point]
+        return curve
+
+    def _noted_one(self, spot: DataPoint | None) -> DataPoint | None:
+        self._noted([spot] if spot else [])
+        return spot
+
+    def __str__(self) -> str:
+        """Return the seeds and the numbers of images that were asked for, in words."""
+        seeds = sorted({record.seed for group in self.groups for record in group.records})
+        images = sorted({group.first.targets for group in self.groups})
+        return f"{listed(seeds)}, {' or '.join(map(str, images))} images" if seeds else ""
