@@ -72,7 +72,7 @@ def test_every_grid_of_a_sweep_composes_to_the_values_it_names(name, composed):
                 if option in GROUPS or "@" in option:
                     assert value in options(option.partition("@")[0])
                 else:
-                    assert OmegaConf.select(cfg, option) == _parsed(value), word
+                    assert OmegaConf.select(cfg, option.removeprefix("+")) == _parsed(value), word
 
 
 def test_the_sweep_of_the_whole_paper_has_every_sweep_of_it():
