@@ -24,7 +24,7 @@ CONTENTS = {
     3: "64e5a4a7fd13c7ebffc6",
     4: "587b97ef51935c3db9e8",
     5: "942ddf20fa8ec4f5e0ac",
-    6: "e58a3de04ae6217bac8a",
+    6: "a878bf7ea52c12a8b54d",
 }
 """Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
 TOY = """# @package _global_

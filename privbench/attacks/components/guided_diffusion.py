@@ -7,7 +7,7 @@ denoiser is a diffusion model: its noise is (y - D(y, tau)) / tau. What differs 
 loop: the guidance is the gradient of a likelihood, not of a cosine distance, and never exceeds its
 natural length, for the published one of a fixed length fits the noise of a defense; its direction
 is the gradient itself, not Adam's; there is no term of total variation or of the mean square; the
-yaml has 25 levels for 250 steps and a share of guidance of .4 for .2; and the start of DRAG++ is a
+yaml has 25 levels for 250 steps and a share of guidance of .6 for .2; and the start of DRAG++ is a
 noise level of the pixels, .3, where the published strength of .3 is a share of the timesteps, of
 which the level of a linear schedule is higher. The denoiser that is trained here is no moving
 average of its weights, and has some five passes over MNIST's auxiliary images.
