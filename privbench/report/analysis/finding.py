@@ -42,8 +42,8 @@ STRONGEST = {
 ``sweeps/defenses/records.csv`` (a test reads it), each with those that count as it: networks that
 learn from defended features. With few images to learn from, as of faces, ``rmle`` may be first."""
 DEEP = "inverse_refined"
-"""Attack that recovers most at fully connected layers of MNIST without a defense, in
-``sweeps/attacks``; it is asked for in the latter half of a network."""
+"""Attack that recovers most at fc2 of MNIST without a defense, in ``sweeps/attacks``; it is asked
+for in the latter half of a network."""
 Titled = tuple[str, Sequence[OperatingPoint]]
 """Title of a victim and split point, with its operating points."""
 
@@ -182,7 +182,7 @@ def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
         "rmle_prior or an inverse network has the highest SSIM"
     )
     if lacking[DEEP]:
-        line += f", in sweeps/attacks {DEEP} behind fully connected layers without a defense"
+        line += f", in sweeps/attacks {DEEP} at the deepest split without a defense"
     return [Weakness("a strong attack was not run", line)]
 
 
