@@ -131,7 +131,7 @@ def test_knowing_the_defense_by_its_answers_beats_not_knowing_it(run_cell):
     """The same network, budget and draws; dropout of .5. And the blind baseline is beaten."""
     adaptive, naive = (
         run_cell(
-            f"attack={name}", "attack.steps=30", "attack.batch=32", "defense.rate=0.5", "targets=40"
+            f"attack={name}", "attack.steps=60", "attack.batch=32", "defense.rate=0.5", "targets=40"
         )
         for name in ("inverse", "inverse_naive")
     )
