@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from privbench.papers.he2020 import sources
+from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.document import document, statements
-from privbench.papers.he2020.verdicts import HOLDS, INCONCLUSIVE
+from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis import frame, tradeoffs, worst_case
 from privbench.runtime.options import without_later_options
 from privbench.store.group_keys import group_key
@@ -80,6 +81,23 @@ def test_a_verdict_names_the_seeds_and_images_that_it_is_of():
     row = next(r for r in statements(records) if r[1].startswith("White-box: a deeper split"))
     assert "seeds 1, 2, 12 images</details>" in row[4]
     assert "images</details>" not in row[3], "published numbers are all of ten images"
+
+
+def test_the_document_gives_the_verdicts_that_records_have():
+    """Also those that ask measured results for more than the paper has, such as blind baselines."""
+    records = [
+        *(claims_table("rmle_paper", split, 0.9) for split in ("conv1", "relu2")),
+        claims_table("inverse_paper", "conv1", 0.5),
+    ]
+    results = sources.MeasuredResults.of(records)
+    wanted = [
+        judge(statement, dataset, results)[0]
+        for statement in STATEMENTS
+        for dataset in statement.datasets
+    ]
+    found = [row[4].partition("<")[0].strip("*") for row in statements(records)[1:]]
+    assert found == wanted
+    assert wanted[-2] == FAILS, "the blind baseline has a good quality by the paper's limits"
 
 
 def test_cells_in_bf16_count_as_those_in_float32_which_come_first():

@@ -39,7 +39,7 @@ from privbench.papers.he2020.defense_claims import (
     nothing_recovered,
     obfuscated,
 )
-from privbench.papers.he2020.sources import MeasuredResults, ResultSource, UsedResults
+from privbench.papers.he2020.sources import MeasuredResults, ResultSource
 from privbench.papers.he2020.verdicts import (
     FAILS,
     HOLDS,
@@ -105,7 +105,7 @@ STATEMENTS = (
 """Figure 2, of latency and energy, is left out: it is outside the benchmark."""
 
 
-def judge(statement: Statement, dataset: str, results: MeasuredResults | UsedResults) -> Verdict:
+def judge(statement: Statement, dataset: str, results: MeasuredResults) -> Verdict:
     """Return a verdict over all seeds that no single seed contradicts.
 
     Args:

@@ -5,6 +5,7 @@ Written by ``python -m privbench.papers.he2020 outputs --write sweeps/he2020/RES
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from privbench.papers.he2020.comparison import (
     scale,
     unique_published,
 )
-from privbench.papers.he2020.sources import MeasuredResults, PaperResults, UsedResults
+from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown
@@ -113,8 +114,9 @@ def statements(records: Sequence[Record]) -> Rows:
         for dataset in statement.datasets:
             cells = [_verdict_cell(statement.check(PaperResults(), dataset))]
             for results in [published, adaptive][: 1 + statement.adaptive]:
-                used = UsedResults(results)
-                cells.append(_verdict_cell(judge(statement, dataset, used), str(used)))
+                asked = replace(results, used=[])
+                verdict = judge(statement, dataset, asked)
+                cells.append(_verdict_cell(verdict, asked.described_use()))
             cells += [] if statement.adaptive else [NOT_APPLICABLE]
             rows.append([str(at), statement.text, dataset, *cells])
     return rows

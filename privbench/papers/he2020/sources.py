@@ -175,11 +175,13 @@ class MeasuredResults:
         adaptive: True for defenses under the strongest adversary, where an adaptive one was run;
             false for defenses under the paper's.
         by_seed: Results of each seed, where there are several.
+        used: Groups of the points that were asked for, which a statement is judged by.
     """
 
     points: Sequence[Point]
     adaptive: bool = False
     by_seed: Mapping[int, "MeasuredResults"] = field(default_factory=dict)
+    used: list[SeedGroup] = field(default_factory=list)
 
     @classmethod
     def of(cls, records: Iterable[Record], *, adaptive: bool = False) -> "MeasuredResults":
@@ -248,7 +250,7 @@ class MeasuredResults:
             for strength in by_strength
         }
         return [
-            _spot(Point(compared[strength].strongest(metric)))
+            self._spot(Point(compared[strength].strongest(metric)))
             for strength in sorted(compared)
             if compared[strength].groups
         ]
@@ -258,24 +260,24 @@ class MeasuredResults:
         for point in self._at(dataset, split):
             rows = published_for(point.group.first)
             if any(r.source.startswith("table") and (r.attack, r.aux) == (name, aux) for r in rows):
-                return _spot(point)
+                return self._spot(point)
         return None
 
     def partition(self, dataset: str, split: str) -> DataPoint | None:
         """Return the query-free attack on figure 15's images, or strong rMLE on all images."""
         if self.adaptive:
             own = [p for p in self._undefended(dataset, split) if p.group.first.attack == "rmle"]
-            return _best(own, "ssim")
+            return self._best(own, "ssim")
         for point in self._at(dataset, split, figure15=True):
             if any(row.source == "fig15" for row in published_for(point.group.first)):
-                return _spot(point)
+                return self._spot(point)
         return None
 
     def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
         """Return the published query-free attack, or the strongest of all."""
         if not self.adaptive:
             return self.partition(dataset, split)
-        return _best(self._undefended(dataset, split), metric)
+        return self._best(self._undefended(dataset, split), metric)
 
     def _undefended(self, dataset: str, split: str) -> list[Point]:
         points = self._at(dataset, split)
@@ -288,72 +290,25 @@ class MeasuredResults:
             if (one.dataset, one.split, its_own) == (dataset, split, figure15):
                 yield point
 
+    def _best(self, points: Iterable[Point], metric: str) -> DataPoint | None:
+        """Return the strongest attack on the victims that all share; null without any."""
+        groups = [point.group for point in points]
+        if not groups:
+            return None
+        return self._spot(Point(ComparableAttacks.of(groups).strongest(metric)))
+
+    def _spot(self, point: Point) -> DataPoint:
+        """Return a point as statements are checked against it, and note its group."""
+        self.used.append(point.group)
+        scores = {metric: point.score(metric) for metric in METRICS}
+        return DataPoint(point.strength, point.accuracy, point.undefended, scores, point)
+
+    def described_use(self) -> str:
+        """Return the seeds and the numbers of images that were asked for, in words."""
+        seeds = sorted({record.seed for group in self.used for record in group.records})
+        images = sorted({group.first.targets for group in self.used})
+        return f"{listed(seeds)}, {' or '.join(map(str, images))} images" if seeds else ""
+
 
 def _points(records: Iterable[Record]) -> list[Point]:
     return [Point(group) for group in grouped(records)]
-
-
-def _best(points: Iterable[Point], metric: str) -> DataPoint | None:
-    """Return the strongest attack on the victims that all share; null without any."""
-    groups = [point.group for point in points]
-    return _spot(Point(ComparableAttacks.of(groups).strongest(metric))) if groups else None
-
-
-def _spot(point: Point) -> DataPoint:
-    scores = {metric: point.score(metric) for metric in METRICS}
-    return DataPoint(point.strength, point.accuracy, point.undefended, scores, point)
-
-
-@dataclass
-class UsedResults:
-    """Measured results that note the groups of records which a statement is judged by.
-
-    Attributes:
-        results: Of all seeds.
-        groups: Those that were asked for.
-    """
-
-    results: MeasuredResults
-    groups: list[SeedGroup] = field(default_factory=list)
-
-    @property
-    def by_seed(self) -> Mapping[int, MeasuredResults]:
-        """Return the results of each seed; what is asked of them is not noted."""
-        return self.results.by_seed
-
-    def curve(self, dataset: str, split: str, defense: str, site: str, metric: str,
-              figure: str = "") -> Curve:  # fmt: skip
-        """Return the curve of a defense."""
-        return self._noted(self.results.curve(dataset, split, defense, site, metric, figure))
-
-    def curves(self, dataset: str, one: Which, other: Which, metric: str,
-               figure: str = "") -> tuple[Curve, Curve]:  # fmt: skip
-        """Return two curves under adversaries that were run against both defenses."""
-        first, second = self.results.curves(dataset, one, other, metric, figure)
-        return self._noted(first), self._noted(second)
-
-    def attack(self, dataset: str, split: str, name: str, aux: str = "") -> DataPoint | None:
-        """Return a table's attack without a defense."""
-        return self._noted_one(self.results.attack(dataset, split, name, aux))
-
-    def partition(self, dataset: str, split: str) -> DataPoint | None:
-        """Return a bar of figure 15."""
-        return self._noted_one(self.results.partition(dataset, split))
-
-    def best(self, dataset: str, split: str, metric: str = "identification") -> DataPoint | None:
-        """Return the strongest adversary by a score without a defense."""
-        return self._noted_one(self.results.best(dataset, split, metric))
-
-    def _noted(self, curve: Curve) -> Curve:
-        self.groups += [spot.point.group for spot in curve if spot.point]
-        return curve
-
-    def _noted_one(self, spot: DataPoint | None) -> DataPoint | None:
-        self._noted([spot] if spot else [])
-        return spot
-
-    def __str__(self) -> str:
-        """Return the seeds and the numbers of images that were asked for, in words."""
-        seeds = sorted({record.seed for group in self.groups for record in group.records})
-        images = sorted({group.first.targets for group in self.groups})
-        return f"{listed(seeds)}, {' or '.join(map(str, images))} images" if seeds else ""
