@@ -235,9 +235,10 @@ class Refinement:
         noisy = ~explained & self._independent(x, v)
         nearest = (share.log()[:, None] - self.calibration.shares.log()).abs().argmin(1)
         x = torch.where(explained.view(-1, 1, 1, 1), x, answer)
-        if bool(explained.any()):
-            view.logger.note(**facts.kept)
-        logger = NullLogger() if bool(explained.any()) else view.logger
+        logger: AttackLogger = view.logger
+        if bool(explained.any()):  # the facts are of these
+            logger.note(**facts.kept)
+            logger = NullLogger()
         for n, choice in enumerate(self.calibration.choices.tolist()):
             rows = noisy & (nearest == n)
             if bool(rows.any()):

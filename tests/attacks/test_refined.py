@@ -130,13 +130,13 @@ def test_a_descent_that_is_discarded_leaves_no_convergence(refinement):
     made, _ = refinement
     deployment = Deployment(lenet_edge("relu2"), Dropout(rate=0.6), nn.Sequential(nn.Flatten()))
     v = deployment.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
-    heard = RecordingLogger()
-    made(v, granted(deployment, scenes(60), made.attack.access, logger=heard))
-    assert "converged" not in heard.facts
+    logger = RecordingLogger()
+    made(v, granted(deployment, scenes(60), made.attack.access, logger=logger))
+    assert "converged" not in logger.facts
     undefended = Deployment(lenet_edge("relu2"), NoDefense(), nn.Sequential(nn.Flatten()))
     v = undefended.transmit(scenes(4), RandomStreams(0, "transmission", range(4)))
-    made(v, granted(deployment, scenes(60), made.attack.access, logger=heard))
-    assert "converged" in heard.facts
+    made(v, granted(deployment, scenes(60), made.attack.access, logger=logger))
+    assert "converged" in logger.facts
 
 
 def test_noise_is_added_to_what_a_naive_adversary_takes_for_one_transmission():

@@ -449,7 +449,7 @@ def test_rows_of_another_machine_are_of_another_victim():
     assert "several victims" not in document(merged(NONE), "the command")
 
 
-def test_a_battery_stands_beside_the_table_with_both_verdicts():
+def test_a_battery_is_compared_with_the_table_by_scores_and_verdicts():
     bare = [dataclasses.replace(one, targets=50, battery="quick 5") for one in NONE]
     weak = _both("topk", (0.9, 1, 0.4, 13))
     met = [

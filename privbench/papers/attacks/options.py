@@ -9,8 +9,6 @@ from privbench.report.analysis.labels import attack_name, describe_defense
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.store.record import Record
 
-Values = tuple[tuple[str, object], ...]
-"""Option and value, of each option that differs."""
 LEGEND = """\
 PSNR [dB] of the mean squared error over {images} auxiliary images, by one denoiser that has not
 seen them; no target takes part. `tuned` with one trial notes it: `python -m privbench
@@ -40,21 +38,21 @@ def _table(records: Sequence[Record]) -> Rows:
     """Return a row for each combination of options that every setting has."""
     named = _differing([record.config["attack"]["inner"] for record in records])
     settings = list(dict.fromkeys(_setting(record) for record in records))
-    found: dict[Values, dict[str, float]] = defaultdict(dict)
+    found: dict[tuple[object, ...], dict[str, float]] = defaultdict(dict)
     for record in records:
         inner = record.config["attack"]["inner"]
         decibel = -10 * math.log10(record.notes["tuned"]["errors"][0])
-        found[tuple((name, inner[name]) for name in named)][_setting(record)] = decibel
-    whole = [(values, scores) for values, scores in found.items() if len(scores) == len(settings)]
+        found[tuple(inner[name] for name in named)][_setting(record)] = decibel
     rows = [
-        (fmean(scores.values()), values, [scores[setting] for setting in settings])
-        for values, scores in whole
+        (values, [fmean(scores.values()), *(scores[setting] for setting in settings)])
+        for values, scores in found.items()
+        if len(scores) == len(settings)
     ]
     return [
         [*named, "mean", *settings],
         *(
-            [*(_shown(value) for _, value in values), *(f"{score:.2f}" for score in (mean, *each))]
-            for mean, values, each in sorted(rows, key=lambda row: -row[0])
+            [*map(_shown, values), *(f"{score:.2f}" for score in scores)]
+            for values, scores in sorted(rows, key=lambda row: -row[1][0])
         ),
     ]
 

@@ -1,11 +1,13 @@
 """Defenses met by the standard battery, compared with the same ones in the table."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, hides_images
-from privbench.papers.defenses.results import Defended, defended, name_of
+from privbench.papers.defenses.commands import ATTACKED
+from privbench.papers.defenses.results import Defended, Place, defended
 from privbench.papers.defenses.rows import Row
 from privbench.report.analysis.tables import Rows, as_markdown
 
@@ -15,16 +17,12 @@ HEAD = [
 ]  # fmt: skip
 VERDICT = {HOLDS: "yes", FAILS: "no", INCONCLUSIVE: "inconclusive"}
 PROGRAM = ("python", "-m", "privbench", "sweeps=standard")
-ATTACKED = ("dataset", "victim", "split=")
-"""Beginnings of the words of a command that name what is attacked, but for the defense."""
 SCORES = ("ssim", "psnr_db", "identification")
 LEGEND = """\
 The battery sends each target once and 16 times, has one seed in `quick` and 50 targets; the table
 sends once, has up to three seeds and other attacks. Each score is that of the attack that reaches
 the highest. *Hides images* asks what is left of the gain over a blind guess, as for the published
 claims, at this strength whatever it costs. A verdict that differs is bold."""
-Place = tuple[str, float]
-"""Name of a defense, and its strength."""
 
 
 def by_battery(rows: Sequence[Row]) -> list[str]:
@@ -42,11 +40,10 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
     parts = ["## The standard battery", LEGEND]
     for (dataset, victim, split, battery), met in settings.items():
         name, _, version = battery.partition(" ")
-        command = (
-            f"python -m privbench sweeps=standard battery={name} dataset={dataset} split={split}"
-        )
+        typed = [w for w in shlex.split(met[0].command) if w.startswith(ATTACKED)]
+        command = shlex.join([*PROGRAM, f"battery={name}", *typed])
         alike = [r for r in rows if (r.dataset, r.victim, r.split) == (dataset, victim, split)]
-        table = {_place(one): one for one in defended(r for r in alike if not r.battery)}
+        table = {one.place: one for one in defended(r for r in alike if not r.battery)}
         parts += [
             f"### {dataset}, {victim} cut at {split}: battery={name}, version {version}",
             f"`{command} defense=NAME`, with its strength",
@@ -65,14 +62,10 @@ def _sent(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _place(one: Defended) -> Place:
-    return name_of(one.first), one.first.strength
-
-
 def _table(found: Sequence[Defended], table: Mapping[Place, Defended]) -> Rows:
     """Return a row a defense, in the order of what the battery recovers."""
     ordered = sorted(found, key=lambda one: -one.best.gain())
-    return [HEAD, *(_row(one, table.get(_place(one))) for one in ordered)]
+    return [HEAD, *(_row(one, table.get(one.place)) for one in ordered)]
 
 
 def _row(one: Defended, in_table: Defended | None) -> list[str]:
@@ -80,7 +73,8 @@ def _row(one: Defended, in_table: Defended | None) -> list[str]:
     if all(verdicts) and verdicts[0] != verdicts[1]:
         verdicts = [f"**{verdict}**" for verdict in verdicts]
     scores = [_highest(met, metric) for metric in SCORES for met in (one, in_table)]
-    return [name_of(one.first), f"{one.first.strength:g}", f"{one.lost:+.1f}", *scores, *verdicts]
+    name, strength = one.place
+    return [name, f"{strength:g}", f"{one.lost:+.1f}", *scores, *verdicts]
 
 
 def _highest(one: Defended | None, metric: str) -> str:

@@ -29,7 +29,9 @@ SEEDS = (1, 2)
 """Seeds that are run at one strength, besides 0."""
 IMAGES = ("dataset.aux", "target_indices", "include", "accuracy_draws")
 """Beginnings of the words that give an attack other images, or a score others."""
-SETTING = ("dataset", "victim", "split=", "targets=")
+ATTACKED = ("dataset", "victim", "split=")
+"""Beginnings of the words of a command that name what is attacked, but for the defense."""
+SETTING = (*ATTACKED, "targets=")
 """Beginnings of the words of a command that name its setting."""
 
 
@@ -164,16 +166,12 @@ def further_seeds(rows: Sequence[Row]) -> Mapping[str, str]:
         rows: Of one setting.
     """
     lines = curves(defended(row for row in rows if row.seed == 0))
-    everything = {_place(one): one.seeds for one in defended(rows)}
+    everything = {one.place: one.seeds for one in defended(rows)}
     return {
         name: _at_one_strength(chosen)
         for name, line in lines.items()
-        if not {*SEEDS} <= everything[_place(chosen := at_cost(line, COST))]
+        if not {*SEEDS} <= everything[(chosen := at_cost(line, COST)).place]
     }
-
-
-def _place(one: Defended) -> tuple[str, str, float]:
-    return one.first.defense, one.first.site, one.first.strength
 
 
 def _at_one_strength(chosen: Defended) -> str:

@@ -13,6 +13,8 @@ COST = 2.0
 """Points of accuracy at which defenses are compared."""
 Setting = tuple[str, str, str, int]
 """Data set, victim, split point and number of targets."""
+Place = tuple[str, float]
+"""Name of a defense, and its strength."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Defended:
     def first(self) -> Row:
         """Return any row."""
         return self.results[0].first
+
+    @property
+    def place(self) -> Place:
+        """Return the name of the defense, and its strength."""
+        return name_of(self.first), self.first.strength
 
     @property
     def lost(self) -> float:

@@ -188,7 +188,8 @@ def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
 
 def _is_deep(record: Record) -> bool:
     """Return whether a split point is in the latter half of its network."""
-    return bool(record.split_count) and 2 * (record.split_index or 0) >= (record.split_count or 0)
+    index, count = record.split_index, record.split_count
+    return index is not None and count is not None and 2 * index >= count
 
 
 def _doubtful(records: Sequence[Record]) -> list[Weakness]:
