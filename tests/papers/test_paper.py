@@ -164,18 +164,18 @@ def test_a_store_of_any_victim_makes_a_document():
 
 
 def test_the_commands_shown_are_those_that_made_the_records(tmp_path):
-    """From the ledgers of the sweeps beside the store; a record that came from nowhere has none."""
+    """From the logs of the store's sweeps; that of an imported record runs its cell."""
     made = table("rmle_paper", "relu2", 0.6)
-    found = table("rmle_paper", "conv1", 0.99)
+    typed = ["split=conv1", "attack=rmle_paper", "seed=0", "output_dir=/tmp/x", "tracker=none"]
+    found = table("rmle_paper", "conv1", 0.99, overrides=typed)
     sweep(tmp_path, "mine", [made], [])
     kept(tmp_path, [found])
     selection = select(tmp_path, {})
     assert selection.makers == {made.key: "python -m privbench sweeps=mine"}
     text = document(selection.records, "COMMAND", selection.gaps, selection.makers)
     _, behind = text.split("### Table 3")
-    assert behind.split("```")[1] == "\npython -m privbench sweeps=mine\n"
-    bare = document(selection.records, "COMMAND")
-    assert "```\npython -m privbench sweeps=he2020/table_whitebox\n```" in bare
+    own = "python -m privbench split=conv1 attack=rmle_paper seed=0"
+    assert behind.split("```")[1] == f"\npython -m privbench sweeps=mine\n{own}\n"
 
 
 def test_the_strongest_needs_no_images_of_the_published_adversarys_kind():

@@ -98,10 +98,10 @@ def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
     once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
     for dataset in dict.fromkeys(record.dataset for record in once):
         own = [record for record in once if record.dataset == dataset]
-        for record in _most(own, lambda record: record.config["victim"]):
+        for record in commonest(own, lambda record: record.config["victim"]):
             by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
     for room in by_setting.values():
-        yield _most(room, _targets)
+        yield commonest(room, _targets)
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
@@ -122,7 +122,7 @@ def _targets(record: Record) -> Any:
     return [data, record.targets, record.config.get("include"), record.config["accuracy_draws"]]
 
 
-def _most(records: Sequence[Record], fact: Any) -> list[Record]:
+def commonest(records: Sequence[Record], fact: Any) -> list[Record]:
     """Return the records that share the commonest value of a function of a record."""
     keys = [content_hash({"fact": fact(record)}) for record in records]
     count = Counter(keys)

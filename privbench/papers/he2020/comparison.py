@@ -70,7 +70,8 @@ def _strongest(found: Iterable[SplitResults], panel: SplitResults, point: Point)
     return f"{met[best.key][1]} {scores}{fewer}"
 
 
-def _setting(row: Published) -> str:
+def describe(row: Published) -> str:
+    """Return a published setting in words."""
     defense = f", {row.defense} {row.strength:g} on {row.site}" if row.strength else ""
     aux = f", images: {row.aux}" if row.aux else ""
     steps = f" ({row.steps} steps)" if row.steps else ""
@@ -92,7 +93,7 @@ def comparison_tables(measured: Matched, found: Iterable[SplitResults]) -> dict[
         panel, point = measured[row]
         ten = {metric: paper_images_score(point, metric) for metric in METRICS}
         line = [
-            _setting(row),
+            describe(row),
             f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
             " / ".join(_short(ten[metric], metric) for metric in ("psnr_db", "ssim")),
             f"{span(point.group, 'psnr_db')} / {span(point.group, 'ssim')}",
@@ -202,7 +203,7 @@ def unique_published(measured: Matched) -> Mapping[tuple[str, str, str], tuple[P
     for row, (_, point) in measured.items():
         for metric in (*METRICS, "accuracy"):
             if getattr(row, metric) is not None:
-                distinct.setdefault((row.source, _setting(row), metric), (row, point))
+                distinct.setdefault((row.source, describe(row), metric), (row, point))
     return distinct
 
 

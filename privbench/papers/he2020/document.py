@@ -23,8 +23,11 @@ from privbench.papers.he2020.comparison import (
     scale,
     unique_published,
 )
+from privbench.papers.he2020.departures import departures
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
+from privbench.papers.he2020.victims import LEAST, spread
+from privbench.report.analysis.commands import commands_of
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, panels
@@ -83,8 +86,11 @@ def document(
         left_out=_left_out(records),
         sources=list(_sources(matched, found, makers)),
         deviations=_deviations(matched),
+        spread=_section(spread(records), makers),
+        departures=_section(departures(records), makers),
         strongest=_strongest(found, makers),
         gaps=list(_gaps(found, makers)),
+        least_victims=LEAST,
         similar={name: f"{margin:g}" for name, margin in SIMILAR.items()},
         statements=as_markdown(statements(kept)),
         cost=_cost(kept, len(records)),
@@ -141,18 +147,26 @@ def _sources(
         sentences = (agreement(matched, source), scale(matched, source)) if source in CURVES else ()
         yield {
             "name": name,
-            "provenance": _provenance(points, makers, command),
+            "provenance": _provenance(points, makers),
             "sentences": [sentence for sentence in sentences if sentence],
             "table": as_markdown(rows[source]),
             "rows": len(rows[source]),
         }
 
 
-def _provenance(points: Iterable[Point], makers: Makers, command: str) -> str:
+def _provenance(points: Iterable[Point], makers: Makers) -> str:
     """Return the commands that made the points, and the time that they took."""
-    records = [record for point in points for record in point.group.records]
-    typed = sorted({makers[record.key] for record in records if record.key in makers})
-    shown = "\n".join(typed or [f"python -m privbench {command}"])
+    return _made_by([record for point in points for record in point.group.records], makers)
+
+
+def _made_by(records: Sequence[Record], makers: Makers) -> str:
+    """Return the commands that made records, and the time that they took.
+
+    Imported ones have no sweep: their commands are put together from those of their cells.
+    """
+    typed = {makers[record.key] for record in records if record.key in makers}
+    imported = commands_of(record for record in records if record.key not in makers)
+    shown = "\n".join([*sorted(typed), *imported])
     return f"```\n{shown}\n```\n\n{_compute_time(records)}.\n"
 
 
@@ -185,12 +199,24 @@ def _deviations(matched: Matched) -> dict[str, Any] | None:
     }
 
 
+def _section(found: tuple[Rows, list[Record]], makers: Makers) -> dict[str, Any] | None:
+    """Return a table with the commands of its records; null where it has no row."""
+    rows, records = found
+    if len(rows) == 1:
+        return None
+    return {
+        "provenance": _made_by(records, makers),
+        "table": as_markdown(rows),
+        "rows": len(rows),
+    }
+
+
 def _strongest(found: Sequence[SplitResults], makers: Makers) -> dict[str, str] | None:
     rows = strongest(found)
     if len(rows) == 1:
         return None
     points = [point for *_, point in strong_attacks(found)]
-    provenance = _provenance(points, makers, "sweeps=he2020/strongest")
+    provenance = _provenance(points, makers)
     return {"provenance": provenance, "table": as_markdown(rows)}
 
 
@@ -206,12 +232,10 @@ def _gaps(found: Sequence[SplitResults], makers: Makers) -> Iterable[dict[str, A
             if adversary.attack in pair
             for point in adversary.points
         ]
-        sweep = "fig9_mnist" if pair[0] == "rmle_paper" else "adaptive"
-        command = f"sweeps=he2020/{sweep} attack={','.join(pair)}"
         yield {
             "pair": pair,
             "difference": difference,
-            "provenance": _provenance(points, makers, command),
+            "provenance": _provenance(points, makers),
             "table": as_markdown(rows),
             "rows": len(rows),
         }

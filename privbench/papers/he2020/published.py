@@ -79,7 +79,8 @@ def _of(dataset: str, split: str, attack: str) -> tuple[Published, ...]:
 
 
 @cache
-def _attacks() -> frozenset[str]:
+def attacks() -> frozenset[str]:
+    """Return the names of the attacks that published numbers are of."""
     return frozenset(row.attack for row in load_published())
 
 
@@ -132,7 +133,7 @@ def _settings(attack: str) -> dict[str, Any]:
     return load_option("attack", attack)
 
 
-def _rmle(record: Record) -> Mapping[str, Any]:
+def rmle_options(record: Record) -> Mapping[str, Any]:
     """Return the options of an attack, or of the one within it."""
     attack: Mapping[str, Any] = record.config["attack"]
     return with_current_names(attack.get("inverter", attack))
@@ -144,9 +145,20 @@ def is_published(record: Record) -> bool:
     Options that the paper does not give, such as the training of a shadow, are those of our yaml.
     The steps of rMLE may differ: tables and figures have different ones.
     """
-    if record.transmissions != 1 or record.attack not in _attacks():
-        return False
-    rmle = _rmle(record)
+    known = record.transmissions == 1 and record.attack in attacks()
+    return known and not changed_options(record)
+
+
+def changed_options(record: Record) -> Mapping[str, Any]:
+    """Return the options of a record's attack that are not the published ones, by dotted name.
+
+    Steps of rMLE and the precision are not among them; nor are options within another attack than
+    rMLE, which ``inverter`` then names.
+
+    Args:
+        record: Of one of ``attacks``.
+    """
+    changed: dict[str, Any] = {}
     if record.attack != "rmle_paper":
         own = _settings(record.attack)
         if (record.dataset, record.attack) == ("cifar10", "inverse_paper"):
@@ -154,12 +166,26 @@ def is_published(record: Record) -> bool:
         # a record has no option that is off and younger than the attack, so that its key is kept
         off = {name: value for name, value in own.items() if value is None or value is False}
         options = off | with_current_names(record.config["attack"])
-        if any(options.get(name) != own[name] for name in own if name not in OF_OURS):
-            return False
-    return record.attack == "inverse_paper" or _is_rmle(rmle, record)
+        changed = _changed(options, {n: v for n, v in own.items() if n not in OF_OURS})
+    if record.attack == "inverse_paper":
+        return changed
+    prefix = "" if record.attack == "rmle_paper" else "inverter."
+    within = rmle_options(record)
+    wanted, weight = _published_rmle(record)
+    if within.get("_target_") != wanted["_target_"]:
+        return {**changed, "inverter": within.get("_target_")}
+    different = _changed(within, wanted)
+    if (used := _of_split(within.get("tv_weight"), record.split)) != weight:
+        different["tv_weight"] = used
+    return {**changed, **{prefix + name: value for name, value in different.items()}}
 
 
-def _is_rmle(options: Mapping[str, Any], record: Record) -> bool:
+def _changed(options: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options.get(name) for name in wanted if options.get(name) != wanted[name]}
+
+
+def _published_rmle(record: Record) -> tuple[Mapping[str, Any], Any]:
+    """Return the published settings of rMLE for a record, but for its steps, and its lambda."""
     wanted = _settings("rmle_paper")
     weight = _of_split(wanted["tv_weight"], record.split)
     if record.dataset == "cifar10":
@@ -167,12 +193,8 @@ def _is_rmle(options: Mapping[str, Any], record: Record) -> bool:
         weight = CIFAR10_WEIGHTS.get(record.split, weight)
         if record.split == "relu22" and record.attack in ("shadow", "shadow_same"):
             wanted, weight = wanted | CIFAR10_SHADOW, CIFAR10_SHADOW["tv_weight"]
-    used = _of_split(options.get("tv_weight"), record.split)
-    return used == weight and all(
-        options.get(name) == value
-        for name, value in wanted.items()
-        if name not in ("steps", "tv_weight", "precision")
-    )
+    apart = ("steps", "tv_weight", "precision")
+    return {name: value for name, value in wanted.items() if name not in apart}, weight
 
 
 def _of_split(weight: Any, split: str) -> Any:
@@ -203,13 +225,18 @@ def published_for(record: Record) -> list[Published]:
     """Return the published numbers of a record's setting; seed and images may differ."""
     if not is_published(record):
         return []
-    config, steps = record.config, _rmle(record).get("steps")
+    steps = rmle_options(record).get("steps")
+    return [row for row in published_at(record) if row.steps in (None, steps)]
+
+
+def published_at(record: Record) -> list[Published]:
+    """Return the published numbers of a record's setting, whatever the options of its attack."""
+    aux = record.config["dataset"].get("aux", "disjoint")
     return [
         row
         for row in _of(record.dataset, record.split, record.attack)
-        if row.steps in (None, steps)
-        and (row.source == "fig15") == (config.get("include") == FIGURE_15)
-        and row.aux in ("", config["dataset"].get("aux", "disjoint"))
+        if (row.source == "fig15") == (record.config.get("include") == FIGURE_15)
+        and row.aux in ("", aux)
         and abs(row.strength - record.strength) < 1e-9
         and (record.strength == 0 or (row.defense, row.site) == (record.defense, record.site))
     ]

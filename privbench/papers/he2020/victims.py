@@ -1,0 +1,130 @@
+"""Published numbers next to the spread over victims that one recipe trained from several seeds."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from privbench.papers.he2020.comparable import commonest
+from privbench.papers.he2020.comparison import describe
+from privbench.papers.he2020.published import (
+    METRICS,
+    Published,
+    load_published,
+    paper_images,
+    published_for,
+)
+from privbench.papers.he2020.sources import comparable_score
+from privbench.papers.he2020.verdicts import REPRODUCED
+from privbench.report.analysis.frame import SeedGroup
+from privbench.report.analysis.labels import describe_split, metric_title, number, signed
+from privbench.report.analysis.tables import Rows
+from privbench.report.analysis.tradeoffs import Point
+from privbench.store.record import Record
+
+LEAST = 5
+"""Victims from which on a spread is shown; one a seed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number of one record that corresponds to a published one.
+
+    Attributes:
+        setting: Table or figure, and the setting in words.
+        metric: ``ssim``, ``psnr_db`` or ``accuracy``.
+        published: Published number.
+        value: Number of the record, on the published ten images where it is a score.
+        record: Where it stands.
+    """
+
+    setting: tuple[str, str]
+    metric: str
+    published: float
+    value: float
+    record: Record
+
+    @property
+    def moved(self) -> bool:
+        """False for a score of an attack that left its images where they were."""
+        return self.metric == "accuracy" or self.record.notes.get("never_moved") != 1
+
+
+def spread(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
+    """Return the least and the highest number over victims, and the records that these are of.
+
+    Where a seed has records of several victims, from several machines, the victim counts that has
+    most numbers.
+
+    Args:
+        records: Of any settings. Those of the commonest victim of a data set count.
+    """
+    head = ["where", "setting", "number", "published", "least", "median", "highest", "victims",
+            "never moved", "published is"]  # fmt: skip
+    found = list(_measured(records))
+    count = Counter((one.record.seed, one.record.victim_sha256) for one in found)
+    found.sort(key=lambda one: count[one.record.seed, one.record.victim_sha256])
+    by_number: dict[tuple[str, str, str], dict[int, Measured]] = defaultdict(dict)
+    for one in found:
+        by_number[*one.setting, one.metric][one.record.seed] = one
+    rows: Rows = [head]
+    used: dict[str, Record] = {}
+    for place in sorted(by_number):
+        numbers = list(by_number[place].values())
+        if sum(one.moved for one in numbers) >= LEAST:
+            rows.append([*place[:2], *_row(place[2], numbers)])
+            used |= {one.record.key: one.record for one in numbers}
+    return rows, list(used.values())
+
+
+def _row(metric: str, numbers: Sequence[Measured]) -> list[str]:
+    published = numbers[0].published
+    values = [one.value for one in numbers if one.moved]
+    low, high, still = min(values), max(values), len(numbers) - len(values)
+    beyond = published - min(max(published, low), high)
+    if not beyond:
+        verdict = "within"
+    else:
+        near = ", within our tolerance" if abs(beyond) <= REPRODUCED[metric] else ""
+        verdict = f"{signed(beyond, metric)} {'above' if beyond > 0 else 'below'} all{near}"
+    return [
+        metric_title(metric),
+        *(number(value, metric) for value in (published, low, median(values), high)),
+        str(len(values)),
+        str(still or ""),
+        verdict,
+    ]
+
+
+def _measured(records: Iterable[Record]) -> Iterable[Measured]:
+    held = [record for record in records if record.transmissions == 1]
+    for dataset in dict.fromkeys(record.dataset for record in held):
+        own = [record for record in held if record.dataset == dataset]
+        for record in commonest(own, lambda record: record.config["victim"]):
+            yield from _scores(record)
+            yield from _accuracies(record)
+
+
+def _scores(record: Record) -> Iterable[Measured]:
+    if not paper_images(record):
+        return
+    for row in published_for(record):
+        for metric in METRICS:
+            if (wanted := getattr(row, metric)) is not None:
+                value = comparable_score(Point(SeedGroup([record])), metric)
+                yield Measured((row.source, describe(row)), metric, wanted, value, record)
+
+
+def _accuracies(record: Record) -> Iterable[Measured]:
+    """Yield the accuracies under a record's defense, which are those of any attack on it."""
+    for row in load_published():
+        if row.accuracy is not None and _is_defended(record, row):
+            defense = f"{row.defense} {row.strength:g} on {row.site}"
+            setting = row.source, f"{describe_split(row.dataset, row.split)}, {defense}"
+            yield Measured(setting, "accuracy", row.accuracy, record.accuracy, record)
+
+
+def _is_defended(record: Record, row: Published) -> bool:
+    of_record = record.dataset, record.split, record.defense, record.site
+    same = of_record == (row.dataset, row.split, row.defense, row.site)
+    return same and row.strength > 0 and abs(record.strength - row.strength) < 1e-9

@@ -1,0 +1,83 @@
+"""Attacks of the paper with other options than published."""
+
+import pytest
+
+from privbench.papers.he2020.departures import departures
+from privbench.papers.he2020.published import FIGURE_15
+from tests.papers.test_victims import TEN, attacked
+from tests.records import record
+
+
+def rows(*records):
+    found, _ = departures(records)
+    return [one[:4] for one in found[1:]]
+
+
+def with_options(one, **changes):
+    """The same record with other options of its attack."""
+    one.config["attack"] |= changes
+    return one
+
+
+def test_the_published_attack_departs_from_nothing():
+    """Nor does another attack, nor one with more options than a departure has."""
+    other = attacked(0, 20.0, 0.8)
+    assert rows(other) == []
+    many = with_options(attacked(0, 20.0, 0.8), lr=1.0, adam_eps=1.0, amsgrad=False, clamp=True,
+                        tv_beta=1.0)  # fmt: skip
+    assert rows(many) == []
+    rival = record("none", 0.0, attack="rmle", targets=10)
+    rival.config["include"] = TEN
+    assert rows(rival) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"lr": 0.2}, "attack.lr=0.2"),
+        ({"tv_weight": 9.0}, "attack.tv_weight=9.0"),
+        ({"steps": 50}, "attack.steps=50"),
+        ({"lr": 0.2, "amsgrad": False}, "attack.lr=0.2 attack.amsgrad=False"),
+    ],
+)
+def test_an_option_is_named_with_the_published_numbers(changes, named):
+    """Each source once: curves share the point without a defense."""
+    found = rows(with_options(attacked(1, 12.0, 0.5), **changes))
+    assert {one[2] for one in found} == {named}
+    assert len({one[0] for one in found}) == len(found)
+    assert ["fig9", "mnist relu2, rmle_paper (500 steps)", named, "10.30 / 0.510"] in found
+
+
+def test_options_within_an_attack_are_named_in_figure_15():
+    """Those of rMLE behind a shadow; its images are its own."""
+    one = record("none", 0.0, attack="shadow", split="relu1", targets=10)
+    one.config["include"] = FIGURE_15
+    one.per_image["index"] = list(FIGURE_15)
+    one.config["attack"]["inverter"] |= {"lr": 0.05, "tv_weight": 0.4}
+    (found,) = rows(one)
+    assert found[:3] == [
+        "fig15",
+        "mnist relu1, shadow (500 steps)",
+        "attack.inverter.lr=0.05 attack.inverter.tv_weight=0.4",
+    ]
+
+
+def test_seeds_of_a_departure_are_one_row():
+    """Its score is their mean, and each is named."""
+    records = [with_options(attacked(s, 10.0 + s, 0.5), lr=0.2) for s in (1, 2, 4)]
+    found, used = departures(records)
+    (own,) = [one for one in found[1:] if one[0] == "fig9"]
+    assert own[4:] == [
+        "12.33 / 0.500",
+        "seeds 1, 2, 4",
+        "11.00 / 0.500; 12.00 / 0.500; 14.00 / 0.500",
+    ]
+    assert {one.key for one in used} == {one.key for one in records}
+
+
+def test_another_victim_is_a_departure():
+    """The commonest is the one of the table."""
+    common = [attacked(seed, 12.0, 0.5) for seed in range(3)]
+    other = attacked(0, 14.0, 0.6, victim="lenet5")
+    other.config["victim"] = {"_target_": "v", "epochs": 3}
+    assert {one[2] for one in rows(*common, other)} == {"victim=lenet5"}
