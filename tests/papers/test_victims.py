@@ -2,6 +2,7 @@
 
 import pytest
 
+from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.published import PAPER_IMAGES
 from privbench.papers.he2020.victims import LEAST, spread
 from tests.records import put_images, record, with_victim
@@ -87,3 +88,12 @@ def test_the_accuracy_under_a_defense_is_that_of_any_attack_on_it():
         ["accuracy", "0.831", "0.600", "0.800", "1.000", str(LEAST)]
     ]
     assert {one.key for one in used} == {one.key for one in records[:-1]}
+
+
+def test_many_victims_at_few_settings_do_not_displace_few_victims_at_all_of_them():
+    """Elsewhere the targets count that most settings have, not those that most records have."""
+    settings = [("none", 0.0), ("dropout", 0.3), ("dropout", 0.6)]
+    whole = [record(*at, attack="rmle_paper", targets=12, seed=1) for at in settings]
+    many = [attacked(seed, PSNR, SSIM) for seed in range(10)]
+    assert {one.key for one in comparable([*many, *whole])} == {one.key for one in whole}
+    assert len(spread([*many, *whole])[0]) > 1

@@ -1,7 +1,7 @@
 """Selection of the records that can be compared with the paper, whatever else a store holds."""
 
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
         for record in commonest(own, lambda record: record.config["victim"]):
             by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
     for room in by_setting.values():
-        yield commonest(room, _targets)
+        yield commonest(room, _targets, group_key)  # of most settings, however many seeds
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
@@ -122,9 +122,21 @@ def _targets(record: Record) -> Any:
     return [data, record.targets, record.config.get("include"), record.config["accuracy_draws"]]
 
 
-def commonest(records: Sequence[Record], fact: Any) -> list[Record]:
-    """Return the records that share the commonest value of a function of a record."""
-    keys = [content_hash({"fact": fact(record)}) for record in records]
-    count = Counter(keys)
-    common = max(count, key=lambda key: (count[key], key), default="")
-    return [record for record, key in zip(records, keys, strict=True) if key == common]
+def commonest(
+    records: Sequence[Record],
+    fact: Callable[[Record], Any],
+    counted: Callable[[Record], str] = lambda record: record.key,
+) -> list[Record]:
+    """Return the records that share the commonest value of a fact.
+
+    Args:
+        records: Of any settings.
+        fact: Of a record.
+        counted: What is counted of the records that share a value, each distinct one once.
+    """
+    values = [content_hash({"fact": fact(record)}) for record in records]
+    found: dict[str, set[str]] = defaultdict(set)
+    for record, value in zip(records, values, strict=True):
+        found[value].add(counted(record))
+    common = max(found, key=lambda value: (len(found[value]), value), default="")
+    return [record for record, value in zip(records, values, strict=True) if value == common]

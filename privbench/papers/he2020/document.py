@@ -18,17 +18,19 @@ from privbench.papers.he2020.comparison import (
     Matched,
     agreement,
     comparison_tables,
+    describe,
     deviations,
     match_published,
     scale,
     unique_published,
 )
 from privbench.papers.he2020.departures import departures
+from privbench.papers.he2020.published import load_published
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
 from privbench.papers.he2020.victims import LEAST, spread
 from privbench.report.analysis.commands import commands_of
-from privbench.report.analysis.labels import LEGEND
+from privbench.report.analysis.labels import LEGEND, metric_title
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, panels
 from privbench.report.analysis.worst_case import listed, mixed_victims
@@ -51,6 +53,8 @@ SOURCES = {
 """Tables and figures of the paper, and the sweep that measures each."""
 CURVES = ("fig9", "fig10", "fig13")
 """Figures whose curves are compared as a whole."""
+FEW_COMMANDS = 4
+"""Number up to which commands are not folded."""
 Makers = Mapping[str, str]
 """Command that made a record, by its key."""
 
@@ -86,6 +90,7 @@ def document(
         left_out=_left_out(records),
         sources=list(_sources(matched, found, makers)),
         deviations=_deviations(matched),
+        unmeasured=unmeasured(matched),
         spread=_section(spread(records), makers),
         departures=_section(departures(records), makers),
         strongest=_strongest(found, makers),
@@ -166,8 +171,11 @@ def _made_by(records: Sequence[Record], makers: Makers) -> str:
     """
     typed = {makers[record.key] for record in records if record.key in makers}
     imported = commands_of(record for record in records if record.key not in makers)
-    shown = "\n".join([*sorted(typed), *imported])
-    return f"```\n{shown}\n```\n\n{_compute_time(records)}.\n"
+    lines = [*sorted(typed), *imported]
+    shown = "```\n" + "\n".join(lines) + "\n```"
+    if len(lines) > FEW_COMMANDS:
+        shown = f"<details><summary>{len(lines)} commands</summary>\n\n{shown}\n\n</details>"
+    return f"{shown}\n\n{_compute_time(records)}.\n"
 
 
 def _compute_time(records: Iterable[Record]) -> str:
@@ -182,21 +190,48 @@ def _compute_time(records: Iterable[Record]) -> str:
 
 def _deviations(matched: Matched) -> dict[str, Any] | None:
     """Return the published numbers that are not reproduced; null without any."""
-    _, *found = rows = deviations(matched)
-    if not found:
+    rows = deviations(matched)
+    if len(rows) == 1:
         return None
-    accuracies = sum(row[2] == "accuracy" for row in found)
-    metrics = [metric for _, _, metric in unique_published(matched)]
     return {
-        "scores": len(found) - accuracies,
-        "all_scores": len(metrics) - metrics.count("accuracy"),
-        "accuracies": accuracies,
-        "all_accuracies": metrics.count("accuracy"),
+        "counts": list(_counts(matched)),
         "psnr": f"{REPRODUCED['psnr_db']:g}",
         "ssim": f"{REPRODUCED['ssim']:g}",
         "accuracy": f"{REPRODUCED['accuracy']:g}",
         "table": as_markdown(rows),
     }
+
+
+def _counts(matched: Matched) -> Iterable[str]:
+    """Yield how many published numbers are met, a line for each data set."""
+    for dataset in sorted({row.dataset for row in matched}):
+        own = {row: place for row, place in matched.items() if row.dataset == dataset}
+        missed = ["accuracy" if name == metric_title("accuracy") else "score"
+                  for _, _, name, *_ in deviations(own)[1:]]  # fmt: skip
+        all_of = ["accuracy" if metric == "accuracy" else "score"
+                  for _, _, metric in unique_published(own)]  # fmt: skip
+        met = [
+            f"{all_of.count(kind) - missed.count(kind)} of {all_of.count(kind)} {word}"
+            for kind, word in (("score", "scores"), ("accuracy", "accuracies"))
+        ]
+        yield f"{dataset}: {' and '.join(met)} are met"
+
+
+def unmeasured(matched: Matched) -> list[str]:
+    """Return the published settings without a record, a line for each table, figure and curve."""
+    met = {(row.source, describe(row)) for row in matched}
+    lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in load_published():
+        if (row.source, describe(row)) in met:
+            continue
+        weakest = replace(row, strength=0.0)  # a curve's name is its setting without a defense
+        where = f", {row.defense} on {row.site}" if row.strength else ""
+        level = [f"{row.strength:g}"] if row.strength else []
+        lacking[row.source, describe(weakest) + where] += level
+    return [
+        f"{source}: {setting}{' at ' if levels else ''}{', '.join(levels)}"
+        for (source, setting), levels in lacking.items()
+    ]
 
 
 def _section(found: tuple[Rows, list[Record]], makers: Makers) -> dict[str, Any] | None:
