@@ -8,6 +8,7 @@ from privbench.attacks.components.data_terms import SquaredError
 from privbench.attacks.components.image_optimizer import ImageOptimizer, Problem
 from privbench.attacks.components.objectives import Profile, annealed
 from privbench.attacks.components.parametrizations import DeepImagePrior, Latent, Pixels
+from privbench.attacks.components.priors import total_variation
 from privbench.attacks.dip import DIP
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
@@ -144,6 +145,17 @@ def test_an_orthogonal_edge_costs_the_prior_nothing():
     blind = float(metrics.psnr_db(x.mean(0, keepdim=True).expand_as(x), x).mean())
     assert reached > ceiling - 2, f"prior's ceiling {ceiling:.2f} dB, reached {reached:.2f} dB"
     assert reached > blind + 8
+
+
+def test_total_variation_makes_the_answer_smoother():
+    """Of noisy pixels, with a large lambda."""
+    x, found = scenes(2), []
+    noise = torch.randn((2, 1, 784), generator=torch.Generator().manual_seed(1))
+    for weight in (0.0, 1000.0):
+        attack = _dip(steps=25, widths="[8,16]", tv_weight=weight)
+        reconstruct, v, _ = _attacked(attack, nn.Flatten(), x)
+        found.append(float(total_variation(reconstruct(v + 0.3 * noise), 1.0).mean()))
+    assert found[1] < 0.5 * found[0], found
 
 
 def test_an_image_does_not_depend_on_its_batch():

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from privbench.attacks.components.priors import total_variation
 from privbench.attacks.unsplit import Search, UnSplit
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
@@ -52,3 +53,13 @@ def test_any_victims_layers_can_be_cloned(victim):
     search.set_weight_gradients()
     assert search.x.grad.isfinite().all() and search.x.grad.any()
     assert all(weight.grad.isfinite().all() for weight in search.weights.values())
+
+
+def test_total_variation_makes_the_answer_smoother():
+    """Of noisy pixels, with a large lambda."""
+    found = []
+    for weight in (0.0, 10.0):
+        reconstruct, v, _ = _attacked("input", tv_weight=weight, rounds=2, steps=40)
+        noise = torch.randn(v.shape, generator=torch.Generator().manual_seed(1))
+        found.append(float(total_variation(reconstruct(v + 0.3 * noise), 1.0).mean()))
+    assert found[1] < 0.5 * found[0], found
