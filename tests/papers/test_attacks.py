@@ -109,7 +109,7 @@ def test_the_command_writes_the_document_and_names_what_is_not_there(tmp_path, c
         command.main([str(tmp_path / "nothing")])
 
 
-def tried(rate, errors, trials=1):
+def tried(rate, errors, trials=1, seed=0):
     """Records of options on auxiliary images, one a setting, of this squared error."""
     inner = {"_target_": "p", "rate": rate, "levels": 40}
     return [
@@ -120,7 +120,11 @@ def tried(rate, errors, trials=1):
             notes={"tuned": {"settings": trials, "images": 32, "errors": [error] * trials}},
         )
         for strength, error in errors.items()
-        for one in [record(strength=strength, attack="tuned", key=f"{rate}{strength}{trials}")]
+        for one in [
+            record(
+                strength=strength, attack="tuned", seed=seed, key=f"{rate}{strength}{trials}{seed}"
+            )
+        ]
     ]
 
 
@@ -131,11 +135,11 @@ def test_options_compared_on_auxiliary_images_stand_apart_and_best_mean_first():
     results, table = text.split("## Options of rmle_prior, on auxiliary images")
     assert "tuned" not in results.partition("## ")[2]
     lines = [line for line in table.splitlines() if line.startswith("| ")]
-    assert (
-        lines[0]
-        == "| rate | mean | relu2, dropout 0.6 on features | relu2, dropout 0.8 on features |"
-    )
+    names = [f"mnist relu2, dropout {rate} on features" for rate in (0.6, 0.8)]
+    assert lines[0] == f"| rate | mean | {' | '.join(names)} |"
     assert lines[2:] == ["| 0.9 | 20.00 | 30.00 | 10.00 |", "| 0.3 | 15.00 | 20.00 | 10.00 |"]
+    other = written([*attacked("rmle", 0.4), *trials, *tried(0.9, {0.6: 0.1}, seed=1)])
+    assert "| 0.9 | 15.00 | 20.00 | 10.00 |" in other, "the mean of seeds, 30 and 10 dB"
     # a choice among several is an attack like others
     chosen = written([*attacked("rmle", 0.4), *tried(0.3, {0.6: 0.01}, trials=8)])
     assert "tuned with rmle_prior" in chosen and "on auxiliary images\n" not in chosen

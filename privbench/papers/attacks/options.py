@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from privbench.report.analysis.labels import attack_name, describe_defense
+from privbench.report.analysis.labels import attack_name, describe_defense, describe_split
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.store.record import Record
 
@@ -35,19 +35,20 @@ def compared(records: Sequence[Record]) -> list[str]:
 
 
 def _table(records: Sequence[Record]) -> Rows:
-    """Return a row for each combination of options that every setting has."""
+    """Return a row for each combination of options that every setting has; means over seeds."""
     named = _differing([record.config["attack"]["inner"] for record in records])
     settings = list(dict.fromkeys(_setting(record) for record in records))
-    found: dict[tuple[object, ...], dict[str, float]] = defaultdict(dict)
+    found: dict[tuple[object, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         inner = record.config["attack"]["inner"]
         decibel = -10 * math.log10(record.notes["tuned"]["errors"][0])
-        found[tuple(inner[name] for name in named)][_setting(record)] = decibel
-    rows = [
-        (values, [fmean(scores.values()), *(scores[setting] for setting in settings)])
+        found[tuple(inner[name] for name in named)][_setting(record)].append(decibel)
+    means = {
+        values: [fmean(scores[setting]) for setting in settings]
         for values, scores in found.items()
         if len(scores) == len(settings)
-    ]
+    }
+    rows = [(values, [fmean(scores), *scores]) for values, scores in means.items()]
     return [
         [*named, "mean", *settings],
         *(
@@ -67,4 +68,5 @@ def _differing(options: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _setting(record: Record) -> str:
-    return f"{record.split}, {describe_defense(record.defense, record.strength, record.site)}"
+    defense = describe_defense(record.defense, record.strength, record.site)
+    return f"{describe_split(record.dataset, record.split)}, {defense}"
