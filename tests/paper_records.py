@@ -1,9 +1,9 @@
 """Records that stand for the paper's settings, and verdicts on them."""
 
 from privbench.papers.he2020.claims import STATEMENTS
-from privbench.papers.he2020.published import load_published
+from privbench.papers.he2020.published import PAPER_IMAGES, load_published
 from privbench.papers.he2020.sources import MeasuredResults
-from tests.records import record
+from tests.records import put_images, record
 
 PAPER = {"attack": "rmle_paper", "steps": 500, "targets": 12}
 
@@ -25,6 +25,29 @@ def table(attack: str, split: str, ssim: float, aux: str = "disjoint", **others)
     settings = {"steps": 5000, "targets": 12, **others}
     one = record("none", 0.0, split=split, attack=attack, ssim=ssim, **settings)
     one.config["dataset"]["aux"] = aux
+    return one
+
+
+TEN = PAPER_IMAGES["mnist"][0]
+"""The published images."""
+
+
+def undefended() -> tuple[float, float]:
+    """PSNR and SSIM of figure 9 without a defense."""
+    first = next(row for row in load_published() if row.source == "fig9")
+    return first.psnr_db, first.ssim
+
+
+def attacked(seed: int, psnr: float, ssim: float, **others):
+    """A record of the published attack without a defense, on the ten images."""
+    one = record(
+        "none", 0.0, attack="rmle_paper", targets=10, seed=seed,
+        **{"overrides": [f"seed={seed}"], **others},
+    )  # fmt: skip
+    one.config["include"] = TEN
+    one.per_image["index"] = list(TEN)
+    put_images(one, "psnr_db", [psnr] * 10)
+    put_images(one, "ssim", [ssim] * 10)
     return one
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from privbench.papers.he2020.departures import departures
 from privbench.papers.he2020.published import FIGURE_15
-from tests.papers.test_victims import TEN, attacked
-from tests.records import record
+from tests.paper_records import TEN, attacked
+from tests.records import record, with_victim
 
 
 def rows(*records):
@@ -26,9 +26,10 @@ def test_the_published_attack_departs_from_nothing():
     many = with_options(attacked(0, 20.0, 0.8), lr=1.0, adam_eps=1.0, amsgrad=False, clamp=True,
                         tv_beta=1.0)  # fmt: skip
     assert rows(many) == []
-    rival = record("none", 0.0, attack="rmle", targets=10)
-    rival.config["include"] = TEN
-    assert rows(rival) == []
+    for name in ("rmle", "mine"):
+        rival = record("none", 0.0, attack=name, targets=10)
+        rival.config["include"] = TEN
+        assert rows(rival) == []
 
 
 @pytest.mark.parametrize(
@@ -76,8 +77,40 @@ def test_seeds_of_a_departure_are_one_row():
 
 
 def test_another_victim_is_a_departure():
-    """The commonest is the one of the table."""
+    """The commonest is the one of the table; a recipe of the same name names what it changes."""
     common = [attacked(seed, 12.0, 0.5) for seed in range(3)]
-    other = attacked(0, 14.0, 0.6, victim="lenet5")
+    other = attacked(0, 14.0, 0.6, victim="another")
     other.config["victim"] = {"_target_": "v", "epochs": 3}
-    assert {one[2] for one in rows(*common, other)} == {"victim=lenet5"}
+    longer = attacked(0, 14.0, 0.6, key="longer")
+    longer.config["victim"] = {"_target_": "v", "epochs": 30}
+    found = rows(*common, other, longer)
+    assert {one[2] for one in found} == {"victim=another", "victim.epochs=30"}
+
+
+def test_other_images_of_the_adversary_are_a_departure():
+    """As many as the commonest records have are none; the folder never is."""
+    common = [attacked(seed, 12.0, 0.5) for seed in range(3)]
+    for seed, one in enumerate(common):
+        one.config["dataset"] |= {"aux_images": 10_000, "root": f"/{seed}"}
+    few = attacked(0, 14.0, 0.6, key="few")
+    few.config["dataset"] |= {"aux_images": 500, "root": "/x"}
+    assert {one[2] for one in rows(*common, few)} == {"dataset.aux_images=500"}
+
+
+def test_every_victim_counts_but_those_whose_attack_never_moved():
+    """Two machines trained seed 1; float32 comes before bf16, in any order."""
+    records = [
+        with_options(with_victim(attacked(1, psnr, 0.5, key=sha), sha), lr=0.2)
+        for sha, psnr in (("a", 10.0), ("b", 20.0))
+    ]
+    still = attacked(3, 6.4, 0.0, notes={"never_moved": 1})
+    rounded = with_victim(attacked(1, 99.0, 0.5, key="c", notes={"precision": "bf16-mixed"}), "b")
+    records += [with_options(still, lr=0.2), with_options(rounded, lr=0.2, precision="bf16-mixed")]
+    for order in (records, records[::-1]):
+        found, _ = departures(order)
+        (own,) = [one for one in found[1:] if one[0] == "fig9"]
+        assert own[4:] == [
+            "15.00 / 0.500",
+            "seed 1; never moved: seed 3",
+            "10.00 / 0.500; 20.00 / 0.500",
+        ]

@@ -12,13 +12,14 @@ from privbench.papers.he2020.comparison import (
     match_published,
     scale,
 )
+from privbench.papers.he2020.coverage import unmeasured
 from privbench.papers.he2020.document import document, statements
 from privbench.papers.he2020.figures import write_figures
 from privbench.papers.he2020.published import is_published, load_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.selection import select
 from privbench.report.analysis.tradeoffs import panels
-from tests.paper_records import PAPER, figure9, table
+from tests.paper_records import PAPER, attacked, figure9, table, undefended
 from tests.records import kept, put_images, record, sweep
 
 
@@ -98,7 +99,8 @@ def test_the_gap_is_a_paired_difference_on_the_same_images(pair):
     """Positive where the adaptive attack recovers more."""
     naive = record("dropout", 0.6, ssim=0.3, targets=12, attack=pair[0])
     adaptive = record("dropout", 0.6, ssim=0.6, attack=pair[1], adaptive=True, targets=12)
-    _, row = adaptive_gap(panels([naive, adaptive]), pair)
+    (_, row), used = adaptive_gap(panels([naive, adaptive]), pair)
+    assert {one.key for one in used} == {naive.key, adaptive.key}
     assert row[0].endswith("dropout 0.6 on features")
     assert row[-2].endswith(" (t, 12 images)")
     low, high = (float(end) for end in row[-2].partition(" (")[0].split(" to "))
@@ -149,7 +151,8 @@ def test_an_accuracy_that_is_not_met_is_listed_and_counted_apart():
         ["fig13", "0.992", "0.100", "-0.892"],
     ]
     text = document(records, "COMMAND")
-    assert f" and {97 - len(rows)} of 97 accuracies are met" in text, "87 of figure 9, ten of 13"
+    met = f"97 were measured and {97 - len(rows)} are met"
+    assert f" published accuracies {met}" in text, "87 of figure 9, ten of 13"
 
 
 def test_a_store_of_any_victim_makes_a_document():
@@ -214,3 +217,43 @@ def test_how_much_larger_the_published_features_are_is_read_off_noise_on_them(ti
     assert " and 1.00 times the noise on the input (1.00 to 1.00 over " in details
     bare = [one for one in records if one.defense == "dropout"]
     assert scale(match_published(panels(bare)), "fig9") == ""
+
+
+def test_what_was_not_measured_is_listed_by_curve():
+    """A curve is one line; figure 15's last split point cannot be measured."""
+    curve = [one for one in figure9() if one.defense == "gaussian" and one.site == "input"]
+    lines = unmeasured(match_published(panels(curve[2:])))
+    (own,) = [line for line in lines if "fig9" in line and "gaussian on input" in line]
+    assert own == "fig9: mnist relu2, rmle_paper (500 steps), gaussian on input at 0.1, 0.2"
+    assert "fig9: mnist relu2, rmle_paper (500 steps)" in lines
+    assert "fig15: mnist fc2, shadow (500 steps)" in lines
+    assert not any("fc3" in line for line in lines)
+    assert not any("fig9" in line for line in unmeasured(match_published(panels(figure9()))))
+
+
+def test_what_is_met_is_counted_where_all_of_it_is():
+    """By data set, in figures 9 and 13; nothing is listed then."""
+    text = document([attacked(0, *undefended())], "COMMAND")
+    (line,) = [line for line in text.splitlines() if line.startswith("- mnist: of ")]
+    assert "published scores 4 were measured and 4 are met" in line
+    assert "of 136 published accuracies 2 were measured and 2 are met" in line
+    assert "all that are not" not in text
+
+
+def test_many_commands_are_folded():
+    """Five cells that no command has together."""
+    records = figure9()[:5]
+    for at, one in enumerate(records):
+        one.overrides[:] = [f"defense.sigma={at}", f"seed={at}"]
+    text = document(records, "COMMAND")
+    assert "<details><summary>5 commands</summary>" in text
+    assert "summary>4 commands" not in document(records[:4], "COMMAND")
+
+
+def test_a_cell_in_bf16_says_so_in_its_row():
+    """One in float32 does not."""
+    one = figure9()[3]
+    one.notes["precision"] = "bf16-mixed"
+    found = panels([one])
+    (row,) = comparison_tables(match_published(found), found)["fig9"][1:]
+    assert row[0].endswith(" on input, in bf16")

@@ -1,28 +1,15 @@
 """Published numbers next to the spread over victims."""
 
+import itertools
+
 import pytest
 
 from privbench.papers.he2020.comparable import comparable
-from privbench.papers.he2020.published import PAPER_IMAGES
 from privbench.papers.he2020.victims import LEAST, spread
-from tests.records import put_images, record, with_victim
+from tests.paper_records import attacked, undefended
+from tests.records import record, with_victim
 
-TEN = PAPER_IMAGES["mnist"][0]
-PSNR, SSIM = 10.305, 0.5105
-"""Of figure 9 without a defense."""
-
-
-def attacked(seed: int, psnr: float, ssim: float, **others):
-    """A record of the published attack without a defense, on the ten images."""
-    one = record(
-        "none", 0.0, attack="rmle_paper", targets=10, seed=seed,
-        **{"overrides": [f"seed={seed}"], **others},
-    )  # fmt: skip
-    one.config["include"] = TEN
-    one.per_image["index"] = list(TEN)
-    put_images(one, "psnr_db", [psnr] * 10)
-    put_images(one, "ssim", [ssim] * 10)
-    return one
+PSNR, SSIM = undefended()
 
 
 def row(records, metric: str, source: str = "fig9"):
@@ -47,7 +34,7 @@ def test_whether_a_published_number_lies_between_victims(shift, verdict):
     assert found[3:8] == [
         f"{PSNR:.2f}",
         *(f"{PSNR + shift + at:.2f}" for at in (0, 2, 4)),
-        str(LEAST),
+        f"{LEAST} ({LEAST})",
     ]
     assert found[-1] == verdict
 
@@ -56,23 +43,29 @@ def test_victims_whose_attack_never_moved_are_counted_apart():
     """Their score is the start's."""
     records = [attacked(seed, PSNR, SSIM) for seed in range(LEAST)]
     records.append(attacked(LEAST, 6.4, 0.004, notes={"never_moved": 1}))
-    assert row(records, "PSNR [dB]")[4:] == ["10.30"] * 3 + [str(LEAST), "1", "within"]
+    assert row(records, "PSNR [dB]")[4:] == ["10.30"] * 3 + [f"{LEAST} ({LEAST})", "1", "within"]
     rows, used = spread(records[1:])
     assert len(rows) == 1
     assert not used
 
 
-def test_a_seed_counts_once_by_the_victim_with_most_numbers():
-    """Two machines trained seed 0; one of them has other settings too."""
+def test_a_victim_is_a_set_of_weights():
+    """Two machines trained seed 0: its victims count both, and a cell in bf16 counts as its own."""
     records = [attacked(seed, PSNR, SSIM) for seed in range(1, LEAST)]
-    own = [with_victim(attacked(0, 15.0, SSIM), "a")]
-    own += [
-        with_victim(record("gaussian", s, "input", attack="blind", seed=0), "a") for s in (0.5, 1)
-    ]
-    other = with_victim(attacked(0, 5.0, SSIM, key="other"), "b")
-    for order in ([*own, other], [other, *own]):
-        found = row([*order, *records], "PSNR [dB]")
-        assert found[6:8] == ["15.00", str(LEAST)]
+    records += [with_victim(attacked(0, 15.0, SSIM), "a"), with_victim(attacked(0, 5.0, SSIM), "b")]
+    rounded = with_victim(attacked(0, 99.0, SSIM, notes={"precision": "bf16-mixed"}, key="r"), "b")
+    rounded.config["attack"]["precision"] = "bf16-mixed"
+    for order in ([rounded, *records], [*records, rounded]):
+        found = row(order, "PSNR [dB]")
+        assert [found[4], *found[6:8]] == ["5.00", "15.00", f"{LEAST + 1} ({LEAST})"]
+
+
+def test_other_images_of_the_adversary_are_another_setting():
+    """As many as usual count, and of figure 15 those that are not the victim's."""
+    records = [attacked(seed, PSNR, SSIM) for seed in range(LEAST)]
+    few = attacked(LEAST, 99.0, SSIM)
+    few.config["dataset"]["aux_images"] = 500
+    assert row([*records, few], "PSNR [dB]")[6:8] == ["10.30", f"{LEAST} ({LEAST})"]
 
 
 def test_the_accuracy_under_a_defense_is_that_of_any_attack_on_it():
@@ -85,15 +78,18 @@ def test_the_accuracy_under_a_defense_is_that_of_any_attack_on_it():
                           transmissions=16))  # fmt: skip
     rows, used = spread(records)
     assert [one[2:8] for one in rows[1:]] == [
-        ["accuracy", "0.831", "0.600", "0.800", "1.000", str(LEAST)]
+        ["accuracy", "0.831", "0.600", "0.800", "1.000", f"{LEAST} ({LEAST})"]
     ]
     assert {one.key for one in used} == {one.key for one in records[:-1]}
 
 
 def test_many_victims_at_few_settings_do_not_displace_few_victims_at_all_of_them():
-    """Elsewhere the targets count that most settings have, not those that most records have."""
+    """A table has the targets of most published settings, not those of most records."""
     settings = [("none", 0.0), ("dropout", 0.3), ("dropout", 0.6)]
     whole = [record(*at, attack="rmle_paper", targets=12, seed=1) for at in settings]
     many = [attacked(seed, PSNR, SSIM) for seed in range(10)]
+    for seed, rate in itertools.product(range(10), (0.1, 0.2, 0.3, 0.4)):
+        many.append(attacked(seed, PSNR, SSIM, key=f"{seed} {rate}"))
+        many[-1].config["attack"]["lr"] = rate  # settings that are not published
     assert {one.key for one in comparable([*many, *whole])} == {one.key for one in whole}
     assert len(spread([*many, *whole])[0]) > 1

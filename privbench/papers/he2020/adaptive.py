@@ -22,6 +22,7 @@ from privbench.report.analysis.labels import (
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.tradeoffs import Adversary, Point, SplitResults, depth
 from privbench.report.analysis.worst_case import unequal_budgets
+from privbench.store.record import Record
 
 PAIRS = {
     ("rmle", "rmle_adaptive"):
@@ -40,8 +41,8 @@ Setting = tuple[str, str, float]
 """Defense, site and strength."""
 
 
-def adaptive_gap(found: Sequence[SplitResults], pair: tuple[str, str]) -> Rows:
-    """Return the gain of an adaptive over a non-adaptive attack on the same images.
+def adaptive_gap(found: Sequence[SplitResults], pair: tuple[str, str]) -> tuple[Rows, list[Record]]:
+    """Return the gain of an adaptive over a non-adaptive attack on the same images, and records.
 
     Args:
         found: All that was measured.
@@ -51,6 +52,7 @@ def adaptive_gap(found: Sequence[SplitResults], pair: tuple[str, str]) -> Rows:
         ["setting", "accuracy", *(f"{name}: dB, SSIM, identified" for name in pair),
          "blind baseline", "paired difference of SSIM", "warning"]
     ]  # fmt: skip
+    records: list[Record] = []
     for panel in found:
         points = {adversary.attack: _defended(adversary) for adversary in panel.adversaries}
         naive, adaptive = (points.get(name, {}) for name in pair)
@@ -60,7 +62,8 @@ def adaptive_gap(found: Sequence[SplitResults], pair: tuple[str, str]) -> Rows:
                 defense, site, strength = setting
                 name = f"{_split_title(panel)}, {describe_defense(defense, strength, site)}"
                 rows.append([name, *_gap(*map(Point, both))])
-    return rows
+                records += [record for group in both for record in group.records]
+    return rows, records
 
 
 def _defended(adversary: Adversary) -> Mapping[Setting, Point]:

@@ -1,11 +1,11 @@
 """Selection of the records that can be compared with the paper, whatever else a store holds."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from privbench.papers.he2020.published import FIGURE_15
+from privbench.papers.he2020.published import FIGURE_15, published_for
 from privbench.report.analysis.frame import SeedGroup, grouped
 from privbench.report.analysis.tradeoffs import attack_of
 from privbench.runtime.hashing import content_hash
@@ -32,7 +32,7 @@ def comparable(records: Iterable[Record], gaps: Container[str] = ()) -> list[Rec
             change with the precision.
     """
     kept: list[Record] = []
-    for same in _same_targets(_of_either_precision(records, gaps)):
+    for same in _same_targets(of_either_precision(records, gaps)):
         by_attack: dict[str, list[SeedGroup]] = defaultdict(list)
         lost = {(attack_of(record), record.seed) for record in _unmoved(same)}
         moved = [record for record in same if (attack_of(record), record.seed) not in lost]
@@ -46,11 +46,11 @@ def comparable(records: Iterable[Record], gaps: Container[str] = ()) -> list[Rec
 def unmoved(records: Iterable[Record]) -> list[Record]:
     """Return the records whose attack left every image at its start, where other victims' moved.
 
-    No unit of the split point answers to the grey start of the published attack for some initial
+    No unit of the split point is active on the grey start of the published attack for some initial
     weights, so that its gradient is 0: its score there is the start's, and says nothing about the
     defense or the split point.
     """
-    same = _same_targets(_of_either_precision(records))
+    same = _same_targets(of_either_precision(records))
     return [record for alike in same for record in _unmoved(alike)]
 
 
@@ -59,8 +59,11 @@ def in_bf16(record: Record) -> bool:
     return record.notes.get("precision") == ROUNDED
 
 
-def _of_either_precision(records: Iterable[Record], gaps: Container[str] = ()) -> list[Record]:
-    """Return the records as if all of their attacks were in float32, one of each cell."""
+def of_either_precision(records: Iterable[Record], gaps: Container[str] = ()) -> list[Record]:
+    """Return the records as if all of their attacks were in float32, one of each cell.
+
+    Of a cell in both precisions it is that in float32.
+    """
     found: dict[tuple[str, int, str], Record] = {}
     for record in sorted(records, key=in_bf16):
         # the option too, which a machine without fast bf16 does not follow
@@ -92,16 +95,22 @@ def _unmoved(same: Iterable[Record]) -> list[Record]:
 def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Yield what was sent once, of each data set of the commonest victim and choice of targets.
 
-    Figure 15 has images of its own and comes apart.
+    The choice counts that most published settings have, then that most records have. Figure 15 has
+    images of its own and comes apart.
     """
     by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
-    once = [r for r in records if r.transmissions == 1 and not r.config["target_indices"]]
+    for record in of_usual_victim(r for r in records if not r.config["target_indices"]):
+        by_setting[record.dataset, record.config.get("include") == FIGURE_15].append(record)
+    for room in by_setting.values():
+        yield commonest(room, _targets, published_for)
+
+
+def of_usual_victim(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records of targets sent once, of the commonest victim of each data set."""
+    once = [record for record in records if record.transmissions == 1]
     for dataset in dict.fromkeys(record.dataset for record in once):
         own = [record for record in once if record.dataset == dataset]
-        for record in commonest(own, lambda record: record.config["victim"]):
-            by_setting[dataset, record.config.get("include") == FIGURE_15].append(record)
-    for room in by_setting.values():
-        yield commonest(room, _targets, group_key)  # of most settings, however many seeds
+        yield from commonest(own, lambda record: record.config["victim"])
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
@@ -118,25 +127,35 @@ def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
 
 
 def _targets(record: Record) -> Any:
-    data = {k: v for k, v in record.config["dataset"].items() if k != "aux"}
-    return [data, record.targets, record.config.get("include"), record.config["accuracy_draws"]]
+    config = record.config
+    images = record.targets, config.get("include"), config["accuracy_draws"]
+    return [data_options(record), *images]
+
+
+def data_options(record: Record) -> dict[str, Any]:
+    """Return the options of a record's data, but for its folder and for which auxiliary images."""
+    return {n: v for n, v in record.config["dataset"].items() if n not in ("aux", "root")}
 
 
 def commonest(
     records: Sequence[Record],
     fact: Callable[[Record], Any],
-    counted: Callable[[Record], str] = lambda record: record.key,
+    counted: Callable[[Record], Iterable[Hashable]] = lambda _: (),
 ) -> list[Record]:
     """Return the records that share the commonest value of a fact.
 
     Args:
         records: Of any settings.
         fact: Of a record.
-        counted: What is counted of the records that share a value, each distinct one once.
+        counted: What is counted of the records that share a value, each distinct one once; where it
+            is the same, the number of records decides.
     """
-    values = [content_hash({"fact": fact(record)}) for record in records]
-    found: dict[str, set[str]] = defaultdict(set)
-    for record, value in zip(records, values, strict=True):
-        found[value].add(counted(record))
-    common = max(found, key=lambda value: (len(found[value]), value), default="")
-    return [record for record, value in zip(records, values, strict=True) if value == common]
+    by_value: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_value[content_hash({"fact": fact(record)})].append(record)
+
+    def common(value: str) -> tuple[int, int, str]:
+        held = by_value[value]
+        return len({one for record in held for one in counted(record)}), len(held), value
+
+    return by_value[max(by_value, key=common)] if by_value else []

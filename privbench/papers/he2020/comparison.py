@@ -7,6 +7,7 @@ from statistics import median
 import numpy as np
 
 from privbench.evaluation.statistics import Interval
+from privbench.papers.he2020.comparable import in_bf16
 from privbench.papers.he2020.published import METRICS, Published, published_for
 from privbench.papers.he2020.sources import comparable_score, paper_images_score
 from privbench.papers.he2020.verdicts import REPRODUCED
@@ -93,7 +94,7 @@ def comparison_tables(measured: Matched, found: Iterable[SplitResults]) -> dict[
         panel, point = measured[row]
         ten = {metric: paper_images_score(point, metric) for metric in METRICS}
         line = [
-            describe(row),
+            describe(row) + (", in bf16" if any(map(in_bf16, point.group.records)) else ""),
             f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
             " / ".join(_short(ten[metric], metric) for metric in ("psnr_db", "ssim")),
             f"{span(point.group, 'psnr_db')} / {span(point.group, 'ssim')}",

@@ -1,11 +1,16 @@
-"""Attacks of the paper with other options or another victim than published, each a row."""
+"""Attacks of the paper with other options, another victim or other data than published."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from privbench.papers.he2020.comparable import commonest
+from privbench.papers.he2020.comparable import (
+    commonest,
+    data_options,
+    of_either_precision,
+    of_usual_victim,
+)
 from privbench.papers.he2020.comparison import describe
 from privbench.papers.he2020.published import (
     METRICS,
@@ -23,53 +28,108 @@ from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.tradeoffs import Point
 from privbench.report.analysis.worst_case import listed
 from privbench.store.record import Record
+from privbench.store.record_frame import flat
 
 MOST = 4
 """Options that may differ from the published attack's: with more it is another attack."""
+Options = Mapping[str, Any]
+Victims = dict[tuple[int, str], Record]
+"""A record of each victim, by its seed and the hash of its weights."""
 
 
 def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
     """Return the scores of attacks that depart from the published ones, and their records.
 
-    Scores are those of the published ten images, of each seed and their mean.
+    Scores are those of the published ten images, of each victim and their mean. An attack that
+    never moved is named and in no mean.
 
     Args:
         records: Of any settings.
     """
-    head = ["where", "setting", "departure", "published dB / SSIM", "here", "seeds", "by seed"]
-    found: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
+    head = ["where", "setting", "departure", "published dB / SSIM", "here", "victims", "by victim"]
+    found: dict[tuple[str, str, str], Victims] = defaultdict(dict)
     published: dict[tuple[str, str], Published] = {}
-    for record, usual in _with_usual_victim(records):
-        for row, options in _departed(record, usual):
+    for record, options in _with_other_options(records):
+        for row, words in _departed(record, options):
             place = row.source, describe(row)  # curves share the point without a defense
             published[place] = row
-            found[*place, options][record.seed] = record
+            found[*place, words][record.seed, record.victim_sha256] = record
     rows: Rows = [head]
-    for source, setting, options in sorted(found):
-        row, held = published[source, setting], found[source, setting, options]
-        by_seed = [_scores([held[seed]]) for seed in sorted(held)]
-        rows.append([
-            source, setting, options,
-            f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
-            _scores(held.values()), listed(held),
-            "; ".join(by_seed) if len(by_seed) > 1 else "",
-        ])  # fmt: skip
-    return rows, [record for held in found.values() for record in held.values()]
+    for source, setting, words in sorted(found):
+        row = published[source, setting]
+        numbers = f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}"
+        victims = found[source, setting, words]
+        rows.append([source, setting, words, numbers, *_here(victims)])
+    return rows, [record for victims in found.values() for record in victims.values()]
 
 
-def _with_usual_victim(records: Iterable[Record]) -> Iterable[tuple[Record, Mapping[str, Any]]]:
-    """Yield the records that may count, each with the commonest victim of its data set."""
-    held = [record for record in records if record.transmissions == 1 and paper_images(record)]
-    for dataset in dict.fromkeys(record.dataset for record in held):
-        own = [record for record in held if record.dataset == dataset]
-        usual = commonest(own, lambda record: record.config["victim"])[0].config["victim"]
-        yield from ((record, usual) for record in own if record.attack in attacks())
+def _here(victims: Victims) -> list[str]:
+    """Return the mean of the victims whose attack moved, their seeds, and each one's score."""
+    moved = [victims[at] for at in sorted(victims) if not _still(victims[at])]
+    still = [seed for seed, sha in sorted(victims) if _still(victims[seed, sha])]
+    seeds = listed(record.seed for record in moved) if moved else "none"
+    return [
+        _scores(moved) if moved else "-",
+        f"{seeds}; never moved: {listed(still)}" if still else seeds,
+        "; ".join(_scores([record]) for record in moved) if len(moved) > 1 else "",
+    ]
 
 
-def _departed(record: Record, usual: Mapping[str, Any]) -> Iterable[tuple[Published, str]]:
-    """Yield published numbers with what a record of their setting has otherwise."""
+def _still(record: Record) -> bool:
+    return record.notes.get("never_moved") == 1
+
+
+def _with_other_options(records: Iterable[Record]) -> Iterable[tuple[Record, Options]]:
+    """Yield records of the paper's attacks and images, with what of victim and data is unusual.
+
+    Usual are the commonest victim of a data set, the commonest recipe of another victim, and the
+    data set's commonest options.
+    """
+    once = [record for record in of_either_precision(records) if record.transmissions == 1]
+    victims = {record.dataset: record.victim for record in of_usual_victim(once)}
+    data = {name: data_options(_usual(once, data_options, dataset=name)) for name in victims}
+    recipes = {
+        (name, victim): _recipe(_usual(once, _recipe, dataset=name, victim=victim))
+        for name, victim in {(record.dataset, record.victim) for record in once}
+    }
+    for record in sorted(once, key=lambda record: record.key):
+        if record.attack in attacks() and paper_images(record):
+            other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
+            recipe = recipes[record.dataset, record.victim]
+            yield (
+                record,
+                {
+                    **other,
+                    **_differing("victim", _recipe(record), recipe),
+                    **_differing("dataset", data_options(record), data[record.dataset]),
+                },
+            )
+
+
+def _usual(records: Sequence[Record], fact: Callable[[Record], Options], **fields: str) -> Record:
+    """Return a record of the commonest value of a fact, among those that have these fields."""
+    own = [r for r in records if all(getattr(r, name) == value for name, value in fields.items())]
+    return commonest(own, fact)[0]
+
+
+def _recipe(record: Record) -> Options:
+    recipe: Options = record.config["victim"]
+    return recipe
+
+
+def _differing(group: str, options: Options, usual: Options) -> dict[str, Any]:
+    own, others = flat(options), flat(usual)
+    return {f"{group}.{n}": own[n] for n in own if own[n] != others.get(n, own[n])}
+
+
+def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]:
+    """Yield published numbers with what a record of their setting has otherwise.
+
+    Args:
+        record: Of one of the paper's attacks.
+        other: What of its victim and its data is unusual.
+    """
     changed = changed_options(record)
-    other = {} if record.config["victim"] == usual else {"victim": record.victim}
     if len(changed) > MOST:
         return
     steps = rmle_options(record).get("steps")
@@ -77,20 +137,16 @@ def _departed(record: Record, usual: Mapping[str, Any]) -> Iterable[tuple[Publis
     same = [row for row in rows if row.steps in (None, steps)]
     for row in same or rows:
         longer = {} if same else {_steps_of(record): steps}
-        words = {**other, **_attack_options(changed), **longer}
+        words = {**other, **{f"attack.{n}": value for n, value in changed.items()}, **longer}
         if words:
             yield row, " ".join(f"{name}={value}" for name, value in words.items())
-
-
-def _attack_options(changed: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"attack.{name}": value for name, value in changed.items()}
 
 
 def _steps_of(record: Record) -> str:
     return "attack.steps" if record.attack == "rmle_paper" else "attack.inverter.steps"
 
 
-def _scores(records: Iterable[Record]) -> str:
-    groups: Sequence[Point] = [Point(SeedGroup([record])) for record in records]
-    means = {metric: fmean(comparable_score(p, metric) for p in groups) for metric in METRICS}
+def _scores(records: Sequence[Record]) -> str:
+    points = [Point(SeedGroup([record])) for record in records]
+    means = {metric: fmean(comparable_score(p, metric) for p in points) for metric in METRICS}
     return f"{number(means['psnr_db'], 'psnr_db')} / {number(means['ssim'], 'ssim')}"

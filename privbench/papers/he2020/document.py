@@ -18,19 +18,17 @@ from privbench.papers.he2020.comparison import (
     Matched,
     agreement,
     comparison_tables,
-    describe,
     deviations,
     match_published,
     scale,
-    unique_published,
 )
+from privbench.papers.he2020.coverage import counts, unmeasured
 from privbench.papers.he2020.departures import departures
-from privbench.papers.he2020.published import load_published
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
 from privbench.papers.he2020.victims import LEAST, spread
 from privbench.report.analysis.commands import commands_of
-from privbench.report.analysis.labels import LEGEND, metric_title
+from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.report.analysis.tradeoffs import Point, SplitResults, panels
 from privbench.report.analysis.worst_case import listed, mixed_victims
@@ -189,49 +187,17 @@ def _compute_time(records: Iterable[Record]) -> str:
 
 
 def _deviations(matched: Matched) -> dict[str, Any] | None:
-    """Return the published numbers that are not reproduced; null without any."""
-    rows = deviations(matched)
-    if len(rows) == 1:
+    """Return how many published numbers are met, and those that are not; null without any."""
+    if not matched:
         return None
+    rows = deviations(matched)
     return {
-        "counts": list(_counts(matched)),
+        "counts": list(counts(matched)),
         "psnr": f"{REPRODUCED['psnr_db']:g}",
         "ssim": f"{REPRODUCED['ssim']:g}",
         "accuracy": f"{REPRODUCED['accuracy']:g}",
-        "table": as_markdown(rows),
+        "table": as_markdown(rows) if len(rows) > 1 else None,
     }
-
-
-def _counts(matched: Matched) -> Iterable[str]:
-    """Yield how many published numbers are met, a line for each data set."""
-    for dataset in sorted({row.dataset for row in matched}):
-        own = {row: place for row, place in matched.items() if row.dataset == dataset}
-        missed = ["accuracy" if name == metric_title("accuracy") else "score"
-                  for _, _, name, *_ in deviations(own)[1:]]  # fmt: skip
-        all_of = ["accuracy" if metric == "accuracy" else "score"
-                  for _, _, metric in unique_published(own)]  # fmt: skip
-        met = [
-            f"{all_of.count(kind) - missed.count(kind)} of {all_of.count(kind)} {word}"
-            for kind, word in (("score", "scores"), ("accuracy", "accuracies"))
-        ]
-        yield f"{dataset}: {' and '.join(met)} are met"
-
-
-def unmeasured(matched: Matched) -> list[str]:
-    """Return the published settings without a record, a line for each table, figure and curve."""
-    met = {(row.source, describe(row)) for row in matched}
-    lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in load_published():
-        if (row.source, describe(row)) in met:
-            continue
-        weakest = replace(row, strength=0.0)  # a curve's name is its setting without a defense
-        where = f", {row.defense} on {row.site}" if row.strength else ""
-        level = [f"{row.strength:g}"] if row.strength else []
-        lacking[row.source, describe(weakest) + where] += level
-    return [
-        f"{source}: {setting}{' at ' if levels else ''}{', '.join(levels)}"
-        for (source, setting), levels in lacking.items()
-    ]
 
 
 def _section(found: tuple[Rows, list[Record]], makers: Makers) -> dict[str, Any] | None:
@@ -257,23 +223,8 @@ def _strongest(found: Sequence[SplitResults], makers: Makers) -> dict[str, str] 
 
 def _gaps(found: Sequence[SplitResults], makers: Makers) -> Iterable[dict[str, Any]]:
     for pair, difference in PAIRS.items():
-        rows = adaptive_gap(found, pair)
-        if len(rows) == 1:
-            continue
-        points = [
-            point
-            for panel in found
-            for adversary in panel.adversaries
-            if adversary.attack in pair
-            for point in adversary.points
-        ]
-        yield {
-            "pair": pair,
-            "difference": difference,
-            "provenance": _provenance(points, makers),
-            "table": as_markdown(rows),
-            "rows": len(rows),
-        }
+        if section := _section(adaptive_gap(found, pair), makers):
+            yield {"pair": pair, "difference": difference, **section}
 
 
 def _cost(records: Sequence[Record], held: int) -> str:

@@ -236,7 +236,7 @@ def published_at(record: Record) -> list[Published]:
         row
         for row in _of(record.dataset, record.split, record.attack)
         if (row.source == "fig15") == (record.config.get("include") == FIGURE_15)
-        and row.aux in ("", aux)
+        and (row.attack == "rmle_paper" or aux == (row.aux or "disjoint"))
         and abs(row.strength - record.strength) < 1e-9
         and (record.strength == 0 or (row.defense, row.site) == (record.defense, record.site))
     ]

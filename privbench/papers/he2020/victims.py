@@ -1,11 +1,16 @@
 """Published numbers next to the spread over victims that one recipe trained from several seeds."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from privbench.papers.he2020.comparable import commonest
+from privbench.papers.he2020.comparable import (
+    commonest,
+    data_options,
+    of_either_precision,
+    of_usual_victim,
+)
 from privbench.papers.he2020.comparison import describe
 from privbench.papers.he2020.published import (
     METRICS,
@@ -23,7 +28,7 @@ from privbench.report.analysis.tradeoffs import Point
 from privbench.store.record import Record
 
 LEAST = 5
-"""Victims from which on a spread is shown; one a seed."""
+"""Least number of seeds whose victims make a spread."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +56,23 @@ class Measured:
 
 
 def spread(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
-    """Return the least and the highest number over victims, and the records that these are of.
+    """Return the least, the median and the highest number over victims, and their records.
 
-    Where a seed has records of several victims, from several machines, the victim counts that has
-    most numbers.
+    A victim is a set of weights: a seed that two machines trained to other weights has two.
 
     Args:
         records: Of any settings. Those of the commonest victim of a data set count.
     """
-    head = ["where", "setting", "number", "published", "least", "median", "highest", "victims",
-            "never moved", "published is"]  # fmt: skip
-    found = list(_measured(records))
-    count = Counter((one.record.seed, one.record.victim_sha256) for one in found)
-    found.sort(key=lambda one: count[one.record.seed, one.record.victim_sha256])
-    by_number: dict[tuple[str, str, str], dict[int, Measured]] = defaultdict(dict)
-    for one in found:
-        by_number[*one.setting, one.metric][one.record.seed] = one
+    head = ["where", "setting", "number", "published", "least", "median", "highest",
+            "victims (seeds)", "never moved", "published is"]  # fmt: skip
+    by_number: dict[tuple[str, str, str], dict[str, Measured]] = defaultdict(dict)
+    for one in _measured(sorted(of_either_precision(records), key=lambda one: one.key)):
+        by_number[*one.setting, one.metric][one.record.victim_sha256] = one
     rows: Rows = [head]
     used: dict[str, Record] = {}
     for place in sorted(by_number):
         numbers = list(by_number[place].values())
-        if sum(one.moved for one in numbers) >= LEAST:
+        if len({one.record.seed for one in numbers if one.moved}) >= LEAST:
             rows.append([*place[:2], *_row(place[2], numbers)])
             used |= {one.record.key: one.record for one in numbers}
     return rows, list(used.values())
@@ -80,6 +81,7 @@ def spread(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
 def _row(metric: str, numbers: Sequence[Measured]) -> list[str]:
     published = numbers[0].published
     values = [one.value for one in numbers if one.moved]
+    seeds = len({one.record.seed for one in numbers if one.moved})
     low, high, still = min(values), max(values), len(numbers) - len(values)
     beyond = published - min(max(published, low), high)
     if not beyond:
@@ -90,17 +92,17 @@ def _row(metric: str, numbers: Sequence[Measured]) -> list[str]:
     return [
         metric_title(metric),
         *(number(value, metric) for value in (published, low, median(values), high)),
-        str(len(values)),
+        f"{len(values)} ({seeds})",
         str(still or ""),
         verdict,
     ]
 
 
 def _measured(records: Iterable[Record]) -> Iterable[Measured]:
-    held = [record for record in records if record.transmissions == 1]
-    for dataset in dict.fromkeys(record.dataset for record in held):
-        own = [record for record in held if record.dataset == dataset]
-        for record in commonest(own, lambda record: record.config["victim"]):
+    usual = list(of_usual_victim(records))
+    for dataset in dict.fromkeys(record.dataset for record in usual):
+        own = [record for record in usual if record.dataset == dataset]
+        for record in commonest(own, data_options):
             yield from _scores(record)
             yield from _accuracies(record)
 

@@ -8,6 +8,8 @@ from math import inf, prod
 from privbench.runtime.options import CELL_OPTIONS
 from privbench.store.record import Record
 
+NUMERIC = (*CELL_OPTIONS, "device")
+"""Top-level options that numbers depend on, in the order of a command; the device rounds."""
 Cell = Mapping[str, str]
 """Typed value of each option of a cell."""
 Product = Mapping[str, Sequence[str]]
@@ -28,21 +30,29 @@ def commands_of(records: Iterable[Record]) -> list[str]:
 
 def _typed(record: Record) -> Cell:
     pairs = (word.partition("=") for word in record.overrides)
-    typed = {name: value for name, _, value in pairs if _top(name) in CELL_OPTIONS}
-    return {name: typed[name] for name in sorted(typed, key=lambda n: CELL_OPTIONS.index(_top(n)))}
+    typed = {name: value for name, _, value in pairs if _place(name) is not None}
+    return {name: typed[name] for name in sorted(typed, key=_order_of_names)}
 
 
-def _top(name: str) -> str:
-    """Return the top-level option that an override changes.
+def _place(name: str) -> int | None:
+    """Return the place of an override among the options that change numbers; null for others.
 
-    >>> _top("+attack@attack.inverter.lr")
-    'attack'
+    >>> _place("+attack@attack.inverter.lr") == _place("attack"), _place("tracker")
+    (True, None)
     """
-    return name.lstrip("+").split(".")[0].split("@")[0]
+    top = name.lstrip("+~").split(".")[0].split("@")[0]
+    return NUMERIC.index(top) if top in NUMERIC else None
+
+
+def _order_of_names(name: str) -> int:
+    return _place(name) or 0
 
 
 def _command(product: Product) -> str:
-    words = [f"{name}={','.join(sorted(values, key=_order))}" for name, values in product.items()]
+    words = [
+        name if name.startswith("~") else f"{name}={','.join(sorted(values, key=_order))}"
+        for name, values in product.items()
+    ]
     several = ["-m"] if any(len(values) > 1 for values in product.values()) else []
     return shlex.join(["python", "-m", "privbench", *several, *words])
 

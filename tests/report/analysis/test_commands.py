@@ -22,7 +22,7 @@ def test_all_combinations_are_one_command():
     """Values ascend, and what does not change a number is left out."""
     found = commands_of(
         of(
-            *(f"attack={attack} seed={seed} defense.sigma={sigma} tracker=none device.threads=1"
+            *(f"attack={attack} seed={seed} defense.sigma={sigma} tracker=none output_dir=/tmp/x"
             for attack in ("rmle", "inverse") for seed in (10, 2) for sigma in (0.5, 1.0))
         )
     )  # fmt: skip
@@ -48,4 +48,15 @@ def test_a_list_is_one_value_and_quoted():
     """As a shell wants it; a single cell needs no -m."""
     assert commands_of(of("include=[3,2,1] seed=1")) == [
         "python -m privbench 'include=[3,2,1]' seed=1"
+    ]
+
+
+def test_what_changes_a_key_is_kept():
+    """Threads round; an option that is taken away has no value; two lists are two values."""
+    assert commands_of(of("seed=1 device.threads=2 ~attack.clamp", "device.threads=1 seed=1")) == [
+        "python -m privbench '~attack.clamp' seed=1 device.threads=2",
+        "python -m privbench seed=1 device.threads=1",
+    ]
+    assert commands_of(of("include=[3,2]", "include=[4]")) == [
+        "python -m privbench -m 'include=[3,2],[4]'"
     ]
