@@ -13,13 +13,16 @@ def published_overlay(file: str | None) -> Overlay | None:
         file: Name of the sweep file, such as ``he2020/fig9_mnist``; null for a typed sweep.
 
     Returns:
-        ``privbench.papers.FOLDER.published.overlay``; null where the file lies in no folder or the
-        folder is not a paper's.
+        ``privbench.papers.FOLDER.published.overlay``; null where the file lies in no folder or
+        in one without published numbers.
     """
     paper = (file or "").rpartition("/")[0]
-    if not paper.isidentifier() or find_spec("privbench.papers") is None:
+    if not paper.isidentifier():
         return None
-    if find_spec(f"privbench.papers.{paper}") is None:
-        return None
-    overlay: Overlay = import_module(f"privbench.papers.{paper}.published").overlay
+    module = "privbench"
+    for name in ("papers", paper, "published"):  # a document of our own results lacks the last one
+        module = f"{module}.{name}"
+        if find_spec(module) is None:
+            return None
+    overlay: Overlay = import_module(module).overlay
     return overlay

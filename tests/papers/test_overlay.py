@@ -11,6 +11,7 @@ from privbench.report.undefended import undefended
 from privbench.report.writing import curve_figures
 from privbench.sweep.overlays import published_overlay
 from tests.records import kept, record, rows_of
+from tests.support import sweep_files
 
 
 def test_the_published_curve_lies_over_records_of_its_settings_alone():
@@ -59,8 +60,9 @@ def test_splits_have_the_published_score_next_to_the_measured_one():
 
 
 def test_a_sweep_file_in_a_papers_folder_selects_its_overlay():
-    """A typed sweep, a file in no folder, or in a folder of another name has none."""
+    """A typed sweep, a file in no folder, or in one without published numbers has none."""
     assert published_overlay("he2020/fig9_mnist") is overlay
+    assert all(published_overlay(name) is None for name in sweep_files() if "he2020/" not in name)
     for file in (None, "smoke", "wandb/grid", "mine/fig9_mnist", "a.b/c", "../he2020/x"):
         assert published_overlay(file) is None
 
