@@ -54,6 +54,11 @@ def unmoved(records: Iterable[Record]) -> list[Record]:
     return [record for alike in same for record in _unmoved(alike)]
 
 
+def stayed(record: Record) -> bool:
+    """Return whether the attack of a record left all of its images at their start."""
+    return record.notes.get("never_moved") == 1
+
+
 def in_bf16(record: Record) -> bool:
     """Return whether the attack of a record, or its training, multiplied in bf16."""
     return record.notes.get("precision") == ROUNDED
@@ -87,7 +92,7 @@ def _in_float32(attack: Mapping[str, Any]) -> dict[str, Any]:
 def _unmoved(same: Iterable[Record]) -> list[Record]:
     found = []
     for group in grouped(same):
-        still = [record for record in group.records if record.notes.get("never_moved") == 1]
+        still = [record for record in group.records if stayed(record)]
         found += still if len(still) < len(group.records) else []
     return found
 

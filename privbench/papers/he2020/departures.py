@@ -10,6 +10,7 @@ from privbench.papers.he2020.comparable import (
     data_options,
     of_either_precision,
     of_usual_victim,
+    stayed,
 )
 from privbench.papers.he2020.comparison import describe
 from privbench.papers.he2020.published import (
@@ -65,18 +66,14 @@ def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
 
 def _here(victims: Victims) -> list[str]:
     """Return the mean of the victims whose attack moved, their seeds, and each one's score."""
-    moved = [victims[at] for at in sorted(victims) if not _still(victims[at])]
-    still = [seed for seed, sha in sorted(victims) if _still(victims[seed, sha])]
+    moved = [victims[at] for at in sorted(victims) if not stayed(victims[at])]
+    still = [at[0] for at in sorted(victims) if stayed(victims[at])]
     seeds = listed(record.seed for record in moved) if moved else "none"
     return [
         _scores(moved) if moved else "-",
         f"{seeds}; never moved: {listed(still)}" if still else seeds,
         "; ".join(_scores([record]) for record in moved) if len(moved) > 1 else "",
     ]
-
-
-def _still(record: Record) -> bool:
-    return record.notes.get("never_moved") == 1
 
 
 def _with_other_options(records: Iterable[Record]) -> Iterable[tuple[Record, Options]]:
@@ -94,16 +91,11 @@ def _with_other_options(records: Iterable[Record]) -> Iterable[tuple[Record, Opt
     }
     for record in sorted(once, key=lambda record: record.key):
         if record.attack in attacks() and paper_images(record):
-            other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
             recipe = recipes[record.dataset, record.victim]
-            yield (
-                record,
-                {
-                    **other,
-                    **_differing("victim", _recipe(record), recipe),
-                    **_differing("dataset", data_options(record), data[record.dataset]),
-                },
-            )
+            other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
+            other |= _differing("victim", _recipe(record), recipe)
+            other |= _differing("dataset", data_options(record), data[record.dataset])
+            yield record, other
 
 
 def _usual(records: Sequence[Record], fact: Callable[[Record], Options], **fields: str) -> Record:

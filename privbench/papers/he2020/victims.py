@@ -10,6 +10,7 @@ from privbench.papers.he2020.comparable import (
     data_options,
     of_either_precision,
     of_usual_victim,
+    stayed,
 )
 from privbench.papers.he2020.comparison import describe
 from privbench.papers.he2020.published import (
@@ -52,7 +53,7 @@ class Measured:
     @property
     def moved(self) -> bool:
         """False for a score of an attack that left its images where they were."""
-        return self.metric == "accuracy" or self.record.notes.get("never_moved") != 1
+        return self.metric == "accuracy" or not stayed(self.record)
 
 
 def spread(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
