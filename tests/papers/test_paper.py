@@ -15,7 +15,7 @@ from privbench.papers.he2020.comparison import (
 from privbench.papers.he2020.coverage import unmeasured
 from privbench.papers.he2020.document import document, statements
 from privbench.papers.he2020.figures import write_figures
-from privbench.papers.he2020.published import is_published, load_published
+from privbench.papers.he2020.published import PAPER_IMAGES, is_published, load_published
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.selection import select
 from privbench.report.analysis.tradeoffs import panels
@@ -257,3 +257,15 @@ def test_a_cell_in_bf16_says_so_in_its_row():
     found = panels([one])
     (row,) = comparison_tables(match_published(found), found)["fig9"][1:]
     assert row[0].endswith(" on input, in bf16")
+
+
+@pytest.mark.parametrize("numbering", PAPER_IMAGES["cifar10"])
+def test_images_read_from_folders_are_said_to_be_jpeg(numbering):
+    """In the table that has them, whose numbering is that of a folder for each class."""
+    one = record("none", 0.0, split="relu22", dataset="cifar10", attack="rmle_paper", steps=5000,
+                 targets=10)  # fmt: skip
+    one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3}
+    one.config["include"] = list(numbering)
+    one.per_image["index"] = list(numbering)
+    own = document([one], "COMMAND").split("### Table 3")[1].split("### ")[0]
+    assert ("as JPEG" in own) == (numbering[1] == 1000)

@@ -24,6 +24,7 @@ from privbench.papers.he2020.comparison import (
 )
 from privbench.papers.he2020.coverage import counts, unmeasured
 from privbench.papers.he2020.departures import departures
+from privbench.papers.he2020.published import PAPER_IMAGES, paper_images
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
 from privbench.papers.he2020.victims import LEAST, spread
@@ -51,6 +52,7 @@ SOURCES = {
 """Tables and figures of the paper, and the sweep that measures each."""
 CURVES = ("fig9", "fig10", "fig13")
 """Figures whose curves are compared as a whole."""
+AS_JPEG = "The images of CIFAR-10 are the published ones as JPEG, so their pixels differ slightly"
 FEW_COMMANDS = 4
 """Number up to which commands are not folded."""
 Makers = Mapping[str, str]
@@ -147,7 +149,9 @@ def _sources(
             yield {"name": name, "command": command, "table": None}
             continue
         points = [point for row, (_, point) in matched.items() if row.source == source]
-        sentences = (agreement(matched, source), scale(matched, source)) if source in CURVES else ()
+        sentences = [AS_JPEG] if any(_from_folders(point) for point in points) else []
+        if source in CURVES:
+            sentences += [agreement(matched, source), scale(matched, source)]
         yield {
             "name": name,
             "provenance": _provenance(points, makers),
@@ -155,6 +159,11 @@ def _sources(
             "table": as_markdown(rows[source]),
             "rows": len(rows[source]),
         }
+
+
+def _from_folders(point: Point) -> bool:
+    """Return whether the ten images have the numbers that they have in a folder for each class."""
+    return list(paper_images(point.group.first)) == PAPER_IMAGES["cifar10"][1]
 
 
 def _provenance(points: Iterable[Point], makers: Makers) -> str:
