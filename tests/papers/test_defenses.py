@@ -469,6 +469,9 @@ def test_a_battery_is_compared_with_the_table_by_scores_and_verdicts():
         and "battery=quick dataset=mnist split=relu2 defense=NAME`" in battery
     )
     assert "| none | 0 | +0.0 |" in battery
+    (left,) = [line for line in battery.splitlines() if line.startswith("Not met by it yet: ")]
+    names = left.removeprefix("Not met by it yet: ").rstrip(".").split(", ")
+    assert {"gaussian", "cem(gaussian)"} <= set(names) and not {"topk", "none"} & set(names)
     # alike verdicts are not bold, and a defense without a row in the table has one verdict
     alike = document(merged([*NONE, *bare, *(one for one in met if one.transmissions == 1)]), "c")
     (line,) = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, hides_images
-from privbench.papers.defenses.commands import ATTACKED
+from privbench.papers.defenses.commands import ATTACKED, planned
 from privbench.papers.defenses.results import Defended, Place, defended
 from privbench.papers.defenses.rows import Row
 from privbench.report.analysis.tables import Rows, as_markdown
@@ -49,6 +49,8 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
             f"`{command} defense=NAME`, with its strength",
             as_markdown(_table(defended(_sent(met)), table)).rstrip(),
         ]
+        if lacking := [name for name in planned() if name not in {row.defense for row in met}]:
+            parts.append(f"Not met by it yet: {', '.join(lacking)}.")
     return parts
 
 
