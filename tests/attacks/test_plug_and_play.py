@@ -66,13 +66,13 @@ def test_the_attacks_own_data_step_leads_to_the_posterior_mean():
     edge[1].weight.copy_(a)
     v = (a @ m + 0.2 * torch.randn(3, generator=generator)).view(1, 1, 3)
     term = data_term_of(edge, v, Gaussian(sigma=0.2), m.view(1, 1, 2, 2))
-    attack = dataclasses.replace(ATTACK, updates=60, rate=0.1, noise_variance=1e-9)
+    attack = dataclasses.replace(ATTACK, updates=30, rate=0.1, noise_variance=1e-9)
 
     def denoise(x, level):
         gain = c @ torch.linalg.inv(c + level**2 * one)
         return (m + gain @ (x.flatten() - m)).view(1, 1, 2, 2)
 
-    x = plug_and_play(m.view(1, 1, 2, 2), [level] * 150, Descent(attack, term, 3), denoise)
+    x = plug_and_play(m.view(1, 1, 2, 2), [level] * 100, Descent(attack, term, 3), denoise)
     precision, inverse = a.T @ a / 0.04, torch.linalg.inv(c)
     exact = torch.linalg.solve(precision + inverse, a.T @ v.flatten() / 0.04 + inverse @ m)
     doubled = torch.linalg.solve(
