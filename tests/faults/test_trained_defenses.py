@@ -52,13 +52,19 @@ PART = [".json", ".safetensors"]
 TRAINED = [
     name for name in options("defense") if isinstance(instantiated("defense", name), TrainedDefense)
 ]
+MEASURED = ("fisher", "measuring")
+"""Of which the noise is measured behind the training."""
+KINDS = ("noise_aware", "adversarial", "shredder")
+"""A defense of each kind: trains the layers, has a helper, trains its own noise. Others are slow."""
 CASES = [
-    *((name, "training") for name in TRAINED),
-    ("fisher", "measuring"),  # the noise is measured behind the training
-]
+    pytest.param(
+        name, place,
+        marks=pytest.mark.fault if name in KINDS or place == "measuring" else pytest.mark.slow,
+    )
+    for name, place in [*((name, "training") for name in TRAINED), MEASURED]
+]  # fmt: skip
 
 
-@pytest.mark.fault
 @pytest.mark.parametrize(("name", "place"), CASES)
 def test_a_killed_training_leaves_whole_parts_and_two_processes_train_once(name, place, warm):
     """Of a deployment of several parts those that were whole are kept, and are not made again."""
