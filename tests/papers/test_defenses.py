@@ -472,6 +472,9 @@ def test_a_battery_is_compared_with_the_table_by_scores_and_verdicts():
     (left,) = [line for line in battery.splitlines() if line.startswith("Not met by it yet: ")]
     names = left.removeprefix("Not met by it yet: ").rstrip(".").split(", ")
     assert {"gaussian", "cem(gaussian)"} <= set(names) and not {"topk", "none"} & set(names)
+    assert "other weights" not in battery
+    other = [dataclasses.replace(one, victim_sha256="other") for one in (*bare, *met)]
+    assert "Its victim has other weights" in document(merged([*NONE, *weak, *other]), "c")
     # alike verdicts are not bold, and a defense without a row in the table has one verdict
     alike = document(merged([*NONE, *bare, *(one for one in met if one.transmissions == 1)]), "c")
     (line,) = [

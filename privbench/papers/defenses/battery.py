@@ -49,6 +49,9 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
             f"`{command} defense=NAME`, with its strength",
             as_markdown(_table(defended(_sent(met)), table)).rstrip(),
         ]
+        weights = {row.victim_sha256 for row in alike if not row.battery}
+        if weights.isdisjoint(row.victim_sha256 for row in met):
+            parts.append("Its victim has other weights than those of the table.")
         if lacking := [name for name in planned() if name not in {row.defense for row in met}]:
             parts.append(f"Not met by it yet: {', '.join(lacking)}.")
     return parts
