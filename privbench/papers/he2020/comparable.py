@@ -113,9 +113,18 @@ def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
 def of_usual_victim(records: Iterable[Record]) -> Iterator[Record]:
     """Yield the records of targets sent once, of the commonest victim of each data set."""
     once = [record for record in records if record.transmissions == 1]
-    for dataset in dict.fromkeys(record.dataset for record in once):
-        own = [record for record in once if record.dataset == dataset]
-        yield from commonest(own, lambda record: record.config["victim"])
+    return commonest_of_each(once, dataset_of, recipe)
+
+
+def dataset_of(record: Record) -> str:
+    """Return the name of a record's data set."""
+    return record.dataset
+
+
+def recipe(record: Record) -> Mapping[str, Any]:
+    """Return the options of a record's victim."""
+    options: Mapping[str, Any] = record.config["victim"]
+    return options
 
 
 def _of_common_seeds(groups: Sequence[SeedGroup]) -> Iterable[Record]:
@@ -140,6 +149,19 @@ def _targets(record: Record) -> Any:
 def data_options(record: Record) -> dict[str, Any]:
     """Return the options of a record's data, but for its folder and for which auxiliary images."""
     return {n: v for n, v in record.config["dataset"].items() if n not in ("aux", "root")}
+
+
+def commonest_of_each(
+    records: Iterable[Record],
+    group: Callable[[Record], Hashable],
+    fact: Callable[[Record], Any],
+) -> Iterator[Record]:
+    """Yield the records of each group that share its commonest value of a fact."""
+    groups: dict[Hashable, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[group(record)].append(record)
+    for own in groups.values():
+        yield from commonest(own, fact)
 
 
 def commonest(

@@ -79,6 +79,11 @@ def describe(row: Published) -> str:
     return f"{describe_split(row.dataset, row.split)}, {row.attack}{steps}{aux}{defense}"
 
 
+def printed_scores(row: Published) -> str:
+    """Return the published PSNR in dB and SSIM of a setting."""
+    return f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}"
+
+
 def comparison_tables(measured: Matched, found: Iterable[SplitResults]) -> dict[str, Rows]:
     """Return published and measured numbers by table and figure, a row for each setting.
 
@@ -95,7 +100,7 @@ def comparison_tables(measured: Matched, found: Iterable[SplitResults]) -> dict[
         ten = {metric: paper_images_score(point, metric) for metric in METRICS}
         line = [
             describe(row) + (", in bf16" if any(map(in_bf16, point.group.records)) else ""),
-            f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}",
+            printed_scores(row),
             " / ".join(_short(ten[metric], metric) for metric in ("psnr_db", "ssim")),
             f"{span(point.group, 'psnr_db')} / {span(point.group, 'ssim')}",
             seeds(point),

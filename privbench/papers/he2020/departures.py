@@ -1,18 +1,20 @@
 """Attacks of the paper with other options, another victim or other data than published."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from privbench.papers.he2020.comparable import (
-    commonest,
+    commonest_of_each,
     data_options,
+    dataset_of,
     of_either_precision,
     of_usual_victim,
+    recipe,
     stayed,
 )
-from privbench.papers.he2020.comparison import describe
+from privbench.papers.he2020.comparison import describe, printed_scores
 from privbench.papers.he2020.published import (
     METRICS,
     Published,
@@ -57,8 +59,7 @@ def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
             found[*place, words][record.seed, record.victim_sha256] = record
     rows: Rows = [head]
     for source, setting, words in sorted(found):
-        row = published[source, setting]
-        numbers = f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}"
+        numbers = printed_scores(published[source, setting])
         victims = found[source, setting, words]
         rows.append([source, setting, words, numbers, *_here(victims)])
     return rows, [record for victims in found.values() for record in victims.values()]
@@ -84,29 +85,18 @@ def _with_other_options(records: Iterable[Record]) -> Iterable[tuple[Record, Opt
     """
     once = [record for record in of_either_precision(records) if record.transmissions == 1]
     victims = {record.dataset: record.victim for record in of_usual_victim(once)}
-    data = {name: data_options(_usual(once, data_options, dataset=name)) for name in victims}
-    recipes = {
-        (name, victim): _recipe(_usual(once, _recipe, dataset=name, victim=victim))
-        for name, victim in {(record.dataset, record.victim) for record in once}
-    }
+    data = {r.dataset: data_options(r) for r in commonest_of_each(once, dataset_of, data_options)}
+    recipes = {_named(r): recipe(r) for r in commonest_of_each(once, _named, recipe)}
     for record in sorted(once, key=lambda record: record.key):
         if record.attack in attacks() and paper_images(record):
-            recipe = recipes[record.dataset, record.victim]
             other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
-            other |= _differing("victim", _recipe(record), recipe)
+            other |= _differing("victim", recipe(record), recipes[_named(record)])
             other |= _differing("dataset", data_options(record), data[record.dataset])
             yield record, other
 
 
-def _usual(records: Sequence[Record], fact: Callable[[Record], Options], **fields: str) -> Record:
-    """Return a record of the commonest value of a fact, among those that have these fields."""
-    own = [r for r in records if all(getattr(r, name) == value for name, value in fields.items())]
-    return commonest(own, fact)[0]
-
-
-def _recipe(record: Record) -> Options:
-    recipe: Options = record.config["victim"]
-    return recipe
+def _named(record: Record) -> tuple[str, str]:
+    return record.dataset, record.victim
 
 
 def _differing(group: str, options: Options, usual: Options) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from privbench.papers.he2020.comparable import (
-    commonest,
+    commonest_of_each,
     data_options,
+    dataset_of,
     of_either_precision,
     of_usual_victim,
     stayed,
@@ -100,12 +101,9 @@ def _row(metric: str, numbers: Sequence[Measured]) -> list[str]:
 
 
 def _measured(records: Iterable[Record]) -> Iterable[Measured]:
-    usual = list(of_usual_victim(records))
-    for dataset in dict.fromkeys(record.dataset for record in usual):
-        own = [record for record in usual if record.dataset == dataset]
-        for record in commonest(own, data_options):
-            yield from _scores(record)
-            yield from _accuracies(record)
+    for record in commonest_of_each(of_usual_victim(records), dataset_of, data_options):
+        yield from _scores(record)
+        yield from _accuracies(record)
 
 
 def _scores(record: Record) -> Iterable[Measured]:

@@ -30,22 +30,17 @@ def commands_of(records: Iterable[Record]) -> list[str]:
 
 def _typed(record: Record) -> Cell:
     pairs = (word.partition("=") for word in record.overrides)
-    typed = {name: value for name, _, value in pairs if _place(name) is not None}
-    return {name: typed[name] for name in sorted(typed, key=_order_of_names)}
+    typed = {name: value for name, _, value in pairs if _top(name) in NUMERIC}
+    return {name: typed[name] for name in sorted(typed, key=lambda n: NUMERIC.index(_top(n)))}
 
 
-def _place(name: str) -> int | None:
-    """Return the place of an override among the options that change numbers; null for others.
+def _top(name: str) -> str:
+    """Return the top-level option that an override changes.
 
-    >>> _place("+attack@attack.inverter.lr") == _place("attack"), _place("tracker")
-    (True, None)
+    >>> _top("+attack@attack.inverter.lr"), _top("~attack.clamp")
+    ('attack', 'attack')
     """
-    top = name.lstrip("+~").split(".")[0].split("@")[0]
-    return NUMERIC.index(top) if top in NUMERIC else None
-
-
-def _order_of_names(name: str) -> int:
-    return _place(name) or 0
+    return name.lstrip("+~").split(".")[0].split("@")[0]
 
 
 def _command(product: Product) -> str:
