@@ -145,30 +145,28 @@ class Tuned:
         x = view.images[: self.images]
         v = self._features(x, view)
         silent = view.without_images(self.images).without_logging()
-        kept, seed = (
-            view.without_logging(),
-            torch.randint(2**31, (), generator=view.generator("search")),
-        )
+        kept, rights = view.without_logging(), silent.restricted_to(inner.access)
+        seed = torch.randint(2**31, (), generator=view.generator("search"))
 
         def score(values: Mapping[str, float]) -> float | None:
             try:
                 attack, trial = with_options(inner, values), Trial()
+                check_inner(attack, rights)
             except ValueError:
-                return None  # each is allowed, but not with the other
+                return None  # each is allowed, but not with the other, or not with these images
             recipe = {
                 "attack": "tuned",
                 "code": identity_of(type(self)),
                 "trial": described(attack),
             }
             recipe |= {"images": self.images, "transmissions": view.transmissions}
-            rights = silent.restricted_to(inner.access)
             kept.fit_or_load(recipe, trial, lambda: trial.run(attack.fit(rights), v, x))
             return float(trial.error)
 
         wanted = ranges_of(inner, self.search or {})
         first = {name: number.value for name, number in numeric_options(inner).items()}
         best, errors = search(score, wanted, first, self.trials, int(seed))
-        facts = {"settings": self.trials, "images": self.images, "errors": errors}
+        facts = {"settings": self.trials, "images": self.images, "errors": errors}  # null: refused
         view.logger.note(tuned={**facts, **best})
         chosen: Attack = with_options(inner, best)
         return chosen

@@ -20,6 +20,7 @@ from privbench.defenses.deployment import Deployment
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.threat import Access
+from privbench.threat.view import jsonable
 from tests.support import RecordingLogger, granted, hasty, instantiated, lenet_edge, scenes
 
 TRIED: list["Gain"] = []
@@ -190,6 +191,28 @@ def test_values_that_are_refused_together_cost_a_trial_and_no_search():
         search(
             lambda values: None, ranges_of(Pair(), never.search), {"gain": 1, "least": None}, 3, 0
         )
+
+
+@dataclass
+class Few(Gain):
+    """Refuses, once it sees the images, to ask for more than there are."""
+
+    def check(self, view):
+        if self.gain > 1.5:
+            raise ValueError("more than there are")
+
+
+def test_a_trial_that_the_images_refuse_is_not_run_and_is_noted():
+    """The facts stay numbers where json has no infinity; what is refused is null."""
+    TRIED.clear()
+    attack = _tuned(Few(gain=1.0), trials=12, gain=[0.5, 3.0])
+    view, logger = _view(attack.access), RecordingLogger()
+    view.logger = logger
+    attack.fit(view)
+    errors = jsonable(logger.facts["tuned"])["errors"]
+    assert len(errors) == 12
+    assert len(TRIED) == 1 + sum(error is not None for error in errors) < 13
+    assert all(one.gain <= 1.5 for one in TRIED)
 
 
 def test_a_search_of_more_trials_goes_on_from_one_of_fewer():

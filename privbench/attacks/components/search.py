@@ -167,7 +167,7 @@ def search(
     first: Mapping[str, float | None],
     trials: int,
     seed: int,
-) -> tuple[dict[str, float], list[float]]:
+) -> tuple[dict[str, float], list[float | None]]:
     """Return the values with the lowest score, and the scores of all trials in order.
 
     Args:
@@ -188,8 +188,8 @@ def search(
     given = {name: value for name in ranges if (value := first[name]) is not None}
     if len(given) == len(ranges) and all(ranges[name].holds(v) for name, v in given.items()):
         study.enqueue_trial(given)
-    scores: list[float] = []
-    best: dict[str, float] = {}
+    scores: list[float | None] = []
+    lowest, best = math.inf, dict[str, float]()
     for _ in range(trials):
         trial = study.ask()
         values = {name: one.suggest(trial, name) for name, one in ranges.items()}
@@ -198,9 +198,9 @@ def search(
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, found)
-            if found < min(scores, default=math.inf):
-                best = values
-        scores.append(math.inf if found is None else found)
+            if found < lowest:
+                lowest, best = found, values
+        scores.append(found)
     if not best:
         shown = ", ".join(f"{PLACE}.{n}=[{r.low:g},{r.high:g}]" for n, r in ranges.items())
         raise ValueError(f"no trial of {shown} was allowed: choose ranges that go together")
