@@ -8,7 +8,8 @@ In the file, under ``hydra.sweeper``::
       full: {params: {seed: [0, 1, 2]}, grids: [{attack: [rmle, inverse]}]}
       quick: {params: {seed: 0}, grids: [{attack: rmle}]}
 
-Data set, victim, split point and defense are typed; any other option replaces a part of it.
+Data set, victim, split point and defense are typed; any other option, the adversary's images
+among them, replaces a part of it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from privbench.sweep.grids import Axes
 
 TARGET_OPTIONS = ("dataset", "victim", "split", "defense")
 """Options that a battery leaves to the user: what is attacked."""
+ADVERSARY_OPTIONS = ("dataset.aux", "dataset.aux_images")
+"""Options of those that say what the adversary holds: budgets, as an attack's."""
 WIDEST = "full"
 """The battery that the others are parts of."""
 
@@ -71,7 +74,7 @@ class Batteries:
         changed = [
             override
             for option, overrides in typed.items()
-            if option.partition(".")[0].partition("@")[0] not in TARGET_OPTIONS + RUNTIME_OPTIONS
+            if _replaces_a_part(option)
             for override in overrides
         ]
         return Battery(name, self.version, changed, self._untried(name, attacks))
@@ -89,3 +92,10 @@ class Batteries:
         """Return the names of a battery's attacks."""
         chosen = (grid.get("attack", []) for grid in self.require(name))
         return [a for names in chosen for a in (names if isinstance(names, list) else [names])]
+
+
+def _replaces_a_part(option: str) -> bool:
+    """Return whether an option on the command line changes a battery."""
+    if option in ADVERSARY_OPTIONS:
+        return True
+    return option.partition(".")[0].partition("@")[0] not in TARGET_OPTIONS + RUNTIME_OPTIONS

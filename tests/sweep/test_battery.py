@@ -206,14 +206,16 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
         for name, value in {
             "dataset": "mnist", "defense.sigma": 0.5, "defense@defense.channel": "none",
             "split": "relu2", "workers": "joblib", "targets": 4, "attack.steps": 9,
+            "dataset.root": "x", "dataset.aux_images": 40,
         }.items()
     }  # fmt: skip
     battery = _standard().battery("quick", typed, ["rmle", "dip", "rmle_paper", "mine"])
-    assert battery.changed == ["targets=4", "attack.steps=9"]
+    changed = ["targets=4", "attack.steps=9", "dataset.aux_images=40"]
+    assert battery.changed == changed
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        f"version {_standard().version}, but for targets=4, attack.steps=9: not the standard battery: 1 cell"
+        f"version {_standard().version}, but for {', '.join(changed)}: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 
