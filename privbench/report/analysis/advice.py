@@ -55,7 +55,8 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         weak = sorted({record.attack for record in without if record.adaptive})
         but = f" (but for {', '.join(weak)})" * bool(weak)
         names.append(f"{defense} on {site}{some * (len(lacking) < len(settings))}{but}")
-        knows = _knows_likelihood(without[0])
+        # of a perturbed input the likelihood alone recovers less than naive rMLE (sweeps/attacks)
+        knows = site != "input" and _knows_likelihood(without[0])
         if command:
             commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
         else:

@@ -178,8 +178,8 @@ def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
     if not parts:
         return []
     line = (
-        f"Not run: {', '.join(parts)}. In every setting of sweeps/defenses on MNIST "
-        "rmle_prior or an inverse network has the highest SSIM"
+        f"Not run: {', '.join(parts)}. Of the attacks of sweeps/defenses rmle_prior or an inverse "
+        "network has the highest SSIM in every setting of MNIST"
     )
     if lacking[DEEP]:
         line += f", in sweeps/attacks {DEEP} at the deepest split without a defense"

@@ -186,6 +186,15 @@ def test_no_setting_is_recommended_by_naive_attacks_without_a_caveat():
     assert "this attack is not adaptive" in rows["rmle"]
 
 
+def test_a_defense_on_the_input_is_met_by_queries():
+    """Whose network recovers most there, where the likelihood without a prior recovers least."""
+    one = record("dropout", 0.3, site="input")
+    one.config["defense"]["_target_"] = "privbench.defenses.dropout.Dropout"
+    for command in ("python -m privbench -m attack=rmle", ""):
+        (advised,) = untried([one], command).commands
+        assert "inverse" in advised and "rmle_adaptive" not in advised
+
+
 @pytest.mark.parametrize("name", [name for name in options("defense") if name != "none"])
 def test_advice_names_an_attack_that_knows_the_defense(name):
     """Of every yaml: by its likelihood where the channel states one, which its class says."""

@@ -70,8 +70,8 @@ def test_weaknesses_come_first_and_the_gravest_is_first():
          "No adaptive attack was run against dropout on features: the leakage may be higher"),
         ("2 cells are missing", "2 of 5 cells have no record: more may leak"),
         ("a strong attack was not run",
-         "Not run: rmle_prior, inverse. In every setting of sweeps/defenses on MNIST rmle_prior or an "
-         "inverse network has the highest SSIM"),
+         "Not run: rmle_prior, inverse. Of the attacks of sweeps/defenses rmle_prior or an inverse "
+         "network has the highest SSIM in every setting of MNIST"),
         ("2 of 3 cells did not converge",
          "2 of 3 cells did not converge (2 of 3 of rmle): more steps may recover more"),
         ("few images (6)", "few images: scores are of 6 images"),
@@ -144,8 +144,8 @@ def test_a_setting_without_the_strongest_attacks_is_counted():
     assert _not_run([prior, naive]), "its network has seen undefended features alone"
     assert "inverse in 1 of 2 settings" in _not_run([*strong, bare[0]])[0]
     assert _not_run([*strong, record(strength=0.6, attack="inverse")]) == [
-        "Not run: rmle_prior in 1 of 2 settings. In every setting of sweeps/defenses on MNIST rmle_prior or an "
-        "inverse network has the highest SSIM"
+        "Not run: rmle_prior in 1 of 2 settings. Of the attacks of sweeps/defenses rmle_prior or "
+        "an inverse network has the highest SSIM in every setting of MNIST"
     ]
 
 
