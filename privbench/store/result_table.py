@@ -52,7 +52,8 @@ def table(record: Record, paths: Mapping[str, Path], *, cached: bool = False) ->
         paths: Files that it wrote, by name.
         cached: Whether an earlier run wrote them.
     """
-    rows = [*_setting(record), *_accuracy(record), *_scores(record), *_warnings(record)]
+    rows = [*_setting(record), *_accuracy(record), *_scores(record), *_prior(record)]
+    rows += _warnings(record)
     if cached:
         age = ago(record.finished)
         rows.append(("cached", f"finished {record.finished}, {age}; force=true runs it again"))
@@ -121,6 +122,14 @@ def _deployment(record: Record, shown: Sequence[Metric]) -> Rows:
     numbers = [m.with_unit(record.score(m.name)) for m in plain]
     rows = [("deployment", ", ".join(numbers))] if numbers else []
     return [*rows, *(("bound", line) for line in record.remarks)]
+
+
+def _prior(record: Record) -> Rows:
+    """Return what an attack's prior alone allows, where the attack has measured it."""
+    ceiling = record.notes.get("prior_ceiling_db")
+    if ceiling is None:
+        return []
+    return [("ceiling", f"{ceiling:.2f} dB, where its prior is given images in place of features")]
 
 
 def _warnings(record: Record) -> Rows:

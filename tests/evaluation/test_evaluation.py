@@ -13,6 +13,7 @@ from privbench.evaluation.metrics import RECONSTRUCTION_METRICS
 from privbench.runtime.random import RandomStreams
 from privbench.store.artifacts import Store
 from privbench.store.result_table import table
+from tests.records import record
 from tests.stage import Stage
 
 
@@ -78,6 +79,14 @@ def test_the_best_blind_answer_uses_the_label_at_most(run_cell):
     logits = floor["logits"]
     output = f"from the logits {logits['psnr_db']:.2f} dB, SSIM {logits['ssim']:.3f}"
     assert output in table(record, {})
+
+
+def test_the_ceiling_of_a_prior_is_printed():
+    """Only where the attack has measured one."""
+    lines = table(record(notes={"prior_ceiling_db": 48.4159}), {}).splitlines()
+    (line,) = [line.split() for line in lines if line.split()[0] == "ceiling"]
+    assert line[1:3] == ["48.42", "dB,"]
+    assert "ceiling" not in table(record(), {})
 
 
 @pytest.mark.parametrize("answer", ["class_ssim", "logits"])

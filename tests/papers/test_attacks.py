@@ -96,6 +96,15 @@ def test_every_setting_has_its_section_and_a_score_too_low_its_reason():
     assert text.rstrip().endswith("not converged |")
 
 
+def test_a_priors_ceiling_stands_in_its_section():
+    """The mean over seeds of what the records note."""
+    guided = attacked("diffusion", 0.6)
+    for one, ceiling in zip(guided, (40.0, 50.0), strict=True):
+        one.notes["prior_ceiling_db"] = ceiling
+    text = written([*guided, *attacked("rmle", 0.4)])
+    assert text.count("The prior of diffusion reaches 45.0 dB where") == 1
+
+
 def test_the_command_writes_the_document_and_names_what_is_not_there(tmp_path, capsys):
     """As it is typed: a store, and a file to write."""
     store = kept(tmp_path, attacked("rmle", 0.5))
@@ -140,6 +149,13 @@ def test_options_compared_on_auxiliary_images_stand_apart_and_best_mean_first():
     assert lines[2:] == ["| 0.9 | 20.00 | 30.00 | 10.00 |", "| 0.3 | 15.00 | 20.00 | 10.00 |"]
     other = written([*attacked("rmle", 0.4), *trials, *tried(0.9, {0.6: 0.1}, seed=1)])
     assert "| 0.9 | 15.00 | 20.00 | 10.00 |" in other, "the mean of seeds, 30 and 10 dB"
+    elsewhere = [
+        dataclasses.replace(one, victim_sha256="1" * 64) for one in tried(0.9, {0.6: 1, 0.8: 1})
+    ]
+    _, apart = written([*elsewhere, *trials]).split("A victim of other weights")
+    assert [line for line in apart.splitlines() if line.startswith("| ")][2:] == [
+        "| 0.00 | 0.00 | 0.00 |"
+    ]
     # a choice among several is an attack like others
     chosen = written([*attacked("rmle", 0.4), *tried(0.3, {0.6: 0.01}, trials=8)])
     assert "tuned with rmle_prior" in chosen and "on auxiliary images\n" not in chosen

@@ -1,6 +1,7 @@
 """Attacks compared with earlier ones, by ``python -m privbench.papers.attacks``."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from privbench.evaluation.statistics import Interval
 from privbench.papers.attacks.options import compared, is_trial
@@ -44,9 +45,11 @@ table's last columns count settings with it alone. A difference is paired, over 
 the same victims, with its 95 % interval; one that excludes 0 is bold.
 *Blind* is the blind baseline, the best score of guesses that use nothing of a target but its
 predicted label. *Seconds* are those of one seed, trainings that another cell had made included
-(records of earlier versions lack those). The options of `rmle_prior` and `diffusion_adaptive`
-were compared on auxiliary images (the last tables); the former's budget of 800 passes was set on
-ten MNIST test images, which may be among the targets."""
+(records of earlier versions lack those), on a machine that ran other cells at the same time.
+Convergence is judged of descents on the pixels; a prior's turns, a network's training and `unsplit`
+end with their schedule, so that an empty last column says nothing of them. The options of
+`rmle_prior` and `diffusion_adaptive` were compared on auxiliary images (the last tables); the
+former's budget of 800 passes was set on ten MNIST test images, which may be among the targets."""
 
 
 def document(selection: Selection, command: str) -> str:
@@ -82,11 +85,24 @@ def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:
         f"{largest.images} targets; blind {number(largest.group.baseline('psnr_db'), 'psnr_db')} "
         f"dB, SSIM {number(largest.group.baseline('ssim'), 'ssim')}."
     )
+    costs += "".join(_ceiling(point.group) for point in points)
     return [
         f"## {panel.title}, {defense}{describe_aux(one)}",
         costs,
         as_markdown(_table(points)).rstrip(),
     ]
+
+
+def _ceiling(group: SeedGroup) -> str:
+    """Return a sentence about what an attack's prior allows; empty where it is not measured."""
+    noted = [record.notes.get("prior_ceiling_db") for record in group.records]
+    found = [decibel for decibel in noted if decibel is not None]
+    if not found:
+        return ""
+    return (
+        f" The prior of {attack_name(group.first)} reaches {fmean(found):.1f} dB where it is given "
+        "images in place of features."
+    )
 
 
 def _overview(settings: Sequence[Sequence[Point]]) -> Rows:

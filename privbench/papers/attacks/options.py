@@ -12,7 +12,10 @@ from privbench.store.record import Record
 LEGEND = """\
 PSNR [dB] of the mean squared error over {images} auxiliary images, by one denoiser that has not
 seen them; no target takes part. `tuned` with one trial notes it: `python -m privbench
-sweeps=attacks/options`. The highest mean over the settings comes first."""
+sweeps=attacks/options`; values that its files do not list were typed in addition, such as
+`sweeps=attacks/options_rmle_prior attack.inner.rate=0.15`. The highest mean over the settings comes
+first."""
+OTHER_VICTIM = "A victim of other weights, so its scores are compared with each other alone."
 
 
 def is_trial(record: Record) -> bool:
@@ -30,8 +33,26 @@ def compared(records: Sequence[Record]) -> list[str]:
     for name, held in attacks.items():
         images = held[0].notes["tuned"]["images"]
         heading = f"## Options of {name.removeprefix('tuned with ')}, on auxiliary images"
-        parts += [heading, LEGEND.format(images=images), as_markdown(_table(held)).rstrip()]
+        first, *others = _by_machine(held)
+        parts += [heading, LEGEND.format(images=images), as_markdown(_table(first)).rstrip()]
+        for one in others:
+            parts += [OTHER_VICTIM, as_markdown(_table(one)).rstrip()]
     return parts
+
+
+def _by_machine(records: Sequence[Record]) -> list[list[Record]]:
+    """Return records apart whose victims of the same seed have other weights, most records first.
+
+    Another machine trains other weights, on which the same options score otherwise.
+    """
+    weights: dict[int, list[str]] = defaultdict(list)
+    found: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        known, mine = weights[record.seed], record.victim_sha256
+        if mine not in known:
+            known.append(mine)
+        found[known.index(mine)].append(record)
+    return sorted(found.values(), key=len, reverse=True)
 
 
 def _table(records: Sequence[Record]) -> Rows:
