@@ -475,6 +475,9 @@ def test_a_battery_is_compared_with_the_table_by_scores_and_verdicts():
     assert "other weights" not in battery
     other = [dataclasses.replace(one, victim_sha256="other") for one in (*bare, *met)]
     assert "Its victim has other weights" in document(merged([*NONE, *weak, *other]), "c")
+    third = [dataclasses.replace(one, victim_sha256="third") for one in met]
+    mixed = document(merged([*NONE, *weak, *other[: len(bare)], *third]), "c")
+    assert "one for each of these groups: none; topk." in mixed
     # alike verdicts are not bold, and a defense without a row in the table has one verdict
     alike = document(merged([*NONE, *bare, *(one for one in met if one.transmissions == 1)]), "c")
     (line,) = [

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, hides_images
@@ -49,12 +49,24 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
             f"`{command} defense=NAME`, with its strength",
             as_markdown(_table(defended(_sent(met)), table)).rstrip(),
         ]
-        weights = {row.victim_sha256 for row in alike if not row.battery}
-        if weights.isdisjoint(row.victim_sha256 for row in met):
-            parts.append("Its victim has other weights than those of the table.")
+        parts += _of_other_victims(met, {r.victim_sha256 for r in alike if not r.battery})
         if lacking := [name for name in planned() if name not in {row.defense for row in met}]:
             parts.append(f"Not met by it yet: {', '.join(lacking)}.")
     return parts
+
+
+def _of_other_victims(met: Sequence[Row], in_table: Container[str]) -> list[str]:
+    """Return which rows of a battery are of victims whose weights are not those of the table."""
+    defenses: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in met:
+        if row.victim_sha256 not in in_table:
+            defenses[row.victim_sha256][row.defense] = None
+    if not defenses:
+        return []
+    if len({row.victim_sha256 for row in met}) == 1:
+        return ["Its victim has other weights than those of the table."]
+    others = "; ".join(", ".join(names) for names in defenses.values())
+    return [f"Victims of other weights than the table's, one for each of these groups: {others}."]
 
 
 def _sent(rows: Sequence[Row]) -> list[Row]:
