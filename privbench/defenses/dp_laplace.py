@@ -18,7 +18,7 @@ class DPLaplace(DifferentialPrivacy):
     m entries grows with the norm of all, so for many entries it is far larger than Gaussian noise.
     """
 
-    version: ClassVar[str] = "dp_laplace-1"
+    version: ClassVar[str] = "dp_laplace-2"
     channel_class: ClassVar[str] = "privbench.defenses.laplace.Laplace"
     order: ClassVar[int] = 1
 

@@ -2,18 +2,19 @@
 
 import math
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from privbench.defenses.base import Perturbation
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat
 
-ASYMPTOTIC = 8.0
-"""Argument above which three terms of the series of erfcx are exact to seven digits."""
+ASYMPTOTIC = 12.0
+"""Argument above which four terms of the series of the inverse Mills ratio have six digits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
@@ -26,7 +27,7 @@ class Laplace(Perturbation):
         scale: The paper's b, in the units of the perturbed tensor, >= 0.
     """
 
-    version: ClassVar[str] = "laplace-1"
+    version: ClassVar[str] = "laplace-2"
     exact_likelihood: ClassVar[bool] = True
 
     scale: NonNegativeFloat = 0.3
@@ -48,29 +49,73 @@ class Laplace(Perturbation):
 
     def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return log Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
-        deviation, s = observed - clean, variance.sqrt()
-        sides = (self._side(side * deviation / s, s / self.scale) for side in (1, -1))
-        return torch.logaddexp(*sides) - math.log(2 * self.scale)
+        deviation = observed - clean
+        shape = torch.broadcast_shapes(deviation.shape, variance.shape)
+        density: Tensor = _LogDensity.apply(
+            deviation.expand(shape), variance.sqrt().expand(shape), float(self.scale)
+        )
+        return density
+
+
+class _LogDensity(torch.autograd.Function):
+    """Logarithm of Laplace(0, b) convolved with N(0, s²), with its slopes in closed form.
+
+    Automatic differentiation takes several times as long, and subtracts almost equal numbers.
+    """
 
     @staticmethod
-    def _side(z: Tensor, ratio: Tensor) -> Tensor:
-        """Return the logarithm of exp(z r + r²/2) Phi(-z - r), one half of the convolution.
+    def forward(ctx: Any, deviation: Tensor, s: Tensor, scale: float) -> Tensor:
+        """Return the density of deviations, and keep its slopes; both tensors have one shape."""
+        density, by_deviation, by_s = _density(deviation, s, scale, ctx.needs_input_grad[:2])
+        ctx.save_for_backward(by_deviation, by_s)
+        return density
 
-        It is exp(-z²/2) erfcx((z + r)/sqrt(2)) / 2 where z + r > 0: there the first form subtracts
-        two large numbers, elsewhere the second one overflows.
-        """
-        end = z + ratio
-        far = _log_erfcx(end.clamp_min(0) / math.sqrt(2)) - math.log(2)
-        near = torch.special.log_ndtr(-end.clamp_max(0)) + ratio * z + ratio.square() / 2
-        return torch.where(end > 0, far - z.square() / 2, near)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Return the slopes by deviation and s."""
+        by_deviation, by_s = (None if t is None else slope * t for t in ctx.saved_tensors)
+        return by_deviation, by_s, None
 
 
-def _log_erfcx(x: Tensor) -> Tensor:
-    """Return the logarithm of exp(x²) erfc(x) for x >= 0.
+def _density(
+    d: Tensor, s: Tensor, scale: float, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the log density of deviations, and its wanted slopes by the deviation and by s.
 
-    Large x use the series: the derivative of torch's erfcx subtracts two equal numbers there.
+    With a = |d|/s and r = s/b it is log(P + M) - log 2b, where P = exp(a r + r²/2) Phi(-r - a) and
+    M is the same with -a. Each is exp(-a²/2) erfcx(e/sqrt(2)) / 2 with e = r + a and e = r - a;
+    where that e is negative, M's first form does not overflow.
     """
-    inverse = x.clamp_min(ASYMPTOTIC).square().reciprocal()
-    series = torch.log1p(inverse * (-0.5 + inverse * (0.75 - inverse * 1.875)))
-    far = series - 0.5 * math.log(math.pi) - x.clamp_min(ASYMPTOTIC).log()
-    return torch.where(x > ASYMPTOTIC, far, torch.special.erfcx(x.clamp_max(ASYMPTOTIC)).log())
+    a, r = d.abs() / s, s / scale
+    far, near = r + a, r - a
+    half, bell, beyond = a.square() / 2, (near.square() / -2).exp(), near > 0
+    outer, inner = (torch.special.erfcx(e / math.sqrt(2)) for e in (far, near.abs()))
+    tail = bell * inner / 2  # Phi(-|e|)
+    log_p = (outer / 2).log() - half
+    log_m = torch.where(beyond, (inner / 2).log() - half, (1 - tail).log() + r * (r / 2 - a))
+    odds = (log_p - log_m).exp()  # at most 1
+    density = log_m + (1 + odds).log() - math.log(2 * scale)
+    if not any(wanted):
+        return density, None, None
+    p = odds / (1 + odds)
+    m = 1 - p
+    over_p, over_m = p * _excess(far, outer), m * _excess(near, inner)
+    by_size = torch.where(beyond, (over_m - over_p - a) / s, (p - m) / scale)
+    by_s = None
+    if wanted[1]:
+        mills = m * bell / (1 - tail) / math.sqrt(2 * math.pi)  # M's ratio where e is negative
+        of_m = torch.where(beyond, m * a.square() - over_m * far, m * r.square() - mills * far)
+        by_s = (p * a.square() - over_p * near + of_m) / s
+    return density, by_size * d.sign(), by_s
+
+
+def _excess(e: Tensor, erfcx: Tensor) -> Tensor:
+    """Return by how much the inverse Mills ratio of e >= 0 exceeds e.
+
+    Large e use the series: there two almost equal numbers would be subtracted.
+    """
+    inverse = e.clamp_min(ASYMPTOTIC).reciprocal()
+    square = inverse.square()
+    series = inverse * (1 + square * (-2 + square * (10 - square * 74)))
+    return torch.where(e > ASYMPTOTIC, series, math.sqrt(2 / math.pi) / erfcx - e)

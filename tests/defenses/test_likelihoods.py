@@ -74,6 +74,17 @@ def test_the_laplace_density_is_as_exact_in_32_bits(b, s):
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-3 / s**2)
 
 
+@pytest.mark.parametrize("b", [0.02, 0.3, 4.0])
+@pytest.mark.parametrize("s", [0.05, 1.0])
+def test_the_slopes_of_the_laplace_density_are_those_of_its_values(b, s):
+    """By observed, clean and variance, which broadcast; both tails and the middle."""
+    v = torch.linspace(-6, 6, 25, dtype=torch.float64).view(1, -1).requires_grad_()
+    clean = torch.tensor([[0.1], [-0.3]], dtype=torch.float64, requires_grad=True)
+    variance = torch.tensor([[s**2], [4 * s**2]], dtype=torch.float64, requires_grad=True)
+    density = Laplace(scale=b).log_likelihood
+    assert torch.autograd.gradcheck(density, (v, clean, variance), atol=1e-5, rtol=1e-4)
+
+
 def test_sixteen_noisy_transmissions_are_one_of_a_quarter_of_the_noise():
     """The summed log-likelihood is that of the mean, up to a constant."""
     v = torch.randn(1, 16, 200, dtype=torch.float64)
