@@ -26,13 +26,15 @@ class UnSplit:
     """Search for an image and for the weights of a clone of the edge in turns.
 
     Algorithm 1 of the paper: with ED the mean squared difference between the clone's features and
-    the received ones, ``steps`` of Adam on the image minimise ED + lambda TV, as many on the
-    clone minimise ED, and so on. The adversary knows the edge's layers and has neither images nor
-    queries. ED is in units of the features' mean square, so that one lambda serves every split. In
-    the published code one clone is carried from target to target, so that the order of the targets
-    matters; here every target has a clone of its own, and all begin with the same weights. Its
-    further term, the image's mean square, which pulls every image towards black, is left out, and
-    its rate for the image is 1e-3. The features are the mean over transmissions.
+    the received ones, ``steps`` of Adam on the image minimise ED + lambda TV + lambda_2 times the
+    image's mean square, as many on the clone minimise ED, and so on. The adversary knows the edge's
+    layers and has neither images nor queries. ED is in units of the features' mean square, so that
+    one lambda serves every split. The signs of the clone's weights are as free as the image, so
+    that a negative explains the features as well; lambda_2, of the published code, prefers the
+    darker of the two. In that code one clone is carried from target to target, so that the order of
+    the targets matters, and an image takes 100,000 updates with a rate of 1e-3; here every target
+    has a clone of its own, and all begin with the same weights. The features are the mean over
+    transmissions.
 
     Attributes:
         rounds: Turns of image and clone.
@@ -41,9 +43,10 @@ class UnSplit:
         clone_lr: The same of the clone, in units of its weights.
         tv_weight: Lambda.
         tv_beta: Beta of the total variation, He et al. Eq. (1b); the paper's is 2.
+        square_weight: Lambda_2, of the mean square of the image.
     """
 
-    version: ClassVar[str] = "unsplit-1"
+    version: ClassVar[str] = "unsplit-2"
 
     rounds: PositiveInt
     steps: PositiveInt
@@ -51,6 +54,7 @@ class UnSplit:
     clone_lr: PositiveFloat
     tv_weight: NonNegativeFloat
     tv_beta: PositiveFloat
+    square_weight: NonNegativeFloat
 
     @property
     def access(self) -> Access:
@@ -73,7 +77,7 @@ class UnSplit:
 
     def _searched(self, clone: nn.Sequential, v: Tensor, start: Tensor, shown: Countdown) -> Tensor:
         """Return the images ``(N, C, H, W)`` of features ``(N, *feature_shape)``."""
-        search = Search(clone, v, start, self.tv_weight, self.tv_beta)
+        search = Search(clone, v, start, self.tv_weight, self.tv_beta, self.square_weight)
         image = Adam([search.x], lr=self.lr, amsgrad=True, foreach=False)
         # Adam refuses an empty list, which it would get of an edge without weights
         unknown = list(search.weights.values()) or [search.x]
@@ -99,6 +103,7 @@ class Search:
         start: Initial image of all targets ``(C, H, W)``.
         tv_weight: Lambda.
         tv_beta: Beta.
+        square_weight: Lambda_2.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Search:
         start: Tensor,
         tv_weight: float,
         tv_beta: float,
+        square_weight: float,
     ) -> None:
         self.v, self.scale = v, v.flatten(1).square().mean(1).clamp_min(1e-12)
         self.x = start.repeat(len(v), 1, 1, 1)
@@ -126,13 +132,17 @@ class Search:
         def penalised(
             x: Tensor, weights: Weights, constants: Weights, v: Tensor, scale: Tensor
         ) -> Tensor:
-            penalty = tv_weight * total_variation(x[None], tv_beta)[0]
-            return error(weights, constants, x, v, scale) + penalty
+            variation = tv_weight * total_variation(x[None], tv_beta)[0]
+            return (
+                error(weights, constants, x, v, scale)
+                + variation
+                + square_weight * x.square().mean()
+            )
 
         self._by_image, self._by_weights = vmap(grad(penalised)), vmap(grad(error))
 
     def set_image_gradient(self) -> None:
-        """Compute the gradient of ED + lambda TV in the images."""
+        """Compute the gradient of ED and both penalties in the images."""
         self.x.grad = self._by_image(self.x, self.weights, self.constants, self.v, self.scale)
 
     def set_weight_gradients(self) -> None:

@@ -3,10 +3,9 @@
 In the file, under ``hydra.sweeper``::
 
     batteries:
-      version: 1
       dominated: {rmle_paper: where which stronger attack recovers more}
-      full: {params: {seed: [0, 1, 2]}, grids: [{attack: [rmle, inverse]}]}
-      quick: {params: {seed: 0}, grids: [{attack: rmle}]}
+      full: {version: 2, params: {seed: [0, 1, 2]}, grids: [{attack: [rmle, inverse]}]}
+      quick: {version: 1, params: {seed: 0}, grids: [{attack: rmle}]}
 
 Data set, victim, split point and defense are typed; any other option, the adversary's images
 among them, replaces a part of it.
@@ -34,24 +33,25 @@ class Batteries:
     """Batteries of a sweep file.
 
     Attributes:
-        version: Of all of them.
+        versions: By the name of the battery.
         dominated: Attacks left out of all, with the numbers that say why.
         grids: Axes of each grid, its params among them, by the name of the battery.
     """
 
-    version: int
+    versions: Mapping[str, int]
     dominated: Mapping[str, str]
     grids: Mapping[str, list[dict[str, Any]]]
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> "Batteries":
         """Return the batteries of a file's node."""
-        named = {k: v for k, v in node.items() if k not in ("version", "dominated")}
+        named = {name: part for name, part in node.items() if name != "dominated"}
+        versions = {name: part["version"] for name, part in named.items()}
         grids = {
             name: [{**(part.get("params") or {}), **grid} for grid in part["grids"]]
             for name, part in named.items()
         }
-        return cls(node["version"], node.get("dominated") or {}, grids)
+        return cls(versions, node.get("dominated") or {}, grids)
 
     def require(self, name: str) -> list[dict[str, Any]]:
         """Return the grids of a battery.
@@ -77,7 +77,7 @@ class Batteries:
             if _replaces_a_part(option)
             for override in overrides
         ]
-        return Battery(name, self.version, changed, self._untried(name, attacks))
+        return Battery(name, self.versions[name], changed, self._untried(name, attacks))
 
     def _untried(self, name: str, attacks: Iterable[str]) -> dict[str, str]:
         """Return the attacks that a battery does not have, with the reason."""

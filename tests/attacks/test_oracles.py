@@ -57,7 +57,9 @@ def test_a_refined_answer_of_an_orthogonal_edge_exceeds_60_db():
     "attack",
     [
         Ridge(images=None),
-        UnSplit(rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0),
+        UnSplit(
+            rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0, square_weight=1.0
+        ),
         InverseRefined,
         "dip",
         "inverse",

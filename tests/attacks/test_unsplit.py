@@ -14,7 +14,9 @@ from privbench.runtime.random import RandomStreams
 from privbench.victims.lenet5 import LeNet5
 from tests.support import granted, instantiated, scenes
 
-ATTACK = UnSplit(rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0)
+ATTACK = UnSplit(
+    rounds=2, steps=5, lr=1e-2, clone_lr=1e-3, tv_weight=0.1, tv_beta=2.0, square_weight=0.0
+)
 
 
 def _attacked(split, **changes):
@@ -48,7 +50,7 @@ def test_any_victims_layers_can_be_cloned(victim):
     edge = model.split(model.split_points[2])[0]
     start = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     v = edge(1 - start[None]).detach().repeat(2, *[1] * (edge(start[None]).dim() - 1))
-    search = Search(edge.rebuild(1).eval(), v, start, 0.1, 2.0)
+    search = Search(edge.rebuild(1).eval(), v, start, 0.1, 2.0, 1.0)
     search.set_image_gradient()
     search.set_weight_gradients()
     assert search.x.grad.isfinite().all() and search.x.grad.any()
@@ -63,3 +65,12 @@ def test_total_variation_makes_the_answer_smoother():
         noise = torch.randn(v.shape, generator=torch.Generator().manual_seed(1))
         found.append(float(total_variation(reconstruct(v + 0.3 * noise), 1.0).mean()))
     assert found[1] < 0.5 * found[0], found
+
+
+def test_the_mean_square_prefers_the_darker_of_image_and_negative():
+    """Both explain the features of a layer whose signs are unknown."""
+    found = []
+    for weight in (0.0, 1.0):
+        reconstruct, v, x = _attacked("conv1", square_weight=weight, rounds=10, steps=20)
+        found.append(float(metrics.psnr_db(reconstruct(v), x).mean()))
+    assert found[1] > found[0] + 3, found

@@ -19,25 +19,22 @@ from tests.runs import read_records
 from tests.support import ATTACK, ROOT, options
 
 CONTENTS = {
-    1: "953983cc284dc1c861b9",
-    2: "bacbc8f730d6b6343a0f",
-    3: "64e5a4a7fd13c7ebffc6",
-    4: "587b97ef51935c3db9e8",
-    5: "942ddf20fa8ec4f5e0ac",
-    6: "a878bf7ea52c12a8b54d",
+    "full": {6: "3b5c50784fbf7d3eda5a", 7: "e13858f03a04f09e687d"},
+    "quick": {6: "9de0c4735b0b7f56710f"},
 }
-"""Content of sweeps/standard.yaml by version, with the options and the code of its attacks."""
+"""Content of each battery of sweeps/standard.yaml by version, with its attacks' options and code."""
 TOY = """# @package _global_
 hydra:
   mode: MULTIRUN
   sweeper:
     batteries:
-      version: 7
       dominated: {rmle: mine is better}
       full:
+        version: 8
         params: {seed: 0, targets: 5, transmissions: [1]}
         grids: [{attack: [mine, ridge]}]
       quick:
+        version: 7
         params: {seed: 0, targets: 5, transmissions: [1]}
         grids: [{attack: mine, attack.fail: ["''", check]}]
 """
@@ -215,16 +212,17 @@ def test_typed_options_that_replace_a_part_are_named_and_such_records_bear_no_ma
     assert battery.mark is None
     assert list(battery.untried) == ["dip", "rmle_paper", "mine"]
     assert battery_lines(battery, [record()])[0].endswith(
-        f"version {_standard().version}, but for {', '.join(changed)}: not the standard battery: 1 cell"
+        f"version {_standard().versions['quick']}, but for {', '.join(changed)}: not the standard battery: 1 cell"
     )
     assert Battery.of(battery.to_fields()).to_fields() == battery.to_fields()
 
 
-def test_a_changed_battery_has_another_version():
+@pytest.mark.parametrize("name", CONTENTS)
+def test_a_changed_battery_has_another_version(name):
     """After a change of its attacks, their options or their code: raise the version, add a line."""
     standard = _standard()
-    attacks = {name: load_option("attack", name) for name in standard.attacks(WIDEST)}
+    attacks = {attack: load_option("attack", attack) for attack in standard.attacks(name)}
     content = content_hash(
-        {"grids": standard.grids, "attacks": attacks, "code": identities(attacks)}
+        {"grids": standard.require(name), "attacks": attacks, "code": identities(attacks)}
     )
-    assert CONTENTS[standard.version] == content
+    assert CONTENTS[name][standard.versions[name]] == content
