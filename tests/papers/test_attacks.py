@@ -96,6 +96,13 @@ def test_every_setting_has_its_section_and_a_score_too_low_its_reason():
     assert text.rstrip().endswith("not converged |")
 
 
+def test_attacks_on_victims_of_other_weights_are_named():
+    """Trained on another machine: their scores are not of the same victims."""
+    elsewhere = attacked("unsplit", 0.1, seeds=(0,), victim_sha256="1" * 64)
+    text = written([*attacked("shadow", 0.6), *attacked("shadow_same", 0.5), *elsewhere])
+    assert text.count("On victims of other weights: unsplit.") == 1
+
+
 def test_a_priors_ceiling_stands_in_its_section():
     """The mean over seeds of what the records note."""
     guided = attacked("diffusion", 0.6)

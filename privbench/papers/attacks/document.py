@@ -86,6 +86,12 @@ def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:
         f"dB, SSIM {number(largest.group.baseline('ssim'), 'ssim')}."
     )
     costs += "".join(_ceiling(point.group) for point in points)
+    if apart := [
+        attack_name(point.group.first)
+        for point in points
+        if point.group.victims.isdisjoint(largest.group.victims)
+    ]:
+        costs += f" On victims of other weights: {', '.join(apart)}."
     return [
         f"## {panel.title}, {defense}{describe_aux(one)}",
         costs,
