@@ -48,8 +48,9 @@ predicted label. *Seconds* are those of one seed, trainings that another cell ha
 (records of earlier versions lack those), on a machine that ran other cells at the same time.
 Convergence is judged of descents on the pixels; a prior's turns, a network's training and `unsplit`
 end with their schedule, so that an empty last column says nothing of them. The options of
-`rmle_prior` and `diffusion_adaptive` were compared on auxiliary images (the last tables); the
-former's budget of 800 passes was set on ten MNIST test images, which may be among the targets."""
+`rmle_prior` and `diffusion_adaptive` were compared on auxiliary images (the last tables). The
+former's budget of 800 passes was first set on ten MNIST test images; on auxiliary images half as
+many recover less, and twice as many more."""
 
 
 def document(selection: Selection, command: str) -> str:

@@ -52,8 +52,8 @@ than {FAR:g} point away from them. They are ordered by SSIM minus its blind base
 leaks most first. *Strength* is 1/epsilon of `dp_gaussian` and `dp_laplace`, 1/levels of `quantize`,
 1/dFIL of `fisher`, the channel's for `noise_aware`, else the value of the option in
 [the table of defenses](../../conf/defense/README.md). The options of
-`rmle_prior` were [compared on auxiliary images](../attacks/RESULTS.md); its budget of 800 passes
-was set on ten MNIST test images, which may be among the targets.
+`rmle_prior` were [compared on auxiliary images](../attacks/RESULTS.md); so was its
+budget of 800 passes, which was first set on ten MNIST test images.
 Where a defense trains nothing a network also draws it anew in every step (`inverse_adaptive`), and
 behind noise that is trained with at the compared strength; `inverse` has one answer an image."""
 RULE = f"""\
