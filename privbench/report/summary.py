@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from privbench.report.analysis.advice import untried
+from privbench.report.analysis.advice import adding, untried
 from privbench.report.analysis.battery import battery_lines
-from privbench.report.analysis.finding import finding
+from privbench.report.analysis.finding import finding, strongest_not_run
 from privbench.report.analysis.labels import (
     HEADLINE,
     attack_name,
@@ -76,7 +76,12 @@ def of_sweep(ledger: SweepLog) -> Summary:
     more = f", {len(missing)} more have no record" if missing else ""
     cells = f"{len(records)} cell{'s' * (len(records) > 1)}"
     found, worst = panels(records, gaps), worst_cases(records, gaps)
-    head = _finding(found, len(missing), untried(records, command).commands)
+    adaptive = untried(records, command).commands
+    # an adaptive attack first: one command more would say which of two to type
+    stronger = (
+        [] if adaptive or ledger.battery else adding(records, strongest_not_run(records), command)
+    )
+    head = _finding(found, len(missing), adaptive, stronger)
     if ledger.battery:
         entries = [entry for entry, _ in missing]
         head += labelled("tried", battery_lines(ledger.battery, records, entries))
@@ -112,14 +117,17 @@ def _lead(worst: WorstCase) -> float:
     return leakage(worst.best[metric].score(metric), metric) if metric else -math.inf
 
 
-def _finding(found: Sequence[SplitResults], missing: int, commands: Sequence[str]) -> list[str]:
-    """Return the weaknesses, what mends them, and the findings."""
+def _finding(
+    found: Sequence[SplitResults], missing: int, adaptive: Sequence[str], stronger: Sequence[str]
+) -> list[str]:
+    """Return the weaknesses, commands that mend them, and the findings."""
     result = finding(found, missing)
     more = len(result.statements) - MOST_FINDINGS
     rest = [f"{more} more split points: see the table"] if more > 0 else []
     return [
         *labelled("weak", [weakness.sentence for weakness in result.weaknesses]),
-        *(line for one in commands for line in command_lines("to add an adaptive attack:", one)),
+        *(line for one in adaptive for line in command_lines("to add an adaptive attack:", one)),
+        *(line for one in stronger for line in command_lines("to add what was not run:", one)),
         *labelled("found", [*result.statements[:MOST_FINDINGS], *rest]),
     ]
 

@@ -58,12 +58,27 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         # of a perturbed input the likelihood alone recovers less than naive rMLE (sweeps/attacks)
         knows = site != "input" and _knows_likelihood(without[0])
         if command:
-            commands.append(_added(command, records, LIKELIHOOD if knows else QUERIES))
+            commands.append(_added(command, records, [LIKELIHOOD if knows else QUERIES]))
         else:
             attacks = f"{LIKELIHOOD},{QUERIES}" if knows else QUERIES
             commands += _of_overrides(without, "attack", attacks)
     sentence = f"No adaptive attack was run against {', '.join(names)}: the leakage may be higher."
     return Advice([sentence] * bool(names), list(dict.fromkeys(commands)))
+
+
+def adding(records: Sequence[Record], attacks: Sequence[str], command: str = "") -> list[str]:
+    """Return commands that run the cells with these attacks, too; none without one.
+
+    Args:
+        records: Of a sweep, or a selection of a store.
+        attacks: Names of attacks that were not run everywhere.
+        command: Command of the sweep; empty for a selection.
+    """
+    if not attacks:
+        return []
+    if command:
+        return [_added(command, records, attacks)]
+    return _of_overrides(records, "attack", ",".join(attacks))
 
 
 def not_undefended(records: Sequence[Record], command: str = "") -> list[str]:
@@ -175,18 +190,18 @@ def _source(module: str) -> ast.Module | None:
     return ast.parse(path.read_bytes()) if path.suffix == ".py" else None
 
 
-def _added(command: str, records: Iterable[Record], attack: str) -> str:
-    """Return a sweep's command with one attack more.
+def _added(command: str, records: Iterable[Record], attacks: Sequence[str]) -> str:
+    """Return a sweep's command with more attacks.
 
-    Options of the sweep's attacks are kept where they are options of this one too; where they are
-    not, the command has only this attack.
+    Options of the sweep's attacks are kept where they are options of these too; where they are
+    not, the command has only these attacks.
     """
     program, typed = PROGRAM.split(), shlex.split(command)[len(PROGRAM.split()) :]
     options = [word for word in typed if word.startswith(("attack.", "attack@"))]
     classes = {str(record.config["attack"].get("_target_")) for record in records}
-    names = [attack]
-    if not options or classes == {_class(attack)}:
-        names = [*dict.fromkeys(record.attack for record in records), attack]
+    names = list(attacks)
+    if not options or all(classes == {_class(attack)} for attack in attacks):
+        names = list(dict.fromkeys([*(record.attack for record in records), *attacks]))
         options = []
     words = [word for word in typed if not word.startswith("attack=") and word not in options]
     return shlex.join([*program, *words, f"attack={','.join(names)}"])

@@ -155,8 +155,31 @@ def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
     return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
 
 
-def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
+def _without_strongest(records: Sequence[Record]) -> list[Weakness]:
     """Return the strongest attacks that some settings did not meet, defended or not."""
+    lacking, settings = _lacking(records)
+    parts = [
+        f"{name}{f' in {count} of {settings} settings' * (count < settings)}"
+        for name, count in lacking.items()
+    ]
+    if not parts:
+        return []
+    line = (
+        f"Not run: {', '.join(parts)}. Of the attacks of sweeps/defenses rmle_prior or an inverse "
+        "network has the highest SSIM in every setting of MNIST"
+    )
+    if DEEP in lacking:
+        line += f", in sweeps/attacks {DEEP} at the deepest split without a defense"
+    return [Weakness("a strong attack was not run", line)]
+
+
+def strongest_not_run(records: Sequence[Record]) -> list[str]:
+    """Return the names of the strongest attacks that some settings of a sweep did not meet."""
+    return [name for name in _lacking(records)[0] if name in STRONGEST]
+
+
+def _lacking(records: Sequence[Record]) -> tuple[dict[str, int], int]:
+    """Return in how many settings each of the strongest attacks lacks, and how many there are."""
     met: dict[str, set[str]] = defaultdict(set)
     deep = dict[str, bool]()
     for record in records:
@@ -170,20 +193,7 @@ def _without_strongest(records: Iterable[Record]) -> list[Weakness]:
         for name, same in STRONGEST.items()
     }
     lacking[DEEP] = sum(deep[key] and DEEP not in attacks for key, attacks in met.items())
-    parts = [
-        f"{name}{f' in {count} of {len(met)} settings' * (count < len(met))}"
-        for name, count in lacking.items()
-        if count
-    ]
-    if not parts:
-        return []
-    line = (
-        f"Not run: {', '.join(parts)}. Of the attacks of sweeps/defenses rmle_prior or an inverse "
-        "network has the highest SSIM in every setting of MNIST"
-    )
-    if lacking[DEEP]:
-        line += f", in sweeps/attacks {DEEP} at the deepest split without a defense"
-    return [Weakness("a strong attack was not run", line)]
+    return {name: count for name, count in lacking.items() if count}, len(met)
 
 
 def _is_deep(record: Record) -> bool:

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from privbench.report.analysis.advice import not_undefended, untried
-from privbench.report.analysis.finding import UNMET, Finding, by_setting, finding
+from privbench.report.analysis.advice import adding, not_undefended, untried
+from privbench.report.analysis.finding import (
+    UNMET,
+    Finding,
+    by_setting,
+    finding,
+    strongest_not_run,
+)
 from privbench.report.analysis.tradeoffs import SplitResults, unequal_settings
 
 
@@ -43,5 +49,6 @@ def _facts(result: Finding, found: Sequence[SplitResults], command: str) -> dict
         "notes": [*(one.sentence for one in others), *unequal_settings(found)],
         "warnings": advice.warnings,
         "commands": advice.commands,
+        "stronger": adding(records, strongest_not_run(records), command),
         "undefended": not_undefended(records, command),
     }

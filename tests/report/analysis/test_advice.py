@@ -11,8 +11,8 @@ from hydra.utils import instantiate
 from privbench.defenses.deployment import SplitVictim
 from privbench.report import summary
 from privbench.report.analysis import operating_points, tables, tradeoffs
-from privbench.report.analysis.advice import untried
-from privbench.report.analysis.finding import finding
+from privbench.report.analysis.advice import adding, untried
+from privbench.report.analysis.finding import finding, strongest_not_run
 from privbench.runtime.conf_files import load_option
 from privbench.store.sweep_log import SweepLog
 from privbench.victims.lenet5 import LeNet5
@@ -54,6 +54,23 @@ def test_a_summary_without_an_adaptive_attack_says_so_first(tmp_path):
     assert bare.startswith("weak   Not run: rmle_prior, inverse.")
     assert not any("adaptive attack" in text for text in (summaries["with"], bare))
     assert _of(sweep(tmp_path / "empty", "empty", [], [record()])) == ""
+
+
+def test_the_strongest_attacks_that_were_not_run_come_with_their_command(tmp_path):
+    """On the terminal where an adaptive attack was run, and on the page; options are not theirs."""
+    met = [record("dropout", 0.3, attack="rmle_adaptive", adaptive=True), record("dropout", 0.3)]
+    folder = sweep(tmp_path, "some", met, [])
+    lines = " ".join(summary.of_sweep(SweepLog(folder)).whole.replace("\\\n", " ").split())
+    added = "sweeps=some attack=rmle_adaptive,rmle,rmle_prior,inverse"
+    assert f"to add what was not run: python -m privbench {added} " in f"{lines} "
+    page = page_text(tmp_path / "page", met)
+    assert "This adds what was not run:" in page and "attack=rmle_prior,inverse" in page
+    whole = [*met, record("dropout", 0.3, attack="inverse", adaptive=True),
+             record("dropout", 0.3, attack="rmle_prior", adaptive=True)]  # fmt: skip
+    assert "to add what" not in _of(sweep(tmp_path / "whole", "whole", whole, []))
+    assert adding(whole, strongest_not_run(whole)) == []
+    (command,) = adding(met, strongest_not_run(met), "python -m privbench -m attack.steps=9")
+    assert command.endswith("privbench -m attack=rmle_prior,inverse")
 
 
 def test_a_linear_baseline_alone_does_not_pass_for_an_adaptive_attack(tmp_path):
