@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from privbench.report.analysis.finding import STRONGEST, finding, weaknesses
+from privbench.report.analysis.finding import STRONGEST, finding, strongest_not_run, weaknesses
 from privbench.report.analysis.tradeoffs import panels
 from tests.records import curve, imaged, put_images, record, spread
 from tests.support import ROOT
@@ -161,6 +161,21 @@ def test_behind_the_latter_half_of_a_network_the_refinement_is_asked_for():
     (line,) = _not_run([one for records in met for one in records])
     assert line.startswith("Not run: inverse_refined in 1 of 3 settings.")
     assert not _not_run([one for records in met[1:] for one in records])
+
+
+def test_behind_a_defense_of_cifar10_its_strongest_attack_is_asked_for():
+    """It is far above the others there behind dropout; no defense, or MNIST, asks for none."""
+    strong = ("rmle_prior", "inverse", "inverse_refined_adaptive")
+
+    def met(attacks, **others):
+        return [record(attack=name, **others) for name in attacks]
+
+    (line,) = _not_run(met(strong[:2], dataset="cifar10"))
+    assert line.startswith("Not run: inverse_refined_adaptive. ")
+    assert line.endswith("in sweeps/attacks inverse_refined_adaptive behind dropout on cifar10")
+    assert strongest_not_run(met(strong[:1], dataset="cifar10")) == [*strong[1:]]
+    undefended = met(strong[:2], dataset="cifar10", defense="none", strength=0.0)
+    assert not _not_run([*met(strong, dataset="cifar10"), *undefended, *met(strong[:2])])
 
 
 def _not_run(records):
