@@ -77,10 +77,9 @@ def of_sweep(ledger: SweepLog) -> Summary:
     cells = f"{len(records)} cell{'s' * (len(records) > 1)}"
     found, worst = panels(records, gaps), worst_cases(records, gaps)
     adaptive = untried(records, command).commands
-    # an adaptive attack first: one command more would say which of two to type
-    stronger = (
-        [] if adaptive or ledger.battery else adding(records, strongest_not_run(records), command)
-    )
+    # where an adaptive attack lacks, its command is enough; a battery's attacks are fixed
+    lacking = [] if adaptive or ledger.battery else strongest_not_run(records)
+    stronger = adding(records, lacking, command)
     head = _finding(found, len(missing), adaptive, stronger)
     if ledger.battery:
         entries = [entry for entry, _ in missing]

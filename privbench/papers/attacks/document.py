@@ -87,12 +87,11 @@ def _section(panel: SplitResults, points: Sequence[Point]) -> list[str]:
         f"dB, SSIM {number(largest.group.baseline('ssim'), 'ssim')}."
     )
     costs += "".join(_ceiling(point.group) for point in points)
-    if apart := [
-        attack_name(point.group.first)
-        for point in points
-        if point.group.victims.isdisjoint(largest.group.victims)
-    ]:
-        costs += f" On victims of other weights: {', '.join(apart)}."
+    groups = [point.group for point in points]
+    apart = [group for group in groups if group.victims.isdisjoint(largest.group.victims)]
+    if apart:
+        names = ", ".join(attack_name(group.first) for group in apart)
+        costs += f" On victims of other weights: {names}."
     return [
         f"## {panel.title}, {defense}{describe_aux(one)}",
         costs,

@@ -41,11 +41,6 @@ STRONGEST = {
 """Attacks one of which recovers most, by SSIM, in every setting of MNIST in
 ``sweeps/defenses/records.csv`` (a test reads it), each with those that count as it: networks that
 learn from defended features. With few images to learn from, as of faces, ``rmle`` may be first."""
-DEEP = "inverse_refined"
-"""Attack that recovers most at fc2 of MNIST without a defense, in ``sweeps/attacks``; it is asked
-for in the latter half of a network."""
-COLOUR, DATASET = "inverse_refined_adaptive", "cifar10"
-"""Attack that recovers most behind dropout, by SSIM, on this data set in ``sweeps/attacks``."""
 Titled = tuple[str, Sequence[OperatingPoint]]
 """Title of a victim and split point, with its operating points."""
 
@@ -157,55 +152,72 @@ def _not_adaptive(records: Sequence[Record]) -> list[Weakness]:
     return [Weakness(name, line.removesuffix(".")) for line in untried(records).warnings]
 
 
+def _is_deep(record: Record) -> bool:
+    """Return whether a cell has no defense and its split is in the latter half of the network."""
+    index, count = record.split_index, record.split_count
+    if record.strength or index is None or count is None:
+        return False
+    return 2 * index >= count
+
+
+def _is_defended_cifar10(record: Record) -> bool:
+    """Return whether a cell is a defended one of CIFAR-10."""
+    return record.strength > 0 and record.dataset == "cifar10"
+
+
+UNDEFENDED = "inverse_refined"
+"""Attack that knows no defense: it counts as ``inverse`` where there is none."""
+STRONGEST_THERE = {
+    UNDEFENDED: (_is_deep, "at the deepest split without a defense"),
+    "inverse_refined_adaptive": (_is_defended_cifar10, "behind dropout on cifar10"),
+}
+"""Attacks that recover most, by SSIM, in some settings of ``sweeps/attacks``, each with the cells
+that it is asked for in and the setting in words."""
+
+
 def _without_strongest(records: Sequence[Record]) -> list[Weakness]:
     """Return the strongest attacks that some settings did not meet, defended or not."""
     lacking, settings = _lacking(records)
+    if not lacking:
+        return []
     parts = [
         f"{name}{f' in {count} of {settings} settings' * (count < settings)}"
         for name, count in lacking.items()
     ]
-    if not parts:
-        return []
     line = (
         f"Not run: {', '.join(parts)}. Of the attacks of sweeps/defenses rmle_prior or an inverse "
         "network has the highest SSIM in every setting of MNIST"
     )
-    if DEEP in lacking:
-        line += f", in sweeps/attacks {DEEP} at the deepest split without a defense"
-    if COLOUR in lacking:
-        line += f", in sweeps/attacks {COLOUR} behind dropout on {DATASET}"
+    for name, (_, where) in STRONGEST_THERE.items():
+        line += f", in sweeps/attacks {name} {where}" * (name in lacking)
     return [Weakness("a strong attack was not run", line)]
 
 
 def strongest_not_run(records: Sequence[Record]) -> list[str]:
-    """Return the names of the strongest attacks that some settings of a sweep did not meet."""
-    return [name for name in _lacking(records)[0] if name != DEEP]  # it knows no defense
+    """Return the names of the strongest attacks that some settings of a sweep did not meet.
+
+    Without the one that knows no defense: a sweep's command would run it against all of them.
+    """
+    return [name for name in _lacking(records)[0] if name != UNDEFENDED]
 
 
 def _lacking(records: Sequence[Record]) -> tuple[dict[str, int], int]:
     """Return in how many settings each of the strongest attacks lacks, and how many there are."""
     met: dict[str, set[str]] = defaultdict(set)
-    deep, colour = dict[str, bool](), dict[str, bool]()
+    asked: dict[str, set[str]] = defaultdict(set)
     for record in records:
         key = setting_key(group_key(record))
         met[key].add(record.attack)
-        if record.attack == DEEP and not record.strength:  # there is no defense to know
+        if record.attack == UNDEFENDED and not record.strength:
             met[key].add("inverse")
-        deep[key] = not record.strength and _is_deep(record)
-        colour[key] = bool(record.strength) and record.dataset == DATASET
+        asked[key] |= {name for name, (applies, _) in STRONGEST_THERE.items() if applies(record)}
     lacking = {
         name: sum(attacks.isdisjoint(same) for attacks in met.values())
         for name, same in STRONGEST.items()
     }
-    for name, asked in ((DEEP, deep), (COLOUR, colour)):
-        lacking[name] = sum(asked[key] and name not in attacks for key, attacks in met.items())
+    for name in STRONGEST_THERE:
+        lacking[name] = sum(name in asked[key] - attacks for key, attacks in met.items())
     return {name: count for name, count in lacking.items() if count}, len(met)
-
-
-def _is_deep(record: Record) -> bool:
-    """Return whether a split point is in the latter half of its network."""
-    index, count = record.split_index, record.split_count
-    return index is not None and count is not None and 2 * index >= count
 
 
 def _doubtful(records: Sequence[Record]) -> list[Weakness]:
