@@ -79,6 +79,12 @@ def describe(row: Published) -> str:
     return f"{describe_split(row.dataset, row.split)}, {row.attack}{steps}{aux}{defense}"
 
 
+def describe_defended(row: Published) -> str:
+    """Return split point and defense of a published setting in words, whatever its attack."""
+    defense = f"{row.defense} {row.strength:g} on {row.site}" if row.strength else "no defense"
+    return f"{describe_split(row.dataset, row.split)}, {defense}"
+
+
 def printed_scores(row: Published) -> str:
     """Return the published PSNR in dB and SSIM of a setting."""
     return f"{number(row.psnr_db, 'psnr_db') or '-'} / {number(row.ssim, 'ssim') or '-'}"

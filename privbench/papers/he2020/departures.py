@@ -1,20 +1,17 @@
 """Attacks of the paper with other options, another victim or other data than published."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any
 
-from privbench.papers.he2020.comparable import (
-    commonest_of_each,
-    data_options,
-    dataset_of,
-    of_either_precision,
-    of_usual_victim,
-    recipe,
-    stayed,
-)
+from privbench.papers.he2020.comparable import stayed
 from privbench.papers.he2020.comparison import describe, printed_scores
+from privbench.papers.he2020.other_victims import (
+    Options,
+    Victims,
+    in_words,
+    with_unusual_options,
+)
 from privbench.papers.he2020.published import (
     METRICS,
     Published,
@@ -31,13 +28,9 @@ from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.tradeoffs import Point
 from privbench.report.analysis.worst_case import listed
 from privbench.store.record import Record
-from privbench.store.record_frame import flat
 
 MOST = 4
 """Options that may differ from the published attack's: with more it is another attack."""
-Options = Mapping[str, Any]
-Victims = dict[tuple[int, str], Record]
-"""A record of each victim, by its seed and the hash of its weights."""
 
 
 def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
@@ -52,7 +45,7 @@ def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
     head = ["where", "setting", "departure", "published dB / SSIM", "here", "victims", "by victim"]
     found: dict[tuple[str, str, str], Victims] = defaultdict(dict)
     published: dict[tuple[str, str], Published] = {}
-    for record, options in _with_other_options(records):
+    for record, options in with_unusual_options(records):
         for row, words in _departed(record, options):
             place = row.source, describe(row)  # curves share the point without a defense
             published[place] = row
@@ -77,40 +70,15 @@ def _here(victims: Victims) -> list[str]:
     ]
 
 
-def _with_other_options(records: Iterable[Record]) -> Iterable[tuple[Record, Options]]:
-    """Yield records of the paper's attacks and images, with what of victim and data is unusual.
-
-    Usual are the commonest victim of a data set, the commonest recipe of another victim, and the
-    data set's commonest options.
-    """
-    once = [record for record in of_either_precision(records) if record.transmissions == 1]
-    victims = {record.dataset: record.victim for record in of_usual_victim(once)}
-    data = {r.dataset: data_options(r) for r in commonest_of_each(once, dataset_of, data_options)}
-    recipes = {_named(r): recipe(r) for r in commonest_of_each(once, _named, recipe)}
-    for record in sorted(once, key=lambda record: record.key):
-        if record.attack in attacks() and paper_images(record):
-            other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
-            other |= _differing("victim", recipe(record), recipes[_named(record)])
-            other |= _differing("dataset", data_options(record), data[record.dataset])
-            yield record, other
-
-
-def _named(record: Record) -> tuple[str, str]:
-    return record.dataset, record.victim
-
-
-def _differing(group: str, options: Options, usual: Options) -> dict[str, Any]:
-    own, others = flat(options), flat(usual)
-    return {f"{group}.{n}": own[n] for n in own if own[n] != others.get(n, own[n])}
-
-
 def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]:
     """Yield published numbers with what a record of their setting has otherwise.
 
     Args:
-        record: Of one of the paper's attacks.
+        record: Of any attack; only the paper's, on the published ten images, depart.
         other: What of its victim and its data is unusual.
     """
+    if record.attack not in attacks() or not paper_images(record):
+        return
     changed = changed_options(record)
     if len(changed) > MOST:
         return
@@ -121,7 +89,7 @@ def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]
         longer = {} if same else {_steps_of(record): steps}
         words = {**other, **{f"attack.{n}": value for n, value in changed.items()}, **longer}
         if words:
-            yield row, " ".join(f"{name}={value}" for name, value in words.items())
+            yield row, in_words(words)
 
 
 def _steps_of(record: Record) -> str:

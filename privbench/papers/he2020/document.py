@@ -24,6 +24,7 @@ from privbench.papers.he2020.comparison import (
 )
 from privbench.papers.he2020.coverage import counts, unmeasured
 from privbench.papers.he2020.departures import departures
+from privbench.papers.he2020.other_victims import accuracies
 from privbench.papers.he2020.published import PAPER_IMAGES, paper_images
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
@@ -93,6 +94,7 @@ def document(
         unmeasured=unmeasured(matched),
         spread=_section(spread(records), makers),
         departures=_section(departures(records), makers),
+        other_victims=_section(accuracies(records), makers),
         strongest=_strongest(found, makers),
         gaps=list(_gaps(found, makers)),
         least_victims=LEAST,

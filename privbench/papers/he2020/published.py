@@ -237,9 +237,28 @@ def published_at(record: Record) -> list[Published]:
         for row in _of(record.dataset, record.split, record.attack)
         if (row.source == "fig15") == (record.config.get("include") == FIGURE_15)
         and (row.attack == "rmle_paper" or aux == (row.aux or "disjoint"))
-        and abs(row.strength - record.strength) < 1e-9
-        and (record.strength == 0 or (row.defense, row.site) == (record.defense, record.site))
+        and _is_defended_as(record, row)
     ]
+
+
+def accuracies_at(record: Record) -> list[Published]:
+    """Return the published settings with an accuracy that have a record's defense.
+
+    Its attack, which no accuracy depends on, may be any.
+    """
+    return [
+        row
+        for row in load_published()
+        if row.accuracy is not None
+        and (row.dataset, row.split) == (record.dataset, record.split)
+        and _is_defended_as(record, row)
+    ]
+
+
+def _is_defended_as(record: Record, row: Published) -> bool:
+    """Return whether a record has a row's defense and strength; without one, sites are alike."""
+    same = record.strength == 0 or (row.defense, row.site) == (record.defense, record.site)
+    return same and abs(row.strength - record.strength) < 1e-9
 
 
 def curve(record: Record) -> list[Published]:

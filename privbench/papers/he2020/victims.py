@@ -13,18 +13,17 @@ from privbench.papers.he2020.comparable import (
     of_usual_victim,
     stayed,
 )
-from privbench.papers.he2020.comparison import describe
+from privbench.papers.he2020.comparison import describe, describe_defended
 from privbench.papers.he2020.published import (
     METRICS,
-    Published,
-    load_published,
+    accuracies_at,
     paper_images,
     published_for,
 )
 from privbench.papers.he2020.sources import comparable_score
 from privbench.papers.he2020.verdicts import REPRODUCED
 from privbench.report.analysis.frame import SeedGroup
-from privbench.report.analysis.labels import describe_split, metric_title, number, signed
+from privbench.report.analysis.labels import metric_title, number, signed
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.tradeoffs import Point
 from privbench.store.record import Record
@@ -118,14 +117,7 @@ def _scores(record: Record) -> Iterable[Measured]:
 
 def _accuracies(record: Record) -> Iterable[Measured]:
     """Yield the accuracies under a record's defense, which are those of any attack on it."""
-    for row in load_published():
-        if row.accuracy is not None and _is_defended(record, row):
-            defense = f"{row.defense} {row.strength:g} on {row.site}"
-            setting = row.source, f"{describe_split(row.dataset, row.split)}, {defense}"
-            yield Measured(setting, "accuracy", row.accuracy, record.accuracy, record)
-
-
-def _is_defended(record: Record, row: Published) -> bool:
-    of_record = record.dataset, record.split, record.defense, record.site
-    same = of_record == (row.dataset, row.split, row.defense, row.site)
-    return same and row.strength > 0 and abs(record.strength - row.strength) < 1e-9
+    for row in accuracies_at(record):
+        if row.strength:
+            setting = row.source, describe_defended(row)
+            yield Measured(setting, "accuracy", row.accuracy or 0.0, record.accuracy, record)
