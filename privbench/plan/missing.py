@@ -10,7 +10,7 @@ from pathlib import Path
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option
 from privbench.runtime.errors import UserError
-from privbench.runtime.options import LAUNCH_OPTIONS
+from privbench.runtime.options import LAUNCH_OPTIONS, top_level
 
 PROGRAM = ("python", "-m", "privbench")
 
@@ -43,8 +43,7 @@ def _repeated(overrides: Iterable[str], base: Sequence[str]) -> list[str]:
     kept = [
         word
         for word in overrides
-        if (name := word.lstrip("+~").partition("=")[0].split(".")[0]) not in LAUNCH_OPTIONS
-        and name not in ("split", "output_dir", "device")
+        if top_level(word) not in (*LAUNCH_OPTIONS, "split", "output_dir", "device")
     ]
     names = {word.partition("=")[0] for word in kept}
     return [*(word for word in base if word.partition("=")[0] not in names), *kept]

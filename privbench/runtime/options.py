@@ -34,6 +34,29 @@ LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 they were: at those they are in no configuration, so that keys and groups of the records stay."""
 
 
+def top_level(override: str) -> str:
+    """Return the top-level name of an option, or of an override of it.
+
+    >>> [top_level(word) for word in ("+attack@attack.inverter.lr=1", "~attack.clamp", "seed")]
+    ['attack', 'attack', 'seed']
+    """
+    name = override.lstrip("+~").partition("=")[0]
+    return name.partition(".")[0].partition("@")[0]
+
+
+def as_typed(value: Any) -> str:
+    """Return a plain value as it is typed on a command line.
+
+    >>> [as_typed(value) for value in (None, True, 0.1, [3, None], "relu2")]
+    ['null', 'true', '0.1', '[3,null]', 'relu2']
+    """
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(as_typed, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
 def without_later_options(config: Any) -> Any:
     """Return a configuration without ``LATER_OPTIONS`` that have their first values.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privbench.runtime.errors import UserError
-from privbench.runtime.options import RUNTIME_OPTIONS
+from privbench.runtime.options import RUNTIME_OPTIONS, top_level
 from privbench.store.battery import Battery
 from privbench.sweep.grids import Axes
 
@@ -98,4 +98,4 @@ def _replaces_a_part(option: str) -> bool:
     """Return whether an option on the command line changes a battery."""
     if option in ADVERSARY_OPTIONS:
         return True
-    return option.partition(".")[0].partition("@")[0] not in TARGET_OPTIONS + RUNTIME_OPTIONS
+    return top_level(option) not in TARGET_OPTIONS + RUNTIME_OPTIONS

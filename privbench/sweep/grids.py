@@ -2,14 +2,15 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from privbench.runtime.errors import UserError
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.options import RUNTIME_OPTIONS
+from privbench.runtime.options import RUNTIME_OPTIONS, as_typed, top_level
 
 Axes = dict[str, list[str]]
 """Overrides of the command line by option: a grid is their product."""
@@ -49,6 +50,7 @@ def expand_grids(
     """Return the cells of all grids, each a list of overrides, none twice.
 
     A typed axis replaces the one of that name; grids without it are left out where others have it.
+    Another choice of a config group than a grid's is without the options of the grid's choice.
     A config group that distinguishes grids only picks among them, and so does a split point that
     some of them have, since it belongs to the options of its grid; another goes to all of them.
 
@@ -76,9 +78,33 @@ def expand_grids(
                 if (kept := [word for word in overrides if word in [*grid[name], *strange]])
             ]
         else:
-            grids = [{**grid, name: overrides} for grid in holders or grids]
+            chosen = partial(_chosen, name=name, overrides=overrides, typed=typed)
+            grids = [
+                part
+                for grid in holders or grids
+                for part in (chosen(grid) if is_group(name) else [{**grid, name: overrides}])
+            ]
     cells = [list(cell) for grid in grids for cell in itertools.product(*grid.values())]
     return [list(overrides) for overrides in dict.fromkeys(tuple(cell) for cell in cells)]
+
+
+def _chosen(grid: Axes, *, name: str, overrides: Sequence[str], typed: Axes) -> Iterator[Axes]:
+    """Yield a grid with typed choices of a config group.
+
+    Options that the grid has for its own choice, and that were not typed, go to no other choice:
+    another attack has other defaults.
+    """
+    own = grid.get(name, overrides)
+    if same := [word for word in overrides if word in own]:
+        yield {**grid, name: same}
+    if others := [word for word in overrides if word not in own]:
+        package = name.rpartition("@")[2] + "."
+        kept = {
+            option: axis
+            for option, axis in grid.items()
+            if option in typed or not option.rpartition("@")[2].startswith(package)
+        }
+        yield {**kept, name: others}
 
 
 def cell_names(cells: Sequence[Sequence[str]]) -> list[str]:
@@ -98,7 +124,7 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
     chosen = {
         name: sorted(overrides)
         for name, overrides in typed.items()
-        if name.split(".")[0] not in RUNTIME_OPTIONS
+        if top_level(name) not in RUNTIME_OPTIONS
     }
     short = "-".join(name.rpartition(".")[2].rpartition("@")[2] for name in swept) or "cells"
     file = file.replace("/", "-") if file else file  # a sweep's folder lies directly in sweeps/
@@ -109,12 +135,7 @@ def sweep_name(file: str | None, typed: Axes, swept: Iterable[str]) -> str:
 
 def to_overrides(params: Mapping[str, Any]) -> list[str]:
     """Return the axes of a yaml as overrides of the command line; a list is an axis."""
-
-    def literal(value: Any) -> str:
-        plain = {None: "null", True: "true", False: "false"}
-        return plain[value] if value is None or isinstance(value, bool) else str(value)
-
     return [
-        f"{name}={','.join(map(literal, value)) if isinstance(value, list) else literal(value)}"
+        f"{name}={','.join(map(as_typed, value)) if isinstance(value, list) else as_typed(value)}"
         for name, value in params.items()
     ]

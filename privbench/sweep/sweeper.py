@@ -28,7 +28,7 @@ from privbench.runtime.errors import (
     describe_error,
 )
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS
+from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS, top_level
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.batteries import WIDEST, Batteries
@@ -186,7 +186,7 @@ class Sweeper(HydrasSweeper):
         for name, overrides in list(typed.items()):
             if _is_runtime_option(name) and len(overrides) > 1:
                 raise UserError(f"{name} cannot be swept: type one value")
-            if name.split(".")[0] in SWEEP_ONLY_OPTIONS:
+            if top_level(name) in SWEEP_ONLY_OPTIONS:
                 del typed[name]
         cells = expand_grids(grids, typed, self.compose.is_group)
         return self.compose.without_foreign_options(cells), typed
@@ -282,5 +282,4 @@ def _identify(
 
 def _is_runtime_option(name: str) -> bool:
     """Return whether an option changes how cells are run; a device may be swept all the same."""
-    root = name.lstrip("+~").split(".")[0]
-    return root in RUNTIME_OPTIONS and root != "device"
+    return top_level(name) in RUNTIME_OPTIONS and top_level(name) != "device"

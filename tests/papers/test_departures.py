@@ -38,7 +38,7 @@ def test_the_published_attack_departs_from_nothing():
         ({"lr": 0.2}, "attack.lr=0.2"),
         ({"tv_weight": 9.0}, "attack.tv_weight=9.0"),
         ({"steps": 50}, "attack.steps=50"),
-        ({"lr": 0.2, "amsgrad": False}, "attack.lr=0.2 attack.amsgrad=False"),
+        ({"lr": 0.2, "amsgrad": False}, "attack.lr=0.2 attack.amsgrad=false"),
     ],
 )
 def test_an_option_is_named_with_the_published_numbers(changes, named):

@@ -44,6 +44,31 @@ def test_without_a_defense_there_is_one_row_a_figure():
     ]  # fmt: skip
 
 
+def test_the_curves_of_figure_10_publish_several_accuracies_without_a_defense():
+    """Of one setting the first stands there."""
+    records = [
+        record("none", 0.0, seed=seed, dataset="cifar10", split="relu22", key=f"{images} {seed}")
+        for images in (10_000, 1000)
+        for seed in (0, 1)
+    ]
+    for one in records:
+        one.config["dataset"]["aux_images"] = int(one.key.split()[0])
+    (found,) = [row[:4] for row in accuracies(records[:3])[0][1:]]
+    setting = "cifar10 relu22, no defense"
+    assert found == ["fig10", setting, "dataset.aux_images=1000", "0.872"]
+
+
+def test_both_sides_have_the_same_seeds():
+    """Of the usual victims those that have a counterpart; an accuracy of more draws counts."""
+    records = [trained(seed, 0.7 + 0.1 * seed) for seed in range(3)]
+    records += [trained(1, 0.5, images=1000), trained(1, 0.6, images=1000)]
+    records[-1].config["accuracy_draws"] = 3
+    records[-2].config["accuracy_draws"] = 1
+    for order in (records, records[::-1]):
+        (found,) = [row for row in accuracies(order)[0] if row[0] == "fig9"]
+        assert found[-2:] == ["0.800 (seed 1)", "0.600 (seed 1)"]
+
+
 def test_each_victim_of_a_seed_counts():
     """Two machines trained seed 0 to other weights."""
     records = [trained(seed, 0.8) for seed in range(3)]

@@ -38,7 +38,7 @@ def _axes(*words: str):
 
 def _expanded(*words: str, grids=GRIDS) -> list[str]:
     def is_group(name):
-        return name in ("defense", "attack")
+        return name in ("defense", "attack", "attack@attack.inner")
 
     return [" ".join(cell) for cell in expand_grids(grids, _axes(*words), is_group)]
 
@@ -91,6 +91,38 @@ def test_a_group_that_all_grids_share_is_replaced():
     """It tells none of them apart."""
     grids = [{"attack": ["attack=rmle"], **grid} for grid in GRIDS]
     assert len(_expanded("attack=inverse,blind", grids=grids)) == 22
+
+
+@pytest.mark.parametrize(
+    ("words", "cells"),
+    [
+        (["attack=a"], ["attack=a attack.steps=5 attack@attack.inner=x attack.inner.lr=2 seed=0"]),
+        (["attack=b"], ["attack=b seed=0"]),
+        (
+            ["attack=b,a"],
+            [
+                "attack=a attack.steps=5 attack@attack.inner=x attack.inner.lr=2 seed=0",
+                "attack=b seed=0",
+            ],
+        ),
+        (["attack=b", "attack.steps=7"], ["attack=b attack.steps=7 seed=0"]),
+        (
+            ["attack@attack.inner=y"],
+            ["attack=a attack.steps=5 attack@attack.inner=y seed=0"],
+        ),
+    ],
+)
+def test_options_of_a_grids_choice_go_to_no_other_choice(words, cells):
+    """Five steps of one attack would be too few for another, unless they are typed."""
+    grid = {
+        name: [f"{name}={value}"]
+        for name, value in (
+            ("attack", "a"), ("attack.steps", 5), ("attack@attack.inner", "x"),
+            ("attack.inner.lr", 2), ("seed", 0),
+        )
+    }  # fmt: skip
+    for order in (words, words[::-1]):
+        assert _expanded(*order, grids=[grid]) == cells
 
 
 @pytest.mark.parametrize(

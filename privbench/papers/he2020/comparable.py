@@ -116,6 +116,11 @@ def of_usual_victim(records: Iterable[Record]) -> Iterator[Record]:
     return commonest_of_each(once, dataset_of, recipe)
 
 
+def of_usual_data(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records of ``of_usual_victim`` with the commonest options of their data set."""
+    return commonest_of_each(of_usual_victim(records), dataset_of, data_options)
+
+
 def dataset_of(record: Record) -> str:
     """Return the name of a record's data set."""
     return record.dataset

@@ -48,7 +48,7 @@ def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
     for record, options in with_unusual_options(records):
         for row, words in _departed(record, options):
             place = row.source, describe(row)  # curves share the point without a defense
-            published[place] = row
+            published.setdefault(place, row)
             found[*place, words][record.seed, record.victim_sha256] = record
     rows: Rows = [head]
     for source, setting, words in sorted(found):

@@ -8,8 +8,8 @@ from typing import Any
 from privbench.papers.he2020.comparable import (
     commonest_of_each,
     data_options,
-    dataset_of,
     of_either_precision,
+    of_usual_data,
     of_usual_victim,
     recipe,
 )
@@ -18,6 +18,7 @@ from privbench.papers.he2020.published import accuracies_at
 from privbench.report.analysis.labels import number
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.worst_case import listed
+from privbench.runtime.options import as_typed
 from privbench.store.record import Record
 from privbench.store.record_frame import flat
 
@@ -34,7 +35,7 @@ def with_unusual_options(records: Iterable[Record]) -> Iterable[tuple[Record, Op
     """
     once = [record for record in of_either_precision(records) if record.transmissions == 1]
     victims = {record.dataset: record.victim for record in of_usual_victim(once)}
-    data = {r.dataset: data_options(r) for r in commonest_of_each(once, dataset_of, data_options)}
+    data = {r.dataset: data_options(r) for r in of_usual_data(once)}
     recipes = {_named(r): recipe(r) for r in commonest_of_each(once, _named, recipe)}
     for record in sorted(once, key=lambda record: record.key):
         other = {} if record.victim == victims[record.dataset] else {"victim": record.victim}
@@ -45,13 +46,14 @@ def with_unusual_options(records: Iterable[Record]) -> Iterable[tuple[Record, Op
 
 def in_words(options: Options) -> str:
     """Return options as they are typed."""
-    return " ".join(f"{name}={value}" for name, value in options.items())
+    return " ".join(f"{name}={as_typed(value)}" for name, value in options.items())
 
 
 def accuracies(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
     """Return the accuracies of unusual victims next to the published and the usual ones.
 
-    An accuracy is that of any attack under the defense, the mean over the victims.
+    An accuracy is that of any attack under the defense, of most draws, the mean over the victims;
+    both are of the same seeds where they share any.
 
     Args:
         records: Of any settings.
@@ -59,21 +61,38 @@ def accuracies(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
     Returns:
         The table, and a record of each of its accuracies.
     """
-    found: dict[tuple[str, str, float], dict[str, Victims]] = defaultdict(lambda: defaultdict(dict))
-    for record, options in with_unusual_options(records):
-        for row in accuracies_at(record):
-            place = row.source, describe_defended(row), row.accuracy or 0.0
+    found: dict[tuple[str, str], dict[str, Victims]] = defaultdict(lambda: defaultdict(dict))
+    published: dict[tuple[str, str], float] = {}
+    for record, options in sorted(with_unusual_options(records), key=_draws):
+        for row, accuracy in accuracies_at(record):
+            place = row.source, describe_defended(row)
+            published.setdefault(place, accuracy)  # curves share the point without a defense
             found[place][in_words(options)][record.seed, record.victim_sha256] = record
     rows: Rows = [["where", "setting", "departure", "published", "usual victim", "this one"]]
     used: list[Record] = []
-    for place, by_words in sorted(found.items(), key=lambda item: item[0]):
-        usual = by_words.pop("", {})
-        for words, victims in sorted(by_words.items()):
-            source, setting, published = place
-            numbers = number(published, "accuracy"), _mean(usual), _mean(victims)
-            rows.append([source, setting, words, *numbers])
-            used += [*usual.values(), *victims.values()]
+    for place in sorted(found):
+        usual = found[place].pop("", {})
+        for words, victims in sorted(found[place].items()):
+            compared = _of_shared_seeds(usual, victims)
+            numbers = number(published[place], "accuracy"), *map(_mean, compared)
+            rows.append([*place, words, *numbers])
+            used += [record for victims in compared for record in victims.values()]
     return rows, used
+
+
+def _draws(found: tuple[Record, Options]) -> int:
+    """Return over how many draws of a defense a record's accuracy is the mean."""
+    draws: int = found[0].config["accuracy_draws"]
+    return draws
+
+
+def _of_shared_seeds(*sides: Victims) -> list[Victims]:
+    """Return the victims of the seeds that all sides have; all of them where there is none."""
+    shared = set.intersection(*({seed for seed, _ in victims} for victims in sides))
+    return [
+        {at: record for at, record in victims.items() if at[0] in shared or not shared}
+        for victims in sides
+    ]
 
 
 def _mean(victims: Victims) -> str:
@@ -90,4 +109,4 @@ def _named(record: Record) -> tuple[str, str]:
 
 def _differing(group: str, options: Options, usual: Options) -> dict[str, Any]:
     own, others = flat(options), flat(usual)
-    return {f"{group}.{n}": own[n] for n in own if own[n] != others.get(n, own[n])}
+    return {f"{group}.{n}": own[n] for n in own if n not in others or own[n] != others[n]}

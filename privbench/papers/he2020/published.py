@@ -27,7 +27,8 @@ class Published:
         attack: Name of the attack's yaml.
         steps: Steps of rMLE, also as the inverter of a shadow; null without it. Those of figure 15
             are ours.
-        aux: Auxiliary images of the adversary; empty for any.
+        aux: Auxiliary images of the adversary; empty for rMLE, which has none, and for figure 15,
+            whose are disjoint.
         defense: Name of the defense.
         site: ``features`` or ``input``.
         strength: Strength of the defense.
@@ -189,7 +190,7 @@ def _published_rmle(record: Record) -> tuple[Mapping[str, Any], Any]:
     wanted = _settings("rmle_paper")
     weight = _of_split(wanted["tv_weight"], record.split)
     if record.dataset == "cifar10":
-        wanted = wanted | with_current_names(CIFAR10)
+        wanted = wanted | CIFAR10
         weight = CIFAR10_WEIGHTS.get(record.split, weight)
         if record.split == "relu22" and record.attack in ("shadow", "shadow_same"):
             wanted, weight = wanted | CIFAR10_SHADOW, CIFAR10_SHADOW["tv_weight"]
@@ -241,13 +242,13 @@ def published_at(record: Record) -> list[Published]:
     ]
 
 
-def accuracies_at(record: Record) -> list[Published]:
-    """Return the published settings with an accuracy that have a record's defense.
+def accuracies_at(record: Record) -> list[tuple[Published, float]]:
+    """Return the published settings that have a record's defense, with their accuracies.
 
     Its attack, which no accuracy depends on, may be any.
     """
     return [
-        row
+        (row, row.accuracy)
         for row in load_published()
         if row.accuracy is not None
         and (row.dataset, row.split) == (record.dataset, record.split)

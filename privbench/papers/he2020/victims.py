@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from privbench.papers.he2020.comparable import (
-    commonest_of_each,
-    data_options,
-    dataset_of,
     of_either_precision,
-    of_usual_victim,
+    of_usual_data,
     stayed,
 )
 from privbench.papers.he2020.comparison import describe, describe_defended
@@ -100,7 +97,7 @@ def _row(metric: str, numbers: Sequence[Measured]) -> list[str]:
 
 
 def _measured(records: Iterable[Record]) -> Iterable[Measured]:
-    for record in commonest_of_each(of_usual_victim(records), dataset_of, data_options):
+    for record in of_usual_data(records):
         yield from _scores(record)
         yield from _accuracies(record)
 
@@ -117,7 +114,7 @@ def _scores(record: Record) -> Iterable[Measured]:
 
 def _accuracies(record: Record) -> Iterable[Measured]:
     """Yield the accuracies under a record's defense, which are those of any attack on it."""
-    for row in accuracies_at(record):
+    for row, accuracy in accuracies_at(record):
         if row.strength:
             setting = row.source, describe_defended(row)
-            yield Measured(setting, "accuracy", row.accuracy or 0.0, record.accuracy, record)
+            yield Measured(setting, "accuracy", accuracy, record.accuracy, record)

@@ -10,7 +10,7 @@ from functools import cache
 
 from privbench.runtime.code_identity import source_file
 from privbench.runtime.conf_files import load_option
-from privbench.runtime.options import LAUNCH_OPTIONS
+from privbench.runtime.options import LAUNCH_OPTIONS, top_level
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 
@@ -218,7 +218,7 @@ def _of_overrides(records: Iterable[Record], group: str, chosen: str) -> list[st
         options = {
             name: value
             for name, _, value in (word.partition("=") for word in record.overrides)
-            if not name.startswith(group) and name.lstrip("+~").split(".")[0] not in LAUNCH_OPTIONS
+            if not name.startswith(group) and top_level(name) not in LAUNCH_OPTIONS
         }
         shapes[tuple(options)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]

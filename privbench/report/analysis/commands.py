@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, prod
 
-from privbench.runtime.options import CELL_OPTIONS
+from privbench.runtime.options import CELL_OPTIONS, top_level
 from privbench.store.record import Record
 
 NUMERIC = (*CELL_OPTIONS, "device")
@@ -30,17 +30,8 @@ def commands_of(records: Iterable[Record]) -> list[str]:
 
 def _typed(record: Record) -> Cell:
     pairs = (word.partition("=") for word in record.overrides)
-    typed = {name: value for name, _, value in pairs if _top(name) in NUMERIC}
-    return {name: typed[name] for name in sorted(typed, key=lambda n: NUMERIC.index(_top(n)))}
-
-
-def _top(name: str) -> str:
-    """Return the top-level option that an override changes.
-
-    >>> _top("+attack@attack.inverter.lr"), _top("~attack.clamp")
-    ('attack', 'attack')
-    """
-    return name.lstrip("+~").split(".")[0].split("@")[0]
+    typed = {name: value for name, _, value in pairs if top_level(name) in NUMERIC}
+    return {name: typed[name] for name in sorted(typed, key=lambda n: NUMERIC.index(top_level(n)))}
 
 
 def _command(product: Product) -> str:
