@@ -43,11 +43,12 @@ class VictimContract(Contract):
             assert torch.equal(v, before), f"the layer after {point} works in place"
 
     def test_early_middle_and_late_name_split_points(self, subject_under_test: Any) -> None:
-        """In the order of the layers, so that a sweep spans victims."""
+        """In the order of the layers, so that a sweep spans victims; three, where it has three."""
         model = self.network(subject_under_test)
         points = [model.resolve(alias) for alias in ("early", "middle", "late")]
         assert points == sorted(points, key=model.split_points.index)
-        assert len(set(points)) == 3
+        layers = set(model.split_points) - {"input"}
+        assert len(set(points)) == min(3, len(layers))
 
     def test_an_unknown_split_point_names_the_choices(self, subject_under_test: Any) -> None:
         """The last layer is none: nothing would remain for the cloud."""

@@ -102,7 +102,7 @@ STATEMENTS = (
     Statement("Hence one fully connected layer on the edge protects: nothing is recovered from fc1", lambda results, data: recovers_nothing(lambda metric: results.best(data, "fc1", metric)), MNIST, adaptive=True),
     Statement("PSNR > 10 dB or SSIM > 0.3 means good quality", blind_has_good_quality),
 )  # fmt: skip
-"""Figure 2, of latency and energy, is left out: it is outside the benchmark."""
+"""Figure 2, of latency and energy, is left out: ``privbench.plan`` models it."""
 
 
 def judge(statement: Statement, dataset: str, results: MeasuredResults) -> Verdict:
