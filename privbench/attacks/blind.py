@@ -114,6 +114,10 @@ def _class_ssim(view: AdversaryView) -> Reconstruct:
     return reconstruct
 
 
+LOGITS = "logits-2"
+"""Version of the stored logits."""
+
+
 class _AuxLogits(nn.Module):
     """Undefended logits of the auxiliary images ``(M, classes)``, as a module for the store."""
 
@@ -140,7 +144,7 @@ def _nearest(view: AdversaryView) -> Reconstruct:
         known.fill(images, query, cloud)
         return {}
 
-    view.fit_or_load({"baseline": "logits", "code": Blind.version}, known, compute)
+    view.fit_or_load({"baseline": "logits", "code": LOGITS}, known, compute)
     count = min(NEAREST, len(images))
 
     @torch.no_grad()

@@ -34,8 +34,9 @@ class Inverse(TrainingConfig):
     Attributes, besides those of ``TrainingConfig``:
         decoder: ``large``, ``paper``, or a function of feature and image shape that builds one.
         answers: ``defended`` or ``clean``.
-        queries: Total number of queries; null for one per image. Held-out images are sent once, the
-            others share the rest, each query with a fresh draw of the defense.
+        queries: Total number of queries; null for one per image, where ``pooled`` K. Held-out
+            images are sent once, the others share the rest, each query with a fresh draw of the
+            defense.
         conditional: Give the network, besides the features, the class probabilities that the cloud
             computes from them.
         pooled: Where a target is sent K times, send each own image K times as well and learn from

@@ -50,7 +50,12 @@ class DecodedImages:
 
 
 def read_folders(
-    root: Path, shape: Shape, store: Store, *, show_progress: bool, skip_unreadable: bool = False
+    root: Path,
+    shape: Shape,
+    store: Store,
+    *,
+    show_progress: bool,
+    skip_unreadable: bool | None = None,
 ) -> DecodedImages:
     """Read the images ``root/train/<class>/*`` and ``root/test/<class>/*``.
 
@@ -61,7 +66,7 @@ def read_folders(
         shape: ``(C, H, W)`` of the decoded images.
         store: Cache of decoded images.
         show_progress: Show progress as a bar, not as lines.
-        skip_unreadable: Leave out files that do not decode.
+        skip_unreadable: Leave out files that do not decode; null where no option does.
 
     Raises:
         ValueError: naming a folder that is missing or empty, or a file that does not decode.
@@ -72,7 +77,7 @@ def read_folders(
         "reader": READER,
         "root": str(root.resolve()),
         "shape": shape,
-        "skip_unreadable": skip_unreadable,
+        "skip_unreadable": bool(skip_unreadable),
         "files": [
             [(f"{label}/{path.name}", *stat) for label, path, stat in files]
             for files in listings.values()
@@ -109,7 +114,7 @@ def read_files(
         for half, files in halves.items()
     }
     recipe = {"reader": READER, "shape": shape, "listed": listed}
-    return _halves(_decoded(halves, shape, store, recipe, show_progress, False))
+    return _halves(_decoded(halves, shape, store, recipe, show_progress, None))
 
 
 def _decoded(
@@ -118,7 +123,7 @@ def _decoded(
     store: Store,
     recipe: Mapping[str, Any],
     show_progress: bool,
-    skip_unreadable: bool,
+    skip_unreadable: bool | None,
 ) -> Artifact:
     """Decode both halves, or take them from the store; the tensors are the caller's."""
 
@@ -170,7 +175,7 @@ def _list_files(folder: Path) -> list[ImageFile]:
 
 
 def decode_files(
-    paths: Sequence[Path], shape: Shape, *, show_progress: bool, skip_unreadable: bool = False
+    paths: Sequence[Path], shape: Shape, *, show_progress: bool, skip_unreadable: bool | None = None
 ) -> tuple[Tensor, list[int]]:
     """Decode files in order; codecs release the interpreter lock, so threads run in parallel.
 
@@ -188,9 +193,10 @@ def decode_files(
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             if skip_unreadable:
                 return False
+            skip = ", or type dataset.skip_unreadable=true to leave such files out"
             raise ValueError(
-                f"{paths[row]} does not decode as an image ({error}): repair it, or type "
-                "dataset.skip_unreadable=true to leave such files out"
+                f"{paths[row]} does not decode as an image ({error}): repair it"
+                f"{'' if skip_unreadable is None else skip}"
             ) from error
         return True
 

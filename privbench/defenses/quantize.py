@@ -34,7 +34,7 @@ class Quantize(Perturbation):
         high: Largest value; null likewise.
     """
 
-    version: ClassVar[str] = "quantize-3"
+    version: ClassVar[str] = "quantize-4"
     exact_likelihood: ClassVar[bool] = True
     strengths: ClassVar[tuple[float, float] | None] = (0.0, 0.5)
 
@@ -115,12 +115,11 @@ class Quantize(Perturbation):
         low, step = self._range
         deviation = variance.sqrt()
         below, above = ((observed - clean + side * step / 2) / deviation for side in (-1, 1))
-        if self.dither:
-            return log_normal_mass(below, above) - math.log(step)
+        # dither moves a value by at most half a step, which does not hide its index
         index = ((observed - low) / step).round()
         below = torch.where(index <= 0, -torch.inf, below)
         above = torch.where(index >= self.levels - 1, torch.inf, above)
-        return log_normal_mass(below, above)
+        return log_normal_mass(below, above) - (math.log(step) if self.dither else 0.0)
 
 
 class _Range(nn.Module):

@@ -18,6 +18,8 @@ SEED = 0
 """Of the probes of a trace: the same for every deployment."""
 BATCH = 64
 """Gradients that are computed at once."""
+MOST_PIXELS = 8192
+"""Values of an image up to which the rank is computed, of a matrix as wide: half a gigabyte."""
 SPARE = 8
 """Random mixtures beyond the number of pixels."""
 
@@ -96,8 +98,10 @@ def exact_squared_jacobian(network: nn.Module, x: Tensor) -> float:
     return squares / len(x)
 
 
-def rank_deficient_share(edge: nn.Module, x: Tensor) -> float:
+def rank_deficient_share(edge: nn.Module, x: Tensor) -> float | None:
     """Return the share of images at which the edge's Jacobian has a rank below their pixels.
+
+    Null for images of more than ``MOST_PIXELS`` where it takes the rank itself to tell.
 
     No estimate of such an image from the features is unbiased with a finite variance, whatever
     the noise.
@@ -107,11 +111,15 @@ def rank_deficient_share(edge: nn.Module, x: Tensor) -> float:
         x: Images ``(N, C, H, W)``.
     """
     exact = copy.deepcopy(edge).double()
-    return sum(_rank_deficient(exact, image[None].double()) for image in x) / len(x)
+    found = [_rank_deficient(exact, image[None].double()) for image in x]
+    return None if None in found else sum(map(bool, found)) / len(x)
 
 
-def _rank_deficient(edge: nn.Module, image: Tensor) -> bool:
-    """Decide by pixels that move no entry where there are any, and by the rank itself elsewhere."""
+def _rank_deficient(edge: nn.Module, image: Tensor) -> bool | None:
+    """Decide by pixels that move no entry where there are any, and by the rank itself elsewhere.
+
+    Null where the rank would need a matrix of more than ``MOST_PIXELS`` columns.
+    """
     pixels = image.numel()
     # attention has gradients of many entries at once in this implementation alone
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -119,19 +127,27 @@ def _rank_deficient(edge: nn.Module, image: Tensor) -> bool:
         flat = edge(inputs).flatten()
         if len(flat) < pixels:
             return True
-        weights = _mixtures(pixels, flat)
-        (slope,) = torch.autograd.grad(flat, inputs, weights[0], retain_graph=True)
+        generator = generator_without_seed(SEED)
+        (slope,) = torch.autograd.grad(flat, inputs, _mixtures(1, flat, generator)[0], True)
         if int(slope.count_nonzero()) < pixels:
             return True
+        if pixels > MOST_PIXELS:
+            return None
         rows = [
-            torch.autograd.grad(flat, inputs, part, retain_graph=True, is_grads_batched=True)[0]
-            for part in weights.split(BATCH)
+            torch.autograd.grad(
+                flat, inputs, _mixtures(count, flat, generator), True, is_grads_batched=True
+            )[0]
+            for count in _parts(pixels + SPARE)
         ]
     return int(torch.linalg.matrix_rank(torch.cat(rows).flatten(1))) < pixels
 
 
-def _mixtures(pixels: int, flat: Tensor) -> Tensor:
-    """Return random weights of the entries: as many rows keep the rank, and may be far fewer."""
-    generator = generator_without_seed(SEED)
-    drawn = torch.randn(pixels + SPARE, len(flat), generator=generator, dtype=torch.float64)
+def _mixtures(count: int, flat: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random weights of the entries: as many rows as pixels keep the rank."""
+    drawn = torch.randn(count, len(flat), generator=generator, dtype=torch.float64)
     return drawn.to(flat)
+
+
+def _parts(rows: int) -> list[int]:
+    """Divide rows into parts that are in memory at once."""
+    return [min(BATCH, rows - begin) for begin in range(0, rows, BATCH)]

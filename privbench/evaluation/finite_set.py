@@ -20,6 +20,8 @@ ENTRIES = 500_000
 """Entries of a likelihood that are in memory at once: larger blocks are paged in anew each time."""
 MOST_ENTRIES = 300_000_000
 """Entries of a likelihood without a fast form over which fewer images are drawn."""
+MOST_DISTANCES = 20_000_000_000
+"""The same for Laplace, whose likelihoods are sums of distances: some minutes of a core."""
 FEWEST = 16
 EXACT = 1e-6
 """Receiver noise, as a share of the features' largest magnitude, that stands for none."""
@@ -109,10 +111,11 @@ class _Entry:
 
 
 def _draws(channel: Any, entry: _Entry, transmissions: int) -> int:
-    if isinstance(channel, Gaussian | Laplace):
+    if isinstance(channel, Gaussian):
         return DRAWS
     each = entry.size * transmissions * sum(len(part) for part in entry.parts)
-    return max(FEWEST, min(DRAWS, MOST_ENTRIES // each))
+    most = MOST_DISTANCES if isinstance(channel, Laplace) else MOST_ENTRIES
+    return max(FEWEST, min(DRAWS, most // each))
 
 
 def _drawn(size: int, draws: int) -> Tensor:

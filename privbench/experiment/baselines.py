@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from privbench.attacks.blind import ANSWERS, CONSTANT, Blind
@@ -32,7 +31,7 @@ def baseline_reconstructions(
     answers: Sequence[Any] = ANSWERS,
 ) -> dict[str, Tensor]:
     """Return the blind answers to received features, ``(N, C, H, W)`` by name."""
-    bare = deployed.undefended(torch.zeros(1, *plan.data.shape, device=services.device))
+    bare = deployed.without_channel()
     images: dict[str, Tensor] = {}
     for blind in map(Blind, answers):
         view = adversary_view(plan, services, bare, blind.access, NullLogger())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
@@ -44,18 +44,9 @@ class Deployed:
         """The weights behind it, as keys of derived artifacts name them."""
         return {**self.victim.identity, **({"fitted": self.fitted} if self.fitted else {})}
 
-    def undefended(self, image: Tensor) -> "Deployed":
-        """Return the same edge and cloud without the channel.
-
-        Args:
-            image: Any image ``(1, C, H, W)``.
-        """
-        parts = self.deployment
-        with torch.no_grad():
-            shapes = [edge(image).shape for edge in (parts.undefended_edge, parts.edge)]
-        # the cloud takes no features of the victim's edge where a defense changed their shape
-        before = parts.undefended_edge if shapes[0] == shapes[1] else parts.edge
-        bare = Deployment(parts.edge, NoDefense(), parts.cloud, before)
+    def without_channel(self) -> "Deployed":
+        """Return the same edge and cloud, both as the defense trained them, without the channel."""
+        bare = Deployment(self.deployment.edge, NoDefense(), self.deployment.cloud)
         return Deployed(bare, self.victim, self.fitted)
 
 

@@ -208,9 +208,11 @@ def _deployment_number(
         "shape": plan.data.shape,
         **harness(),
     }
+    recipe["images"] = plan.data.test.fingerprint
     if tested:
-        recipe["images"] = plan.data.test.fingerprint
         recipe["transmissions"] = plan.cell.transmissions
+    else:
+        recipe["targets"] = list(plan.indices)
     kept = services.store.keep("deployment_metrics", recipe, make).facts
     return Measured(kept["value"], kept.get("facts", {}))
 

@@ -13,6 +13,7 @@ import torch
 from privbench.data.image_data import ImageData, Source
 from privbench.defenses.base import Perturbation
 from privbench.defenses.deployment import Deployment, SplitVictim
+from privbench.evaluation.metrics.structural import SSIM
 from privbench.experiment.config import CellConfig
 from privbench.experiment.services import Seeds
 from privbench.runtime.code_identity import identified
@@ -121,12 +122,12 @@ def unchecked_plan(cell: CellConfig) -> CellPlan:
 
 
 def require_suitable_metrics(plan: CellPlan) -> None:
-    """Refuse metrics that the cell names and its images do not have.
+    """Refuse metrics that the cell names, and SSIM, where its images do not have them.
 
     Raises:
         ValueError: naming the metric and the reason.
     """
-    for metric in plan.cell.metrics:
+    for metric in (SSIM, *plan.cell.metrics):
         if reason := metric.requires(plan.data.shape):
             raise ValueError(f"metrics=[{metric.name}] {reason}")
 

@@ -25,10 +25,13 @@ KNOWN_OPTIONS = frozenset(
     {*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "budget", "hydra"}
 )
 """Top-level names of a cell's configuration."""
+DIGITS = ("digits", "mnist", "svhn")
+"""Data sets of characters, which mirrored are others or none."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
     "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False},
     "privbench.attacks.rmle.RMLE": {"precision": "32-true"},
+    "privbench.victims.training.VictimConfig": {"mirror": True},
 }
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""
@@ -42,6 +45,16 @@ def top_level(override: str) -> str:
     """
     name = override.lstrip("+~").partition("=")[0]
     return name.partition(".")[0].partition("@")[0]
+
+
+def count_of(options: Mapping[str, Any], name: str) -> int:
+    """Return an option that is a whole number; 0 where it is none, as ``steps: auto`` of a user's.
+
+    >>> count_of({"steps": 5}, "steps"), count_of({"steps": "auto"}, "steps"), count_of({}, "steps")
+    (5, 0, 0)
+    """
+    value = options.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def as_typed(value: Any) -> str:

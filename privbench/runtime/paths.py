@@ -8,6 +8,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from privbench.runtime.options import DIGITS
+
 PACKAGE = Path(__file__).parent.parent
 # a wheel carries conf/ and sweeps/ inside the package, a checkout has them next to it
 ROOT = PACKAGE if (PACKAGE / "conf" / "config.yaml").exists() else PACKAGE.parent
@@ -23,6 +25,7 @@ def register_hydra_plugins() -> None:
     OmegaConf.register_new_resolver("privbench_root", lambda: str(ROOT), replace=True)
     OmegaConf.register_new_resolver("privbench_folder", _require_directory_name, replace=True)
     OmegaConf.register_new_resolver("privbench_several", lambda count: count != 1, replace=True)
+    OmegaConf.register_new_resolver("privbench_no_digits", lambda n: n not in DIGITS, replace=True)
 
 
 def _require_directory_name(name: object) -> str:

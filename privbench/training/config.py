@@ -1,5 +1,6 @@
 """Hyper-parameters that every training shares."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -81,6 +82,8 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int, rising: float) -> di
     Returns:
         A value for Lightning's ``configure_optimizers``.
     """
+    if steps * rising == 1:  # torch divides by the length of the rise, less one step
+        rising = math.nextafter(rising, 1.0)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, optimizer.param_groups[0]["lr"], total_steps=steps, pct_start=rising
     )

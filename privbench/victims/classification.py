@@ -15,31 +15,40 @@ class ClassificationTask(TrainingTask):
     Args:
         network: Trained in place.
         augment: Augment the images.
+        mirror: Mirror them too.
         generator: Generator of the augmentation.
     """
 
-    def __init__(self, network: SplitModel, *, augment: bool, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        network: SplitModel,
+        *,
+        augment: bool,
+        generator: torch.Generator,
+        mirror: bool = True,
+    ) -> None:
         layout = fast_memory_format(network)
         super().__init__(network.to(memory_format=layout))
         self.memory_format = layout
-        self.augment, self.generator = augment, generator
+        self.augment, self.mirror, self.generator = augment, mirror, generator
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Compute ``loss`` and ``accuracy`` of images ``(B, C, H, W)`` with labels ``(B,)``."""
         images, labels = batch
         if self.augment:
-            images = augmented(images, self.generator)
+            images = augmented(images, self.generator, mirror=self.mirror)
         logits = self.network(images.contiguous(memory_format=self.memory_format))
         loss = F.cross_entropy(logits, labels)
         return {"loss": loss, "accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 
 
-def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(images: Tensor, generator: torch.Generator, *, mirror: bool = True) -> Tensor:
     """Flip, rotate, shift and scale each image at random: the paper's augmentation for CIFAR.
 
     Args:
         images: ``(B, C, H, W)``.
         generator: On the CPU, so that every device sees the same draws.
+        mirror: Flip them; not where mirrored images are of another class.
 
     Returns:
         Images of the same shape; black where the original image ends.
@@ -48,10 +57,10 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     flip, turn, scale, right, down = torch.rand(5, count, generator=generator)
     angle = (turn - 0.5) * 2 * torch.pi * 10 / 180
     zoom = 1 / (0.9 + 0.2 * scale)
-    mirror = torch.where(flip < 0.5, -1.0, 1.0)
+    side = torch.where(flip < 0.5, -1.0, 1.0) if mirror else torch.ones(count)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     # the grid spans [-1, 1]: a shift of 10 % of the image is 0.2 of it
-    rows = [mirror * cos, -sin, (right - 0.5) * 0.4, mirror * sin, cos, (down - 0.5) * 0.4]
+    rows = [side * cos, -sin, (right - 0.5) * 0.4, side * sin, cos, (down - 0.5) * 0.4]
     maps = torch.stack(rows, dim=1).view(count, 2, 3).to(images.device, images.dtype)
     grid = nn.functional.affine_grid(maps, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, align_corners=False)

@@ -55,6 +55,7 @@ class VictimConfig:
         weight_decay: Weight decay of AdamW.
         augment: Random flips, rotations of 10 degrees, shifts of 10 %, scales of 0.9 to 1.1; null
             for data sets from 2,048 images: on fewer, the same passes learn more without it.
+        mirror: Whether augmented images are mirrored at random; digits would become others.
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
         adam_eps: Term that keeps Adam's denominator above 0.
         amsgrad: Divide by the largest second moment so far.
@@ -77,6 +78,7 @@ class VictimConfig:
     amsgrad: bool = False
     schedule: Schedule = "one_cycle"
     halve_every: PositiveInt = 20
+    mirror: bool = True
 
     def outline(self, shape: tuple[int, int, int], classes: int) -> SplitModel:
         """Build the untrained classifier with whatever weights it draws, or with none.
@@ -148,7 +150,9 @@ class VictimConfig:
         used = self.suited(len(labels))
         batches = Batches(images.to(device), labels.to(device), size=used.batch, order=generator)
         epochs = max(self.epochs, -(-self.min_steps // len(batches)))
-        task = ClassificationTask(model.train(), augment=used.augment, generator=generator)
+        task = ClassificationTask(
+            model.train(), augment=used.augment, mirror=self.mirror, generator=generator
+        )
         task.optimizer = OptimizerConfig(
             used.lr,
             self.weight_decay,

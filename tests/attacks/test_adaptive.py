@@ -19,6 +19,7 @@ from privbench.defenses.topk import TopK
 from privbench.evaluation import metrics
 from privbench.runtime.random import RandomStreams
 from privbench.threat import Access
+from privbench.victims.split_model import Normalize
 from tests.support import granted, lenet_edge, scenes
 
 
@@ -170,3 +171,13 @@ def test_an_adaptive_attack_on_a_defense_that_states_no_likelihood_is_refused():
         attack.check(granted(deployment, scenes(2), attack.access))
     with pytest.raises(AccessDeniedError, match="DEFENSE"):
         attack.fit(granted(deployment, scenes(2), Access.EDGE_WEIGHTS))
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_constants_of_three_channels_perturb_three_of_a_grey_image(copies):
+    """As torchvision's victims have them: each channel has its own noise, and one image is found."""
+    edge = nn.Sequential(Normalize((0.4,) * 3, (0.2,) * 3), nn.Conv2d(3, 24, 3, padding=1))
+    x, defense = scenes(4), Gaussian(sigma=0.2, site="input")
+    reconstructed = _attacked(ADAPTIVE, edge, x, defense, copies)
+    assert reconstructed.shape == x.shape
+    assert float(metrics.psnr_db(reconstructed, x).mean()) > 18

@@ -16,6 +16,7 @@ from privbench.defenses.dropout import Dropout
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.none import NoDefense
 from privbench.evaluation import metrics
+from privbench.experiment.deploy import Deployed
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import describe
@@ -307,3 +308,22 @@ def test_a_large_objective_is_no_divergence():
     x_hat, logger, _ = _attacked(attack, lenet_edge("relu2"), scenes(3))
     assert x_hat.isfinite().all()
     assert logger.facts["converged"] < 1
+
+
+def test_the_answer_from_the_logits_is_that_of_the_edge_as_the_defense_trained_it():
+    """Halves that another order of the channels leaves the same network give the same answers."""
+    order = torch.tensor([2, 0, 3, 1])
+    first, second = nn.Conv2d(1, 4, 3), nn.Linear(4, 10)
+    other, last = nn.Conv2d(1, 4, 3), nn.Linear(4, 10)
+    other.weight.data, other.bias.data = first.weight.data[order], first.bias.data[order]
+    last.weight.data, last.bias.data = second.weight.data[:, order], second.bias.data
+    images, targets = scenes(24).split([20, 4])
+    answers = []
+    for conv, head in ((first, second), (other, last)):
+        cloud = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        defended = Deployment(nn.Sequential(conv), NoDefense(), cloud, nn.Sequential(first))
+        bare = Deployed(defended, None, {}).without_channel().deployment
+        attack = Blind("logits")
+        v = bare.transmit(targets, RandomStreams(0, "transmission", range(4)))
+        answers.append(attack.fit(granted(bare, images, attack.access))(v))
+    torch.testing.assert_close(*answers)

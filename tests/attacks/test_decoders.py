@@ -6,6 +6,7 @@ from torch import nn
 
 from privbench.attacks.components.decoders import DECODERS, build
 from privbench.attacks.components.surrogates import surrogate_edge
+from privbench.defenses.bottleneck import ChannelMap
 from privbench.victims.cifar_cnn import CifarCNN
 from privbench.victims.lenet5 import LeNet5
 
@@ -87,3 +88,16 @@ def test_the_network_of_vectors_fits_the_memory_for_images_of_imagenets_size(
         network = DECODERS[decoder](features, (3, 224, 224))
         assert network(torch.zeros(2, *features)).shape == (2, 3, 224, 224)
     assert sum(weight.numel() for weight in network.parameters()) < most
+
+
+@pytest.mark.parametrize(
+    "first", [nn.BatchNorm2d(16), nn.LeakyReLU(), nn.GELU(), ChannelMap(16, 8, axis=1), nn.Conv2d(16, 4, 1)],
+    ids=lambda layer: type(layer).__name__,
+)  # fmt: skip
+def test_features_in_front_of_a_norm_or_a_map_are_signed(first):
+    """A rectified surrogate could not follow them; in front of a convolution they are rectified."""
+    torch.manual_seed(0)
+    answer = surrogate_edge((1, 28, 28), (16, 14, 14), nn.Sequential(first))(
+        torch.rand(4, 1, 28, 28)
+    )
+    assert bool((answer < 0).any()) is not isinstance(first, nn.Conv2d)

@@ -50,12 +50,14 @@ def test_the_likelihood_of_all_levels_sums_to_one(spread, clean):
     assert float(total) == pytest.approx(1, abs=1e-9)
 
 
-def test_the_likelihood_under_dither_integrates_to_one():
+@pytest.mark.parametrize("value", [-1.0, 0.05, 0.4, 1.4])
+def test_the_likelihood_under_dither_integrates_to_one(value):
+    """Over what can be received, which is half a step more than the range; also of values beyond."""
     quantize = Quantize(levels=9, low=0.0, high=1.0, dither=True)
-    v = torch.linspace(-2, 3, 200_001, dtype=torch.float64)
-    clean, variance = (torch.tensor(x, dtype=torch.float64) for x in (0.4, 0.01))
+    v = torch.linspace(-1 / 16 + 1e-9, 17 / 16 - 1e-9, 200_001, dtype=torch.float64)
+    clean, variance = (torch.tensor(x, dtype=torch.float64) for x in (value, 0.01))
     density = quantize.log_likelihood(v, clean, variance).exp()
-    assert float(torch.trapezoid(density, v)) == pytest.approx(1, abs=1e-6)
+    assert float(torch.trapezoid(density, v)) == pytest.approx(1, abs=3e-5)
 
 
 def test_the_mass_of_an_interval_is_exact_in_both_tails_and_has_a_gradient():

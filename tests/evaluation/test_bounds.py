@@ -1,6 +1,8 @@
 """Bounds: dFIL and the Bayes floor against closed forms, brute force and attacks."""
 
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +17,12 @@ from privbench.defenses.none import NoDefense
 from privbench.defenses.quantize import Quantize
 from privbench.defenses.shredder import NoiseTensors
 from privbench.defenses.topk import TopK
+from privbench.evaluation import bounds, finite_set
 from privbench.evaluation.bounds import dfil, rank_deficient_share
 from privbench.evaluation.finite_set import floor
 from privbench.evaluation.metrics import BAYES_FLOOR, DFIL
 from privbench.evaluation.metrics.bayes_floor import below
+from privbench.evaluation.metrics.dfil import spaced
 from privbench.runtime.random import RandomStreams
 
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -271,3 +275,32 @@ def test_what_a_table_says_of_bounds(linear):
     )
     assert none.value is None
     assert "no exact likelihood" in BAYES_FLOOR.remarks(none.facts, [0.1])[0]
+
+
+def test_of_large_images_whose_rank_it_would_take_nothing_is_said(monkeypatch):
+    """Dead pixels are found all the same, and none of the memory is taken."""
+    monkeypatch.setattr(bounds, "MOST_PIXELS", 8)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(16, 40))
+    assert rank_deficient_share(wide, X) is None
+    dead = nn.Sequential(nn.Flatten(), nn.Linear(16, 40))
+    dead[1].weight.data[:, 0] = 0
+    assert rank_deficient_share(dead, X) == 1
+
+
+@pytest.mark.parametrize("length", [1, 16, 17, 31, 255, 360])
+def test_a_part_of_the_images_is_spread_over_all(length):
+    """The first and the last are among them, each once, in equal distances."""
+    rows = spaced(torch.arange(length), 16).tolist()
+    assert rows[0] == 0 and rows[-1] == length - 1
+    assert len(set(rows)) == len(rows) == min(16, length)
+    steps = {after - before for before, after in itertools.pairwise(rows)}
+    assert max(steps, default=0) - min(steps, default=0) <= 1
+
+
+def test_laplacian_noise_on_many_values_is_drawn_less_often():
+    """A thousand draws of sixteen transmissions of CIFAR-10's first layer would take hours."""
+    parts = [torch.empty(10_000, 1, device="meta")]
+    small, large = (SimpleNamespace(size=size, parts=parts) for size in (1024, 65_536))
+    assert finite_set._draws(Laplace(scale=1.0), small, 1) == finite_set.DRAWS
+    assert finite_set._draws(Laplace(scale=1.0), large, 16) == finite_set.FEWEST
+    assert finite_set._draws(Gaussian(sigma=1.0), large, 16) == finite_set.DRAWS

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import privbench
+from privbench.experiment.interface.images import labelled
 from privbench.runtime.errors import UserError
 from tests.api_attack import Probe
 from tests.support import ROOT
@@ -170,3 +171,20 @@ def test_layers_are_built_anew_where_build_is_given(call):
     assert result.access == ["EDGE_STRUCTURE", "AUX_IMAGES", "AUX_LABELS"]
     with pytest.raises(UserError, match="build returns another network than model"):
         call(build=lambda: nn.Sequential(nn.Conv2d(1, 5, 3), nn.Flatten(), nn.Linear(180, 10)))
+
+
+def test_images_in_the_order_of_their_classes_are_mixed():
+    """What is held out, or measured on, by position has every class."""
+    labels = torch.arange(10).repeat_interleave(20)
+    images = (labels.view(-1, 1, 1, 1) / 10).expand(-1, 1, 8, 8).contiguous()
+    found = labelled("aux", (images, labels), None, 10, torch.device("cpu"), images[:1] + 0.05)
+    for part in (found.labels[:20], found.labels[-20:]):
+        assert sorted(part.tolist()) == [label for label in range(10) for _ in range(2)]
+    assert torch.equal((found.pixels[:, 0, 0, 0] * 10).round().long(), found.labels)
+
+
+def test_images_that_are_too_small_for_ssim_are_refused_before_they_are_attacked(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(64, 10))
+    images = torch.rand(4, 1, 6, 6)
+    with pytest.raises(UserError, match=r"metrics=\[ssim\] needs images of 7 pixels or more"):
+        privbench.attack(model, "0", images, attack="rmle", output_dir=tmp_path)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from privbench.runtime import countdown
-from privbench.training.config import OptimizerConfig
+from privbench.training.config import OptimizerConfig, one_cycle
 from privbench.training.loop import Batches, fit
 from privbench.training.task import TrainingTask
 from tests.support import CPU
@@ -55,3 +55,17 @@ def test_a_single_run_shows_each_training_and_the_reconstruction(
     shown = dict.fromkeys(re.findall(r"privbench: (.+): step \d+ of \d+", err))
     assert len(shown) == 4
     assert {"training lenet5", "training the shadow", "reconstructing 3 images"} < set(shown)
+
+
+@pytest.mark.parametrize("rising", [0.1, 0.2, 0.25, 0.3])
+def test_a_cycle_of_any_length_begins_and_ends(rising):
+    """Also where it would rise for exactly one step."""
+    for steps in range(1, 41):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        cycle = one_cycle(optimizer, steps, rising)["lr_scheduler"]["scheduler"]
+        rates = []
+        for _ in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            cycle.step() if len(rates) < steps else None
+        assert all(0 <= rate <= 1 + 1e-9 for rate in rates)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from privbench.victims.classification import augmented
 from tests.support import CPU
 
 FULL = {"lenet5": (8, 128, 2e-3, False), "cifar_cnn": (60, 128, 1e-3, True)}
@@ -51,3 +52,31 @@ def test_a_small_data_set_is_learnt_in_smaller_steps_at_a_smaller_rate(cell):
     assert few.lr == pytest.approx(1e-3 / 8**0.5)
     typed = cell("victim=cifar_cnn", "victim.batch=64", "victim.augment=true").victim
     assert list(typed.suited(210)) == [64, 1e-3, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "mirrored"),
+    [
+        (["dataset=cifar10"], True),
+        (["dataset=svhn"], False),
+        (["dataset=mnist", "victim=resnet18"], False),
+        (["dataset=mnist", "victim=resnet18", "victim.mirror=true"], True),
+    ],
+)
+def test_digits_are_not_mirrored(cell, words, mirrored):
+    """A mirrored 2 is no 2; what is not mirrored has a key of its own, and all else its old one."""
+    made = cell(*words)
+    assert made.victim.mirror is mirrored
+    assert made.config["victim"].get("mirror", True) is mirrored
+    assert ("mirror" in made.config["victim"]) is not mirrored
+
+
+def test_augmented_images_keep_their_side_unless_they_are_mirrored():
+    """A bar on the left stays there, whatever the rotation, shift and scale."""
+    images = torch.zeros(64, 1, 28, 28)
+    images[..., 3:7] = 1
+    for mirror in (True, False):
+        left = augmented(images, torch.Generator().manual_seed(0), mirror=mirror)[..., :14].sum(
+            (1, 2, 3)
+        )
+        assert bool((left < 20).any()) is mirror

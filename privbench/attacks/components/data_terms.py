@@ -143,7 +143,7 @@ class InputLikelihood:
 
     The perturbed images u_k are optimised together with x: their features shall match the received
     ones, and they shall be likely given x. u_k is kept in the units of x, while the defense acts in
-    the network's units.
+    the network's units, on each of the channels that its first layer makes.
 
     Args:
         edge: The edge, white-box; its first layer is ``input``.
@@ -158,6 +158,9 @@ class InputLikelihood:
         self.entry, self.rest, self.received, self.defense = edge[0], edge[1:], received, defense
         self.scale = mean_square(received)
         self.unit = torch.ones_like(self.scale)
+        self.grey = start.shape[1] == 1
+        with torch.no_grad():  # constants of three channels make three of a grey one
+            start = start.expand(-1, self.entry(start).shape[1], -1, -1)
         perturbed = start.unsqueeze(1).repeat(1, received.shape[1], 1, 1, 1)
         self.perturbed = perturbed.requires_grad_()
         self.fixed: tuple[Tensor, Tensor] | None = None
@@ -191,7 +194,8 @@ class InputLikelihood:
             error = self.feature_error().add(noise_variance).log()
             (self.perturbed.grad,) = torch.autograd.grad(error.sum(), [self.perturbed])
             optimizer.step()
-        return self.perturbed.detach().mean(1)
+        mean = self.perturbed.detach().mean(1)
+        return mean.mean(1, keepdim=True) if self.grey else mean
 
     def fix_perturbed(self) -> None:
         """Keep the perturbed images as they are, and send them through the edge no more."""

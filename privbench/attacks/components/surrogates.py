@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from privbench.attacks.components.decoders import Shape, spatial, stride
 
@@ -53,8 +53,8 @@ def surrogate_edge(
     Args:
         image_shape: ``(C, H, W)``.
         feature_shape: ``(C, h, w)``, tokens ``(T, D)`` or ``(n,)``.
-        cloud: Its first layer shows whether the features come before or after an activation; a
-            graph shows neither, and no activation ends the surrogate.
+        cloud: Its first layer shows whether the features come after an activation; a graph shows
+            nothing, and no activation ends the surrogate.
     """
     published = PUBLISHED.get((image_shape, feature_shape))
     if published:
@@ -73,7 +73,7 @@ def surrogate_edge(
             nn.Linear(math.prod(grid), math.prod(feature_shape)),
             *([nn.Unflatten(1, feature_shape)] if len(feature_shape) > 1 else []),
         ]
-    if not _before_activation(image_shape, feature_shape, cloud):
+    if image_shape != feature_shape and isinstance(next(iter(cloud)), AFTER_ACTIVATION):
         layers.append(nn.ReLU())
     return nn.Sequential(Centred(), *layers)
 
@@ -106,14 +106,10 @@ def _convolutions(image_shape: Shape, feature_shape: Shape) -> list[nn.Module]:
     return layers
 
 
-def _before_activation(image_shape: Shape, feature_shape: Shape, cloud: nn.Sequential) -> bool:
-    """Return True where features may be negative: before an activation, or the image itself."""
-    first = next(iter(cloud))
-    if isinstance(first, fx.GraphModule):
-        return True
-    return isinstance(first, nn.ReLU | nn.Sigmoid | nn.Tanh) or image_shape == feature_shape
-
-
+AFTER_ACTIVATION = (
+    nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten
+)  # fmt: skip
+"""Layers that usually follow a ReLU; in front of others, a norm or a map, features are signed."""
 PUBLISHED: dict[tuple[Shape, Shape], Callable[[], list[nn.Module]]] = {
     ((3, 32, 32), (128, 16, 16)): lambda: [
         nn.Conv2d(3, 64, 5, padding=2),

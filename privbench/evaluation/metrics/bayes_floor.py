@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from privbench.defenses.deployment import Deployment
 
-VERSION = "bayes_floor-1"
+VERSION = "bayes_floor-2"
 NEAR_DB = 1.0
 """Distance from the floor within which an attack leaves nothing to gain."""
 BEYOND = 3.0

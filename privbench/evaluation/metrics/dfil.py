@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from privbench.defenses.deployment import Deployment
 
-VERSION = "dfil-2"
+VERSION = "dfil-3"
 IMAGES, PROBES = 128, 4
 """Images over which the trace is a mean, and random probes of each."""
 RANK_IMAGES, FEW_IMAGES = 16, 2
@@ -39,8 +39,10 @@ def dfil(deployment: "Deployment", x: "Tensor", transmissions: int) -> Measured:
 
 
 def spaced(x: "Tensor", count: int) -> "Tensor":
-    """Return at most ``count`` evenly spaced images."""
-    return x[:: max(1, len(x) // count)][:count]
+    """Return at most ``count`` evenly spaced images, the first and the last among them."""
+    import torch
+
+    return x[torch.linspace(0, len(x) - 1, min(count, len(x))).round().long()]
 
 
 def remarks(facts: Mapping[str, Any], errors: Sequence[float]) -> list[str]:
@@ -53,11 +55,14 @@ def remarks(facts: Mapping[str, Any], errors: Sequence[float]) -> list[str]:
     least = f"mean squared error >= 1/dFIL = {bound:.2g}" if found else "no finite error"
     vacuous = ", vacuous" if bound < VACUOUS else ""
     pixels, share = facts["pixels"], facts["rank_deficient"]
-    return [
-        f"dFIL {found:.4g} ({times}) binds unbiased attackers only: {least}{vacuous}; on "
-        f"{share:.0%} of {facts['rank_images']} images the edge's Jacobian has a rank below the "
-        f"{pixels} pixels, where there is no unbiased attacker"
-    ]
+    if share is None:
+        where = f"whether the edge's Jacobian has a rank below the {pixels} pixels is not known"
+    else:
+        where = (
+            f"on {share:.0%} of {facts['rank_images']} images the edge's Jacobian has a rank below "
+            f"the {pixels} pixels, where there is no unbiased attacker"
+        )
+    return [f"dFIL {found:.4g} ({times}) binds unbiased attackers only: {least}{vacuous}; {where}"]
 
 
 DFIL = Metric(

@@ -1,6 +1,7 @@
 """Structural similarity, with the paper's window and with the usual one."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from privbench.evaluation.metrics.base import Metric, Shape
@@ -59,10 +60,10 @@ def _ssim(x_hat: "Tensor", x: "Tensor", kernel_size: int, settings: dict[str, An
     return full[..., border:-border, border:-border].flatten(1).mean(1)
 
 
-def _requires_gaussian(shape: Shape) -> str:
-    if min(shape[1:]) >= GAUSSIAN_WINDOW:
+def _requires(window: int, shape: Shape) -> str:
+    if min(shape[1:]) >= window:
         return ""
-    return f"needs images of {GAUSSIAN_WINDOW} pixels or more, these have {shape[1]}x{shape[2]}"
+    return f"needs images of {window} pixels or more, these have {shape[1]}x{shape[2]}"
 
 
 SSIM = Metric(
@@ -70,11 +71,12 @@ SSIM = Metric(
     label="SSIM",
     show=("run", "summary", "table", "curves"),
     compute=lambda x_hat, reference: ssim(x_hat, reference.x),
+    requires=partial(_requires, WINDOW),
 )
 SSIM_GAUSSIAN = Metric(
     name="ssim_gaussian",
     label="SSIM (Gaussian)",
     show=(),
     compute=lambda x_hat, reference: ssim_gaussian(x_hat, reference.x),
-    requires=_requires_gaussian,
+    requires=partial(_requires, GAUSSIAN_WINDOW),
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def attack(
     seed: int = 0,
     isolate: bool = False,
     device: str = "auto",
-    output_dir: str = "outputs",
+    output_dir: str | PathLike[str] = "outputs",
     **knobs: Any,
 ) -> Result:
     """Attack a network of yours behind a defense, as the command line attacks a victim.
@@ -139,7 +140,7 @@ def attack(
     with numeric_modes_restored():
         with as_user_errors():
             network = GivenNetwork.of(model, build, mean, std)
-            spec = composed(choices, values, knobs, output_dir)
+            spec = composed(choices, values, knobs, fspath(output_dir))
             cell = with_values(build_cell(spec), parts)
             if cell.isolate:
                 require_picklable(cell.attack, cell.defense)

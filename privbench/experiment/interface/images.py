@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn, TypeGuard, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from privbench.data.image_data import ImageData, Subset, subset_of
+from privbench.data.image_data import ImageData, Subset, stratified, subset_of
 from privbench.experiment.interface.network import GivenNetwork
 from privbench.runtime.errors import UserError
 from privbench.store.artifacts import Store
@@ -24,7 +25,7 @@ class GivenImages:
         data: Its subsets; ``test`` holds the targets.
     """
 
-    version: ClassVar[str] = "given_images-1"
+    version: ClassVar[str] = "given_images-2"
 
     name: str
     data: ImageData
@@ -96,6 +97,8 @@ def labelled(
 ) -> Subset:
     """Return images with their labels, or with the network's answers where they have none.
 
+    They are in a random order whose every part has the class shares of the whole.
+
     Args:
         name: Of the argument, for errors.
         given: Images, or images and labels.
@@ -114,7 +117,11 @@ def labelled(
         found = network.logits(pixels, device).argmax(1)
     else:
         found = checked_labels(name, labels, len(pixels), classes)
-    return subset_of(class_names(classes), pixels, found)
+    if name == "aux":
+        _require_no_target(pixels, like)  # in the caller's order, which the error names
+    # parts are held out and measured on by position: every part has the classes of the whole
+    order = stratified(found, np.random.default_rng(0))
+    return subset_of(class_names(classes), pixels[order], found[order])
 
 
 def has_labels(given: object) -> TypeGuard[tuple[Tensor, Tensor]]:
