@@ -141,7 +141,7 @@ def choose(
     """Choose the option within the limits that minimises an objective.
 
     Among equal ones the least leakage decides, then the latency. Unknown leakage breaks a limit of
-    it, and ranks last.
+    it, and ranks behind known leakage but before the image itself; it is no least leakage.
 
     Args:
         options: Rows of the plan.
@@ -154,18 +154,28 @@ def choose(
     kept = [option for option in options if not reasons[option.label]]
     ranking = sorted(kept, key=lambda option: _rank(option, objective, metric, setup))
     rejected = {label: "; ".join(why) for label, why in reasons.items() if why}
+    if objective == "leakage" and ranking and ranking[0].span(metric) is None:
+        rejected |= {option.label: f"{metric_label(metric)} not measured" for option in ranking}
+        return Choice([], rejected)
     for option in ranking[1:]:
         rejected[option.label] = _more(ranking[0], option, objective, metric, setup)
     return Choice(ranking, rejected)
 
 
-def _rank(option: Option, objective: str, metric: str, setup: Setup) -> tuple[float, float, float]:
-    value, span = value_of(objective, option, setup, metric), option.span(metric)
+def _rank(option: Option, objective: str, metric: str, setup: Setup) -> tuple[Any, ...]:
+    span = option.span(metric)
     return (
-        math.inf if value is None else value,
-        math.inf if span is None else span.score,
+        _placed(value_of(objective, option, setup, metric)),
+        _placed(None if span is None else span.score),
         option.cost.latency_s,
     )
+
+
+def _placed(value: float | None) -> tuple[int, float]:
+    """Return a key that puts unknown values behind known ones and before the infinite."""
+    if value is None:
+        return 1, 0.0
+    return (2, 0.0) if value == math.inf else (0, value)
 
 
 def _more(best: Option, option: Option, objective: str, metric: str, setup: Setup) -> str:

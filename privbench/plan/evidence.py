@@ -23,10 +23,11 @@ from privbench.report.analysis.worst_case import (
     within_rights,
 )
 from privbench.store.group_keys import setting_key
+from privbench.store.recipes import FILES, files_stamp
 from privbench.store.record import Record
 
 ELSEWHERE = ("root", "aux", "aux_images")
-"""Options of a data set that change no victim."""
+"""Options of a data set that change no victim, where its files are the same."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,11 @@ class Evidence:
 def matching(
     records: Iterable[Record], dataset: Mapping[str, Any], victim: Mapping[str, Any]
 ) -> list[Record]:
-    """Return the records of the same classifier, trained on the same images by the same recipe."""
+    """Return the records of the same classifier, trained on the same images by the same recipe.
+
+    A folder of pictures is the same where names and sizes of the pictures are.
+    """
+    stamp = files_stamp(dataset.get("root"))
 
     def images(options: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in options.items() if name not in ELSEWHERE}
@@ -110,6 +115,7 @@ def matching(
         for record in records
         if dict(record.config["victim"]) == dict(victim)
         and images(record.config["dataset"]) == images(dataset)
+        and record.sources.get(FILES, stamp) == stamp
     ]
 
 

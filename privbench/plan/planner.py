@@ -223,11 +223,11 @@ def _records(request: Request) -> tuple[list[Evidence], list[str]]:
     if not (request.store / "records").is_dir():
         return [], [f"{request.store} has no records: leakage and accuracy are unknown"]
     config = request.config
-    names = {"dataset": [config["dataset"]["name"]]}
+    dataset = request.choices["dataset"]
     try:
-        selection = select(request.store, names)
+        selection = select(request.store, {"dataset": [dataset]})
     except ValueError:
-        return [], [f"{request.store} has no records of dataset={config['dataset']['name']}"]
+        return [], [f"{request.store} has no records of dataset={dataset}"]
     same = matching(selection.records, config["dataset"], config["victim"])
     notes = list(selection.unreadable)
     if others := len(selection.records) - len(same):

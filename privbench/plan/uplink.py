@@ -98,7 +98,7 @@ class Sensitivity:
             most = self.limits.largest.get(limit)
             if most is not None:
                 times += [line.crosses(_Line(most, 0.0)) for line in lines]
-            if objective == self.objective:
+            if objective in (self.objective, "latency"):  # latency decides between equal ones
                 times += [one.crosses(other) for one, other in combinations(lines, 2)]
         if rate := self.limits.smallest.get("throughput_hz"):
             lines = [

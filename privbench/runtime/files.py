@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 PART = ".part"
 """Suffix of a file that is still being written."""
 REPORT_LIST = ".report"
@@ -39,14 +41,29 @@ def atomic_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_locked(lock: Path) -> bool:
+    """Return whether a process holds the file of a lock, on any machine that shares it."""
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def replace_files(folder: Path, written: Mapping[str, bytes]) -> None:
-    """Replace an earlier report's files, all of which were drawn before."""
+    """Replace an earlier report's files, all of which were drawn before.
+
+    Each is whole at any time, and the last one, which shows the others, is written last. Another
+    process that writes the same report waits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / REPORT_LIST
-    earlier = listed.read_text().splitlines() if listed.is_file() else []
-    for name in set(earlier) - set(written):
-        (folder / name).unlink(missing_ok=True)
-    listed.write_text("\n".join(written) + "\n")
-    for name, data in written.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(data)
+    with FileLock(folder / f"{REPORT_LIST}.lock"):
+        earlier = listed.read_text().splitlines() if listed.is_file() else []
+        write_atomically(listed, "\n".join({**dict.fromkeys(earlier), **written}).encode() + b"\n")
+        for name, data in written.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_atomically(folder / name, data)
+        for name in set(earlier) - set(written):
+            (folder / name).unlink(missing_ok=True)
+        write_atomically(listed, "\n".join(written).encode() + b"\n")

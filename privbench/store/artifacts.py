@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from privbench.runtime.files import PART, atomic_file, write_atomically
+from privbench.runtime.files import PART, atomic_file, is_locked, write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.paths import ROOT
 
@@ -132,7 +132,7 @@ class Store:
     def held(self) -> list[str]:
         """Return the names of all keys that processes hold now, such as ``records/KEY``."""
         locks = sorted(self.root.glob("*/*.lock"))
-        return [f"{path.parent.name}/{path.stem}" for path in locks if _is_held(path)]
+        return [f"{path.parent.name}/{path.stem}" for path in locks if is_locked(path)]
 
     def _lock(self, kind: str, key: str) -> BaseFileLock:
         folder = self.root / kind
@@ -161,14 +161,6 @@ def announcement(store: Store) -> str:
     if not (store.root / "victims").exists():
         return f"new store: {store.root}"
     return "" if Path.cwd().is_relative_to(ROOT) else f"store: {store.root}"
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with FileLock(lock).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _read(path: Path, load: Callable[[Path, Stamps], Artifact]) -> Artifact | None:

@@ -270,8 +270,6 @@ def uses(record: Record, item: Item) -> bool:
     recipe = item.fields.get("recipe", {})
     if item.kind == "judges":
         return bool(recipe.get("images") == record.sources.get("data.train"))
-    if item.kind == "baselines" and "victim" not in recipe:
-        return bool(recipe.get("aux") == record.sources.get("data.aux"))
     if item.kind == "victims":
         return item.victim == record.victim_sha256
     if item.kind not in DERIVED:
@@ -279,6 +277,8 @@ def uses(record: Record, item: Item) -> bool:
     code = recipe.get("recipe", {}).get("code")
     if item.kind == "adversaries" and code is not None and code not in _attacks_code(record):
         return False
+    if "victim" not in recipe:  # learned from images alone, for all victims
+        return bool(recipe.get("aux") == record.sources.get("data.aux"))
     return (
         item.victim == record.victim_sha256
         and recipe.get("split") in (None, record.split)

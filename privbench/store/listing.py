@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from privbench.runtime.duration import duration
 from privbench.store.inventory import RECORDS, Item, describe_record, users
 from privbench.store.record_frame import rerun_command
-from privbench.store.removal import duration, records_of
+from privbench.store.removal import records_of
 from privbench.store.result_table import table
 from privbench.store.sweep_log import SweepLog
 

@@ -18,6 +18,7 @@ from privbench.store.artifacts import Store
 from privbench.store.recipes import victim_replaced
 from privbench.store.record import Record, parse, read, same_numbers
 from privbench.store.record_files import record_paths, store_in
+from privbench.store.sweep_log import NAME as CELLS
 
 FORMAT = 1
 KEY = re.compile(r"[0-9a-f]{20}")
@@ -87,6 +88,8 @@ def import_records(file: Path, folder: Path) -> Import:
     """
     for _ in _records(file):
         pass  # a fault is found before anything is written
+    if (folder / CELLS).is_file():
+        raise ValueError(f"{folder} is a sweep: choose outputs or a store")
     store, done = Store(store_in(folder)), Import()
     for fields, record in _records(file):
         path = store.root / "records" / record.key / "record.json"

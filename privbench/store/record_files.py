@@ -5,10 +5,14 @@ from pathlib import Path
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog
 
+STORED = ("records", "victims")
+"""Folders of which a store has one as soon as anything is in it."""
+
 
 def store_in(folder: Path) -> Path:
-    """Return the store that a folder is, or has in it."""
-    return folder if (folder / "records").is_dir() else folder / "store"
+    """Return the store that a folder is, or has in it: any of the folders of a store makes one."""
+    is_store = folder.name == "store" or any((folder / kind).is_dir() for kind in STORED)
+    return folder if is_store else folder / "store"
 
 
 def record_paths(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from privbench.runtime.duration import duration
 from privbench.store.artifacts import Store
 from privbench.store.inventory import RECORDS, Item, inventory, remains, users
 from privbench.store.record import Record
@@ -91,11 +92,12 @@ def of_sweep(folder: Path) -> Removal:
     """Plan the removal of a sweep, with the records that no other sweep lists.
 
     Args:
-        folder: ``outputs/sweeps/NAME``.
+        folder: ``outputs/sweeps/NAME``, or a link to it.
 
     Raises:
         ValueError: where a cell of it is running.
     """
+    folder = folder.resolve()  # next to it lie the other sweeps, and not next to a link
     log = SweepLog(folder)
     states = log.states()
     if states["running"]:
@@ -220,17 +222,6 @@ def _again(item: Item, left: Sequence[Item]) -> list[str]:
         counted = ", ".join(f"{kind} ({count})" for kind, count in sorted(built.items()))
         line += f"; built on its weights: {counted}"
     return [line]
-
-
-def duration(seconds: float) -> str:
-    """Format seconds in the unit that suits them.
-
-    >>> [duration(s) for s in (19.6, 90, 7300)]
-    ['20 s', '1.5 min', '2.0 h']
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _count(number: int, word: str) -> str:

@@ -14,16 +14,19 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from privbench.runtime.files import is_locked
 from privbench.store.battery import Battery, Unsuitable
 
 NAME = "cells.jsonl"
 ENDED = ("done", "cached", "failed", "stopped")
+UNCLAIMED = timedelta(hours=1)
+"""Time for which a cell on another machine counts as running without a claim."""
 ALIKE = 3
 """Cells that are named of those without a record for one and the same reason."""
 
@@ -42,6 +45,8 @@ class CellStatus:
         metadata: Of the last event.
         record: Key of its record: another one where a source changed before it was run.
         tracked: Whether a tracker received it in this sweep.
+        claim: Lock of the record's key, which a process holds while it computes; null where it is
+            not known.
     """
 
     key: str
@@ -52,6 +57,7 @@ class CellStatus:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     record: str = ""
     tracked: bool = False
+    claim: Path | None = None
 
     @property
     def title(self) -> str:
@@ -71,11 +77,18 @@ class CellStatus:
 
     @property
     def is_running(self) -> bool:
-        """True while a process runs it, as far as this machine can see."""
+        """True while a process runs it, as far as this machine can see.
+
+        On another machine, or under another name of this one, it is the claim on its record's key
+        that tells, from an hour on: data may have to be decoded before the claim.
+        """
         if self.state != "running":
             return False
         if self.metadata.get("host") != socket.gethostname():
-            return True
+            age = datetime.now(UTC) - datetime.fromisoformat(self.metadata["at"])
+            if age < UNCLAIMED or self.claim is None:
+                return True
+            return self.claim.is_file() and is_locked(self.claim)
         try:
             os.kill(int(self.metadata["pid"]), 0)
         except ProcessLookupError:
@@ -156,8 +169,11 @@ class SweepLog:
                 continue
         return [line for line in found if isinstance(line, dict)], start + len(data)
 
-    def entries(self) -> dict[str, CellStatus]:
-        """Return every cell of the last launch by its key, as its last event left it.
+    def entries(self, launch: str = "") -> dict[str, CellStatus]:
+        """Return every cell of a launch by its key, as its last event left it.
+
+        Args:
+            launch: Its id; empty for the last launch, whose cells are those of the sweep.
 
         Raises:
             ValueError: where there is no log.
@@ -168,9 +184,10 @@ class SweepLog:
         cells: list[str] = []
         for line in self.lines()[0]:
             if "cells" in line:
-                cells = line["cells"]
+                cells = line["cells"] if launch in ("", line["id"]) else cells
             elif "overrides" in line:
                 entry = CellStatus(line["key"], line["overrides"], line["name"], line["group"])
+                entry.claim = self.store / "records" / f"{entry.key}.lock"
                 found.setdefault(line["key"], entry)
             elif line.get("key") in found:
                 entry = found[line["key"]]

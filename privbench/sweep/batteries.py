@@ -25,7 +25,7 @@ TARGET_OPTIONS = ("dataset", "victim", "split", "defense")
 ADVERSARY_OPTIONS = ("dataset.aux", "dataset.aux_images")
 """Options of those that say what the adversary holds: budgets, as an attack's."""
 WIDEST = "full"
-"""The battery that the others are parts of."""
+"""The battery that a sweep has where none is typed; its folder is named by the file alone."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,16 @@ class Batteries:
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> "Batteries":
-        """Return the batteries of a file's node."""
+        """Return the batteries of a file's node.
+
+        Raises:
+            UserError: for one without a version or grids.
+        """
         named = {name: part for name, part in node.items() if name != "dominated"}
+        for name, part in named.items():
+            given = part if isinstance(part, Mapping) else {}
+            if lacking := [key for key in ("version", "grids") if key not in given]:
+                raise UserError(f"the battery {name} of this sweep file lacks {lacking[0]}")
         versions = {name: part["version"] for name, part in named.items()}
         grids = {
             name: [{**(part.get("params") or {}), **grid} for grid in part["grids"]]
@@ -81,9 +89,12 @@ class Batteries:
 
     def _untried(self, name: str, attacks: Iterable[str]) -> dict[str, str]:
         """Return the attacks that a battery does not have, with the reason."""
-        tried, wider = self.attacks(name), self.attacks(WIDEST)
+        tried = self.attacks(name)
+        elsewhere = {
+            attack: f"in battery={other}" for other in self.grids for attack in self.attacks(other)
+        }
         return {
-            attack: self.dominated.get(attack, f"in battery={WIDEST}" if attack in wider else "")
+            attack: self.dominated.get(attack, elsewhere.get(attack, ""))
             for attack in attacks
             if attack not in tried
         }

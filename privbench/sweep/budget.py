@@ -48,18 +48,19 @@ class Budget:
         return time.time() >= self.deadline
 
 
-def with_time(log: SweepLog, keys: Iterable[str], deadline: float) -> set[str]:
+def with_time(log: SweepLog, launch: str, keys: Iterable[str], deadline: float) -> set[str]:
     """Return the cells that are likely to end before a deadline, by what others like them took.
 
     Args:
         log: Of the sweep.
+        launch: Whose cells they are.
         keys: Of cells that have not begun.
         deadline: Seconds since the epoch.
     """
     now = time.time()
     if now >= deadline:
         return set()
-    times, entries = Times(), log.entries()
+    times, entries = Times(), log.entries(launch)
     for line in log.lines()[0]:
         if line.get("state") == "done" and line.get("key") in entries:
             times.end(entries[line["key"]], line.get("seconds"))

@@ -1,7 +1,9 @@
 """Cells from Hydra's configurations: below this module there is no Hydra but ``instantiate``."""
 
 import copy
+import itertools
 import pickle
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -187,7 +189,7 @@ class _FirstOfKind:
         return not any(
             isinstance(value, dict)
             or any("${" in text for text in _texts(value))
-            or any(f"${{{name}" in text for text in self.references)
+            or any(_mentions(text, name) for text in self.references)
             for name, value in values.items()
         )
 
@@ -202,6 +204,19 @@ class _FirstOfKind:
             node[last] = value
         changed: dict[str, Any] = without_later_options(config)
         return changed
+
+
+def _mentions(text: str, name: str) -> bool:
+    """Return whether a reference may be to an option or to what holds it, even within another.
+
+    >>> _mentions("${several:${oc.select:transmissions,1}}", "transmissions")
+    True
+    >>> _mentions("${attack.lr}", "attack.lr"), _mentions("${attack.lr}", "attack.steps")
+    (True, False)
+    """
+    holders = itertools.accumulate(name.split(".")[:-1], "{}.{}".format)
+    words = [rf"{re.escape(name)}(?!\w)", *(rf"{re.escape(one)}(?![\w.])" for one in holders)]
+    return any(re.search(rf"(?<![\w.]){word}", text) for word in words)
 
 
 def _without_hydra(composed: DictConfig) -> Any:

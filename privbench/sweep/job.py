@@ -81,14 +81,14 @@ def run_cell(spec: CellSpec, deadline: float | None = None) -> None:
     log, key, launch = SweepLog(Path(spec.output_dir)), spec.key, spec.launch
     if spec.config["sweep"]["fail_fast"] and log.failed(launch):
         return
-    if deadline is not None and not with_time(log, [key], deadline):
+    if deadline is not None and not with_time(log, launch, [key], deadline):
         return
     start = time.perf_counter()
     log.append_event(key, "running", launch=launch)
     try:
         from privbench.experiment.run import run_or_load
 
-        result = run_or_load(spec, already_tracked=log.entries()[key].tracked)
+        result = run_or_load(spec, already_tracked=log.entries(launch)[key].tracked)
     except KeyboardInterrupt:
         log.append_event(key, "stopped", launch=launch)
         raise

@@ -132,7 +132,7 @@ class Launch:
         """Return the cells that the budget has time for; all without a budget."""
         if not self.budget or not cells:
             return cells
-        keys = with_time(self.log, [cell.key for cell in cells], self.budget.deadline)
+        keys = with_time(self.log, self.id, [cell.key for cell in cells], self.budget.deadline)
         return [cell for cell in cells if cell.key in keys]
 
     def _fit_shared(self, pending: Sequence[PlannedCell]) -> None:
@@ -162,7 +162,7 @@ class Launch:
         """
         pending = []
         track = self.cfg.tracker._target_ != "privbench.tracking.base.NullTracker"
-        for key, entry in self.log.entries().items():
+        for key, entry in self.log.entries(self.id).items():
             if key not in planned:
                 continue
             record = None if self.cfg.force else self._record(entry, planned[key])
@@ -174,8 +174,11 @@ class Launch:
         return sorted(pending, key=lambda cell: cell.work)
 
     def _record(self, entry: CellStatus, cell: PlannedCell) -> Record | None:
-        """Return a cell's record, if it is there, whole, and of the store's victim."""
-        path = self.log.record(entry)
+        """Return a cell's record, if it is there, whole, and of the store's victim.
+
+        It is the one that was planned now, not one of other code that an earlier worker computed.
+        """
+        path = self.log.record(replace(entry, record=""))
         return valid_record(path, self.log.store, self._spec(cell).config) if path else None
 
     def _try_again(self, cell: PlannedCell) -> None:
@@ -235,7 +238,7 @@ class Launch:
         if later and self.budget:
             print(
                 f"budget={self.budget.text} does not suffice for {len(later)} of "
-                f"{len(self.log.entries())} cells; go on: {self._command}"
+                f"{len(self.log.entries(self.id))} cells; go on: {self._command}"
             )
         for write in (partial(self._keep, summary.whole), self._report, self._track):
             try:
@@ -253,7 +256,7 @@ class Launch:
 
         Under force=true a record counts that this launch made.
         """
-        entries, states = self.log.entries(), self._states(0)
+        entries, states = self.log.entries(self.id), self._states(0)
         if self.cfg.force:
             missing = [entry for key, entry in entries.items() if states.get(key) != "done"]
         else:
@@ -270,7 +273,7 @@ class Launch:
     def _print_missing(self, missing: Sequence[CellStatus]) -> None:
         if not missing:
             return
-        count = f"{len(missing)} of {len(self.log.entries())} cells have no record"
+        count = f"{len(missing)} of {len(self.log.entries(self.id))} cells have no record"
         lines = [f"privbench: {count}{' of this launch' if self.cfg.force else ''}; they need:"]
         for entry, more in in_short(missing):
             lines += [f"  {entry.title}: {entry.reason}", f"    {self.log.rerun_command(entry)}"]
@@ -286,11 +289,9 @@ class Launch:
         from privbench.report.writing import write
         from privbench.sweep.overlays import published_overlay
 
-        with FileLock(self.log.folder / ".report.lock"):
-            selection = select(self.log.folder, {})
-            file = self.cfg.hydra.runtime.choices.get("sweeps")
-            page = write(selection, self.log.folder / "report", published_overlay(file))
-            print(page, flush=True)
+        selection = select(self.log.folder, {})
+        file = self.cfg.hydra.runtime.choices.get("sweeps")
+        print(write(selection, self.log.folder / "report", published_overlay(file)), flush=True)
 
     def _track(self) -> None:
         """Send the sweep's summary to the tracker, where this launch has tracked a cell."""

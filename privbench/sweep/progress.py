@@ -11,6 +11,7 @@ from typing import Any
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.duration import duration
+from privbench.runtime.options import count_of
 from privbench.runtime.terminal import columns, shortened
 from privbench.store.record import Record, read
 from privbench.store.result_table import ago, in_a_line
@@ -81,9 +82,10 @@ def _passes(attack: Mapping[str, Any], targets: int) -> float:
     inner = sum(_passes(value, targets) for value in attack.values() if isinstance(value, Mapping))
     if "steps" not in attack:
         return inner
+    steps = count_of(attack, "steps") or STEPS
     if "batch" in attack:
-        return inner + NETWORK * (attack["steps"] or STEPS) * (attack["batch"] or BATCH)
-    return inner + (attack["steps"] or STEPS) * targets
+        return inner + NETWORK * steps * (count_of(attack, "batch") or BATCH)
+    return inner + steps * targets
 
 
 def _targets(node: Any) -> Iterator[str]:

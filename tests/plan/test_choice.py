@@ -11,6 +11,7 @@ from privbench.plan.missing import commands
 from privbench.plan.option import Span
 from privbench.plan.pareto import Position, hypervolume, marks, volumes
 from privbench.report.summary import table
+from privbench.store.recipes import files_stamp
 from tests.plan.setups import counts, option, setup
 from tests.records import record
 
@@ -193,3 +194,32 @@ def test_overlapping_intervals_dominate_nothing():
     near = Position((2.0, 2.0), Span(0.35, 0.45, 0.55))
     far = Position((2.0, 2.0), Span(0.45, 0.5, 0.55))
     assert marks([cheap, near, far]) == ["*", "~", ""]
+
+
+def test_what_is_not_measured_leaks_less_than_the_image_but_is_no_least_leakage(evidence):
+    """Cloud-only is chosen where nothing else keeps to the limits, and not by its latency."""
+    at = setup()
+    options = _options(evidence, at)
+    chosen = choose([options[0], options[4], options[2]], Limits({}, {}), "leakage", "ssim", at)
+    assert [one.name for one in chosen.ranking] == ["relu2", "fc1", "cloud-only"]
+    chosen = choose([options[0], options[4]], Limits({}, {}), "leakage", "ssim", at)
+    assert chosen.best is None
+    assert chosen.rejected == {"cloud-only": "SSIM not measured", "fc1": "SSIM not measured"}
+
+
+def test_photographs_of_another_folder_are_no_records_of_this_one(tmp_path):
+    """The same pictures in another place are."""
+    for folder, size in (("faces", 10), ("flowers", 20), ("moved", 10)):
+        for half in ("train", "test"):
+            (tmp_path / folder / half / "a").mkdir(parents=True)
+            (tmp_path / folder / half / "a" / "1.png").write_bytes(bytes(size))
+    one = record("none", 0.0, targets=30)
+    options = {**one.config["dataset"], "root": str(tmp_path / "faces")}
+    one = dataclasses.replace(
+        one,
+        config={**one.config, "dataset": options},
+        sources={**one.sources, "data.files": files_stamp(options["root"])},
+    )
+    for folder, found in (("faces", 1), ("moved", 1), ("flowers", 0)):
+        other = {**options, "root": str(tmp_path / folder)}
+        assert len(matching([one], other, one.config["victim"])) == found

@@ -108,7 +108,12 @@ def test_a_plan_is_a_page_of_one_file_with_its_figures_and_formats(typed, tmp_pa
     )
     assert typed(*LIMITS).strip() == "page/index.html"
     names = {"plan-leakage.svg", "plan-cost.svg", "plan.json", "plan.csv", "plan.md"}
-    assert {path.name for path in Path("page").iterdir()} == {*names, "index.html", ".report"}
+    assert {path.name for path in Path("page").iterdir()} == {
+        *names,
+        "index.html",
+        ".report",
+        ".report.lock",
+    }
     text = Path("page/index.html").read_text()
     assert not re.search(r"(src|href)=[\"']?http", text)
     assert "<h1>least latency: edge-only" in text and "SSIM 0.800 &gt; 0.3" in text

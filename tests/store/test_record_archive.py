@@ -217,3 +217,15 @@ def test_per_image_scores_are_whole(tmp_path, capfd):
     store_run("export-records", file, "--from", tmp_path / "here", capfd=capfd)
     lines = lzma.decompress(file.read_bytes()).splitlines()
     assert json.loads(lines[1])["per_image"] == one.per_image
+
+
+def test_a_store_that_has_victims_alone_is_a_store(file, tmp_path, capfd):
+    """Named as such or by its outputs; a sweep's folder is neither."""
+    for name, into in (("one", "one/store"), ("two", "two"), ("three", "three/kept")):
+        store = tmp_path / (into if into != "two" else "two/store")
+        (store / "victims").mkdir(parents=True)
+        code, out, _ = store_run("import-records", file, "--into", tmp_path / into, capfd=capfd)
+        assert (code, len(list(store.glob("records/*/record.json")))) == (0, 8), (name, out)
+    folder = sweep(tmp_path / "four", "mine", curve("dropout"), [])
+    code, _, err = store_run("import-records", file, "--into", folder, capfd=capfd)
+    assert code == 1 and err.endswith(f"{folder} is a sweep: choose outputs or a store\n")

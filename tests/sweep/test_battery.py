@@ -9,6 +9,7 @@ from privbench.report.analysis.battery import battery_lines
 from privbench.report.analysis.selection import select
 from privbench.runtime.code_identity import identities
 from privbench.runtime.conf_files import load_option
+from privbench.runtime.errors import UserError
 from privbench.runtime.hashing import content_hash
 from privbench.store.battery import Battery
 from privbench.store.sweep_log import SweepLog
@@ -226,3 +227,20 @@ def test_a_changed_battery_has_another_version(name):
         {"grids": standard.require(name), "attacks": attacks, "code": identities(attacks)}
     )
     assert CONTENTS[name][standard.versions[name]] == content
+
+
+def test_a_battery_of_ones_own_needs_no_other():
+    """What it leaves out is named with the battery that has it."""
+    part = {"version": 1, "grids": [{"attack": "rmle"}]}
+    found = Batteries.of({"short": part}).battery("short", {}, ["rmle", "blind"])
+    assert found.untried == {"blind": ""}
+    longer = {"short": part, "long": {"version": 2, "grids": [{"attack": ["rmle", "blind"]}]}}
+    assert Batteries.of(longer).battery("short", {}, ["rmle", "blind"]).untried == {
+        "blind": "in battery=long"
+    }
+    for lacking in ("version", "grids"):
+        broken = {name: value for name, value in part.items() if name != lacking}
+        with pytest.raises(
+            UserError, match=f"the battery short of this sweep file lacks {lacking}"
+        ):
+            Batteries.of({"short": broken})

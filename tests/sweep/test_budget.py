@@ -63,11 +63,11 @@ def test_a_cell_begins_where_the_usual_time_of_its_attack_is_left(tmp_path):
         for key, words in overrides.items()
     ]
     log.append([{"launch": "x", "id": "1", "cells": [*overrides, "e"]}, *cells])
-    assert with_time(log, ["b"], time.time() + 5), "nothing is known yet"
+    assert with_time(log, "1", ["b"], time.time() + 5), "nothing is known yet"
     log.append_event("a", "done", launch="1", seconds=100.0)
     log.append_event("c", "done", launch="1", seconds=2.0)
     within = {
-        key: [bool(with_time(log, [key], time.time() + left)) for left in (-1, 10, 60, 200)]
+        key: [bool(with_time(log, "1", [key], time.time() + left)) for left in (-1, 10, 60, 200)]
         for key in "bcd"
     }
     assert within == {
@@ -123,3 +123,16 @@ def test_of_many_cells_that_failed_alike_a_few_are_named():
         ("3", 6),
     ]
     assert in_short([]) == []
+
+
+def test_a_launch_knows_its_own_cells_whatever_another_launch_lists(tmp_path):
+    """Two terminals run one sweep, the second after an edit: its cells have other keys."""
+    log = SweepLog(tmp_path / "sweeps" / "a")
+    for launch, key in (("one", "a"), ("two", "b")):
+        log.append([{"launch": "x", "id": launch, "cells": [key]}])
+        log.append([{"key": key, "overrides": ["attack=a"], "name": key, "group": key}])
+    assert list(log.entries()) == ["b"]
+    assert list(log.entries("one")) == ["a"]
+    later = time.time() + 60
+    assert with_time(log, "one", ["a"], later) == {"a"}
+    assert with_time(log, "two", ["b"], later) == {"b"}

@@ -3,6 +3,7 @@
 import pytest
 
 from privbench.runtime import cores
+from privbench.sweep.compose import Composer
 from privbench.sweep.workers.joblib import Joblib
 from privbench.victims.chain import ChainModel
 from privbench.victims.training import VictimConfig
@@ -84,3 +85,21 @@ def test_an_option_that_others_refer_to_is_resolved_anew():
         for arch in ("resnet18", "alexnet")
     ]
     assert names == ["resnet18", "alexnet"]
+
+
+@pytest.mark.parametrize(
+    "typed", [("transmissions=1", "transmissions=16"), ("targets=4", "targets=5")]
+)
+def test_a_cell_is_composed_alike_in_whatever_order_it_is_typed(tmp_path, typed):
+    """Options that follow another one do so in every cell: of several answers a network learns."""
+
+    def configs(*cells):
+        compose = Composer(shared_composer().loader, shared_composer().master)
+        parts = [["attack=inverse", "seed=0", cell] for cell in cells]
+        return [compose.spec(one, str(tmp_path), str(tmp_path), "").config for one in parts]
+
+    one, other = typed
+    alone = [*configs(one), *configs(other)]
+    assert configs(one, other) == alone
+    assert configs(other, one) == alone[::-1]
+    assert alone[1]["attack"].get("pooled", False) is (other == "transmissions=16")

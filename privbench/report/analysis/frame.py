@@ -27,6 +27,7 @@ from privbench.evaluation.statistics import (
     Interval,
     mean_interval,
     victim_interval,
+    wilson,
 )
 from privbench.store.group_keys import group_key, key_without
 from privbench.store.record import RELIABLE, Record
@@ -182,8 +183,11 @@ class SeedGroup:
         return len({index for index, *_ in self._keys})
 
     def interval(self, metric: str) -> Interval | None:
-        """Return the interval of the score over images; null for a single image."""
-        return interval_of(self._image_means(metric).values())
+        """Return the interval of the score over images; null for a single image but of a share."""
+        means = self._image_means(metric).values()
+        if metric_of(metric).interval == "wilson":
+            return wilson(fmean(means), len(means))
+        return interval_of(means)
 
     def recorded_interval(self, metric: str) -> Interval | None:
         """Return ``interval``, read off the record where there is a single one (cheaper)."""

@@ -16,7 +16,8 @@ HEADLINE = "ssim"
 LEGEND = (
     "A score is the mean over distinct images of each image's mean over seeds; an accuracy is the "
     "mean over seeds. Brackets are intervals of the score over images, of these victims: 95 % "
-    "(BCa) from 20 images on; under 20 Student's t, named with the number of images. From three "
+    "(BCa) from 20 images on; under 20 Student's t, named with the number of images; of shares "
+    "Wilson's. From three "
     "seeds on a second bracket is Student's t over the victims, one a seed; it is an interval "
     "about victims from five of them on. Scores are compared on the victims that both sides have."
 )

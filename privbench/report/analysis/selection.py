@@ -8,6 +8,7 @@ from privbench.store.battery import Battery, Unsuitable
 from privbench.store.group_keys import group_key
 from privbench.store.inventory import FILTERS, fits
 from privbench.store.record import Record, read
+from privbench.store.record_files import store_in
 from privbench.store.record_frame import rerun_command
 from privbench.store.sweep_log import CellStatus, SweepLog
 
@@ -83,7 +84,7 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
     """
     if (folder / "cells.jsonl").is_file():
         found = _of_sweep(folder)
-    elif (store := folder if (folder / "records").is_dir() else folder / "store").is_dir():
+    elif (store := store_in(folder)).is_dir():
         found = _of_store(store)
     else:
         there = sorted(path.parent.name for path in folder.glob("*/cells.jsonl"))
@@ -102,7 +103,18 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
         raise ValueError(f"{folder} holds no such record; it has {available}")
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
-    return replace(found, name=name, records=kept)
+    gaps = {
+        group: fitting
+        for group, cells in found.gaps.items()
+        if (fitting := [cell for cell in cells if _may_fit(cell[0], wanted)])
+    }
+    return replace(found, name=name, records=kept, gaps=gaps)
+
+
+def _may_fit(cell: CellStatus, wanted: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a cell without a record may be one of a selection, by what was typed of it."""
+    typed = {name: value for name, _, value in (word.partition("=") for word in cell.overrides)}
+    return all(typed.get(name, values[0]) in values for name, values in wanted.items())
 
 
 def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:

@@ -30,6 +30,7 @@ from privbench.report.analysis.labels import (
     shown_metrics,
 )
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.options import count_of
 from privbench.store.group_keys import setting_key
 from privbench.store.record import Record
 
@@ -155,13 +156,13 @@ def steps(record: Record) -> int:
         own = 0
         listed = trainings is not None and "patience" in attack
         if "steps" in attack and not listed:
-            own = int(attack["steps"] or record.notes.get("steps", 0))
+            own = count_of(attack, "steps") or count_of(record.notes, "steps")
         if "network" in attack and left_as_it_is:
             own = 0  # the network's answer is the result
         if perturbed and attack.get("adaptive", True):
-            own += int(attack.get("inversion_steps", 0))
-        if "rounds" in attack:  # of an image and a clone in turns
-            own *= 2 * attack["rounds"]
+            own += count_of(attack, "inversion_steps")
+        if rounds := count_of(attack, "rounds"):  # of an image and a clone in turns
+            own *= 2 * rounds
         return own + _turns(attack, record.notes) + inner
 
     trained = sum(training["steps"] or 0 for training in trainings or ())
@@ -238,7 +239,7 @@ def _images(attack: Mapping[str, Any]) -> int | None:
     One that runs another attack learns from that one's: its own images are for its trials.
     """
     inner = [one for one in attack.values() if isinstance(one, Mapping) and "images" in one]
-    used = [_images(one) for one in inner] or [attack.get("images")]
+    used = [_images(one) for one in inner] or [count_of(attack, "images") or None]
     counts = [count for count in used if count is not None]
     return max(counts) if len(counts) == len(used) else None
 
@@ -269,7 +270,7 @@ class Budget:
         has = any(right.startswith("AUX_") for right in record.access)
         refined = record.notes.get("refined", {})
         compared = [refined, *refined.get("under_noise", ())]
-        trials = int(record.config["attack"].get("trials") or 0)
+        trials = count_of(record.config["attack"], "trials")
         combinations = sum(len(one.get("losses", ())) for one in compared)
         return cls(steps(record), record.queries, words if has else "", trials, combinations)
 

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from privbench.report.analysis.frame import SeedGroup, differences
-from tests.records import record
+from tests.records import put_images, record
 
 
 def _scored(seed, images):
@@ -33,3 +33,17 @@ def test_a_sweep_starts_without_pandas():
         "sys.exit('pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_share_over_seeds_has_wilsons_interval():
+    """None and all of fifty images have a width, and no end lies beyond 0 and 1."""
+    for count, share, ends in (
+        (50, 0.0, (0.0, 0.071)),
+        (50, 1.0, (0.929, 1.0)),
+        (10, 1.0, (0.722, 1.0)),
+    ):
+        groups = [record(seed=seed, targets=count) for seed in range(3)]
+        for one in groups:
+            put_images(one, "identification", [share] * count)
+        found = SeedGroup(groups).interval("identification")
+        assert [round(end, 3) for end in found] == list(ends)
