@@ -18,7 +18,7 @@ from privbench.evaluation import metrics
 from privbench.experiment.spec import CellSpec
 from privbench.runtime import validation
 from privbench.runtime.device import DeviceConfig
-from privbench.runtime.options import KNOWN_OPTIONS
+from privbench.runtime.options import CELL_OPTIONS, KNOWN_OPTIONS
 from privbench.runtime.validation import VALIDATED, NonNegativeInt, PositiveInt, Seed
 from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
@@ -144,6 +144,10 @@ def build(spec: CellSpec, make: MakePart | None = None) -> CellConfig:
 def _require_known(config: Mapping[str, Any]) -> None:
     if unknown := set(config) - KNOWN_OPTIONS:
         raise ValueError(f"unknown option {', '.join(sorted(unknown))}: see --help")
+    if absent := [name for name in CELL_OPTIONS if name not in config]:
+        raise ValueError(
+            f"{absent[0]} is missing: leave out ~{absent[0]}, and type a value instead"
+        )
     for name, example in LISTS.items():
         if config.get(name) is not None and not isinstance(config[name], list):
             raise ValueError(f"{name} must be a list such as {name}={example}, got {config[name]}")

@@ -121,6 +121,7 @@ BAD = [
         ["dataset=foo"],
         "dataset=foo is not known: choose from .*digits, fashion_mnist, image_folder",
     ),
+    (["~targets"], "targets is missing: leave out ~targets, and type a value instead"),
     (["sweeps=foo"], "sweeps=foo is not known: choose from .*smoke"),
     (
         ["attack.stepz=5"],
