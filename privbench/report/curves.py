@@ -181,18 +181,17 @@ def splits(found: Sequence[SplitResults]) -> Iterator[Figure]:
 
     Facets are by attack and defense; those at a single split point are left out.
     """
-    by_data: dict[tuple[str, str], dict[str, list[tuple[str, Line]]]] = {}
+    by_data: dict[str, dict[str, list[tuple[str, Line]]]] = {}
     for panel in found:
         for adversary in panel.adversaries:
             for line in (line.complete for line in adversary.lines if not adversary.blind):
                 if len(line.points) > 1:
-                    facets = by_data.setdefault((panel.dataset, panel.note), {})
+                    facets = by_data.setdefault(panel.title_without_split, {})
                     facet = f"{adversary.name}, {line.name}"
                     facets.setdefault(facet, []).append((panel.split, line))
-    for (dataset, note), facets in by_data.items():
+    for title, facets in by_data.items():
         several = {name: lines for name, lines in facets.items() if len(dict(lines)) > 1}
         if several:
-            title = f"{dataset} ({note})" if note else dataset
             shown = dict(islice(several.items(), MAX_FACETS))
             yield from _split_figures(title, shown, len(several) - len(shown))
 

@@ -15,7 +15,7 @@ from privbench.report.analysis.images import GridImage, ImageLoader, original_of
 from privbench.report.analysis.labels import file_stem
 from privbench.report.analysis.tradeoffs import Line, SplitResults
 from privbench.report.image_sheets import as_picture
-from privbench.report.rendering import Figure
+from privbench.report.rendering import IMAGES, Figure
 from privbench.report.style import NO_DATA, specification
 
 SIZE, GAP, CAPTION, NAMES = 58, 4, 12, 108
@@ -106,7 +106,7 @@ def by_strength(panel: SplitResults, read: ImageLoader, images: int = 2) -> Iter
             }
             title = f"{panel.title}: reconstructions by {adversary.name} under {defense}"
             yield Figure(
-                "Reconstructions",
+                IMAGES,
                 file_stem("images", panel.where, panel.note, adversary.name, defense), title, "",
                 grid_chart(["original", *(f"{s:g}" for s in strengths)], rows), panel.title,
             )  # fmt: skip

@@ -45,6 +45,7 @@ class ImageSheets:
             there are none.
         files: Sheets that the page has no room for, by file name.
         room: Bytes that the page has left for sheets.
+        smaller: Whether images are shown smaller than they are.
     """
 
     quality: int | None = None
@@ -52,6 +53,7 @@ class ImageSheets:
     of: dict[str, dict[str, str]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     room: int = MAX_BYTES
+    smaller: bool = False
 
     @classmethod
     def read(cls, records: Sequence[Record], read: ImageLoader) -> "ImageSheets":
@@ -76,10 +78,14 @@ class ImageSheets:
     def note(self) -> str:
         """Sentence on what is shown differently from the store; empty where nothing is."""
         found = []
+        if self.smaller:
+            found.append(f"They are shrunk to at most {MAX_SIDE} pixels a side.")
         if self.quality is not None:
             found.append(
                 f"They are compressed (WebP {self.quality}): the store has the exact ones."
             )
+        elif self.smaller:
+            found.append("The store has the whole ones.")
         if self.files:
             count = f"{len(self.files)} of {len(self.held)} sheets"
             found.append(f"{count} lie in images/, to be copied with this page.")
@@ -90,6 +96,7 @@ class ImageSheets:
         if name in self.held:
             return name
         data, side, columns = sheet(images, self.quality)
+        self.smaller = self.smaller or side != images.shape[:1:-1]
         source = f"images/{name}.webp"
         if len(data) <= self.room:
             self.room -= len(data)
@@ -114,13 +121,12 @@ def sheet(images: NDArray[np.uint8], quality: int | None) -> tuple[bytes, tuple[
     shrink = max(1, math.ceil(max(height, width) / MAX_SIDE))
     side = width // shrink, height // shrink
     columns = math.ceil(math.sqrt(count))
-    filled = np.zeros((columns * math.ceil(count / columns), *images.shape[1:]), np.uint8)
-    filled[:count] = images
-    rows = [np.concatenate(list(filled[at : at + columns]), 2) for at in range(0, count, columns)]
-    whole = as_picture(np.concatenate(rows, 1)).convert("RGB")
-    if shrink > 1:
-        size = side[0] * columns, side[1] * len(rows)
-        whole = whole.crop((0, 0, width * columns, height * len(rows))).resize(size)
+    whole = Image.new("RGB", (side[0] * columns, side[1] * math.ceil(count / columns)))
+    for at, image in enumerate(images):
+        picture = as_picture(image)
+        if shrink > 1:  # each by itself: its neighbours are other images
+            picture = picture.resize(side)
+        whole.paste(picture, (at % columns * side[0], at // columns * side[1]))
     buffer = io.BytesIO()
     chosen = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
     whole.save(buffer, format="WEBP", method=3, **chosen)

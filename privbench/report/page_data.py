@@ -53,7 +53,8 @@ def page_data(
     ]
     columns = cell_columns(table_metrics(records))
     values = [[text(record) for _, text in columns] for record in records]
-    missing = [missing_facts(*gap, width=len(columns)) for gap in selection.missing]
+    headings = [name for name, _ in columns]
+    missing = [missing_facts(*gap, headings) for gap in selection.missing]
     most = max((record.targets for record in records), default=2)
     return {
         "cells": [

@@ -59,11 +59,16 @@ class Figure:
         if self.caption:
             title["subtitle"] = textwrap.wrap(self.caption, self.width)
         svg = vl_convert.vegalite_to_svg({**self.chart, "title": title, "config": PAPER})
+        png = vl_convert.svg_to_png(svg, scale=SCALE)
         return {
             f"{self.stem}.svg": svg.encode(),
-            f"{self.stem}.png": _smaller(vl_convert.svg_to_png(svg, scale=SCALE)),
+            f"{self.stem}.png": png if self.section == IMAGES else _smaller(png),
             f"{self.stem}.pdf": vl_convert.svg_to_pdf(svg),
         }
+
+
+IMAGES = "Reconstructions"
+"""Section of the figures that hold images, whose colours stay as they are."""
 
 
 def _points_wide(chart: dict[str, Any]) -> int:

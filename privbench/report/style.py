@@ -25,10 +25,12 @@ class Series:
 def series(names: Iterable[str]) -> dict[str, Series]:
     """Return the colour and shape of each name; the built-in defenses have the same everywhere."""
     held = list(names)
-    strange = [name for name in held if name not in COLOURS]
+    strange = {name: at for at, name in enumerate(n for n in held if n not in COLOURS)}
     return {
+        # as many colours and shapes have no common divisor, so both return together after 42 names
         name: Series(
-            COLOURS.get(name) or OTHERS[strange.index(name) % len(OTHERS)], SHAPES[at % len(SHAPES)]
+            COLOURS.get(name) or OTHERS[strange[name] % len(OTHERS)],
+            SHAPES[strange.get(name, at) % len(SHAPES)],
         )
         for at, name in enumerate(held)
     }

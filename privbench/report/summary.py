@@ -20,6 +20,7 @@ from privbench.report.analysis.labels import (
 )
 from privbench.report.analysis.selection import of_cells
 from privbench.report.analysis.tradeoffs import SplitResults, panels
+from privbench.report.analysis.variants import with_distinct_defenses
 from privbench.report.analysis.worst_case import WorstCase, worst_cases
 from privbench.runtime.terminal import Line, aligned, command_lines, labelled, wrapped
 from privbench.store.battery import not_applicable
@@ -65,7 +66,8 @@ class Summary:
 
 def of_sweep(ledger: SweepLog) -> Summary:
     """Return the summary of a sweep's cells, read from the store."""
-    records, missing = of_cells(ledger)
+    measured, missing = of_cells(ledger)
+    records = with_distinct_defenses(measured)
     if not records:
         return Summary(_not_applicable(ledger))
     gaps: dict[str, list[str]] = defaultdict(list)

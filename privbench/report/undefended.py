@@ -22,7 +22,7 @@ def undefended(found: Sequence[SplitResults], overlay: Overlay = no_overlay) -> 
     """
     by_data: dict[str, list[Member]] = {}
     for panel in found:
-        title = f"{panel.dataset} ({panel.note})" if panel.note else panel.dataset
+        title = panel.title_without_split
         for adversary in panel.adversaries:
             if adversary.undefended and adversary.undefended.complete and not adversary.blind:
                 member = (panel.split, adversary.name, adversary.undefended)

@@ -11,6 +11,7 @@ from privbench.report.analysis import tables
 from privbench.report.analysis.overlay import Overlay, no_overlay
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.tradeoffs import SplitResults, panels
+from privbench.report.analysis.variants import with_distinct_defenses
 from privbench.report.rendering import Figure, require_extra
 from privbench.runtime.files import replace_files
 
@@ -39,6 +40,7 @@ def write(selection: Selection, folder: Path, overlay: Overlay | None = None) ->
     from privbench.report.image_sheets import ImageSheets
     from privbench.report.page import page
 
+    selection = replace(selection, records=with_distinct_defenses(selection.records))
     found = panels(selection.records, selection.gaps)
     read = image_loader(selection.store)
     grids = list(_named(islice(chain(*(by_strength(one, read) for one in found)), MAX_GRIDS)))

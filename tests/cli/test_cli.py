@@ -361,3 +361,18 @@ def test_a_sweep_in_a_folder_is_found_by_its_name(privbench):
     assert err.startswith(
         "privbench: sweeps=fig9_mnist is not known: did you mean he2020/fig9_mnist?"
     )
+
+
+@pytest.mark.long
+def test_a_sweep_ends_with_its_page_and_its_summary(privbench, warm):
+    """As a user types it: nothing turns the report off."""
+    code, out, err = privbench(
+        "-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}",
+        "sweep.report=true",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "is not written" not in err
+    (folder,) = (path for path in (warm / "sweeps").iterdir() if path.is_dir())
+    assert f"{folder}/report/index.html" in out
+    assert "<title>" in (folder / "report" / "index.html").read_text()
+    assert "worst case over 2 cells" in (folder / "summary.txt").read_text()

@@ -107,7 +107,9 @@ def test_the_lists_are_consistent():
     """A name is a metric's, and no metric of a deployment is shown as a share or a curve."""
     assert len(set(NAMES)) == len(NAMES)
     assert set(NAMES) == metrics.BUILT_IN
-    assert [one.name for one in metrics.known_metrics()][: len(NAMES)]
+    assert {one.name for one in metrics.known_metrics()[: len(NAMES)]} == set(NAMES)
+    with pytest.raises(ValueError, match="metric energy is a number of a deployment"):
+        Metric(name="energy", label="energy", interval=None, show=("run", "curves"))
     for one in ALL:
         assert Metric.of_description(one.describe()).describe() == one.describe()
         assert one.label and (one.interval is None) == (one in NUMBERS)

@@ -369,12 +369,14 @@ ROWS = "#table tbody tr[id]:visible"
 def test_cells_are_filtered_by_column_and_by_word_sorted_and_opened(tab, page):
     """A number is a number and not a part of one; a column that does not exist is named."""
     for words, count in {
-        "": 17, "attack=inverse": 4, "strength=0.4": 5, "0.4 gaussian": 1, "strength>=0.4": 9,
+        "": 17, "attack=inverse": 4, "strength=0.4": 5, "0.4 gaussian": 1, "strength>=0.4": 10,
         '"gaussian 0.4"': 1, '"gaussian 0" rmle': 0, '"dropout 0.4 on features" split=relu2': 2,
-        "ssim<0.45 rmle split=relu2": 3, "attack=rmle,inverse split!=pool2": 11, "defense=none": 0,
+        "ssim<0.45 rmle split=relu2": 3, "attack=rmle,inverse split!=pool2": 12, "defense=none": 0,
     }.items():  # fmt: skip
         tab.fill("#search", words)
         assert tab.locator(ROWS).count() == count, words
+    tab.fill("#search", "ssim<high")
+    assert tab.inner_text("#count") == "ssim<high: type a number"
     tab.fill("#search", "colour=red")
     assert tab.inner_text("#count").startswith("no column colour: dataset")
     tab.fill("#search", "")
@@ -388,6 +390,14 @@ def test_cells_are_filtered_by_column_and_by_word_sorted_and_opened(tab, page):
         assert (shown := [float(text.split()[0]) for text in numbers if text]) == sorted(
             shown, reverse=down
         )
+        assert numbers[-1] == "", "a cell without a record comes last in either direction"
+    tab.evaluate(
+        "const select = document.getElementById('sort');"
+        "select.value = [...select.options].find(o => o.text === 'SSIM, ascending').value;"
+        "select.dispatchEvent(new Event('change'));"
+    )
+    assert tab.eval_on_selector_all("#table td[data-label=SSIM]", "all => all[0].textContent")
+    assert tab.locator("th[aria-sort=ascending]").count() == 1
     tab.fill("#search", "record boom")
     tab.click(f"{ROWS} .open")
     assert "<script>boom</script>" in tab.inner_text("tr.detail")
@@ -452,7 +462,7 @@ def test_two_cells_are_compared_on_the_same_images(tab, page):
     differences = np.subtract(*(r.scores["ssim"].per_image for r in (one, other)))
     low, high = student_t(differences)
     verdict = tab.inner_text("#compare .verdict")
-    shift = f"A less B +{differences.mean():.3f} [+{low:.3f}, +{high:.3f}]"
+    shift = f"A − B = +{differences.mean():.3f} [+{low:.3f}, +{high:.3f}]"
     assert f"A leaks more than B. SSIM: {shift} (95 %, Student's t over 24 images)" in verdict
     assert "Accuracy: A 0.9750, B 0.9000" in verdict
     assert tab.locator("#compare .row figure").count() == 8

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privbench.report import curves, image_grids, image_sheets, style
+from privbench.report import curves, image_grids, image_sheets, style, undefended
 from privbench.report.analysis import tables
 from privbench.report.analysis.finding import statement
 from privbench.report.analysis.images import image_loader
@@ -25,7 +25,8 @@ from privbench.report.analysis.operating_points import (
 )
 from privbench.report.analysis.overlay import ReferencePoint, no_overlay
 from privbench.report.analysis.tradeoffs import attack_names, panels
-from privbench.report.image_sheets import ImageSheets
+from privbench.report.image_sheets import ImageSheets, sheet
+from privbench.report.rendering import IMAGES, Figure
 from privbench.report.writing import curve_figures
 from tests.records import curve, kept, record, rows_of
 
@@ -268,3 +269,48 @@ def test_sheets_hold_every_image_in_the_page_or_in_files(tmp_path, monkeypatch):
     assert sheets.quality == image_sheets.QUALITIES[-1]
     assert {held["source"] for held in sheets.held.values()} == set(sheets.files)
     assert "compressed" in sheets.note and "images/" in sheets.note
+
+
+def test_figures_across_split_points_do_not_mix_numbers_of_transmissions():
+    """Sent once and sixteen times are two figures, each with its own title."""
+    records = [
+        record("dropout" if rate else "none", rate, split=split, transmissions=times, targets=20)
+        for split in ("conv1", "relu2")
+        for times in (1, 16)
+        for rate in (0.0, 0.2, 0.4)
+    ]
+    for drawn in (curves.splits, undefended.undefended):
+        titles = {figure.title.partition(":")[0] for figure in drawn(panels(records))}
+        assert len(titles) == 2 and sum("sent 16 times" in title for title in titles) == 1
+
+
+def test_a_figure_of_images_keeps_their_colours():
+    """A palette of 256 colours would cost more than many reconstructions differ."""
+    pixels = np.random.default_rng(0).integers(256, size=(40, 40, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    chart = {"width": 40, "height": 40, "data": {"values": [{"url": f"data:image/png;base64,{data}"}]},
+             "mark": {"type": "image", "width": 40, "height": 40}, "encoding": {"url": {"field": "url"}}}  # fmt: skip
+    counts = []
+    for section in (IMAGES, "Curves"):
+        png = Figure(section, "s", "t", "", chart).files()["s.png"]
+        counts.append(len(Image.open(io.BytesIO(png)).convert("RGB").getcolors(1 << 24)))
+    assert counts[1] <= 256 < counts[0]
+
+
+def test_twenty_defenses_differ_in_colour_or_shape():
+    names = [f"d{number}" for number in range(20)]
+    found = style.series([*names[:9], "gaussian", *names[9:], "dropout", "laplace"])
+    assert len({(one.colour, one.shape) for one in found.values()}) == 23
+
+
+def test_large_images_are_shrunk_one_by_one_and_the_page_says_so():
+    """The colour of one does not run into its neighbour."""
+    images = np.zeros((4, 1, 224, 224), np.uint8)
+    images[::2] = 255
+    data, side, columns = sheet(images, None)
+    assert side == (74, 74) and columns == 2
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    assert set(np.unique(shown)) == {0, 255}
+    assert "at most 96 pixels" in ImageSheets(smaller=True).note

@@ -155,7 +155,9 @@ HARM = {
         (data := file.read_bytes())[:900] + bytes([data[900] ^ 1]) + data[901:]
     ),
     "a record less": lambda file: _changed(file, lambda lines: lines.pop()),
-    "a score changed": lambda file: _changed(file, lambda lines: lines[3].update(ssim=0.9)),
+    "a score changed": lambda file: _changed(
+        file, lambda lines: lines[3]["scores"]["ssim"].update(mean=0.9)
+    ),
     "half a record": lambda file: _changed(file, lambda lines: lines[7].pop("accuracy")),
     "a path as key": lambda file: _changed(file, lambda lines: lines[3].update(key="../../evil")),
     "no head": lambda file: _changed(file, lambda lines: lines.pop(0)),

@@ -82,13 +82,18 @@ class Metric:
     requires: Callable[[Shape], str] = _any_shape
 
     def __post_init__(self) -> None:
-        """Refuse a name that a record could not hold.
+        """Refuse a name that a record could not hold, and a number where curves have scores.
 
         Raises:
             ValueError: naming it.
         """
         if not self.name.isidentifier():
             raise ValueError(f"a metric cannot have the name {self.name!r}")
+        if self.interval is None and "curves" in self.show:
+            raise ValueError(
+                f"the metric {self.name} is a number of a deployment, without images to draw: "
+                "leave curves out of show"
+            )
 
     @property
     def title(self) -> str:

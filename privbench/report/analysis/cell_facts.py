@@ -10,6 +10,7 @@ from privbench.report.analysis.frame import victim_of
 from privbench.report.analysis.labels import curve_metrics, describe_defense
 from privbench.report.analysis.tradeoffs import SplitResults
 from privbench.store.record import Record
+from privbench.store.sweep_log import CellStatus
 
 EXACT = 4
 """Further digits of a score that is rounded once more where it is shown."""
@@ -80,9 +81,13 @@ def _finite(value: float, name: str) -> float | None:
     return round(value, metric_of(name).decimals + 1) if math.isfinite(value) else None
 
 
-def missing_facts(entry: Any, reason: str, command: str, width: int) -> dict[str, Any]:
-    """Return what the page shows of a cell without a record."""
-    values = [entry.name or "the cell", *[""] * (width - 2), f"no record: {reason}"]
+def missing_facts(
+    entry: CellStatus, reason: str, command: str, columns: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the page shows of a cell without a record: its name, and what was typed of it."""
+    typed = {name: value for name, _, value in (word.partition("=") for word in entry.overrides)}
+    given = [typed.get(name, "") for name in columns[1:-1]]
+    values = [entry.name or "the cell", *given, f"no record: {reason}"]
     return {"key": entry.key, "command": command, "why": reason, "values": values, "missing": True}
 
 

@@ -149,9 +149,12 @@ def describe_split(dataset: str, split: str, transmissions: int = 1, note: str =
 
     >>> describe_split("mnist", "relu2", 16, "targets 6")
     'mnist relu2, sent 16 times (targets 6)'
+    >>> describe_split("mnist", "", 16)
+    'mnist, sent 16 times'
     """
     sent = f", sent {transmissions} times" if transmissions > 1 else ""
-    return f"{dataset} {split}{sent}{f' ({note})' if note else ''}"
+    where = f"{dataset} {split}".rstrip()
+    return f"{where}{sent}{f' ({note})' if note else ''}"
 
 
 def describe_aux(record: Record) -> str:

@@ -1,6 +1,7 @@
 """Summary of a sweep for trackers: its finding, its curves, its cells, its figures."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from privbench.report.analysis.finding import finding
 from privbench.report.analysis.labels import metric_title
 from privbench.report.analysis.selection import Selection
 from privbench.report.analysis.tradeoffs import Adversary, Line, SplitResults, panels
+from privbench.report.analysis.variants import with_distinct_defenses
 from privbench.tracking.base import CURVE, Curves, SweepSummary
 
 BLIND = "blind guess"
@@ -21,6 +23,7 @@ def sweep_summary(selection: Selection, folder: Path) -> SweepSummary:
         selection: The sweep's records.
         folder: Folder of its report; its figures are sent where it has any.
     """
+    selection = replace(selection, records=with_distinct_defenses(selection.records))
     found = panels(selection.records, selection.gaps)
     metrics = list(dict.fromkeys(name for panel in found for name in panel.metrics))
     return SweepSummary(

@@ -190,6 +190,11 @@ class SplitResults:
         return describe_split(self.dataset, self.split, self.transmissions, self.note)
 
     @property
+    def title_without_split(self) -> str:
+        """Data set in words, with the note, for what is drawn across split points."""
+        return describe_split(self.dataset, "", self.transmissions, self.note)
+
+    @property
     def where(self) -> str:
         """Data set and split point in words."""
         return describe_split(self.dataset, self.split, self.transmissions)

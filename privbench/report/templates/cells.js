@@ -5,7 +5,7 @@ const search = at("search");
 const heading = (column, at) => (records.length || at ? column.name : "cell");
 const shownColumns = data.columns.map((column, at) => ({ ...column, name: heading(column, at), at }))
   .filter((column) => !column.empty && column.constant === null);
-const short = (name) => name.toLowerCase().replace(/[\s-]+/g, "_");
+const short = (name) => name.toLowerCase().replace(/[()]/g, "").replace(/[\s-]+/g, "_");
 let rows = [];
 
 function buildTable() {
@@ -13,9 +13,14 @@ function buildTable() {
   for (const column of shownColumns) {
     const button = add(add(head, "th"), "button", column.name, { type: "button" });
     button.addEventListener("click", () => sortBy(column));
-    add(at("sort"), "option", column.name, { value: column.at });
+    add(at("sort"), "option", `${column.name}, ascending`, { value: `${column.at} up` });
+    add(at("sort"), "option", `${column.name}, descending`, { value: `${column.at} down` });
   }
-  at("sort").addEventListener("change", () => sortBy(shownColumns.find((c) => String(c.at) === at("sort").value)));
+  at("sort").addEventListener("change", () => {
+    const [place, order] = at("sort").value.split(" ");
+    const column = shownColumns.find((c) => String(c.at) === place);
+    if (column) sortBy(column, order === "down");
+  });
   const body = add(table, "tbody");
   rows = data.cells.map((cell) => buildRow(body, cell));
   const same = data.columns.filter((c) => c.constant !== null && !c.empty);
@@ -64,11 +69,13 @@ function condition(quoted) {
   const column = data.columns.findIndex((c) => short(c.name) === name);
   const at = column >= 0 ? column : data.columns.findIndex((c) => short(c.name).startsWith(name));
   if (at < 0) return `no column ${name}: ${data.columns.filter((c) => !c.empty).map((c) => short(c.name)).join(", ")}`;
-  const options = wanted.split(",");
+  const options = isNumber(wanted) ? [wanted] : wanted.split(",");
+  if ("<>".includes(sign[0]) && !isNumber(wanted)) return `${name}${sign}${wanted}: type a number`;
   const equal = (value) => options.some((option) => (isNumber(option)
     ? numberOf(option) === numberOf(value) : option === value.toLowerCase()));
-  const than = (value) => ({ "<": numberOf(value) < wanted, ">": numberOf(value) > wanted,
-    "<=": numberOf(value) <= wanted, ">=": numberOf(value) >= wanted })[sign];
+  const limit = numberOf(wanted);
+  const than = (value) => ({ "<": numberOf(value) < limit, ">": numberOf(value) > limit,
+    "<=": numberOf(value) <= limit, ">=": numberOf(value) >= limit })[sign];
   return ({ cell }) => {
     const value = cell.values[at];
     return sign === "=" ? equal(value) : sign === "!=" ? !equal(value) : than(value);
@@ -89,10 +96,10 @@ function filter() {
 }
 search.addEventListener("input", filter);
 
-function sortBy(column) {
+function sortBy(column, wanted) {
   const heads = [...table.tHead.rows[0].cells];
   const head = heads[shownColumns.indexOf(column)];
-  const down = head.getAttribute("aria-sort") === "ascending";
+  const down = wanted === undefined ? head.getAttribute("aria-sort") === "ascending" : wanted;
   for (const other of heads) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
   closeDetail();
@@ -100,12 +107,13 @@ function sortBy(column) {
     const text = cell.values[column.at];
     return isNumber(text) ? numberOf(text) : text;
   };
-  const order = (a, b) => {
-    const numbers = [typeof a === "number", typeof b === "number"];
-    if (numbers[0] && numbers[1]) return a - b;
-    return numbers[0] ? -1 : numbers[1] ? 1 : a.localeCompare(b); // numbers before words and gaps
+  const turn = down ? -1 : 1;
+  const order = (a, b) => { // numbers before words before gaps, in either direction
+    const [first, second] = [a, b].map((v) => (typeof v === "number" ? 0 : v ? 1 : 2));
+    if (first !== second) return first - second;
+    return turn * (first ? a.localeCompare(b) : a - b);
   };
-  rows.sort((a, b) => (down ? -1 : 1) * order(value(a), value(b)));
+  rows.sort((a, b) => order(value(a), value(b)));
   table.tBodies[0].append(...rows.map(({ row }) => row));
 }
 

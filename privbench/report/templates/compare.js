@@ -45,14 +45,18 @@ function verdict(a, b, m, found) {
   if (same(a, b)) return "A and B are the same cell: choose another one.";
   if (!found.n) return "inconclusive: A and B share no image of the same victim.";
   const level = found.n >= data.few ? "95 %, " : "";
-  const shift = `${m.title}: A less B ${signed(found.mean, m)}`;
-  const accuracy = (cell) => seedsOf(cell).reduce((sum, c) => sum + c.accuracy[0], 0) / seedsOf(cell).length;
-  const cost = `Accuracy: A ${accuracy(a).toFixed(4)}, B ${accuracy(b).toFixed(4)}.`;
+  const shift = `${m.title}: A − B = ${signed(found.mean, m)}`;
+  const shared = (cell, other) => seedsOf(cell).filter((c) => seedsOf(other).some((d) => d.victim === c.victim));
+  const accuracy = (cell, other) => {
+    const held = shared(cell, other); // of the victims that the scores are of
+    return held.reduce((sum, c) => sum + c.accuracy[0], 0) / held.length;
+  };
+  const cost = `Accuracy: A ${accuracy(a, b).toFixed(4)}, B ${accuracy(b, a).toFixed(4)}.`;
   if (found.low === undefined) return `${shift}; inconclusive: only ${found.n} images in common. ${cost}`;
   const span = `[${signed(found.low, m)}, ${signed(found.high, m)}] (${level}Student's t over ${found.n} images)`;
   const more = found.low > 0 ? m.more : found.high < 0 ? -m.more : 0;
   const who = more > 0 ? "A leaks more than B" : more < 0 ? "B leaks more than A" : "inconclusive";
-  const seeds = seedsOf(a).filter((c) => seedsOf(b).some((d) => d.victim === c.victim)).length;
+  const seeds = shared(a, b).length;
   const over = seeds > 1 ? ` Scores are means over ${seeds} seeds.` : "";
   return `${who}. ${shift} ${span}. ${cost}${over}`;
 }
@@ -83,7 +87,7 @@ function drawPairs(cellA, cellB, pairs, m) {
   const shown = same(cellA, cellB) ? null : ofOneVictim(cellA, cellB);
   if (!shown) return;
   const [a, b] = shown;
-  if (seedsOf(a).length > 1) add(row, "p", `Pictures: seed ${a.seed}; scores: mean over seeds.`, { class: "soft" });
+  if (seedsOf(a).filter((c) => seedsOf(b).some((d) => d.victim === c.victim)).length > 1) add(row, "p", `Pictures: seed ${a.seed}; scores: mean over seeds.`, { class: "soft" });
   const widest = [...pairs].sort((p, q) => Math.abs(q[1] - q[2]) - Math.abs(p[1] - p[2])).slice(0, 8);
   for (const [index, x, y] of widest) {
     const [inA, inB] = [a, b].map((cell) => data.indices[cell.index].indexOf(index));

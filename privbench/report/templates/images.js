@@ -49,16 +49,18 @@ function selectImage(cell, indices, at) {
   drawStrengths(cell, indices[at]);
 }
 
+let lastDefense = null; // which the strip shows while the undefended image is chosen
+
 function drawStrengths(cell, index) {
+  if (cell.strength) lastDefense = cell.defense;
   strengths.textContent = "";
   if (!cell.recovered) return;
   const original = add(strengths, "figure");
   thumb(original, cell.originals, imageAt, 112, `original ${index}`);
   add(original, "figcaption", "original");
   const same = records.filter((c) => c.setting === cell.setting && c.attack === cell.attack && c.recovered
-    && c.victim === cell.victim && (c.defense === cell.defense || c.strength === 0 || cell.strength === 0));
-  const line = same.filter((c) => c.key === cell.key || cell.strength !== 0)
-    .sort((a, b) => a.strength - b.strength)
+    && c.victim === cell.victim && (c.strength === 0 || c.defense === lastDefense));
+  const line = same.sort((a, b) => a.strength - b.strength || (a.key === cell.key ? -1 : b.key === cell.key ? 1 : 0))
     .filter((c, n, all) => !n || c.strength !== all[n - 1].strength);
   for (const other of line) {
     const at = data.indices[other.index].indexOf(index);
