@@ -1,6 +1,6 @@
 """Options of the configuration, by what they affect: the one list of each kind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 CONFIG_GROUPS = ("dataset", "victim", "defense", "attack", "device", "tracker")
@@ -45,6 +45,15 @@ def top_level(override: str) -> str:
     """
     name = override.lstrip("+~").partition("=")[0]
     return name.partition(".")[0].partition("@")[0]
+
+
+def typed_values(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the value of each override by its name, as both were typed.
+
+    >>> typed_values(["attack=rmle", "+metrics=[a,b]", "~seed"])
+    {'attack': 'rmle', '+metrics': '[a,b]', '~seed': ''}
+    """
+    return {name: value for name, _, value in (word.partition("=") for word in overrides)}
 
 
 def count_of(options: Mapping[str, Any], name: str) -> int:

@@ -75,7 +75,7 @@ class Sweeper(HydrasSweeper):
         given = {"params": params, "grids": grids, "batteries": batteries, "files": files}
         plain: Any = OmegaConf.to_container(OmegaConf.create(given))
         self.params, self.grids = plain["params"] or {}, plain["grids"] or [{}]
-        self.declared = plain["batteries"] or {}
+        self.file_batteries = plain["batteries"] or {}  # read in sweep(), whose errors are one line
         self.files = plain["files"] or []
 
     def setup(
@@ -97,7 +97,7 @@ class Sweeper(HydrasSweeper):
         self._require_only_axes(file)
         if self.files:
             self.grids = [grid for name in self.files for grid in self._grids_of(name)]
-        self.batteries = Batteries.of(self.declared) if self.declared else None
+        self.batteries = Batteries.of(self.file_batteries) if self.file_batteries else None
         if self.batteries:
             self.grids = self.batteries.require(self.cfg.battery)
         cells, typed = self._cells(arguments)

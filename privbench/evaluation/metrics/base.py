@@ -20,6 +20,13 @@ def _any_shape(_shape: Shape) -> str:
     return ""
 
 
+def requires_side(pixels: int, shape: Shape) -> str:
+    """Return in words that images are smaller than a metric's window; empty where they are not."""
+    if min(shape[1:]) >= pixels:
+        return ""
+    return f"needs images of {pixels} pixels or more, these have {shape[1]}x{shape[2]}"
+
+
 def _not_here(*_: Any) -> Any:
     raise NotImplementedError("a metric that was read off a record cannot be computed")
 

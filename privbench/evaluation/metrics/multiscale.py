@@ -5,9 +5,10 @@ their window fits, the weights of those scaled to the sum 1: two from 22 pixels 
 four from 99. Smaller than that no second scale is left and there is no such score.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from privbench.evaluation.metrics.base import Metric, Shape
+from privbench.evaluation.metrics.base import Metric, Shape, requires_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,12 +64,10 @@ def _compute(x_hat: "Tensor", reference: "Reference") -> "Tensor":
     return ms_ssim(x_hat, reference.x)
 
 
-def _requires(shape: Shape) -> str:
-    if scales(shape) > 1:
-        return ""
-    return f"needs images of 22 pixels or more, these have {shape[1]}x{shape[2]}"
-
-
 MS_SSIM = Metric(
-    name="ms_ssim", label="MS-SSIM", show=("run", "table"), compute=_compute, requires=_requires
+    name="ms_ssim",
+    label="MS-SSIM",
+    show=("run", "table"),
+    compute=_compute,
+    requires=partial(requires_side, 2 * WINDOW),  # of a second scale
 )

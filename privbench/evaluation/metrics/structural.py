@@ -4,7 +4,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from privbench.evaluation.metrics.base import Metric, Shape
+from privbench.evaluation.metrics.base import Metric, requires_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,23 +60,17 @@ def _ssim(x_hat: "Tensor", x: "Tensor", kernel_size: int, settings: dict[str, An
     return full[..., border:-border, border:-border].flatten(1).mean(1)
 
 
-def _requires(window: int, shape: Shape) -> str:
-    if min(shape[1:]) >= window:
-        return ""
-    return f"needs images of {window} pixels or more, these have {shape[1]}x{shape[2]}"
-
-
 SSIM = Metric(
     name="ssim",
     label="SSIM",
     show=("run", "summary", "table", "curves"),
     compute=lambda x_hat, reference: ssim(x_hat, reference.x),
-    requires=partial(_requires, WINDOW),
+    requires=partial(requires_side, WINDOW),
 )
 SSIM_GAUSSIAN = Metric(
     name="ssim_gaussian",
     label="SSIM (Gaussian)",
     show=(),
     compute=lambda x_hat, reference: ssim_gaussian(x_hat, reference.x),
-    requires=partial(_requires, GAUSSIAN_WINDOW),
+    requires=partial(requires_side, GAUSSIAN_WINDOW),
 )

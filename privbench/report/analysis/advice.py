@@ -10,7 +10,7 @@ from functools import cache
 
 from privbench.runtime.code_identity import source_file
 from privbench.runtime.conf_files import load_option
-from privbench.runtime.options import LAUNCH_OPTIONS, top_level
+from privbench.runtime.options import LAUNCH_OPTIONS, top_level, typed_values
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 
@@ -217,7 +217,7 @@ def _of_overrides(records: Iterable[Record], group: str, chosen: str) -> list[st
     for record in records:
         options = {
             name: value
-            for name, _, value in (word.partition("=") for word in record.overrides)
+            for name, value in typed_values(record.overrides).items()
             if not name.startswith(group) and top_level(name) not in LAUNCH_OPTIONS
         }
         shapes[tuple(options)].append(options)

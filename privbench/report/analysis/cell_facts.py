@@ -9,6 +9,7 @@ from privbench.report.analysis.cell_table import caveats
 from privbench.report.analysis.frame import victim_of
 from privbench.report.analysis.labels import curve_metrics, describe_defense
 from privbench.report.analysis.tradeoffs import SplitResults
+from privbench.runtime.options import typed_values
 from privbench.store.record import Record
 from privbench.store.sweep_log import CellStatus
 
@@ -85,7 +86,7 @@ def missing_facts(
     entry: CellStatus, reason: str, command: str, columns: Sequence[str]
 ) -> dict[str, Any]:
     """Return what the page shows of a cell without a record: its name, and what was typed of it."""
-    typed = {name: value for name, _, value in (word.partition("=") for word in entry.overrides)}
+    typed = typed_values(entry.overrides)
     given = [typed.get(name, "") for name in columns[1:-1]]
     values = [entry.name or "the cell", *given, f"no record: {reason}"]
     return {"key": entry.key, "command": command, "why": reason, "values": values, "missing": True}

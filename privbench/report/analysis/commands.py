@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, prod
 
-from privbench.runtime.options import CELL_OPTIONS, top_level
+from privbench.runtime.options import CELL_OPTIONS, top_level, typed_values
 from privbench.store.record import Record
 
 NUMERIC = (*CELL_OPTIONS, "device")
@@ -29,9 +29,11 @@ def commands_of(records: Iterable[Record]) -> list[str]:
 
 
 def _typed(record: Record) -> Cell:
-    pairs = (word.partition("=") for word in record.overrides)
-    typed = {name: value for name, _, value in pairs if top_level(name) in NUMERIC}
-    return {name: typed[name] for name in sorted(typed, key=lambda n: NUMERIC.index(top_level(n)))}
+    typed = typed_values(record.overrides)
+    numeric = [name for name in typed if top_level(name) in NUMERIC]
+    return {
+        name: typed[name] for name in sorted(numeric, key=lambda n: NUMERIC.index(top_level(n)))
+    }
 
 
 def _command(product: Product) -> str:

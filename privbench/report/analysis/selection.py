@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from privbench.runtime.options import typed_values
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.group_keys import group_key
 from privbench.store.inventory import FILTERS, fits
@@ -113,8 +114,8 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
 
 def _may_fit(cell: CellStatus, wanted: Mapping[str, Sequence[str]]) -> bool:
     """Return whether a cell without a record may be one of a selection, by what was typed of it."""
-    typed = {name: value for name, _, value in (word.partition("=") for word in cell.overrides)}
-    return all(typed.get(name, values[0]) in values for name, values in wanted.items())
+    typed = typed_values(cell.overrides)
+    return all(typed[name] in values for name, values in wanted.items() if name in typed)
 
 
 def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:

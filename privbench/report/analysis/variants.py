@@ -46,12 +46,16 @@ def _distinguishing(records: Iterable[Record], options: Mapping[str, Options]) -
         name
         for name, by_strength in values.items()
         if any(len(found) > 1 for found in by_strength.values())
-        or (len(set.union(*by_strength.values())) > 1 and not _numbers(by_strength.values()))
+        or (
+            len(words := {text for found in by_strength.values() for text in found}) > 1
+            and not all(map(_is_number, words))
+        )
     ]
 
 
-def _numbers(values: Iterable[Iterable[str]]) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        return all(float(value) is not None for found in values for value in found)
+        float(text)
     except ValueError:
         return False
+    return True

@@ -7,6 +7,8 @@ let scatterTurn = 0;
 // Cells of the same attack and setting: one for each seed.
 const seedsOf = (cell) => records.filter((c) => c.setting === cell.setting && c.attack === cell.attack
   && c.defense === cell.defense && c.strength === cell.strength);
+// Cells of an attack and setting whose victim another one has too: scores are of those.
+const shared = (cell, other) => seedsOf(cell).filter((c) => seedsOf(other).some((d) => d.victim === c.victim));
 const same = (a, b) => seedsOf(a).some((c) => c.key === b.key);
 
 // Mean scores of each shared image over shared victims: [image, A, B].
@@ -46,9 +48,8 @@ function verdict(a, b, m, found) {
   if (!found.n) return "inconclusive: A and B share no image of the same victim.";
   const level = found.n >= data.few ? "95 %, " : "";
   const shift = `${m.title}: A − B = ${signed(found.mean, m)}`;
-  const shared = (cell, other) => seedsOf(cell).filter((c) => seedsOf(other).some((d) => d.victim === c.victim));
   const accuracy = (cell, other) => {
-    const held = shared(cell, other); // of the victims that the scores are of
+    const held = shared(cell, other);
     return held.reduce((sum, c) => sum + c.accuracy[0], 0) / held.length;
   };
   const cost = `Accuracy: A ${accuracy(a, b).toFixed(4)}, B ${accuracy(b, a).toFixed(4)}.`;
@@ -87,7 +88,7 @@ function drawPairs(cellA, cellB, pairs, m) {
   const shown = same(cellA, cellB) ? null : ofOneVictim(cellA, cellB);
   if (!shown) return;
   const [a, b] = shown;
-  if (seedsOf(a).filter((c) => seedsOf(b).some((d) => d.victim === c.victim)).length > 1) add(row, "p", `Pictures: seed ${a.seed}; scores: mean over seeds.`, { class: "soft" });
+  if (shared(a, b).length > 1) add(row, "p", `Pictures: seed ${a.seed}; scores: mean over seeds.`, { class: "soft" });
   const widest = [...pairs].sort((p, q) => Math.abs(q[1] - q[2]) - Math.abs(p[1] - p[2])).slice(0, 8);
   for (const [index, x, y] of widest) {
     const [inA, inB] = [a, b].map((cell) => data.indices[cell.index].indexOf(index));
