@@ -31,7 +31,7 @@ LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
     "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False},
     "privbench.attacks.rmle.RMLE": {"precision": "32-true"},
-    "privbench.victims.training.VictimConfig": {"mirror": True},
+    "privbench.victims.training.VictimConfig": {"mirror": True, "interpolation": "bilinear"},
 }
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""

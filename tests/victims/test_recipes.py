@@ -80,3 +80,22 @@ def test_augmented_images_keep_their_side_unless_they_are_mirrored():
             (1, 2, 3)
         )
         assert bool((left < 20).any()) is mirror
+
+
+def test_nearest_interpolation_keeps_the_pixels_that_bilinear_mixes():
+    """Of black and white stripes it makes no grey."""
+    stripes = torch.zeros(16, 3, 32, 32)
+    stripes[..., ::2] = 1
+    nearest, bilinear = (
+        augmented(stripes, torch.Generator().manual_seed(0), interpolation=way)
+        for way in ("nearest", "bilinear")
+    )
+    assert set(nearest.unique().tolist()) == {0.0, 1.0}
+    assert ((bilinear > 0.1) & (bilinear < 0.9)).float().mean() > 0.3
+
+
+def test_only_another_interpolation_than_the_default_is_part_of_the_key(cell):
+    """Records of victims that were trained before there was a choice keep their keys."""
+    assert "interpolation" not in cell("victim=cifar_cnn_paper").config["victim"]
+    nearest = cell("victim=cifar_cnn_paper", "victim.interpolation=nearest").config["victim"]
+    assert nearest["interpolation"] == "nearest"
