@@ -135,7 +135,7 @@ def main() -> None:
         require_readable(words, "add -m for a sweep over them")
         run_job()
     except KeyboardInterrupt:
-        line = "stopped; what is unfinished is not kept, and the same command goes on"
+        line = "stopped; the same command goes on from the last record or checkpoint"
         print(f"privbench: {line}", file=sys.stderr)
         sys.exit(130)
     except SweepIncompleteError:

@@ -48,6 +48,8 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
     cell, data, names = plan.cell, plan.data, plan.cell.choices
     model = cell.victim.build(data.shape, len(data.classes), cell.seed).eval().to(services.device)
 
+    unfinished = services.store.unfinished(recipes.VICTIMS, plan.victim_recipe)
+
     def train(report: EpochLogger) -> Facts:
         named = {name: names[name] for name in ("victim", "dataset")}
         if cell.victim.epochs == 0:  # its weights are given
@@ -60,10 +62,12 @@ def fit_victim(plan: CellPlan, services: Services) -> TrainedVictim:
             seed=cell.seed,
             device_config=cell.device_config,
             report=report,
+            unfinished=unfinished,
         )
         return {**named, **facts}
 
     artifact = services.fit_and_track(recipes.VICTIMS, "victim", plan.victim_recipe, model, train)
+    unfinished.unlink(missing_ok=True)
     services.freeze(model)
     code = {name: known for name, known in plan.sources.items() if name.startswith("victim")}
     return TrainedVictim(model, artifact.sha256, code, float(artifact.facts["seconds"]), data.shape)

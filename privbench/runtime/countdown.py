@@ -46,7 +46,7 @@ class Countdown:
         if show_bar is None:
             show_bar = _show_bars[0] if _show_bars else sys.stderr.isatty()
         self.bar = tqdm(total=total, desc=task, unit=f" {unit}s", leave=False, disable=not show_bar)
-        self.done, self.started, self.due = 0, time.monotonic(), FIRST
+        self.done, self.skipped, self.started, self.due = 0, 0, time.monotonic(), FIRST
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.thread = None if show_bar else threading.Thread(target=self._write_lines, daemon=True)
 
@@ -60,6 +60,12 @@ class Countdown:
         if self.thread:
             self.thread.join()
         self.bar.close()
+
+    def skip(self, steps: int) -> None:
+        """Count steps that were done earlier and took no time now."""
+        self.done += steps
+        self.skipped += steps
+        self.bar.update(steps)
 
     def advance(self) -> None:
         """Count a step."""
@@ -86,9 +92,10 @@ class Countdown:
         )  # fmt: skip
 
     def _time_left(self, passed: float) -> str:
-        if not self.done:
+        done = self.done - self.skipped
+        if not done:
             return ""
-        return f", about {duration(passed / self.done * (self.total - self.done))} left"
+        return f", about {duration(passed / done * (self.total - self.done))} left"
 
     def _write_lines(self) -> None:
         """Write lines as they fall due, even while a step computes."""

@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 PART = ".part"
 """Suffix of a file that is still being written."""
+UNFINISHED = ".checkpoint"
+"""Suffix of the state of a training that has not ended."""
 REPORT_LIST = ".report"
 """File that lists the names of a report's files, one per line."""
 

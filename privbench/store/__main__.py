@@ -106,6 +106,8 @@ def _remove(found: removal.Removal, given: argparse.Namespace) -> None:
         print(f"note: {note}")
     if found.remains:
         print(f"remains of processes that were killed: {len(found.remains)}")
+    if found.unfinished:
+        print(f"checkpoints of trainings that have not ended: {len(found.unfinished)}")
     sweeps = f"{_plural(len(found.sweeps), 'sweep')} and " if found.sweeps else ""
     count = f"{sweeps}{_plural(len(found.items), 'item')}, {size(found.size)}"
     if not given.yes:

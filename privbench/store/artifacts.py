@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from privbench.runtime.files import PART, atomic_file, is_locked, write_atomically
+from privbench.runtime.files import PART, UNFINISHED, atomic_file, is_locked, write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.paths import ROOT
 
@@ -95,6 +95,10 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         return facts
+
+    def unfinished(self, kind: str, recipe: Mapping[str, Any]) -> Path:
+        """Return the file for the state of a training until its artifact is kept."""
+        return self.root / kind / f"{content_hash(recipe)}{UNFINISHED}"
 
     @contextmanager
     def claim(self, kind: str, key: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from privbench.runtime.duration import seconds_of
-from privbench.runtime.files import PART
+from privbench.runtime.files import PART, UNFINISHED
 from privbench.store.recipes import defense_recipe
 from privbench.store.record import Record, read
 
@@ -136,6 +136,12 @@ def _committed(folder: Path) -> tuple[Path, ...]:
     """Return the files of a record, ``record.json`` first."""
     rest = sorted(path for path in folder.iterdir() if path.name != "record.json")
     return (folder / "record.json", *rest)
+
+
+def unfinished(store: Path) -> list[Item]:
+    """Return the checkpoints of trainings that have not ended, by kind and key."""
+    paths = [path for kind in KINDS for path in sorted((store / kind).glob(f"*{UNFINISHED}"))]
+    return [Item(path.parent.name, path.stem, (path,)) for path in paths]
 
 
 def remains(store: Path) -> list[Item]:

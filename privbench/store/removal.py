@@ -15,7 +15,7 @@ from pathlib import Path
 
 from privbench.runtime.duration import duration
 from privbench.store.artifacts import Store
-from privbench.store.inventory import RECORDS, Item, inventory, remains, users
+from privbench.store.inventory import RECORDS, Item, inventory, remains, unfinished, users
 from privbench.store.record import Record
 from privbench.store.sweep_log import NAME as CELLS
 from privbench.store.sweep_log import SweepLog
@@ -34,6 +34,7 @@ class Removal:
         store: Folder of the store.
         items: Records and artifacts.
         remains: Files of killed processes.
+        unfinished: Checkpoints of trainings that have not ended.
         sweeps: Folders of sweeps.
         consequences: Lines on what would have to be computed again.
     """
@@ -41,17 +42,22 @@ class Removal:
     store: Path
     items: Sequence[Item] = ()
     remains: Sequence[Item] = ()
+    unfinished: Sequence[Item] = ()
     sweeps: Sequence[Path] = ()
     consequences: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """Bytes of the items."""
-        return sum(item.size for item in [*self.items, *self.remains])
+        return sum(item.size for item in self._files)
+
+    @property
+    def _files(self) -> list[Item]:
+        return [*self.items, *self.remains, *self.unfinished]
 
     def carry_out(self) -> list[str]:
         """Delete, and return the names of what a process holds and what therefore stays."""
-        held = [item.name for item in [*self.items, *self.remains] if not _delete(item, self.store)]
+        held = [item.name for item in self._files if not _delete(item, self.store)]
         for folder in self.sweeps:
             delete_sweep(folder)
         return held
@@ -125,7 +131,7 @@ def sweeps_in(folder: Path) -> list[SweepLog]:
 
 
 def of_unused(store: Path, older_than: timedelta) -> Removal:
-    """Plan the removal of networks and numbers that no record uses, and of remains.
+    """Plan the removal of networks and numbers that no record uses, of remains and checkpoints.
 
     Args:
         store: Folder of the store.
@@ -140,7 +146,8 @@ def of_unused(store: Path, older_than: timedelta) -> Removal:
     unused = [i for i in present if i.kind not in KEPT_BY_GC and not users(i, records)]
     old = [item for item in unused if item.written <= latest]
     deleted = sorted((store.parent / "sweeps").glob(f".*{DELETED}"))
-    removal = Removal(store, old, remains(store), deleted)
+    stopped = [item for item in unfinished(store) if item.written <= latest]
+    removal = Removal(store, old, remains(store), stopped, deleted)
     if young := len(unused) - len(old):
         removal.consequences.append(
             f"{_count(young, 'unused item')} written within {duration(older_than.total_seconds())} "

@@ -1,14 +1,25 @@
-"""Lightning's callbacks of a training: progress, and the end at the lowest held-out loss."""
+"""Lightning's callbacks of a training: progress, early stopping and checkpoints."""
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from privbench.runtime.countdown import Countdown
+from privbench.runtime.files import atomic_file
+from privbench.training.checkpoint import Checkpoint
+
+LOG = logging.getLogger(__name__)
+
+EVERY = 60.0
+"""Least number of seconds between two checkpoints."""
+SHARE = 20.0
+"""Least ratio of the time between two checkpoints and the time that writing one takes."""
 
 for _name in ("pytorch_lightning", "lightning_fabric"):  # after their import, which sets a level
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -54,6 +65,24 @@ class Progress(Callback):
         self, report: Callable[[int, dict[str, float]], None], countdown: Countdown
     ) -> None:
         self.report, self.countdown = report, countdown
+        self.reported: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of the progress."""
+        return {"reported": self.reported}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the metrics of the epochs before a checkpoint."""
+        self.reported = list(state_dict["reported"])
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Report the epochs before the checkpoint that the training goes on from."""
+        if self.reported:
+            done = len(self.reported), trainer.max_epochs
+            LOG.info("%s goes on after epoch %d of %d", self.countdown.task, *done)
+        for epoch, metrics in enumerate(self.reported):
+            self.report(epoch, metrics)
+        self.countdown.skip(trainer.global_step)
 
     def on_train_batch_end(self, *arguments: Any) -> None:
         """Count the step."""
@@ -64,3 +93,49 @@ class Progress(Callback):
         metrics = pl_module.held_out_means.compute() | pl_module.means.compute()
         self.countdown.set_metrics(**metrics)
         self.report(trainer.current_epoch, metrics)
+        self.reported.append(metrics)
+
+
+class Checkpointing(Callback):
+    """Write checkpoints between epochs, and go on from one in the same random streams.
+
+    It must be the last callback: a checkpoint holds the state of those before it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.started = self.written = time.monotonic()
+        self.pause = EVERY
+        self.streams: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all random streams, and the seconds of training so far."""
+        streams = {"own": self.checkpoint.generator.get_state(), "cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            streams["cuda"] = torch.cuda.get_rng_state()
+        passed = time.monotonic() - self.started
+        return {"streams": streams, "seconds": self.checkpoint.seconds + passed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the random streams and the seconds of earlier processes."""
+        self.streams = state_dict["streams"]
+        self.checkpoint.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Set the random streams to where they were."""
+        if not self.streams:
+            return
+        self.checkpoint.generator.set_state(self.streams["own"].cpu())
+        torch.set_rng_state(self.streams["cpu"].cpu())
+        if "cuda" in self.streams and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.streams["cuda"].cpu())
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write a checkpoint, if the last one is old enough."""
+        begun = time.monotonic()
+        if begun - self.written < self.pause or trainer.current_epoch + 1 == trainer.max_epochs:
+            return
+        with atomic_file(self.checkpoint.path) as part:
+            trainer.save_checkpoint(part)
+        self.written = time.monotonic()
+        self.pause = max(EVERY, SHARE * (self.written - begun))

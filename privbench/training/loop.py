@@ -11,6 +11,7 @@ from torch import Tensor
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.pixels import in_unit_range
+from privbench.training.checkpoint import Checkpoint
 from privbench.training.task import TrainingTask
 
 EpochLogger = Callable[[int, dict[str, float]], None]
@@ -78,6 +79,7 @@ def fit(
     held_out: Batches | None = None,
     patience: int = 0,
     name: str = "a network",
+    checkpoint: Checkpoint | None = None,
 ) -> int:
     """Train a task's network in place.
 
@@ -92,23 +94,32 @@ def fit(
             ``HELD_OUT`` of all epochs.
         patience: Steps without a lower loss on ``held_out`` that end the training.
         name: Name of the network, for the progress.
+        checkpoint: Where a long training keeps its state between epochs, each a whole pass over
+            the data, and goes on from. The caller deletes the file once it has kept the network.
 
     Returns:
         Number of epochs that were run.
     """
     # Lightning takes seconds to import, which a refused value need not wait for
-    from privbench.training.callbacks import EarlyStopping, Progress
+    from privbench.training.callbacks import Checkpointing, EarlyStopping, Progress
     from privbench.training.lightning_module import TaskModule
 
     countdown = Countdown(f"training {name}", epochs * len(batches))
     callbacks: list[Any] = [Progress(report, countdown)]
     if held_out:
         callbacks.append(EarlyStopping(patience, HELD_OUT))
+    if checkpoint:
+        callbacks.append(Checkpointing(checkpoint))
     with countdown, warnings.catch_warnings():
         _ignore_warnings_of_lightning()
         trainer = _trainer(device_config, epochs, precision, callbacks)
         try:
-            trainer.fit(TaskModule(task), train_dataloaders=batches, val_dataloaders=held_out)
+            trainer.fit(
+                TaskModule(task),
+                train_dataloaders=batches,
+                val_dataloaders=held_out,
+                ckpt_path=checkpoint.found() if checkpoint else None,
+            )
         except SystemExit:  # Lightning turns Ctrl-C into it
             raise KeyboardInterrupt from None
     return int(trainer.current_epoch)

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.error import URLError
 
@@ -23,6 +24,7 @@ from privbench.runtime.validation import (
     PositiveInt,
     expecting,
 )
+from privbench.training.checkpoint import Checkpoint
 from privbench.training.config import OptimizerConfig, Schedule, batch_size
 from privbench.training.loop import Batches, EpochLogger, fit
 from privbench.victims.chance import chance_warning
@@ -132,6 +134,7 @@ class VictimConfig:
         seed: int,
         device_config: DeviceConfig,
         report: EpochLogger = lambda epoch, metrics: None,
+        unfinished: Path | None = None,
     ) -> dict[str, Any]:
         """Train a classifier in place; not at all where there are no epochs.
 
@@ -142,9 +145,11 @@ class VictimConfig:
             seed: Seed of batches and augmentation.
             device_config: Device of the training.
             report: Gets ``loss`` and ``accuracy`` over the training batches of each epoch.
+            unfinished: File for the state between epochs, which a later process goes on from.
 
         Returns:
-            ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used.
+            ``epochs``, ``batch``, ``lr``, ``augment`` and ``precision`` that were used, and
+            ``earlier_seconds`` of training if this process went on from an unfinished one.
         """
         if self.epochs == 0:
             return {"epochs": 0}
@@ -171,6 +176,7 @@ class VictimConfig:
         )
         task.steps = epochs * len(batches)
         precision = device_config.precision(self.precision)
+        checkpoint = Checkpoint(unfinished, generator) if unfinished else None
         accuracies: list[float] = []
 
         def keep_accuracy(epoch: int, metrics: dict[str, float]) -> None:
@@ -185,13 +191,17 @@ class VictimConfig:
             precision=precision,
             report=keep_accuracy,
             name=self.name,
+            checkpoint=checkpoint,
         )
         model.cpu().to(memory_format=torch.contiguous_format).eval()
         words = self.name, "its training images", "raise victim.epochs or change victim.lr"
         if warning := chance_warning(accuracies[-1], labels, *words):
             LOG.warning(warning)
         settings = {"batch": used.batch, "lr": used.lr, "augment": used.augment}
-        return {"epochs": epochs, **settings, "precision": precision}
+        facts = {"epochs": epochs, **settings, "precision": precision}
+        if checkpoint and checkpoint.seconds:
+            facts["earlier_seconds"] = checkpoint.seconds
+        return facts
 
     def suited(self, count: int) -> "Suited":
         """Choose batch, rate and augmentation for a number of training images."""

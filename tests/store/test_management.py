@@ -263,6 +263,19 @@ def test_a_removal_that_is_killed_leaves_nothing_that_counts(outputs, monkeypatc
     assert set(files) == _keys(outputs, "adversaries")
 
 
+def test_gc_deletes_checkpoints_that_are_old(outputs, capfd):
+    """A training that was stopped today may go on; one of last week will not."""
+    young, old = (outputs.store / "victims" / f"{digit * 20}.checkpoint" for digit in "ab")
+    for path in (young, old):
+        path.write_bytes(b"state")
+    week = time.time() - 7 * 24 * 3600
+    os.utime(old, (week, week))
+    _, out, _ = store_run("gc", "--from", outputs.folder, "--yes", capfd=capfd)
+    assert "checkpoints of trainings that have not ended: 1" in out
+    assert young.exists() and not old.exists()
+    young.unlink()
+
+
 def test_gc_keeps_all_networks_while_a_record_cannot_be_read(outputs, capfd):
     """What that record uses is not known."""
     path = outputs.store / "records" / outputs.records[0].key / "record.json"
