@@ -27,12 +27,20 @@ KNOWN_OPTIONS = frozenset(
 """Top-level names of a cell's configuration."""
 DIGITS = ("digits", "mnist", "svhn")
 """Data sets of characters, which mirrored are others or none."""
+KEEP: Mapping[str, Any] = {"keep": "best"}
+"""Weights that trainings of attacks end with."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "privbench.attacks.inverse_adaptive.InverseAdaptive": {"amortised": False, "strengths": None},
-    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False},
+    "privbench.attacks.diffusion.Diffusion": KEEP,
+    "privbench.attacks.inverse_adaptive.InverseAdaptive": {
+        "amortised": False, "strengths": None, **KEEP,
+    },
+    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False, **KEEP},
     "privbench.attacks.rmle.RMLE": {"precision": "32-true"},
+    "privbench.attacks.rmle_prior.RMLEPrior": KEEP,
+    "privbench.attacks.shadow.Shadow": KEEP,
+    "privbench.attacks.shadow_aligned.ShadowAligned": KEEP,
     "privbench.victims.training.VictimConfig": {"mirror": True, "interpolation": "bilinear"},
-}
+}  # fmt: skip
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""
 

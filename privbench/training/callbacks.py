@@ -26,17 +26,18 @@ for _name in ("pytorch_lightning", "lightning_fabric"):  # after their import, w
 
 
 class EarlyStopping(Callback):
-    """End a training whose held-out loss no longer falls, and restore the best weights.
+    """End a training whose held-out loss no longer falls, and restore the best weights if wanted.
 
     Lightning's callbacks for this write every best state to disk.
 
     Args:
         patience: Steps without a lower loss that end the training.
         metric: Name of the loss.
+        restore: Restore the weights of the lowest loss at the end.
     """
 
-    def __init__(self, patience: int, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, patience: int, metric: str, *, restore: bool) -> None:
+        self.metric, self.restore = metric, restore
         self.patience, self.lowest, self.step = patience, math.inf, 0
         self.weights: dict[str, Tensor] = {}
 
@@ -45,12 +46,13 @@ class EarlyStopping(Callback):
         loss = pl_module.held_out_means.compute()[self.metric]
         if loss < self.lowest:
             self.lowest, self.step = loss, trainer.global_step
-            self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
+            if self.restore:
+                self.weights = {name: w.clone() for name, w in pl_module.state_dict().items()}
         elif trainer.global_step - self.step >= self.patience:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Restore the best weights; there are none if every loss was NaN."""
+        """Restore the best weights; there are none if every loss was NaN, or if not wanted."""
         if self.weights:
             pl_module.load_state_dict(self.weights)
 

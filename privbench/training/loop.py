@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -78,6 +78,7 @@ def fit(
     report: EpochLogger = lambda epoch, metrics: None,
     held_out: Batches | None = None,
     patience: int = 0,
+    keep: Literal["best", "last"] = "best",
     name: str = "a network",
     checkpoint: Checkpoint | None = None,
 ) -> int:
@@ -90,9 +91,10 @@ def fit(
         device_config: Device of the training.
         precision: Lightning's ``precision``.
         report: Called after each epoch with its number and the losses of the task.
-        held_out: Batches of held-out data; the network ends with the weights of the lowest
-            ``HELD_OUT`` of all epochs.
-        patience: Steps without a lower loss on ``held_out`` that end the training.
+        held_out: Batches of held-out data.
+        patience: Steps without a lower ``HELD_OUT`` that end the training.
+        keep: The network ends with the weights of the lowest ``HELD_OUT`` of all epochs, if there
+            are held-out data, or with the last ones.
         name: Name of the network, for the progress.
         checkpoint: Where a long training keeps its state between epochs, each a whole pass over
             the data, and goes on from. The caller deletes the file once it has kept the network.
@@ -107,7 +109,7 @@ def fit(
     countdown = Countdown(f"training {name}", epochs * len(batches))
     callbacks: list[Any] = [Progress(report, countdown)]
     if held_out:
-        callbacks.append(EarlyStopping(patience, HELD_OUT))
+        callbacks.append(EarlyStopping(patience, HELD_OUT, restore=keep == "best"))
     if checkpoint:
         callbacks.append(Checkpointing(checkpoint))
     with countdown, warnings.catch_warnings():

@@ -160,13 +160,23 @@ def test_an_adversary_is_trained_once_and_shared_by_what_it_could_see(run_cell, 
     assert seen(*inverse, "targets=5", "defense.rate=0.1", "split=conv1") == 3
     assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.queries=300") == 4
     assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.steps=3") == 5
+    assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.keep=best") == 5
+    assert seen(*inverse, "targets=5", "defense.rate=0.1", "attack.keep=last") == 6
     naive = ["attack=inverse_naive", "attack.steps=2", "targets=5"]
-    assert seen(*naive, "defense.rate=0.1") == 6
-    assert seen(*naive, "defense.rate=0.2") == 6
+    assert seen(*naive, "defense.rate=0.1") == 7
+    assert seen(*naive, "defense.rate=0.2") == 7
     shadow = ["attack=shadow", "attack.steps=2", "attack.inverter.steps=5", "targets=5"]
-    assert seen(*shadow, "defense.rate=0.1") == 7
-    assert seen(*shadow, "defense.rate=0.2", "attack.inverter.steps=6") == 7
-    assert seen(*shadow, "defense.rate=0.2", "attack.structure=same") == 8
+    assert seen(*shadow, "defense.rate=0.1") == 8
+    assert seen(*shadow, "defense.rate=0.2", "attack.inverter.steps=6") == 8
+    assert seen(*shadow, "defense.rate=0.2", "attack.structure=same") == 9
+
+
+@pytest.mark.parametrize("attack", ["inverse", "shadow", "rmle_prior", "inverse_refined"])
+def test_only_a_training_that_keeps_its_last_weights_says_so_in_its_key(cell, attack):
+    """Records of trainings from before there was a choice keep their keys."""
+    nested = "attack.network" if attack == "inverse_refined" else "attack"
+    assert "keep" not in str(cell(f"attack={attack}").config["attack"])
+    assert "'keep': 'last'" in str(cell(f"attack={attack}", f"{nested}.keep=last").config["attack"])
 
 
 @pytest.mark.parametrize("harm", ["tampered", "half-written"])

@@ -18,8 +18,9 @@ class Line(nn.Module):
         self.level = nn.Parameter(torch.zeros(1))
 
 
-def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
-    """The best weights of all epochs, not the last ones."""
+@pytest.mark.parametrize(("keep", "level"), [("best", 3.0), ("last", 8.0)])
+def test_a_training_ends_and_goes_back_when_held_out_data_say_so(keep, level):
+    """The best weights of all epochs, or the last ones."""
 
     class Drifting(TrainingTask):
         def losses(self, batch):
@@ -37,8 +38,9 @@ def test_a_training_ends_and_goes_back_when_held_out_data_say_so():
         report=lambda epoch, losses: delivered.append(losses[HELD_OUT]),
         held_out=Batches(x, size=4),
         patience=5,
+        keep=keep,
     )
-    assert task.network.level.item() == pytest.approx(3.0)
+    assert task.network.level.item() == pytest.approx(level)
     assert run_epochs == len(delivered) == 8
 
 

@@ -1,7 +1,7 @@
 """Training of an adversary's networks: steps, schedule, early stopping on held-out data."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -128,6 +128,8 @@ class TrainingConfig:
         schedule: Learning rate over the steps: ``constant``, or ``one_cycle``: up, and down to 0.
         patience: Updates without a better loss on held-out images that end the training.
         precision: ``32-true``, or ``bf16-mixed`` where that is faster.
+        keep: ``best`` keeps the weights of the lowest loss on held-out images, ``last`` those of
+            the last update.
     """
 
     images: OptionalAtLeastTwo
@@ -140,6 +142,7 @@ class TrainingConfig:
     schedule: Literal["constant", "one_cycle"]
     patience: PositiveInt
     precision: Literal["32-true", "bf16-mixed"]
+    keep: Literal["best", "last"] = field(default="best", kw_only=True)
 
     @property
     def optimizer(self) -> OptimizerConfig:
@@ -177,12 +180,18 @@ class TrainingConfig:
             "attack": attack,
             # of this class only: the inverter of a shadow has no part in the shadow's training
             "code": identity_of(type(self)),
-            **{field.name: getattr(self, field.name) for field in fields(TrainingConfig)},
+            **self._hyperparameters(),
             **depends,
             "network": {name: tuple(t.shape) for name, t in network.state_dict().items()},
         }
         view.fit_or_load(recipe, network, learn)
         network.eval().requires_grad_(False)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        values = {one.name: getattr(self, one.name) for one in fields(TrainingConfig)}
+        if self.keep == "best":  # newer than stored networks, which keep their keys
+            del values["keep"]
+        return values
 
     def train(
         self,
@@ -202,14 +211,14 @@ class TrainingConfig:
             epoch: Rows of an epoch; ``None`` for all.
 
         Returns:
-            ``epochs``, ``steps``, ``batch``, ``precision``, and the best epoch's losses on
-            ``held_out``.
+            ``epochs``, ``steps``, ``batch``, ``precision``, and the losses on ``held_out`` of the
+            epoch whose weights are kept.
         """
         best: dict[str, float] = {}
 
         def report(epoch: int, losses: dict[str, float]) -> None:
             view.logger.step(epoch, None, **losses)
-            if not best or not best[HELD_OUT] <= losses[HELD_OUT]:
+            if self.keep == "last" or not best or not best[HELD_OUT] <= losses[HELD_OUT]:
                 best.update(losses)
 
         size, steps = self.length(len(data[0]))
@@ -230,6 +239,7 @@ class TrainingConfig:
             report=report,
             held_out=Batches(*held_out, size=256),
             patience=self.patience,
+            keep=self.keep,
             name=learner.name,
         )
         learner.network.to(view.device)
