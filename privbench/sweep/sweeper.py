@@ -282,5 +282,5 @@ def _identify(
 
 
 def _is_runtime_option(name: str) -> bool:
-    """Return whether an option changes how cells are run; a device may be swept all the same."""
-    return top_level(name) in RUNTIME_OPTIONS and top_level(name) != "device"
+    """Return whether an option changes how cells are run, and not which."""
+    return top_level(name) in RUNTIME_OPTIONS

@@ -532,12 +532,42 @@ def test_a_page_is_drawn_for_the_dark_and_for_a_phone(tab):
     assert "mnist pool2: " in tab.inner_text("h1:visible")
 
 
+def test_long_names_two_victims_of_a_seed_and_the_numbers_of_points_are_told(browser, tmp_path):
+    """On a phone a legend has one column; victims show their weights; labels have both axes."""
+    twins = curve(targets=24, victim_sha256="f" * 64)
+    twins = [dataclasses.replace(one, key=f"{n:020x}") for n, one in enumerate(twins)]
+    records = [
+        *curve(targets=24), *curve("a_defense_of_a_very_long_name_indeed", targets=24)[1:],
+        *curve("another_defense_with_a_long_name", targets=24)[1:], *twins,
+    ]  # fmt: skip
+    folder = sweep(tmp_path, "figure", records, [])
+    with mock.patch.object(rendering.Figure, "files", _files):
+        page = write(select(folder, {}), folder / "report")
+    tab = browser.new_page(viewport={"width": 390, "height": 900})
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("#curves svg .mark-symbol path[aria-label]")
+    labels = "found => found.map(one => one.getAttribute('aria-label'))"
+    points = tab.eval_on_selector_all("#curves g.mark-symbol path[role=button]", labels)
+    told = r"rmle, .+, SSIM \d\.\d{3}, accuracy \d\.\d{3}: opens it"
+    assert points and all(re.fullmatch(told, label) for label in points)
+    assert "rmle, dropout 0.4 on features, SSIM 0.400, accuracy 0.975: opens it" in points
+    ends = "found => found.map(one => [one.textContent, one.getBoundingClientRect().right])"
+    names = tab.eval_on_selector_all("#curves .role-legend-label text", ends)
+    assert {"a_defense_of_a_very_long_name_indeed", "dropout"} <= {name for name, _ in names}
+    assert all(right <= 390 for _, right in names)
+    options = "found => found.map(one => one.textContent)"
+    victims = tab.eval_on_selector_all("#images select[data-level=seed] option", options)
+    assert victims == ["0 000000000000", "0 ffffffffffff"]
+    tab.close()
+
+
 for _test in (
     test_cells_are_filtered_by_column_and_by_word_sorted_and_opened,
     test_a_strength_and_an_image_are_selected_by_keyboard_alone,
     test_a_setting_a_score_and_a_point_are_chosen,
     test_two_cells_are_compared_on_the_same_images,
     test_the_page_is_operated_by_keyboard_alone,
+    test_long_names_two_victims_of_a_seed_and_the_numbers_of_points_are_told,
     test_a_page_is_drawn_for_the_dark_and_for_a_phone,
 ):
     _test.pytestmark = [*getattr(_test, "pytestmark", []), *IN_CHROMIUM]

@@ -158,6 +158,8 @@ def test_an_option_that_the_default_lacks_goes_with_the_swept_group(privbench, w
         (["seed=0,1", "seed=2"], "seed is given twice"),
         (["defense=none,laplace", "defense.rate=0.1,0.2"], "defense.rate.*in the cell"),
         (["seed=0,1", "workers=local,joblib"], "workers cannot be swept"),
+        (["seed=0,1", "device=cpu,auto"], "device cannot be swept"),
+        (["seed=0,1", "device.threads=1,2"], "device.threads cannot be swept"),
         (["seed=0,1", "workers=joblib", "workers.jobs=0"], "workers.jobs=0 is out of range"),
         (["seed=0,1", "workers=slurm"], "workers=slurm finds no sbatch.*workers=joblib"),
         (["seed=0,1", "workers=ray"], "workers=ray needs ray: pip install 'privbench.ray.'"),

@@ -2,11 +2,19 @@
 const tip = at("tip");
 const BRIGHT = { "#0072B2": "#56A9E8", "#009E73": "#2CC79A", "#D55E00": "#FF8A3D", "#7A5195": "#B995D6",
   "#8C6D31": "#CFAE63", "#666666": "#B0B0B0" }; // of the same hue, on a dark page
+const LETTER = 6.6; // pixels of a letter of a legend, on average
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const drawn = []; // views to finalize before they are drawn anew
 const vegaReady = unpack("vega").then((code) => { add(document.head, "script", code); });
 
-function theme(width) {
+// Columns of a legend whose longest label has room; on a phone one, in which it may be cut.
+function legendColumns(specification, width) {
+  const names = distinct((specification.data?.values || []).map((row) => row.series)).filter(Boolean);
+  const longest = Math.max(1, ...names.map((name) => name.length));
+  return Math.max(1, Math.floor(width / (longest * LETTER + 40)));
+}
+
+function theme(specification, width) {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(name).trim();
   const [ink, soft, line, paper] = ["--ink", "--soft", "--line", "--paper"].map(of);
@@ -15,8 +23,8 @@ function theme(width) {
     axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, domainColor: soft, tickColor: soft,
       labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal", tickCount: 5 },
     header: { labelColor: ink, labelFontSize: 12, title: null, labelLimit: width / 1.2 },
-    legend: { orient: "top", columns: Math.max(2, Math.floor(width / 170)), labelColor: ink, titleColor: soft,
-      labelFontSize: 12, symbolLimit: 60, labelLimit: 300 },
+    legend: { orient: "top", columns: legendColumns(specification, width), labelColor: ink, titleColor: soft,
+      labelFontSize: 12, symbolLimit: 60, labelLimit: width - 40 },
     text: { color: ink },
     style: { guide: { color: soft }, undefended: { color: ink },
       halo: { stroke: paper, strokeWidth: 3, strokeOpacity: 0.85 } },
@@ -56,13 +64,20 @@ async function embed(host, specification) {
   await vegaReady;
   if (!host.isConnected) return; // drawn anew meanwhile
   const width = host.clientWidth;
-  const options = { actions: false, renderer: "svg", config: theme(width), tooltip };
+  const options = { actions: false, renderer: "svg", config: theme(specification, width), tooltip };
   const made = await window.vegaEmbed(host, fitted(specification, width), options);
   drawn.push([host, made]);
   made.view.addEventListener("click", (_event, item) => {
     if (cellOf(item)) openImages(cellOf(item), true);
   });
   focusable(host);
+}
+
+// The numbers at which a point is drawn, for those who hear the page.
+function place(point) {
+  const { x, y } = point.__data__.datum;
+  const m = metric();
+  return m && Number.isFinite(x) && Number.isFinite(y) ? `, ${withUnit(x, m)}, accuracy ${y.toFixed(3)}` : "";
 }
 
 // Points of a figure are one stop of the tab key: arrows move between them, Enter opens.
@@ -72,7 +87,7 @@ function focusable(host) {
     const cell = cellOf(point.__data__);
     point.setAttribute("tabindex", n ? -1 : 0);
     point.setAttribute("role", "button");
-    point.setAttribute("aria-label", `${cell.attack ? `${cell.attack}, ${cell.name}` : cell.key}: opens it`);
+    point.setAttribute("aria-label", `${cell.attack ? `${cell.attack}, ${cell.name}` : cell.key}${place(point)}: opens it`);
     point.addEventListener("focus", () => {
       const box = point.getBoundingClientRect();
       showTip(cell, box.right, box.bottom);

@@ -80,7 +80,9 @@ function picker(host, levels, change) {
       const options = distinct(rest.map(value));
       if (name === "strength") options.sort((a, b) => a - b);
       if (options.length > 1 || name === "attack" || name === "defense") {
-        const text = (option) => (name === "seed" ? option.split(" ")[0] : option);
+        const seed = (option) => option.split(" ")[0];
+        const twice = (option) => options.filter((other) => seed(other) === seed(option)).length > 1;
+        const text = (option) => (name === "seed" && !twice(option) ? seed(option) : option);
         const pairs = options.map((option) => [option, text(option)]);
         const select = choice(host, name, pairs, value(cell), (picked) => set(name, picked));
         select.dataset.level = name;

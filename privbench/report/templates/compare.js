@@ -129,7 +129,7 @@ function drawScatter() {
     ],
   };
   const width = host.clientWidth;
-  const options = { actions: false, renderer: "svg", config: theme(width) };
+  const options = { actions: false, renderer: "svg", config: theme(specification, width) };
   const turn = (scatterTurn += 1);
   vegaReady.then(() => {
     if (turn !== scatterTurn) return; // another one was chosen meanwhile
