@@ -137,7 +137,10 @@ class Checkpointing(Callback):
         begun = time.monotonic()
         if begun - self.written < self.pause or trainer.current_epoch + 1 == trainer.max_epochs:
             return
-        with atomic_file(self.checkpoint.path) as part:
-            trainer.save_checkpoint(part)
+        try:
+            with atomic_file(self.checkpoint.path) as part:
+                trainer.save_checkpoint(part)
+        except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+            LOG.warning("%s cannot be written: %s", self.checkpoint.path, error)
         self.written = time.monotonic()
         self.pause = max(EVERY, SHARE * (self.written - begun))

@@ -112,6 +112,26 @@ def test_a_damaged_checkpoint_is_a_warning_and_the_training_begins_anew(always, 
     assert "earlier_seconds" not in facts
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), RuntimeError("writer failed")])
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(
+    always, tmp_path, caplog, monkeypatch, error
+):
+    """A full disk costs the checkpoint, of which nothing half-written is left."""
+    import pytorch_lightning
+
+    def full(trainer, path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(pytorch_lightning.Trainer, "save_checkpoint", full)
+    weights, *_ = train(tmp_path / "key.checkpoint")
+    assert "key.checkpoint cannot be written: " in caplog.text
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    whole, *_ = train(None)
+    assert all(torch.equal(weights[name], value) for name, value in whole.items())
+
+
 def test_short_trainings_write_no_checkpoint(tmp_path):
     """Those that end within a minute: it would cost more than it saves."""
     train(tmp_path / "key.checkpoint")
