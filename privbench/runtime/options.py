@@ -29,6 +29,8 @@ DIGITS = ("digits", "mnist", "svhn")
 """Data sets of characters, which mirrored are others or none."""
 KEEP: Mapping[str, Any] = {"keep": "best"}
 """Weights that trainings of attacks end with."""
+AUGMENTATION: Mapping[str, Any] = {"mirror": True, "interpolation": "bilinear"}
+"""How training images are augmented."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.diffusion.Diffusion": KEEP,
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {
@@ -39,7 +41,9 @@ LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "privbench.attacks.rmle_prior.RMLEPrior": KEEP,
     "privbench.attacks.shadow.Shadow": KEEP,
     "privbench.attacks.shadow_aligned.ShadowAligned": KEEP,
-    "privbench.victims.training.VictimConfig": {"mirror": True, "interpolation": "bilinear"},
+    "privbench.victims.network.NetworkConfig": AUGMENTATION,
+    "privbench.victims.torchvision_models.TorchvisionConfig": AUGMENTATION,
+    "privbench.victims.training.VictimConfig": AUGMENTATION,
 }  # fmt: skip
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""

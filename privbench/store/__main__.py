@@ -21,6 +21,7 @@ from privbench.store.inventory import (
     checked,
     fits,
     inventory,
+    unfinished,
 )
 from privbench.store.listing import details, line, lines, size, summary, sweep_line
 from privbench.store.record_archive import export_records, import_records
@@ -63,8 +64,11 @@ def _list(given: argparse.Namespace) -> None:
     if not choice.is_empty:
         print(lines(choice.of(items)))
         return
-    print(summary(items))
+    if items:
+        print(summary(items))
     if not (folder / CELLS).is_file():
+        for item in unfinished(store_in(folder)):
+            print(f"{item.name}  {size(item.size)}  checkpoint of a training that has not ended")
         for log in removal.sweeps_in(store_in(folder).parent / "sweeps"):
             print(sweep_line(log))
 

@@ -114,10 +114,10 @@ def inventory(store: Path) -> list[Item]:
     """Return everything that a store holds whole, in the order of kinds and keys.
 
     Raises:
-        ValueError: where that is nothing.
+        ValueError: where that is nothing, and no training has begun either.
     """
     found = [item for kind in KINDS for item in _of_kind(store, kind)]
-    if not found:
+    if not found and not unfinished(store):
         raise ValueError(f"{store} holds nothing: give the output_dir of an earlier run")
     return found
 

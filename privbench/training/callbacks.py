@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from privbench.runtime.countdown import Countdown
 from privbench.runtime.files import atomic_file
-from privbench.training.checkpoint import Checkpoint
+from privbench.training.checkpoint import NAME, Checkpoint
 
 LOG = logging.getLogger(__name__)
 
@@ -98,11 +99,23 @@ class Progress(Callback):
         self.reported.append(metrics)
 
 
+class PlainFiles(TorchCheckpointIO):
+    """Write checkpoints to their file, where Lightning would go through memory and ``/tmp``."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint."""
+        torch.save(checkpoint, path)
+
+
 class Checkpointing(Callback):
     """Write checkpoints between epochs, and go on from one in the same random streams.
 
     It must be the last callback: a checkpoint holds the state of those before it.
     """
+
+    state_key = NAME
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -111,12 +124,13 @@ class Checkpointing(Callback):
         self.streams: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of all random streams, and the seconds of training so far."""
+        """Return the states of torch's random streams, and the seconds of training so far."""
         streams = {"own": self.checkpoint.generator.get_state(), "cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():
             streams["cuda"] = torch.cuda.get_rng_state()
         passed = time.monotonic() - self.started
-        return {"streams": streams, "seconds": self.checkpoint.seconds + passed}
+        seconds = self.checkpoint.seconds + passed
+        return {"streams": streams, "seconds": seconds, "made_by": self.checkpoint.made_by}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the random streams and the seconds of earlier processes."""
@@ -129,7 +143,7 @@ class Checkpointing(Callback):
             return
         self.checkpoint.generator.set_state(self.streams["own"].cpu())
         torch.set_rng_state(self.streams["cpu"].cpu())
-        if "cuda" in self.streams and torch.cuda.is_available():
+        if "cuda" in self.streams and torch.cuda.is_initialized():
             torch.cuda.set_rng_state(self.streams["cuda"].cpu())
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:

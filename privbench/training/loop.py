@@ -96,16 +96,22 @@ def fit(
         keep: The network ends with the weights of the lowest ``HELD_OUT`` of all epochs, if there
             are held-out data, or with the last ones.
         name: Name of the network, for the progress.
-        checkpoint: Where a long training keeps its state between epochs, each a whole pass over
-            the data, and goes on from. The caller deletes the file once it has kept the network.
+        checkpoint: Where a long training without held-out data keeps its state between epochs,
+            each a whole pass over the data, and goes on from. The caller deletes the file once it
+            has kept the network.
 
     Returns:
         Number of epochs that were run.
+
+    Raises:
+        ValueError: for a checkpoint of a training with held-out data, whose best weights it lacks.
     """
     # Lightning takes seconds to import, which a refused value need not wait for
     from privbench.training.callbacks import Checkpointing, EarlyStopping, Progress
     from privbench.training.lightning_module import TaskModule
 
+    if checkpoint and held_out:
+        raise ValueError("a training with held-out data has no checkpoint")
     countdown = Countdown(f"training {name}", epochs * len(batches))
     callbacks: list[Any] = [Progress(report, countdown)]
     if held_out:
@@ -142,13 +148,18 @@ def _trainer(device_config: DeviceConfig, epochs: int, precision: str, callbacks
     import pytorch_lightning as lightning
     from pytorch_lightning.plugins.environments import LightningEnvironment
 
+    from privbench.training.callbacks import PlainFiles
+
     return lightning.Trainer(
         accelerator=device_config.device.type,
         devices=1,
         max_epochs=epochs,
         precision=precision,
         callbacks=callbacks,
-        plugins=[LightningEnvironment()],  # inside SLURM too a job trains in one process
+        plugins=[
+            LightningEnvironment(),
+            PlainFiles(),
+        ],  # inside SLURM too a job trains in one process
         logger=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,

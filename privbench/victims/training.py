@@ -176,7 +176,7 @@ class VictimConfig:
         )
         task.steps = epochs * len(batches)
         precision = device_config.precision(self.precision)
-        checkpoint = Checkpoint(unfinished, generator) if unfinished else None
+        checkpoint = Checkpoint(unfinished, generator, precision) if unfinished else None
         accuracies: list[float] = []
 
         def keep_accuracy(epoch: int, metrics: dict[str, float]) -> None:

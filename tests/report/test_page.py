@@ -539,6 +539,7 @@ def test_long_names_two_victims_of_a_seed_and_the_numbers_of_points_are_told(bro
     records = [
         *curve(targets=24), *curve("a_defense_of_a_very_long_name_indeed", targets=24)[1:],
         *curve("another_defense_with_a_long_name", targets=24)[1:], *twins,
+        *(record("none", 0.0, attack=f"attack_number_{n}", targets=24) for n in range(6)),
     ]  # fmt: skip
     folder = sweep(tmp_path, "figure", records, [])
     with mock.patch.object(rendering.Figure, "files", _files):
@@ -552,8 +553,10 @@ def test_long_names_two_victims_of_a_seed_and_the_numbers_of_points_are_told(bro
     assert points and all(re.fullmatch(told, label) for label in points)
     assert "rmle, dropout 0.4 on features, SSIM 0.400, accuracy 0.975: opens it" in points
     ends = "found => found.map(one => [one.textContent, one.getBoundingClientRect().right])"
-    names = tab.eval_on_selector_all("#curves .role-legend-label text", ends)
-    assert {"a_defense_of_a_very_long_name_indeed", "dropout"} <= {name for name, _ in names}
+    names = tab.eval_on_selector_all(".role-legend-label text", ends)
+    assert {"a_defense_of_a_very_long_name_indeed", "dropout", "attack_number_5"} <= {
+        name for name, _ in names
+    }
     assert all(right <= 390 for _, right in names)
     options = "found => found.map(one => one.textContent)"
     victims = tab.eval_on_selector_all("#images select[data-level=seed] option", options)

@@ -270,10 +270,23 @@ def test_gc_deletes_checkpoints_that_are_old(outputs, capfd):
         path.write_bytes(b"state")
     week = time.time() - 7 * 24 * 3600
     os.utime(old, (week, week))
+    _, out, _ = store_run("list", outputs.folder, capfd=capfd)
+    assert out.count("checkpoint of a training that has not ended") == 2
     _, out, _ = store_run("gc", "--from", outputs.folder, "--yes", capfd=capfd)
     assert "checkpoints of trainings that have not ended: 1" in out
     assert young.exists() and not old.exists()
-    young.unlink()
+
+
+def test_a_store_of_nothing_but_a_checkpoint_is_listed_and_cleaned(tmp_path, capfd):
+    """As a first training that was stopped leaves it."""
+    path = tmp_path / "store" / "victims" / f"{'a' * 20}.checkpoint"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"state")
+    code, out, _ = store_run("list", tmp_path, capfd=capfd)
+    assert code == 0 and out.startswith(f"victims/{'a' * 20}  ")
+    words = ("gc", "--from", tmp_path, "--older-than", "0d", "--yes")
+    assert store_run(*words, capfd=capfd)[0] == 0
+    assert not path.exists()
 
 
 def test_gc_keeps_all_networks_while_a_record_cannot_be_read(outputs, capfd):

@@ -1,12 +1,18 @@
 """Checkpoints: a training that was interrupted ends with the weights of one that was not."""
 
+import errno
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from privbench.training import callbacks
+from privbench.training.checkpoint import Checkpoint
+from privbench.training.config import OptimizerConfig
+from privbench.training.loop import Batches, fit
+from privbench.training.task import TrainingTask
 from privbench.victims.chain import ChainModel, FlattenLinear
 from privbench.victims.split_model import Normalize
 from privbench.victims.training import VictimConfig
@@ -112,6 +118,64 @@ def test_a_damaged_checkpoint_is_a_warning_and_the_training_begins_anew(always, 
     assert "earlier_seconds" not in facts
 
 
+def test_a_checkpoint_of_other_versions_or_another_precision_is_not_used(
+    always, tmp_path, caplog, monkeypatch
+):
+    """Layers may have other names there, and facts would name one precision of two."""
+    file = tmp_path / "key.checkpoint"
+    with pytest.raises(Stop):
+        train(file, 3)
+    generator = torch.Generator()
+    assert Checkpoint(file, generator, "32-true").found() == file
+    assert Checkpoint(file, generator, "bf16-mixed").found() is None
+    assert "written with precision 32-true, and this process has bf16-mixed" in caplog.text
+    monkeypatch.setattr("privbench.training.checkpoint.version", lambda name: f"9 of {name}")
+    assert Checkpoint(file, generator, "32-true").found() is None
+    assert "this process has 9 of torch: the training begins anew" in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_an_error(tmp_path, monkeypatch):
+    """It may be whole: to begin anew would overwrite it."""
+    file = tmp_path / "key.checkpoint"
+
+    def unreadable(*_, **__):
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    monkeypatch.setattr(torch, "load", unreadable)
+    with pytest.raises(OSError, match="Input/output error"):
+        Checkpoint(file, torch.Generator(), "32-true").found()
+
+
+def test_a_checkpoint_goes_to_its_own_file_alone(always, tmp_path, monkeypatch):
+    """Not through the system's folder for temporary files, which may be small."""
+
+    def elsewhere(*_, **__):
+        raise AssertionError("a temporary file was made elsewhere")
+
+    monkeypatch.setattr("tempfile.mkstemp", elsewhere)
+    with pytest.raises(Stop):
+        train(tmp_path / "key.checkpoint", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.checkpoint"]
+
+
+def test_a_training_with_held_out_data_has_no_checkpoint(tmp_path):
+    """It would lack the best weights so far."""
+
+    class Task(TrainingTask):
+        optimizer = OptimizerConfig(lr=1.0, schedule="constant")
+
+        def losses(self, batch):
+            return {"loss": self.network(batch[0]).sum()}
+
+    x = torch.zeros(4, 1)
+    checkpoint = Checkpoint(tmp_path / "key.checkpoint", torch.Generator(), "32-true")
+    with pytest.raises(ValueError, match="held-out data has no checkpoint"):
+        fit(
+            Task(nn.Linear(1, 1)), Batches(x, size=4), epochs=1, device_config=CPU,
+            held_out=Batches(x, size=4), checkpoint=checkpoint,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), RuntimeError("writer failed")])
 def test_a_checkpoint_that_cannot_be_written_ends_no_training(
     always, tmp_path, caplog, monkeypatch, error
@@ -150,8 +214,8 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(tmp_path, clock, monke
             written.append(clock.now)
             clock.now += 10
 
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: clock.now)
-    checkpoint = callbacks.Checkpoint(tmp_path / "key.checkpoint", torch.Generator())
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    checkpoint = Checkpoint(tmp_path / "key.checkpoint", torch.Generator(), "32-true")
     made, trainer = callbacks.Checkpointing(checkpoint), Trainer()
     begun = clock.now
     for _ in range(60):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from privbench.runtime.options import without_later_options
 from privbench.victims.classification import augmented
-from tests.support import CPU
+from tests.support import CPU, composed_config, options
 
 FULL = {"lenet5": (8, 128, 2e-3, False), "cifar_cnn": (60, 128, 1e-3, True)}
 
@@ -94,8 +96,16 @@ def test_nearest_interpolation_keeps_the_pixels_that_bilinear_mixes():
     assert ((bilinear > 0.1) & (bilinear < 0.9)).float().mean() > 0.3
 
 
+@pytest.mark.parametrize("victim", options("victim"))
+def test_records_from_before_there_was_a_choice_of_augmentation_keep_their_keys(victim):
+    """Of every victim: at their first values the later options are in no configuration."""
+    composed = composed_config("dataset=cifar10", f"victim={victim}")
+    config = OmegaConf.to_container(composed.victim, resolve=True)
+    assert {"interpolation", "mirror"} <= set(config)
+    assert not {"interpolation", "mirror"} & set(without_later_options(config))
+
+
 def test_only_another_interpolation_than_the_default_is_part_of_the_key(cell):
-    """Records of victims that were trained before there was a choice keep their keys."""
-    assert "interpolation" not in cell("victim=cifar_cnn_paper").config["victim"]
+    """As it is part of what the weights depend on."""
     nearest = cell("victim=cifar_cnn_paper", "victim.interpolation=nearest").config["victim"]
     assert nearest["interpolation"] == "nearest"

@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from privbench.papers.he2020.published import (
     METRICS,
     PAPER_IMAGES,
     Published,
+    load_published,
     paper_images,
 )
 from privbench.papers.he2020.sources import paper_images_score
@@ -40,6 +42,8 @@ TITLES = {
 }
 """Figures that are redrawn, in the order in which they stand on the page."""
 CAPTIONS = {
+    "tradeoffs": "the paper's axes; dashed, crosses: published, all levels; solid, dots: the same "
+    "images here, measured levels; bars: 95 % intervals",
     "curves": "dashed, crosses: published; solid: the same images here; bars: 95 % intervals",
     "bars": "the same images; bars: 95 % intervals",
     "images": "PSNR in dB and SSIM here, in brackets those of the printed image",
@@ -49,6 +53,8 @@ SCORES = ("psnr_db", "ssim")
 SIDES = ("published", "here")
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 SIZE = {"width": 210, "height": 150}
+CROSS = "M-1,-1L1,1M-1,1L1,-1"
+"""Mark of published points."""
 
 
 class PrintedImage(NamedTuple):
@@ -96,9 +102,12 @@ def figures(matched: Matched, read: ImageLoader) -> Iterator[Figure]:
         read: Loader of a record's images; a figure of images needs them in the store.
     """
     for source, title in TITLES.items():
-        chart = _chart(source, matched, read)
-        if chart:
-            yield Figure("", source, title, CAPTIONS[_kind(source)], chart)
+        kind, stem, heading = _kind(source), source, title
+        if kind == "curves" and (chart := _tradeoffs(source, matched)):
+            yield Figure("", source, title, CAPTIONS["tradeoffs"], chart)
+            stem, heading = f"{source}_strength", f"{title}, by strength"
+        if chart := _chart(source, matched, read):
+            yield Figure("", stem, heading, CAPTIONS[kind], chart)
 
 
 def _kind(source: str) -> str:
@@ -114,6 +123,44 @@ def _chart(source: str, matched: Matched, read: ImageLoader) -> dict[str, Any] |
     if _kind(source) == "bars":
         return _bars(source, matched)
     return _split_images(matched, read) if source == "fig14" else _images(source, matched, read)
+
+
+def _tradeoffs(source: str, matched: Matched) -> dict[str, Any] | None:
+    """Return accuracy over each score, as the paper has it: a curve for each site or split."""
+    points = {row: point for row, (_, point) in matched.items() if row.source == source}
+    rows: list[dict[str, Any]] = []
+    for metric, row in product(METRICS, load_published()):
+        value = getattr(row, metric)
+        if row.source != source or value is None or row.accuracy is None:
+            continue
+        split = source == "fig13"
+        title = metric_title(metric)
+        place = {
+            "facet": title if split else f"{title}, {row.defense}",
+            "series": row.split if split else row.site,
+            "strength": row.strength,
+        }
+        rows.append({**place, "side": SIDES[0], "x": value, "y": row.accuracy})
+        if row in points:
+            measured = _measured(points[row], metric)
+            here = {name.replace("y", "x"): number for name, number in measured.items()}
+            rows.append({**place, "side": SIDES[1], **here, "y": points[row].accuracy})
+    if not points or not rows:
+        return None
+    colour = _colour(rows)
+    x = alt.X("x:Q", title=None, scale=alt.Scale(zero=False))
+    y = alt.Y("y:Q", title="accuracy", scale=alt.Scale(zero=False))
+    at = {"x": x, "y": y, "color": colour, "order": alt.Order("strength:Q")}
+    theirs, ours = (alt.Chart().transform_filter(f"datum.side === '{side}'") for side in SIDES)
+    layers = [
+        theirs.mark_line(strokeDash=[4, 3], strokeWidth=1).encode(**at),
+        theirs.mark_point(shape=CROSS, size=16).encode(x=x, y=y, color=colour),
+        ours.mark_rule(opacity=0.3, strokeWidth=2).encode(
+            x=alt.X("x0:Q", title=None), x2="x1:Q", y=y, color=colour),
+        ours.mark_line(strokeWidth=1.6).encode(**at),
+        ours.mark_point(filled=True, size=14, opacity=1).encode(x=x, y=y, color=colour),
+    ]  # fmt: skip
+    return _faceted(layers, rows)
 
 
 def _curves(source: str, matched: Matched) -> dict[str, Any] | None:
@@ -133,21 +180,31 @@ def _curves(source: str, matched: Matched) -> dict[str, Any] | None:
             rows += _both(place, value, point, metric)
     if not rows:
         return None
-    shown = series(dict.fromkeys(row["series"] for row in rows))
-    colour = alt.Color("series:N", title="", scale=alt.Scale(
-        domain=list(shown), range=[one.colour for one in shown.values()]))  # fmt: skip
+    colour = _colour(rows)
     x = alt.X("x:Q", title="strength of the defense")
     y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False))
     theirs, ours = (alt.Chart().transform_filter(f"datum.side === '{side}'") for side in SIDES)
     layers = [
         theirs.mark_line(strokeDash=[4, 3], strokeWidth=1).encode(x=x, y=y, color=colour),
-        theirs.mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=16).encode(x=x, y=y, color=colour),
+        theirs.mark_point(shape=CROSS, size=16).encode(x=x, y=y, color=colour),
         ours.mark_rule(opacity=0.35, strokeWidth=2).encode(x=x, y=alt.Y("y0:Q", title=None),
                                                            y2="y1:Q", color=colour),
         ours.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour),
     ]  # fmt: skip
+    return _faceted(layers, rows)
+
+
+def _colour(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the channel of the colours of the rows' series."""
+    shown = series(dict.fromkeys(row["series"] for row in rows))
+    colours = [one.colour for one in shown.values()]
+    return alt.Color("series:N", title="", scale=alt.Scale(domain=list(shown), range=colours))
+
+
+def _faceted(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the layers for each facet of the rows: those of a defense below one another."""
     order = list(dict.fromkeys(row["facet"] for row in rows))
-    defenses = len({facet.split(", ")[1] for facet in order})
+    defenses = len({facet.split(", ")[-1] for facet in order if ", " in facet})
     columns = defenses if defenses > 1 else len(order)
     facets = alt.Facet("facet:N", sort=order, title=None)
     faceted = alt.layer(*layers).properties(**SIZE).facet(facets, data=NO_DATA, columns=columns)
@@ -311,9 +368,10 @@ def page(drawn: Sequence[Figure], command: str) -> str:
         "",
         "Published numbers of He et al. and those measured here, on the same test images: "
         f"{' and '.join(images)}, in the original order; CIFAR-10's are here as JPEG, so "
-        "that pixels differ slightly. In figures of images each caption has PSNR in dB and SSIM "
-        "here, in brackets those of the printed image. Published curves are read from vector "
-        "graphics. Drawn by:",
+        "that pixels differ slightly. Published curves are read from vector graphics. In figures "
+        "of images each caption has PSNR in dB and SSIM here, in brackets those of the printed "
+        "image; they are of the lowest seed that was measured, curves of all of its seeds; *gap*: "
+        "not measured. Drawn by:",
         "",
         f"```\n{command}\n```",
     ]

@@ -9,7 +9,7 @@ const vegaReady = unpack("vega").then((code) => { add(document.head, "script", c
 
 // Columns of a legend whose longest label has room; on a phone one, in which it may be cut.
 function legendColumns(specification, width) {
-  const names = distinct((specification.data?.values || []).map((row) => row.series)).filter(Boolean);
+  const names = distinct((specification.data?.values || []).map((row) => row.series ?? row.attack)).filter(Boolean);
   const longest = Math.max(1, ...names.map((name) => name.length));
   return Math.max(1, Math.floor(width / (longest * LETTER + 40)));
 }
