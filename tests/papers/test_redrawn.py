@@ -34,9 +34,27 @@ def dropout(split, strength, **others):
     )
 
 
-def test_figure_9_has_every_published_point_beside_the_measured_one(tmp_path):
+def test_figure_9_has_the_papers_axes_and_all_published_levels(tmp_path):
+    """Accuracy over each score; of what was not measured the published points alone."""
+    records = figure9()
+    figure = drawn(tmp_path, [one for one in records if one.defense != "laplace"])["fig9"]
+    published = [row for row in load_published() if row.source == "fig9" and row.ssim is not None]
+    for defense in ("gaussian", "laplace"):
+        theirs = rows(figure, facet=f"SSIM, {defense}", series="input", side="published")
+        wanted = [(r.ssim, r.accuracy) for r in published
+                  if (r.defense, r.site) == (defense, "input")]  # fmt: skip
+        assert [(row["x"], row["y"]) for row in theirs] == wanted
+    ours = rows(figure, facet="SSIM, gaussian", series="input", side="here")
+    of = {one.strength: one for one in records if (one.defense, one.site) == ("gaussian", "input")}
+    assert all(row["y"] == of[row["strength"]].accuracy for row in ours if row["strength"])
+    assert all(row["x0"] <= row["x"] <= row["x1"] for row in ours) and len(ours) > 2
+    assert not rows(figure, facet="SSIM, laplace", series="input", side="here")[1:]
+    assert len({row["facet"] for row in figure.chart["data"]["values"]}) == 6
+
+
+def test_figure_9_by_strength_has_every_measured_point_beside_the_published_one(tmp_path):
     """In a plot for each defense and number, a colour for each site."""
-    figure = drawn(tmp_path, figure9())["fig9"]
+    figure = drawn(tmp_path, figure9())["fig9_strength"]
     published = [row for row in load_published() if row.source == "fig9" and row.ssim is not None]
     theirs = rows(figure, facet="SSIM, gaussian", series="input", side="published")
     wanted = {r.strength: r.ssim for r in published if (r.defense, r.site) == ("gaussian", "input")}

@@ -1,19 +1,26 @@
 """Measured results that are compared with the paper's."""
 
 import dataclasses
+import re
 
 import pytest
 
 from privbench.papers.he2020 import sources
+from privbench.papers.he2020.attack_claims import KIND, RMLE
 from privbench.papers.he2020.claims import STATEMENTS, judge
+from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.document import document, statements
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE, recovers_less_by
 from privbench.report.analysis import frame, tradeoffs, worst_case
 from privbench.runtime.options import without_later_options
 from privbench.store.group_keys import group_key
+from privbench.store.record_archive import import_records
+from privbench.store.record_frame import read_records
+from tests.paper_records import TEN, verdict
 from tests.paper_records import table as claims_table
-from tests.paper_records import verdict
 from tests.records import record, records_by_steps, with_victim
+from tests.support import ROOT
 
 
 def test_a_short_run_is_no_point_of_the_strongest_curve():
@@ -136,3 +143,30 @@ def test_victims_at_which_the_attack_never_moves_are_left_out_and_named():
     assert "mnist pool2, rmle_paper: seed 0; mnist relu2, rmle_paper: seed 0." in text
     assert "Left out" not in document(moved, "a command")
     assert len(sources.comparable(still)) == 4
+
+
+def test_of_two_numbers_of_seeds_a_verdict_says_which_were_compared():
+    """And numbers of the published ten images have their interval."""
+    many = [claims_table("rmle_paper", "relu2", 0.5, seed=s, targets=75) for s in (1, 2)]
+    one = claims_table("inverse_paper", "relu2", 0.8, seed=1, targets=75)
+    for found in (*many, one):
+        found.config["include"] = TEN
+    measured = sources.MeasuredResults.of([*many, one])
+    spots = [measured.attack("mnist", "relu2", *which) for which in (RMLE, KIND)]
+    _, details = recovers_less_by(*spots, "ssim")
+    assert "on seed 1, which both have, difference" in details
+    _, alike = recovers_less_by(spots[0], spots[0], "ssim")
+    assert "both have" not in alike
+    text = r"[\d.]+ \[[\d.]+, [\d.]+\] dB / 0\.\d+ \[0\.\d+, 0\.\d+\] on the published ten images, "
+    assert re.fullmatch(text + "seeds 1, 2", spots[0].comparable_text())
+
+
+@pytest.mark.long
+def test_the_archived_records_are_those_that_the_document_compares(tmp_path):
+    """A new option of an attack must not make records from before it another attack's."""
+    import_records(ROOT / "sweeps/he2020/records.jsonl.xz", tmp_path)
+    records, _ = read_records(tmp_path / "store")
+    matched = match_published(tradeoffs.panels(comparable(records)))
+    met = {row.source for row, _ in matched.items()}
+    expected = {"fig9", "fig10", "fig12", "fig13", "fig15", "table3", "table4", "table6", "table8"}
+    assert met == expected

@@ -92,7 +92,7 @@ def gives_stated(attack: tuple[str, str]) -> Callable[[ResultSource, str], Verdi
             abs(score - wanted) <= limit[metric] + 1e-9
             for score, wanted, metric in zip(here, stated, ("psnr_db", "ssim"), strict=True)
         ]
-        details = f"{here[0]:.2f} dB / {here[1]:.3f} (stated: {stated[0]:.2f} / {stated[1]:.2f})"
+        details = f"{spot.comparable_text()} (stated: {stated[0]:.2f} / {stated[1]:.2f})"
         return (HOLDS if all(meets) else FAILS), details
 
     return lambda results, data: all_of(

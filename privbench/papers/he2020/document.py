@@ -87,6 +87,7 @@ def document(
     return environment.get_template("results.md.j2").render(
         command=command,
         legend=LEGEND,
+        jpeg=f"{AS_JPEG}. " if any(_from_folders(p) for _, p in matched.values()) else "",
         mixed_victims=mixed_victims(kept),
         left_out=_left_out(records),
         sources=list(_sources(matched, found, makers)),

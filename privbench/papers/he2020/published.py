@@ -9,6 +9,7 @@ from typing import Any
 
 from privbench.report.analysis.overlay import ReferencePoint
 from privbench.runtime.conf_files import load_option
+from privbench.runtime.options import LATER_OPTIONS
 from privbench.store.record import Record
 
 METRICS = ("ssim", "psnr_db")
@@ -164,9 +165,10 @@ def changed_options(record: Record) -> Mapping[str, Any]:
         own = _settings(record.attack)
         if (record.dataset, record.attack) == ("cifar10", "inverse_paper"):
             own = own | CIFAR10_INVERSE
-        # a record has no option that is off and younger than the attack, so that its key is kept
+        # a record has no option that is off or younger than the attack, so that its key is kept
         off = {name: value for name, value in own.items() if value is None or value is False}
-        options = off | with_current_names(record.config["attack"])
+        first = LATER_OPTIONS.get(own["_target_"], {})
+        options = {**off, **first, **with_current_names(record.config["attack"])}
         changed = _changed(options, {n: v for n, v in own.items() if n not in OF_OURS})
     if record.attack == "inverse_paper":
         return changed

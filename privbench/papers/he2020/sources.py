@@ -66,6 +66,22 @@ class DataPoint:
         """Return the score on the published images, or the published score."""
         return comparable_score(self.point, metric) if self.point else self.scores[metric] or 0.0
 
+    def comparable_text(self) -> str:
+        """Return both of those scores in words, with the interval that ten images leave."""
+        values = [number(self.comparable_score(metric), metric) for metric in ("psnr_db", "ssim")]
+        ten = self.point and paper_images(self.point.group.first)
+        if not self.point or not ten:
+            return f"{values[0]} dB / {values[1]}"
+        found = [paper_images_score(self.point, metric) for metric in ("psnr_db", "ssim")]
+        texts = [
+            f"{value} [{number(score[1][0], metric)}, {number(score[1][1], metric)}]"
+            if score and score[1]
+            else value
+            for value, score, metric in zip(values, found, ("psnr_db", "ssim"), strict=True)
+        ]
+        seeds = listed({record.seed for record in self.point.group.records})
+        return f"{texts[0]} dB / {texts[1]} on the published ten images, {seeds}"
+
     def baseline(self, metric: str) -> float | None:
         """Return the score of the blind baseline on the same images; null for a published point."""
         return self.point.group.baseline(metric) if self.point else None
@@ -307,7 +323,8 @@ class MeasuredResults:
         """Return the seeds and the numbers of images that were asked for, in words."""
         seeds = sorted({record.seed for group in self.used for record in group.records})
         images = sorted({group.first.targets for group in self.used})
-        return f"{listed(seeds)}, {' or '.join(map(str, images))} images" if seeds else ""
+        of = f"{' or '.join(map(str, images))} images"
+        return f"records of {listed(seeds)}, {of}" if seeds else ""
 
 
 def _points(records: Iterable[Record]) -> list[Point]:

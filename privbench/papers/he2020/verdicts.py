@@ -24,6 +24,7 @@ from privbench.report.analysis.frame import (
     shared_images,
 )
 from privbench.report.analysis.labels import metric_label, number, span
+from privbench.report.analysis.worst_case import listed
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 NOT_APPLICABLE = "not applicable"
@@ -92,6 +93,9 @@ def _compared(
         details = f"{one.describe(metric)} against {other.describe(metric)}"
         return INCONCLUSIVE, f"{details}, no victim in common"
     details = " against ".join(span(group, metric) for group in groups)
+    both = {record.seed for group in groups for record in group.records}
+    if any(set(spot.point.group.seeds) - both for spot in (one, other) if spot.point):
+        details += f" on {listed(both)}, which both have"
     interval = paired_interval(*groups, metric)
     if interval is None:
         return INCONCLUSIVE, f"{details}, too few images in common"
