@@ -163,6 +163,14 @@ def test_the_command_writes_a_page_of_pictures(tmp_path, capsys):
         assert f"({stem}.png)" in text
         assert (tmp_path / "to" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
     assert f"python -m privbench.papers.he2020 {tmp_path} --redrawn" in text
+    for path in tmp_path.glob("store/records/*/images.safetensors"):
+        path.unlink()
+    main([str(tmp_path), "--redrawn", str(tmp_path / "to")])
+    again = (tmp_path / "to" / "README.md").read_text()
+    assert "drawn earlier, from records with their images" in again
+    assert again.count("![Figure 11") == text.count("![Figure 11") == 1
+    heads = [line for line in again.splitlines() if line.startswith("## ")]
+    assert heads == [line for line in text.splitlines() if line.startswith("## ")]
     kept(tmp_path / "other", [record("dropout", 0.4, attack="rmle")])
     with pytest.raises(SystemExit, match="no record has a setting of the paper"):
         main([str(tmp_path / "other"), "--redrawn", str(tmp_path / "none")])

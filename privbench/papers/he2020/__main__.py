@@ -80,9 +80,10 @@ def _redraw(selection: Selection, folder: Path, command: str) -> Path:
     if not drawn:
         raise UserError("no record has a setting of the paper: run one of sweeps=he2020/...")
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = {path.stem for path in folder.glob("*.png")}
     for figure in drawn:
         (folder / f"{figure.stem}.png").write_bytes(figure.files()[f"{figure.stem}.png"])
-    (folder / "README.md").write_text(redrawn.page(drawn, command))
+    (folder / "README.md").write_text(redrawn.page(drawn, command, earlier))
     return folder / "README.md"
 
 

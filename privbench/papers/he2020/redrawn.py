@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -358,8 +358,15 @@ def _split_images(matched: Matched, read: ImageLoader) -> dict[str, Any] | None:
     return grid_chart([""] * len(FIGURE_15), kept) if kept else None
 
 
-def page(drawn: Sequence[Figure], command: str) -> str:
-    """Return a Markdown page of the figures, which lie next to it as PNG files."""
+def page(drawn: Sequence[Figure], command: str, earlier: Collection[str] = ()) -> str:
+    """Return a Markdown page of the figures, which lie next to it as PNG files.
+
+    Args:
+        drawn: Figures of the records.
+        command: Command that drew them.
+        earlier: Names of figures that lie there already: those of images stay on the page where
+            the store has no images, as after ``import-records``.
+    """
     images = [
         f"{DATA[name]}'s {', '.join(map(str, ten))}" for name, (ten, *_) in PAPER_IMAGES.items()
     ]
@@ -375,7 +382,15 @@ def page(drawn: Sequence[Figure], command: str) -> str:
         "",
         f"```\n{command}\n```",
     ]
-    for figure in drawn:
-        lines += ["", f"## {figure.title}", "", f"![{figure.title}]({figure.stem}.png)"]
-        lines += ["", f"{figure.caption[0].upper()}{figure.caption[1:]}."]
+    shown = [(figure.stem, figure.title, figure.caption) for figure in drawn]
+    now = {stem for stem, *_ in shown}
+    shown += [
+        (source, title, f"{CAPTIONS['images']}; drawn earlier, from records with their images")
+        for source, title in TITLES.items()
+        if _kind(source) == "images" and source in earlier and source not in now
+    ]
+    order = list(TITLES)
+    for stem, title, said in sorted(shown, key=lambda one: order.index(one[0].partition("_")[0])):
+        lines += ["", f"## {title}", "", f"![{title}]({stem}.png)"]
+        lines += ["", f"{said[0].upper()}{said[1:]}."]
     return "\n".join(lines) + "\n"
