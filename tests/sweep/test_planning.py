@@ -1,5 +1,7 @@
 """Plans of a sweep: threads of its workers, and no model weights."""
 
+import os
+
 import pytest
 
 from privbench.runtime import cores
@@ -34,6 +36,19 @@ def test_processes_share_the_cores_that_are_free(monkeypatch, jobs, limit, threa
     monkeypatch.setenv(cores.THREADS, limit)
     assert Joblib(jobs=jobs, threads_per_job=None).threads == threads
     assert Joblib(jobs=jobs, threads_per_job=5).threads == 5
+
+
+@pytest.mark.parametrize(("device", "count"), [("auto", 1), ("cpu", len(os.sched_getaffinity(0)))])
+def test_cells_on_the_cpu_leave_gpus_out_of_account(
+    privbench, tmp_path, monkeypatch, device, count
+):
+    """As typed with the sweep: a process a core, where GPUs would allow fewer."""
+    launched = []
+    monkeypatch.setattr(Joblib, "launch", lambda self, jobs: launched.append(self.processes))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    words = ("-m", "attack=blind", "seed=0,1", "workers=joblib", f"device={device}")
+    assert privbench(*words, f"output_dir={tmp_path}")[0] == 1  # no cell ran
+    assert set(launched) == {count}
 
 
 @pytest.mark.long

@@ -129,7 +129,7 @@ class TrainingConfig:
         patience: Updates without a better loss on held-out images that end the training.
         precision: ``32-true``, or ``bf16-mixed`` where that is faster.
         keep: ``best`` keeps the weights of the lowest loss on held-out images, ``last`` those of
-            the last update.
+            the last update, which ``patience`` may bring forward.
     """
 
     images: OptionalAtLeastTwo

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 from pydantic.dataclasses import dataclass
@@ -28,15 +29,21 @@ class Joblib:
         jobs: Number of processes; null for one a GPU, or one a core where there is none.
         threads_per_job: Threads of each on the CPU; null for an even share of the cores that other
             processes leave free. Threads that share a core with those wait for one another.
+        accelerator: That of the cells' device: GPUs are none of the workers' where it is ``cpu``.
     """
 
     jobs: OptionalPositiveInt
     threads_per_job: OptionalPositiveInt
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
 
     @property
     def processes(self) -> int:
         """Number of processes."""
-        return self.jobs or len(gpus()) or len(os.sched_getaffinity(0))
+        return self.jobs or len(self._gpus) or len(os.sched_getaffinity(0))
+
+    @property
+    def _gpus(self) -> list[str]:
+        return [] if self.accelerator == "cpu" else gpus()
 
     @property
     def threads(self) -> int | None:
@@ -58,7 +65,7 @@ class Joblib:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         with tempfile.TemporaryDirectory(prefix="privbench-") as folder:
-            allocate = _GpuAllocator(Path(folder), self.processes, gpus(), os.getpid())
+            allocate = _GpuAllocator(Path(folder), self.processes, self._gpus, os.getpid())
             try:
                 # a worker gets one cell at a time: cells take different times
                 parallel = Parallel(n_jobs=self.processes, batch_size=1, backend="loky")
