@@ -18,7 +18,16 @@ from privbench.report.analysis.labels import HEADLINE, file_stem, metric_title
 from privbench.report.analysis.overlay import Overlay, no_overlay
 from privbench.report.analysis.tradeoffs import Line, SplitResults, depth
 from privbench.report.rendering import Figure
-from privbench.report.style import NO_DATA, STAR, Series, channels, padded, series, specification
+from privbench.report.style import (
+    CROSS,
+    NO_DATA,
+    STAR,
+    Series,
+    channels,
+    padded,
+    series,
+    specification,
+)
 
 SIZE = {"width": 230, "height": 190}
 COLUMNS = 3
@@ -106,7 +115,7 @@ def chart(
         _of("blind").mark_rule(style="guide", strokeDash=[1.5, 2.5], strokeWidth=1.5).encode(x=x),
         _of("seed").mark_line(strokeWidth=0.6, opacity=0.4).encode(**curve, detail="seed:N"),
         _of("reference").mark_line(strokeWidth=0.9, strokeDash=[3, 2], opacity=0.6).encode(**curve),
-        _of("reference").mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=16, opacity=0.7)
+        _of("reference").mark_point(shape=CROSS, size=16, opacity=0.7)
         .encode(x=x, y=y, color=colour),
         _of("point", "anchor").mark_line(strokeWidth=1.6).encode(**curve),
         _of("point", "anchor").mark_rule(opacity=0.4, strokeWidth=2.5)

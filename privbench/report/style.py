@@ -10,6 +10,8 @@ import altair as alt
 COLOURS = {"gaussian": "#0072B2", "laplace": "#E69F00", "dropout": "#009E73"}
 OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#7A5195", "#8C6D31", "#666666")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left")
+CROSS = "M-1,-1L1,1M-1,1L1,-1"
+"""Mark of published points."""
 STAR = "M0,-1L.22,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.22,-.31Z"
 """Star as a path, of Vega's unit size."""
 

@@ -10,7 +10,7 @@ from privbench.report.analysis.labels import HEADLINE, file_stem, metric_title
 from privbench.report.analysis.overlay import Overlay, no_overlay
 from privbench.report.analysis.tradeoffs import SplitResults, depth
 from privbench.report.rendering import Figure
-from privbench.report.style import NO_DATA, channels, padded, series, specification
+from privbench.report.style import CROSS, NO_DATA, channels, padded, series, specification
 
 CAPTION = "Bars: intervals; grey ticks: blind baseline"
 
@@ -65,7 +65,7 @@ def _chart(rows: list[dict[str, Any]], members: Sequence[Member], metric: str) -
         .encode(y=alt.Y("y0:Q", scale=scale), y2="y1:Q", color=colour),
         of("blind").mark_tick(style="guide", thickness=1.6)
         .encode(y=y),
-        of("published").mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=40).encode(y=y, color=colour),
+        of("published").mark_point(shape=CROSS, size=40).encode(y=y, color=colour),
         of("measured").mark_point(filled=True, size=60, opacity=1)
         .encode(y=y, color=colour, shape=shape, tooltip=["key:N"]),
     ]  # fmt: skip

@@ -156,10 +156,8 @@ def _trainer(device_config: DeviceConfig, epochs: int, precision: str, callbacks
         max_epochs=epochs,
         precision=precision,
         callbacks=callbacks,
-        plugins=[
-            LightningEnvironment(),
-            PlainFiles(),
-        ],  # inside SLURM too a job trains in one process
+        # inside SLURM too a job trains in one process
+        plugins=[LightningEnvironment(), PlainFiles()],
         logger=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,

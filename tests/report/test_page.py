@@ -549,8 +549,8 @@ def test_long_names_two_victims_of_a_seed_and_the_numbers_of_points_are_told(bro
     tab.wait_for_selector("#curves svg .mark-symbol path[aria-label]")
     labels = "found => found.map(one => one.getAttribute('aria-label'))"
     points = tab.eval_on_selector_all("#curves g.mark-symbol path[role=button]", labels)
-    told = r"rmle, .+, SSIM \d\.\d{3}, accuracy \d\.\d{3}: opens it"
-    assert points and all(re.fullmatch(told, label) for label in points)
+    pattern = r"rmle, .+, SSIM \d\.\d{3}, accuracy \d\.\d{3}: opens it"
+    assert points and all(re.fullmatch(pattern, label) for label in points)
     assert "rmle, dropout 0.4 on features, SSIM 0.400, accuracy 0.975: opens it" in points
     ends = "found => found.map(one => [one.textContent, one.getBoundingClientRect().right])"
     names = tab.eval_on_selector_all(".role-legend-label text", ends)

@@ -25,7 +25,7 @@ from privbench.report.analysis.labels import metric_title
 from privbench.report.analysis.tradeoffs import Point, depth
 from privbench.report.image_grids import grid_chart
 from privbench.report.rendering import Figure
-from privbench.report.style import NO_DATA, SHAPES, series, specification
+from privbench.report.style import CROSS, NO_DATA, SHAPES, series, specification
 
 TITLES = {
     "fig9": "Figure 9: defenses on MNIST at relu2",
@@ -53,8 +53,6 @@ SCORES = ("psnr_db", "ssim")
 SIDES = ("published", "here")
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 SIZE = {"width": 210, "height": 150}
-CROSS = "M-1,-1L1,1M-1,1L1,-1"
-"""Mark of published points."""
 
 
 class PrintedImage(NamedTuple):

@@ -68,19 +68,15 @@ class DataPoint:
 
     def comparable_text(self) -> str:
         """Return both of those scores in words, with the interval that ten images leave."""
-        values = [number(self.comparable_score(metric), metric) for metric in ("psnr_db", "ssim")]
-        ten = self.point and paper_images(self.point.group.first)
-        if not self.point or not ten:
-            return f"{values[0]} dB / {values[1]}"
-        found = [paper_images_score(self.point, metric) for metric in ("psnr_db", "ssim")]
-        texts = [
-            f"{value} [{number(score[1][0], metric)}, {number(score[1][1], metric)}]"
-            if score and score[1]
-            else value
-            for value, score, metric in zip(values, found, ("psnr_db", "ssim"), strict=True)
-        ]
-        seeds = listed({record.seed for record in self.point.group.records})
-        return f"{texts[0]} dB / {texts[1]} on the published ten images, {seeds}"
+        texts, on_ten = [], ""
+        for metric in ("psnr_db", "ssim"):
+            text = number(self.comparable_score(metric), metric)
+            if self.point and (found := paper_images_score(self.point, metric)):
+                on_ten = f" on the published ten images, {listed(self.point.group.seeds)}"
+                if interval := found[1]:
+                    text += f" [{number(interval[0], metric)}, {number(interval[1], metric)}]"
+            texts.append(text)
+        return f"{texts[0]} dB / {texts[1]}{on_ten}"
 
     def baseline(self, metric: str) -> float | None:
         """Return the score of the blind baseline on the same images; null for a published point."""

@@ -93,9 +93,9 @@ def _compared(
         details = f"{one.describe(metric)} against {other.describe(metric)}"
         return INCONCLUSIVE, f"{details}, no victim in common"
     details = " against ".join(span(group, metric) for group in groups)
-    both = {record.seed for group in groups for record in group.records}
-    if any(set(spot.point.group.seeds) - both for spot in (one, other) if spot.point):
-        details += f" on {listed(both)}, which both have"
+    seeds = groups[0].seeds  # of the victims that both have
+    if not one.point.group.seeds == other.point.group.seeds == seeds:
+        details += f" on {listed(seeds)}, which both have"
     interval = paired_interval(*groups, metric)
     if interval is None:
         return INCONCLUSIVE, f"{details}, too few images in common"
