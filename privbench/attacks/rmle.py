@@ -50,6 +50,8 @@ class RMLE:
         lr: Adam's learning rate, in units of the pixel range [0, 1].
         adam_eps: Adam's epsilon.
         amsgrad: Use the AMSGrad variant of Adam.
+        eps_before_correction: Add epsilon before the bias correction of the second moment, as
+            PyTorch did before 1.3.
         schedule: Learning rate over the steps: ``constant``, or ``cosine`` down to 0.
         objective: ``profile`` or ``squared``.
         noise_variance: s² at the first step, as a share of the features' mean square; used by
@@ -83,6 +85,7 @@ class RMLE:
     clamp: bool = True
     adaptive: bool = False
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    eps_before_correction: bool = False
 
     def __post_init__(self) -> None:
         """Refuse options that do not fit together."""
@@ -115,7 +118,10 @@ class RMLE:
 
     @property
     def _optimizer(self) -> ImageOptimizer:
-        return ImageOptimizer(self.steps, self.lr, self.adam_eps, self.amsgrad, self.schedule)
+        return ImageOptimizer(
+            self.steps, self.lr, self.adam_eps, self.amsgrad, self.schedule,
+            self.eps_before_correction,
+        )  # fmt: skip
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Return the reconstructor; nothing is trained."""

@@ -27,23 +27,25 @@ KNOWN_OPTIONS = frozenset(
 """Top-level names of a cell's configuration."""
 DIGITS = ("digits", "mnist", "svhn")
 """Data sets of characters, which mirrored are others or none."""
-KEEP: Mapping[str, Any] = {"keep": "best"}
-"""Weights that trainings of attacks end with."""
-AUGMENTATION: Mapping[str, Any] = {"mirror": True, "interpolation": "bilinear"}
-"""How training images are augmented."""
+ADAM: Mapping[str, Any] = {"eps_before_correction": False}
+"""Adam of today's PyTorch."""
+TRAINING: Mapping[str, Any] = {"keep": "best", **ADAM}
+"""How trainings of attacks go on and end."""
+VICTIM: Mapping[str, Any] = {"mirror": True, "interpolation": "bilinear", **ADAM}
+"""How training images are augmented, and by which Adam victims are trained."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "privbench.attacks.diffusion.Diffusion": KEEP,
+    "privbench.attacks.diffusion.Diffusion": TRAINING,
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {
-        "amortised": False, "strengths": None, **KEEP,
+        "amortised": False, "strengths": None, **TRAINING,
     },
-    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False, **KEEP},
-    "privbench.attacks.rmle.RMLE": {"precision": "32-true"},
-    "privbench.attacks.rmle_prior.RMLEPrior": KEEP,
-    "privbench.attacks.shadow.Shadow": KEEP,
-    "privbench.attacks.shadow_aligned.ShadowAligned": KEEP,
-    "privbench.victims.network.NetworkConfig": AUGMENTATION,
-    "privbench.victims.torchvision_models.TorchvisionConfig": AUGMENTATION,
-    "privbench.victims.training.VictimConfig": AUGMENTATION,
+    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False, **TRAINING},
+    "privbench.attacks.rmle.RMLE": {"precision": "32-true", **ADAM},
+    "privbench.attacks.rmle_prior.RMLEPrior": TRAINING,
+    "privbench.attacks.shadow.Shadow": TRAINING,
+    "privbench.attacks.shadow_aligned.ShadowAligned": TRAINING,
+    "privbench.victims.network.NetworkConfig": VICTIM,
+    "privbench.victims.torchvision_models.TorchvisionConfig": VICTIM,
+    "privbench.victims.training.VictimConfig": VICTIM,
 }  # fmt: skip
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""
@@ -107,3 +109,8 @@ def without_later_options(config: Any) -> Any:
         for name, value in config.items()
         if name not in later or value != later[name]
     }
+
+
+def with_later_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of one class with its ``LATER_OPTIONS``, at their first values."""
+    return {**LATER_OPTIONS.get(str(config.get("_target_")), {}), **config}

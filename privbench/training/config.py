@@ -15,6 +15,7 @@ from privbench.runtime.validation import (
     PositiveFloat,
     PositiveInt,
 )
+from privbench.training.adam import add_eps_before_correction
 
 Schedule = Literal["constant", "one_cycle", "halving"]
 """Course of the learning rate."""
@@ -29,6 +30,8 @@ class OptimizerConfig:
         weight_decay: Decoupled weight decay; 0 makes it Adam.
         adam_eps: Term that keeps Adam's denominator above 0.
         amsgrad: Divide by the largest second moment so far.
+        eps_before_correction: Add epsilon before the bias correction of the second moment, as
+            PyTorch did before 1.3.
         schedule: ``constant``; ``one_cycle``: the rate rises to ``lr`` and falls to 0; ``halving``:
             the rate is halved again and again.
         rising: Share of the steps in which a cycle rises.
@@ -42,6 +45,7 @@ class OptimizerConfig:
     schedule: Schedule = "one_cycle"
     rising: Fraction = 0.1
     halve_every: PositiveInt = 1
+    eps_before_correction: bool = False
 
     def build(self, parameters: Iterable[nn.Parameter], steps: int) -> Any:
         """Build the optimizer, and the schedule if there is one.
@@ -60,6 +64,8 @@ class OptimizerConfig:
             weight_decay=self.weight_decay,
             amsgrad=self.amsgrad,
         )
+        if self.eps_before_correction:
+            add_eps_before_correction(optimizer)
         if self.schedule == "constant":
             return optimizer
         if self.schedule == "halving":

@@ -63,6 +63,8 @@ class VictimConfig:
         precision: ``32-true``, or ``bf16-mixed`` where the machine multiplies in bf16.
         adam_eps: Term that keeps Adam's denominator above 0.
         amsgrad: Divide by the largest second moment so far.
+        eps_before_correction: Add epsilon before the bias correction of the second moment, as
+            PyTorch did before 1.3.
         schedule: ``one_cycle``, ``constant``, or ``halving`` every ``halve_every`` epochs.
         halve_every: Number of epochs between two halvings.
     """
@@ -84,6 +86,7 @@ class VictimConfig:
     halve_every: PositiveInt = 20
     mirror: bool = True
     interpolation: Interpolation = "bilinear"
+    eps_before_correction: bool = False
 
     def outline(self, shape: tuple[int, int, int], classes: int) -> SplitModel:
         """Build the untrained classifier with whatever weights it draws, or with none.
@@ -173,6 +176,7 @@ class VictimConfig:
             self.schedule,
             rising=0.2,
             halve_every=self.halve_every * len(batches),
+            eps_before_correction=self.eps_before_correction,
         )
         task.steps = epochs * len(batches)
         precision = device_config.precision(self.precision)

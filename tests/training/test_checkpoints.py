@@ -45,6 +45,7 @@ def victim(**changes) -> VictimConfig:
         "name": "small", "model": with_dropout, "epochs": 6, "min_steps": 0, "batch": 16,
         "lr": 1e-2, "weight_decay": 0.1, "augment": True, "precision": "32-true",
         "schedule": "halving", "halve_every": 2, "amsgrad": True,
+        "adam_eps": 1e-3, "eps_before_correction": True,
     }  # fmt: skip
     return VictimConfig(**{**settings, **changes})
 
@@ -93,6 +94,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(always, tmp_path, ca
         "training small goes on after epoch 1 of 6",
         "training small goes on after epoch 4 of 6",
     ]
+
+
+def test_epsilon_before_the_correction_trains_another_network():
+    """The recipe's option reaches the optimizer."""
+    (weights, *_), (others, *_) = train(None), train(None, eps_before_correction=False)
+    assert not torch.equal(weights["layers.fc.weight"], others["layers.fc.weight"])
 
 
 def test_the_test_above_needs_the_random_streams(always, tmp_path, monkeypatch):

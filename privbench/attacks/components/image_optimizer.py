@@ -18,6 +18,7 @@ from privbench.attacks.components.objectives import Objective
 from privbench.attacks.components.parametrizations import Parametrization
 from privbench.runtime.countdown import Countdown
 from privbench.threat.view import AttackLogger, NullLogger
+from privbench.training.adam import eps_after_correction
 
 Rows = Tensor | slice
 """Indices of images of a batch."""
@@ -57,6 +58,8 @@ class ImageOptimizer:
         adam_eps: Adam's epsilon.
         amsgrad: Use the AMSGrad variant of Adam.
         schedule: Learning rate over the steps: ``constant``, or ``cosine`` down to 0.
+        eps_before_correction: Add epsilon before the bias correction of the second moment, as
+            PyTorch did before 1.3.
     """
 
     steps: int
@@ -64,6 +67,7 @@ class ImageOptimizer:
     adam_eps: float
     amsgrad: bool
     schedule: Schedule
+    eps_before_correction: bool = False
 
     def minimise(
         self,
@@ -109,7 +113,7 @@ class ImageOptimizer:
         reports = {round(self.steps * part / 20) for part in range(1, 20)}
         with Countdown(f"reconstructing {len(run.start)} images", self.steps) as shown:
             for n in range(self.steps):
-                run.advance(self._rate(n), noise_variance(n / self.steps))
+                run.advance(self._rate(n), self._eps(n), noise_variance(n / self.steps))
                 shown.advance()
                 if n + 1 in reports:
                     score = objective.for_display(run.score())
@@ -141,6 +145,11 @@ class ImageOptimizer:
         probe = {"images": len(rows), "steps": longer.steps, "confirmed": confirmed}
         return {**facts, "longer_run": probe}
 
+    def _eps(self, n: int) -> float:
+        if self.eps_before_correction:
+            return eps_after_correction(self.adam_eps, n + 1)
+        return self.adam_eps
+
     def _rate(self, n: int) -> float:
         if self.schedule == "constant":
             return self.lr
@@ -167,8 +176,9 @@ class _OptimizationState:
         self.start, self.shown, self.best = start, start, start.clone()
         self.least = torch.full((len(start),), math.inf, device=start.device)
         # tensors, so that a captured graph sees their new values
-        self.rate, self.noise_variance, self.last = (
-            torch.tensor(value, device=start.device) for value in (settings.lr, math.inf, last)
+        values = settings.lr, settings.adam_eps, math.inf, last
+        self.rate, self.eps, self.noise_variance, self.last = (
+            torch.tensor(value, device=start.device) for value in values
         )
         self.leaves = [*self.parametrization.parameters(), *problem.extra_parameters]
         # the extra parameters follow the noise variance, so iterates compare only under the last
@@ -181,6 +191,7 @@ class _OptimizationState:
             capturable=start.is_cuda,
             foreach=False,
         )
+        self.optimiser.param_groups[0]["eps"] = self.eps
         self.warm_up, self.graph = 3, None if start.is_cuda else _EAGER
         self.first = self.score()
         self.halfway, self.midway = self.least.clone(), self.best.clone()
@@ -190,9 +201,10 @@ class _OptimizationState:
         """Objective of the best iterates so far ``(N,)``, under the last noise variance."""
         return self.objective.for_display(self.least)
 
-    def advance(self, rate: float, noise_variance: float) -> None:
-        """Update every image once under this learning rate and noise variance."""
+    def advance(self, rate: float, eps: float, noise_variance: float) -> None:
+        """Update every image once with these values of Adam, under this noise variance."""
         self.rate.fill_(rate)
+        self.eps.fill_(eps)
         self.noise_variance.fill_(noise_variance)
         if self.graph is _EAGER:
             self._update()

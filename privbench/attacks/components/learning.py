@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.runtime.code_identity import identity_of
+from privbench.runtime.options import TRAINING
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -124,6 +125,8 @@ class TrainingConfig:
         lr: Adam's learning rate, the highest one of a cycle.
         adam_eps: Adam's epsilon.
         amsgrad: Use the AMSGrad variant of Adam.
+        eps_before_correction: Add epsilon before the bias correction of the second moment, as
+            PyTorch did before 1.3.
         weight_decay: Weight decay of AdamW; 0 makes it Adam.
         schedule: Learning rate over the steps: ``constant``, or ``one_cycle``: up, and down to 0.
         patience: Updates without a better loss on held-out images that end the training.
@@ -143,13 +146,15 @@ class TrainingConfig:
     patience: PositiveInt
     precision: Literal["32-true", "bf16-mixed"]
     keep: Literal["best", "last"] = field(default="best", kw_only=True)
+    eps_before_correction: bool = field(default=False, kw_only=True)
 
     @property
     def optimizer(self) -> OptimizerConfig:
         """Return the optimizer's share of these hyper-parameters."""
         return OptimizerConfig(
-            self.lr, self.weight_decay, self.adam_eps, self.amsgrad, self.schedule, rising=0.1
-        )
+            self.lr, self.weight_decay, self.adam_eps, self.amsgrad, self.schedule, rising=0.1,
+            eps_before_correction=self.eps_before_correction,
+        )  # fmt: skip
 
     def check(self, view: AdversaryView) -> None:
         """Refuse more images than there are.
@@ -189,9 +194,9 @@ class TrainingConfig:
 
     def _hyperparameters(self) -> dict[str, Any]:
         values = {one.name: getattr(self, one.name) for one in fields(TrainingConfig)}
-        if self.keep == "best":  # newer than stored networks, which keep their keys
-            del values["keep"]
-        return values
+        # options that are newer than stored networks, which keep their keys
+        newer = {name for name, first in TRAINING.items() if values[name] == first}
+        return {name: value for name, value in values.items() if name not in newer}
 
     def train(
         self,

@@ -18,7 +18,7 @@ from privbench.papers.he2020.published import accuracies_at
 from privbench.report.analysis.labels import number
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.worst_case import listed
-from privbench.runtime.options import as_typed
+from privbench.runtime.options import as_typed, with_later_options
 from privbench.store.record import Record
 from privbench.store.record_frame import flat
 
@@ -108,5 +108,5 @@ def _named(record: Record) -> tuple[str, str]:
 
 
 def _differing(group: str, options: Options, usual: Options) -> dict[str, Any]:
-    own, others = flat(options), flat(usual)
+    own, others = flat(with_later_options(options)), flat(with_later_options(usual))
     return {f"{group}.{n}": own[n] for n in own if n not in others or own[n] != others[n]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from privbench.report.analysis.overlay import ReferencePoint
 from privbench.runtime.conf_files import load_option
-from privbench.runtime.options import LATER_OPTIONS
+from privbench.runtime.options import with_later_options
 from privbench.store.record import Record
 
 METRICS = ("ssim", "psnr_db")
@@ -138,7 +138,11 @@ def _settings(attack: str) -> dict[str, Any]:
 def rmle_options(record: Record) -> Mapping[str, Any]:
     """Return the options of an attack, or of the one within it."""
     attack: Mapping[str, Any] = record.config["attack"]
-    return with_current_names(attack.get("inverter", attack))
+    return _options(attack.get("inverter", attack))
+
+
+def _options(attack: Mapping[str, Any]) -> dict[str, Any]:
+    return with_current_names(with_later_options(attack))
 
 
 def is_published(record: Record) -> bool:
@@ -165,10 +169,9 @@ def changed_options(record: Record) -> Mapping[str, Any]:
         own = _settings(record.attack)
         if (record.dataset, record.attack) == ("cifar10", "inverse_paper"):
             own = own | CIFAR10_INVERSE
-        # a record has no option that is off or younger than the attack, so that its key is kept
+        # a record has no option that was off before there were lists of later ones
         off = {name: value for name, value in own.items() if value is None or value is False}
-        first = LATER_OPTIONS.get(own["_target_"], {})
-        options = {**off, **first, **with_current_names(record.config["attack"])}
+        options = {**off, **_options(record.config["attack"])}
         changed = _changed(options, {n: v for n, v in own.items() if n not in OF_OURS})
     if record.attack == "inverse_paper":
         return changed
