@@ -115,8 +115,32 @@ class Launch:
         return start
 
     def _run_pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> None:
-        """Launch the cells that have no record; one whose worker dies runs once more."""
+        """Launch the cells that have no record, then those whose victim these trained anew.
+
+        A store without the victim of its records contradicts none of them: that they are of other
+        weights shows once a cell has trained it, as after records came from another machine.
+        """
         pending = self._pending(planned, progress)
+        keys = {cell.key for cell in pending}
+        cached = [cell for key, cell in planned.items() if key not in keys]
+        while pending:
+            self._run_cells(pending)
+            pending = self._outdated(cached, progress)
+            again = {cell.key for cell in pending}
+            cached = [cell for cell in cached if cell.key not in again]
+
+    def _outdated(self, cached: Sequence[PlannedCell], progress: Progress) -> list[PlannedCell]:
+        """Return the cached cells whose record counts no more, as far as there is time."""
+        entries = self.log.entries(self.id)
+        found = [cell for cell in cached if not self._record(entries[cell.key], cell)]
+        if not found or self._stopped:
+            return []
+        LOG.warning("cached cells whose victim was trained anew run again: %d", len(found))
+        progress.again(found)
+        return self._with_time(found)
+
+    def _run_cells(self, pending: list[PlannedCell]) -> None:
+        """Launch cells until each has ended; one whose worker dies runs once more."""
         self._fit_shared(pending)
         stalled_rounds = 0
         while pending and not self._stopped:

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -147,6 +147,11 @@ class Progress:
                 computed = line.get("seconds") if line["state"] == "done" else None
                 self.times.end(self.cells[key], computed)
                 print(self._line(line, self.cells[key], record), flush=True)
+
+    def again(self, cells: Iterable[PlannedCell]) -> None:
+        """Count cells that had ended among those that are left."""
+        with self.lock:
+            self.ended -= {cell.key for cell in cells}
 
     def _line(self, line: Mapping[str, Any], cell: PlannedCell, record: Record | None) -> str:
         total = len(self.cells)

@@ -49,6 +49,28 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     assert privbench(*words)[1].count("] cached") == 2
 
 
+@pytest.mark.fault
+def test_records_of_a_victim_that_the_sweep_trains_anew_are_run_again(privbench, without_victim):
+    """They count where the store has no victim, until a cell of the same sweep has trained it."""
+    at = without_victim
+    words = ["-m", "attack=blind", *BRIEF, f"output_dir={at}"]
+    assert privbench(*words, "defense.rate=0.1")[0] == 0
+    (path,) = at.glob("store/records/*/record.json")
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"victim_sha256": "0" * 64}))  # as another machine's
+    for file in (at / "store" / "victims").iterdir():
+        file.unlink()
+    code, out, err = privbench(*words, "defense.rate=0.1,0.3")
+    assert code == 0, err
+    ends = re.findall(r"^\[(\d)/2\] (\w+) +(\S+):", out, re.M)
+    cached, *done = [(state, title) for _, state, title in ends]
+    assert cached == ("cached", "defense.rate=0.1")
+    assert done == [("done", "defense.rate=0.3"), ("done", "defense.rate=0.1")]
+    assert "cached cells whose victim was trained anew run again: 1" in err
+    assert {one.victim_sha256 for one in read_records(at)} == {fields["victim_sha256"]}
+    assert privbench(*words, "defense.rate=0.1,0.3")[1].count("] cached") == 2
+
+
 @pytest.mark.long
 def test_a_cached_result_says_how_old_it_is(privbench, warm):
     """On a single run's last lines, and at the end of a sweep's line."""
