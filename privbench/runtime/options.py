@@ -27,25 +27,25 @@ KNOWN_OPTIONS = frozenset(
 """Top-level names of a cell's configuration."""
 DIGITS = ("digits", "mnist", "svhn")
 """Data sets of characters, which mirrored are others or none."""
-ADAM: Mapping[str, Any] = {"eps_before_correction": False}
-"""Adam of today's PyTorch."""
-TRAINING: Mapping[str, Any] = {"keep": "best", **ADAM}
-"""How trainings of attacks go on and end."""
-VICTIM: Mapping[str, Any] = {"mirror": True, "interpolation": "bilinear", **ADAM}
-"""How training images are augmented, and by which Adam victims are trained."""
+EVERYWHERE: Mapping[str, Any] = {"eps_before_correction": False}
+"""Later options that no class had before, so that those of users' classes are known by name."""
+LEARNED: Mapping[str, Any] = {"keep": "best"}
+"""Later options of attacks that train networks."""
+TRAINED: Mapping[str, Any] = {"mirror": True, "interpolation": "bilinear"}
+"""Later options of victims."""
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "privbench.attacks.diffusion.Diffusion": TRAINING,
+    "privbench.attacks.diffusion.Diffusion": LEARNED,
     "privbench.attacks.inverse_adaptive.InverseAdaptive": {
-        "amortised": False, "strengths": None, **TRAINING,
+        "amortised": False, "strengths": None, **LEARNED,
     },
-    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False, **TRAINING},
-    "privbench.attacks.rmle.RMLE": {"precision": "32-true", **ADAM},
-    "privbench.attacks.rmle_prior.RMLEPrior": TRAINING,
-    "privbench.attacks.shadow.Shadow": TRAINING,
-    "privbench.attacks.shadow_aligned.ShadowAligned": TRAINING,
-    "privbench.victims.network.NetworkConfig": VICTIM,
-    "privbench.victims.torchvision_models.TorchvisionConfig": VICTIM,
-    "privbench.victims.training.VictimConfig": VICTIM,
+    "privbench.attacks.inverse.Inverse": {"conditional": False, "pooled": False, **LEARNED},
+    "privbench.attacks.rmle.RMLE": {"precision": "32-true"},
+    "privbench.attacks.rmle_prior.RMLEPrior": LEARNED,
+    "privbench.attacks.shadow.Shadow": LEARNED,
+    "privbench.attacks.shadow_aligned.ShadowAligned": LEARNED,
+    "privbench.victims.network.NetworkConfig": TRAINED,
+    "privbench.victims.torchvision_models.TorchvisionConfig": TRAINED,
+    "privbench.victims.training.VictimConfig": TRAINED,
 }  # fmt: skip
 """Options that are newer than records of their class, with the values that leave its numbers as
 they were: at those they are in no configuration, so that keys and groups of the records stay."""
@@ -103,7 +103,7 @@ def without_later_options(config: Any) -> Any:
         return [without_later_options(value) for value in config]
     if not isinstance(config, Mapping):
         return config
-    later = LATER_OPTIONS.get(str(config.get("_target_")), {})
+    later = _later_options(config)
     return {
         name: without_later_options(value)
         for name, value in config.items()
@@ -112,5 +112,9 @@ def without_later_options(config: Any) -> Any:
 
 
 def with_later_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration of one class with its ``LATER_OPTIONS``, at their first values."""
-    return {**LATER_OPTIONS.get(str(config.get("_target_")), {}), **config}
+    """Return a configuration of one class with its later options, at their first values."""
+    return {**_later_options(config), **config}
+
+
+def _later_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**EVERYWHERE, **LATER_OPTIONS.get(str(config.get("_target_")), {})}

@@ -45,6 +45,7 @@ class Launch:
         budget: Time that it has; null for as long as it takes.
         unsuitable: Attacks that settings of the sweep do not admit.
         id: Distinguishes its lines in the log from those of other launches.
+        outdated: Keys of cached cells whose victim was trained anew, as far as they were checked.
     """
 
     cfg: DictConfig
@@ -54,6 +55,7 @@ class Launch:
     budget: Budget | None = None
     unsuitable: Sequence[Unsuitable] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    outdated: set[str] = field(default_factory=set, init=False)
 
     def run(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]
@@ -115,29 +117,32 @@ class Launch:
         return start
 
     def _run_pending(self, planned: Mapping[str, PlannedCell], progress: Progress) -> None:
-        """Launch the cells that have no record, then those whose victim these trained anew.
+        """Launch the cells that have no record, then cached ones whose victim was trained anew.
 
-        A store without the victim of its records contradicts none of them: that they are of other
-        weights shows once a cell has trained it, as after records came from another machine.
+        Whether a record is of the store's victim is known only where the store has that victim.
+        A sweep that trains it, after records came from another machine, so checks them again.
         """
         pending = self._pending(planned, progress)
         keys = {cell.key for cell in pending}
         cached = [cell for key, cell in planned.items() if key not in keys]
         while pending:
             self._run_cells(pending)
-            pending = self._outdated(cached, progress)
-            again = {cell.key for cell in pending}
-            cached = [cell for cell in cached if cell.key not in again]
+            if self._stopped:
+                return
+            outdated = [cell for cell in self._outdated(cached) if cell.key not in keys]
+            pending = self._with_time(outdated)
+            keys |= {cell.key for cell in pending}
+            progress.reopen(pending)
 
-    def _outdated(self, cached: Sequence[PlannedCell], progress: Progress) -> list[PlannedCell]:
-        """Return the cached cells whose record counts no more, as far as there is time."""
+    def _outdated(self, cached: Sequence[PlannedCell]) -> list[PlannedCell]:
+        """Return the cached cells whose record counts no more, those of the least work first."""
         entries = self.log.entries(self.id)
         found = [cell for cell in cached if not self._record(entries[cell.key], cell)]
-        if not found or self._stopped:
-            return []
-        LOG.warning("cached cells whose victim was trained anew run again: %d", len(found))
-        progress.again(found)
-        return self._with_time(found)
+        self.outdated.clear()
+        self.outdated.update(cell.key for cell in found)
+        if found:
+            LOG.warning("cached cells whose victim this sweep has trained anew: %d", len(found))
+        return sorted(found, key=lambda cell: cell.work)
 
     def _run_cells(self, pending: list[PlannedCell]) -> None:
         """Launch cells until each has ended; one whose worker dies runs once more."""
@@ -284,8 +289,11 @@ class Launch:
         if self.cfg.force:
             missing = [entry for key, entry in entries.items() if states.get(key) != "done"]
         else:
-            missing = [entry for entry in entries.values() if not self.log.done(entry)]
-        later = [entry for entry in missing if self.budget and entry.key not in states]
+            due = {key for key in self.outdated if states.get(key) != "done"}
+            done = {key for key, entry in entries.items() if self.log.done(entry)} - due
+            missing = [entry for key, entry in entries.items() if key not in done]
+        ran = states.keys() - self.outdated
+        later = [entry for entry in missing if self.budget and entry.key not in ran]
         return [entry for entry in missing if entry not in later], later
 
     def _states(self, start: int) -> dict[str, str]:

@@ -148,8 +148,9 @@ class Progress:
                 self.times.end(self.cells[key], computed)
                 print(self._line(line, self.cells[key], record), flush=True)
 
-    def again(self, cells: Iterable[PlannedCell]) -> None:
+    def reopen(self, cells: Iterable[PlannedCell]) -> None:
         """Count cells that had ended among those that are left."""
+        self.show()  # their ends, should these not be shown yet
         with self.lock:
             self.ended -= {cell.key for cell in cells}
 

@@ -7,16 +7,16 @@ from torch.optim import Optimizer
 
 
 def eps_after_correction(eps: float, step: int, beta2: float = 0.999) -> float:
-    """Return the epsilon of today's Adam that takes the step which Adam took with ``eps`` then.
+    """Return the epsilon for present PyTorch that takes the step of PyTorch before 1.3.
 
     Before 1.3 (pull request 22628) PyTorch followed the end of section 2 of Kingma and Ba (2015):
     the step is ``lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)``. Since then ``v`` is
-    corrected first, which makes a large epsilon smaller: by 31.6 at the first step, by 1.6 at step
-    500.
+    corrected before epsilon is added. The same epsilon is so in effect smaller: 31.6 times at the
+    first step, 1.6 times at step 500.
 
     Args:
-        eps: Epsilon, > 0.
-        step: Number of the step, from 1.
+        eps: Epsilon that is added before the correction, at least 0.
+        step: Number of this step, from 1.
         beta2: Decay of the second moment.
 
     >>> [round(eps_after_correction(1e-3, step), 4) for step in (1, 100, 500, 5000)]
@@ -26,7 +26,10 @@ def eps_after_correction(eps: float, step: int, beta2: float = 0.999) -> float:
 
 
 def add_eps_before_correction(optimizer: Optimizer) -> None:
-    """Let an Adam of PyTorch add epsilon as before 1.3; its state keeps the number of the step."""
+    """Make an Adam of PyTorch add epsilon as before 1.3.
+
+    Its state keeps the number of the step. Every parameter must have a gradient in every step.
+    """
     for group in optimizer.param_groups:
         group.update(eps_before_correction=group["eps"], step_number=0)
     optimizer.register_step_pre_hook(_next_eps)

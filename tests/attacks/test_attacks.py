@@ -281,7 +281,8 @@ def test_the_class_mean_follows_the_clouds_prediction():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
+@pytest.mark.parametrize("options", [{}, {"adam_eps": 1e-3, "eps_before_correction": True}])
+def test_the_captured_step_of_a_gpu_agrees_with_the_cpu(options):
     """Within 0.1 dB on average, the project's tolerance between devices."""
     x, edge = scenes(16), lenet_edge("relu2")
     scores = []
@@ -290,7 +291,7 @@ def test_the_captured_step_of_a_gpu_agrees_with_the_cpu():
         cloud = nn.Sequential(nn.Flatten()).to(device)
         deployment = Deployment(edge.to(device), NoDefense(), cloud)
         v = deployment.transmit(on, RandomStreams(0, "transmission", range(16)))
-        attack = RMLE(steps=500)
+        attack = RMLE(steps=500, **options)
         view = granted(
             deployment,
             on,

@@ -11,6 +11,7 @@ import pytest
 from privbench.runtime.code_identity import identity
 from privbench.store import record as results
 from privbench.store.recipes import SCHEMA
+from privbench.sweep.launch import Launch
 from tests.runs import BRIEF, LEVEL_YAML, read_records, replace_victim
 from tests.support import ATTACK
 
@@ -49,9 +50,9 @@ def test_a_replaced_victim_makes_its_records_stale(privbench, without_victim):
     assert privbench(*words)[1].count("] cached") == 2
 
 
-@pytest.mark.fault
-def test_records_of_a_victim_that_the_sweep_trains_anew_are_run_again(privbench, without_victim):
-    """They count where the store has no victim, until a cell of the same sweep has trained it."""
+@pytest.fixture
+def of_another_victim(privbench, without_victim):
+    """A store with a record, at rate 0.1, of a victim that it lacks; and the words of its cell."""
     at = without_victim
     words = ["-m", "attack=blind", *BRIEF, f"output_dir={at}"]
     assert privbench(*words, "defense.rate=0.1")[0] == 0
@@ -60,15 +61,44 @@ def test_records_of_a_victim_that_the_sweep_trains_anew_are_run_again(privbench,
     path.write_text(json.dumps(fields | {"victim_sha256": "0" * 64}))  # as another machine's
     for file in (at / "store" / "victims").iterdir():
         file.unlink()
+    return at, words
+
+
+@pytest.mark.fault
+def test_records_of_a_victim_that_the_sweep_trains_anew_are_run_again(privbench, of_another_victim):
+    """They count where the store has no victim, until a cell of the same sweep has trained it."""
+    at, words = of_another_victim
     code, out, err = privbench(*words, "defense.rate=0.1,0.3")
     assert code == 0, err
-    ends = re.findall(r"^\[(\d)/2\] (\w+) +(\S+):", out, re.M)
-    cached, *done = [(state, title) for _, state, title in ends]
-    assert cached == ("cached", "defense.rate=0.1")
-    assert done == [("done", "defense.rate=0.3"), ("done", "defense.rate=0.1")]
-    assert "cached cells whose victim was trained anew run again: 1" in err
-    assert {one.victim_sha256 for one in read_records(at)} == {fields["victim_sha256"]}
+    assert re.findall(r"^\[(\d)/2\] (\w+) +(\S+):", out, re.M) == [
+        ("1", "cached", "defense.rate=0.1"),
+        ("2", "done", "defense.rate=0.3"),
+        ("2", "done", "defense.rate=0.1"),
+    ]
+    assert "cached cells whose victim this sweep has trained anew: 1" in err
+    (weights,) = {record.victim_sha256 for record in read_records(at)}
+    assert weights != "0" * 64
     assert privbench(*words, "defense.rate=0.1,0.3")[1].count("] cached") == 2
+
+
+@pytest.mark.fault
+def test_such_records_are_left_for_another_launch_where_the_time_is_over(
+    privbench, of_another_victim, monkeypatch
+):
+    """And are counted among the cells that the budget does not suffice for."""
+    at, words = of_another_victim
+    with_time = Launch._with_time
+    rounds = []
+
+    def first_alone(self, cells):
+        rounds.append([cell.title for cell in cells])
+        return with_time(self, cells) if not cells else []
+
+    monkeypatch.setattr(Launch, "_with_time", first_alone)
+    out = privbench(*words, "defense.rate=0.1,0.3", "budget=60min")[1]
+    assert rounds[-1] == ["defense.rate=0.1"]
+    assert "budget=60min does not suffice for 1 of 2 cells" in out
+    assert {record.victim_sha256 == "0" * 64 for record in read_records(at)} == {True, False}
 
 
 @pytest.mark.long

@@ -52,7 +52,7 @@ def step(optimizer, parameter, steps):
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("steps", [1, 7, 60])
 def test_a_training_takes_the_steps_of_the_earlier_adam(steps, amsgrad):
-    """And of another one without the option."""
+    """Without the option it takes others."""
     wanted = earlier_adam(torch.ones(3), quadratic, steps, 0.1, EPS, amsgrad)
     own, _ = trained(steps, amsgrad, eps_before_correction=True)
     torch.testing.assert_close(own, wanted, atol=1e-5, rtol=1e-5)

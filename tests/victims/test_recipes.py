@@ -97,12 +97,13 @@ def test_nearest_interpolation_keeps_the_pixels_that_bilinear_mixes():
 
 
 @pytest.mark.parametrize("victim", options("victim"))
-def test_records_from_before_there_was_a_choice_of_augmentation_keep_their_keys(victim):
+def test_records_from_before_later_options_of_victims_keep_their_keys(victim):
     """Of every victim: at their first values the later options are in no configuration."""
     composed = composed_config("dataset=cifar10", f"victim={victim}")
     config = OmegaConf.to_container(composed.victim, resolve=True)
-    assert {"interpolation", "mirror"} <= set(config)
-    assert not {"interpolation", "mirror"} & set(without_later_options(config))
+    later = {"interpolation", "mirror", "eps_before_correction"}
+    assert later <= set(config)
+    assert not later & set(without_later_options(config))
 
 
 def test_only_another_interpolation_than_the_default_is_part_of_the_key(cell):

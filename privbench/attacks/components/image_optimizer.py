@@ -191,7 +191,8 @@ class _OptimizationState:
             capturable=start.is_cuda,
             foreach=False,
         )
-        self.optimiser.param_groups[0]["eps"] = self.eps
+        if settings.eps_before_correction:
+            self.optimiser.param_groups[0]["eps"] = self.eps
         self.warm_up, self.graph = 3, None if start.is_cuda else _EAGER
         self.first = self.score()
         self.halfway, self.midway = self.least.clone(), self.best.clone()

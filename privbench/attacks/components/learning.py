@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from privbench.runtime.code_identity import identity_of
-from privbench.runtime.options import TRAINING
+from privbench.runtime.options import EVERYWHERE, LEARNED
 from privbench.runtime.validation import (
     VALIDATED,
     NonNegativeFloat,
@@ -195,7 +195,8 @@ class TrainingConfig:
     def _hyperparameters(self) -> dict[str, Any]:
         values = {one.name: getattr(self, one.name) for one in fields(TrainingConfig)}
         # options that are newer than stored networks, which keep their keys
-        newer = {name for name, first in TRAINING.items() if values[name] == first}
+        later = {**EVERYWHERE, **LEARNED}.items()
+        newer = {name for name, first in later if values[name] == first}
         return {name: value for name, value in values.items() if name not in newer}
 
     def train(
