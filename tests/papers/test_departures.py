@@ -1,15 +1,20 @@
 """Attacks of the paper with other options than published."""
 
+import dataclasses
+
 import pytest
 
-from privbench.papers.he2020.departures import departures
-from privbench.papers.he2020.published import FIGURE_15
-from tests.paper_records import TEN, attacked
+from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.comparison import match_published
+from privbench.papers.he2020.departures import departures, find_departures, met_scores
+from privbench.papers.he2020.published import FIGURE_15, SHADOW_TRAINING
+from privbench.report.analysis.tradeoffs import panels
+from tests.paper_records import TEN, attacked, figure9
 from tests.records import record, with_victim
 
 
 def rows(*records):
-    found, _ = departures(records)
+    found, _ = departures(find_departures(records))
     return [one[:4] for one in found[1:]]
 
 
@@ -63,10 +68,21 @@ def test_options_within_an_attack_are_named_in_figure_15():
     ]
 
 
+def test_the_published_training_of_a_shadow_is_named_in_words():
+    """It is seven options, which would be too many for a departure; part of it is no name."""
+    one = record("none", 0.0, attack="shadow", split="relu1", targets=10)
+    one.config["include"] = FIGURE_15
+    one.per_image["index"] = list(FIGURE_15)
+    with_options(one, **SHADOW_TRAINING, patience=2800, steps=2800)
+    (found,) = rows(one)
+    assert found[2] == "trained as published, attack.steps=2800"
+    assert rows(with_options(one, keep="best")) == []
+
+
 def test_seeds_of_a_departure_are_one_row():
     """Its score is their mean, and each is named."""
     records = [with_options(attacked(s, 10.0 + s, 0.5), lr=0.2) for s in (1, 2, 4)]
-    found, used = departures(records)
+    found, used = departures(find_departures(records))
     (own,) = [one for one in found[1:] if one[0] == "fig9"]
     assert own[4:] == [
         "12.33 / 0.500",
@@ -107,10 +123,38 @@ def test_every_victim_counts_but_those_whose_attack_never_moved():
     rounded = with_victim(attacked(1, 99.0, 0.5, key="c", notes={"precision": "bf16-mixed"}), "b")
     records += [with_options(still, lr=0.2), with_options(rounded, lr=0.2, precision="bf16-mixed")]
     for order in (records, records[::-1]):
-        found, _ = departures(order)
+        found, _ = departures(find_departures(order))
         (own,) = [one for one in found[1:] if one[0] == "fig9"]
         assert own[4:] == [
             "15.00 / 0.500",
             "seed 1; never moved: seed 3",
             "10.00 / 0.500; 20.00 / 0.500",
         ]
+
+
+def on_the_ten(records, name, **changes):
+    """Records of the published ten images, with other options of their attack."""
+    for one in records:
+        one.config["include"] = TEN
+        one.per_image["index"] = list(TEN)
+        one.config["attack"] |= changes
+    return [dataclasses.replace(one, key=f"{one.key}{name}") for one in records]
+
+
+def test_scores_that_a_departure_meets_are_counted_beside_those_met_without_it():
+    """Of the settings that both have; of a departure with few of them nothing is counted."""
+    usual = on_the_ten(figure9(targets=10), "")
+    departed = on_the_ten(figure9(0.09, targets=10), "-far", lr=0.2)
+    few = on_the_ten(figure9(targets=10)[:2], "-few", lr=0.3)
+    records = [*usual, *departed, *few]
+    matched = match_published(panels(comparable(records)))
+    head, *rows = met_scores(find_departures(records), matched)
+    assert head[2:] == ["scores", "met with it", "met without it"]
+    ((data, words, scores, met, without),) = rows
+    assert (data, words) == ("mnist", "attack.lr=0.2")
+    published = [one.published for one in find_departures(records) if one.words == words]
+    assert int(scores) == sum(
+        (one.psnr_db is not None) + (one.ssim is not None) for one in published
+    )
+    assert (met, int(without)) == ("0", sum(one.ssim is not None for one in published))
+    assert met_scores(find_departures(usual), matched) == [head]

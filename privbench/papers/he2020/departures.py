@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from privbench.papers.he2020.comparable import stayed
-from privbench.papers.he2020.comparison import describe, printed_scores
+from privbench.papers.he2020.comparison import Matched, describe, printed_scores
 from privbench.papers.he2020.other_victims import (
     Options,
     Victims,
@@ -14,6 +15,7 @@ from privbench.papers.he2020.other_victims import (
 )
 from privbench.papers.he2020.published import (
     METRICS,
+    SHADOW_TRAINING,
     Published,
     attacks,
     changed_options,
@@ -22,6 +24,7 @@ from privbench.papers.he2020.published import (
     rmle_options,
 )
 from privbench.papers.he2020.sources import comparable_score
+from privbench.papers.he2020.verdicts import REPRODUCED
 from privbench.report.analysis.frame import SeedGroup
 from privbench.report.analysis.labels import number
 from privbench.report.analysis.tables import Rows
@@ -31,37 +34,94 @@ from privbench.store.record import Record
 
 MOST = 4
 """Options that may differ from the published attack's: with more it is another attack."""
+LEAST_SCORES = 10
+"""Least number of published scores that are counted of a departure."""
 
 
-def departures(records: Iterable[Record]) -> tuple[Rows, list[Record]]:
+@dataclass(frozen=True)
+class Departure:
+    """A published setting that attacks met which depart from it in one way.
+
+    Attributes:
+        published: Published numbers.
+        words: What differs.
+        victims: A record of each victim.
+    """
+
+    published: Published
+    words: str
+    victims: Victims
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Table or figure, and the setting in words."""
+        return self.published.source, describe(self.published)
+
+    @property
+    def moved(self) -> list[Record]:
+        """Records of the victims whose attack moved, by seed."""
+        return [self.victims[at] for at in sorted(self.victims) if not stayed(self.victims[at])]
+
+
+def departures(found: Iterable[Departure]) -> tuple[Rows, list[Record]]:
     """Return the scores of attacks that depart from the published ones, and their records.
 
     Scores are those of the published ten images, of each victim and their mean. An attack that
     never moved is named and in no mean.
-
-    Args:
-        records: Of any settings.
     """
     head = ["where", "setting", "departure", "published dB / SSIM", "here", "victims", "by victim"]
-    found: dict[tuple[str, str, str], Victims] = defaultdict(dict)
-    published: dict[tuple[str, str], Published] = {}
+    rows: Rows = [head]
+    used: list[Record] = []
+    for one in found:
+        rows.append([*one.place, one.words, printed_scores(one.published), *_here(one)])
+        used += one.victims.values()
+    return rows, used
+
+
+def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
+    """Return how many published scores each departure meets, and how many its absence.
+
+    Both are of the same scores: those that were measured with and without it, of departures that
+    have ``LEAST_SCORES`` of them.
+
+    Args:
+        found: Of any departures.
+        matched: Published numbers and what was measured in their settings.
+    """
+    usual = {(row.source, describe(row)): point for row, (_, point) in matched.items()}
+    met: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
+    for one in found:
+        point = usual.get(one.place)
+        if point is None or not one.moved:
+            continue
+        for metric in METRICS:
+            if (wanted := getattr(one.published, metric)) is not None:
+                both = _mean(one.moved, metric), comparable_score(point, metric)
+                near = [abs(value - wanted) <= REPRODUCED[metric] for value in both]
+                met[one.published.dataset, one.words].append((near[0], near[1]))
+    rows: Rows = [["data", "departure", "scores", "met with it", "met without it"]]
+    for (dataset, words), near in sorted(met.items()):
+        if len(near) >= LEAST_SCORES:
+            counts = [sum(side) for side in zip(*near, strict=True)]
+            rows.append([dataset, words, *(str(number) for number in (len(near), *counts))])
+    return rows
+
+
+def find_departures(records: Iterable[Record]) -> list[Departure]:
+    """Return what departs from the published attacks in records of any settings."""
+    found: dict[tuple[str, str, str], Departure] = {}
     for record, options in with_unusual_options(records):
         for row, words in _departed(record, options):
-            place = row.source, describe(row)  # curves share the point without a defense
-            published.setdefault(place, row)
-            found[*place, words][record.seed, record.victim_sha256] = record
-    rows: Rows = [head]
-    for source, setting, words in sorted(found):
-        numbers = printed_scores(published[source, setting])
-        victims = found[source, setting, words]
-        rows.append([source, setting, words, numbers, *_here(victims)])
-    return rows, [record for victims in found.values() for record in victims.values()]
+            place = row.source, describe(row), words  # curves share the point without a defense
+            one = found.setdefault(place, Departure(row, words, {}))
+            one.victims[record.seed, record.victim_sha256] = record
+    return [found[place] for place in sorted(found)]
 
 
-def _here(victims: Victims) -> list[str]:
+def _here(one: Departure) -> list[str]:
     """Return the mean of the victims whose attack moved, their seeds, and each one's score."""
-    moved = [victims[at] for at in sorted(victims) if not stayed(victims[at])]
-    still = [at[0] for at in sorted(victims) if stayed(victims[at])]
+    moved = one.moved
+    still = [at[0] for at in sorted(one.victims) if stayed(one.victims[at])]
     seeds = listed(record.seed for record in moved) if moved else "none"
     return [
         _scores(moved) if moved else "-",
@@ -79,7 +139,7 @@ def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]
     """
     if record.attack not in attacks() or not paper_images(record):
         return
-    changed = changed_options(record)
+    training, changed = _training(changed_options(record))
     if len(changed) > MOST:
         return
     steps = rmle_options(record).get("steps")
@@ -88,8 +148,17 @@ def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]
     for row in same or rows:
         longer = {} if same else {_steps_of(record): steps}
         words = {**other, **{f"attack.{n}": value for n, value in changed.items()}, **longer}
-        if words:
-            yield row, in_words(words)
+        if words or training:
+            yield row, " ".join(filter(None, [training, in_words(words)]))
+
+
+def _training(changed: Options) -> tuple[str, Options]:
+    """Return the published training of shadows in words, where it is that, and other options."""
+    if not SHADOW_TRAINING.items() <= changed.items():
+        return "", changed
+    # the last weights are kept: a patience that ends no training says nothing else
+    same = SHADOW_TRAINING.keys() | {"patience"}
+    return "trained as published,", {n: v for n, v in changed.items() if n not in same}
 
 
 def _steps_of(record: Record) -> str:
@@ -97,6 +166,10 @@ def _steps_of(record: Record) -> str:
 
 
 def _scores(records: Sequence[Record]) -> str:
-    points = [Point(SeedGroup([record])) for record in records]
-    means = {metric: fmean(comparable_score(p, metric) for p in points) for metric in METRICS}
+    means = {metric: _mean(records, metric) for metric in METRICS}
     return f"{number(means['psnr_db'], 'psnr_db')} / {number(means['ssim'], 'ssim')}"
+
+
+def _mean(records: Sequence[Record], metric: str) -> float:
+    """Return the mean of a score on the published ten images."""
+    return fmean(comparable_score(Point(SeedGroup([record])), metric) for record in records)

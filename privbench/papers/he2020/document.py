@@ -23,7 +23,7 @@ from privbench.papers.he2020.comparison import (
     scale,
 )
 from privbench.papers.he2020.coverage import counts, unmeasured
-from privbench.papers.he2020.departures import departures
+from privbench.papers.he2020.departures import LEAST_SCORES, departures, find_departures, met_scores
 from privbench.papers.he2020.other_victims import accuracies
 from privbench.papers.he2020.published import PAPER_IMAGES, paper_images
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
@@ -78,6 +78,7 @@ def document(
     kept = comparable(records, gaps or {})
     found = panels(kept, gaps)
     matched = match_published(found)
+    departed = find_departures(records)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -94,11 +95,13 @@ def document(
         deviations=_deviations(matched),
         unmeasured=unmeasured(matched),
         spread=_section(spread(records), makers),
-        departures=_section(departures(records), makers),
+        departures=_section(departures(departed), makers),
+        met_scores=_table(met_scores(departed, matched)),
         other_victims=_section(accuracies(records), makers),
         strongest=_strongest(found, makers),
         gaps=list(_gaps(found, makers)),
         least_victims=LEAST,
+        least_scores=LEAST_SCORES,
         similar={name: f"{margin:g}" for name, margin in SIMILAR.items()},
         statements=as_markdown(statements(kept)),
         cost=_cost(kept, len(records)),
@@ -202,13 +205,12 @@ def _deviations(matched: Matched) -> dict[str, Any] | None:
     """Return how many published numbers are met, and those that are not; null without any."""
     if not matched:
         return None
-    rows = deviations(matched)
     return {
         "counts": list(counts(matched)),
         "psnr": f"{REPRODUCED['psnr_db']:g}",
         "ssim": f"{REPRODUCED['ssim']:g}",
         "accuracy": f"{REPRODUCED['accuracy']:g}",
-        "table": as_markdown(rows) if len(rows) > 1 else None,
+        "table": _table(deviations(matched)),
     }
 
 
@@ -222,6 +224,11 @@ def _section(found: tuple[Rows, list[Record]], makers: Makers) -> dict[str, Any]
         "table": as_markdown(rows),
         "rows": len(rows),
     }
+
+
+def _table(rows: Rows) -> str | None:
+    """Return a table as Markdown; null where it has no row."""
+    return as_markdown(rows) if len(rows) > 1 else None
 
 
 def _strongest(found: Sequence[SplitResults], makers: Makers) -> dict[str, str] | None:

@@ -104,6 +104,11 @@ CIFAR10_SHADOW = {"lr": 2.3e-2, "tv_weight": 39.0}
 """Settings of rMLE at relu22 behind a shadow without queries, which has a command of its own."""
 CIFAR10_INVERSE = {"steps": 14_000}
 """Length of the inverse network's training on CIFAR-10, 50 epochs as published."""
+SHADOW_TRAINING = {
+    "batch": 32, "lr": 1e-3, "adam_eps": 1e-3, "amsgrad": True, "eps_before_correction": True,
+    "schedule": "constant", "keep": "last",
+}  # fmt: skip
+"""Published training of shadows, but for its steps; ``conf/attack/shadow.yaml`` has another."""
 OF_OURS = ("defaults", "inverter", "precision")
 """Options that are compared elsewhere or do not change the attack."""
 
