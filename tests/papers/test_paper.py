@@ -134,6 +134,9 @@ def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_pat
     (path,) = write_figures(select(tmp_path / "whole", {}), tmp_path / "to")
     assert path.read_bytes().startswith(b"\x89PNG")
     ((columns, rows),) = drawn
+    for file in (tmp_path / "whole").rglob("images.safetensors"):
+        file.unlink()
+    assert write_figures(select(tmp_path / "whole", {}), tmp_path / "to") == []
     assert list(rows) == [
         "original", "no defense, conv1, rmle_paper", "dropout 0.6, rmle (not adaptive)",
         "dropout 0.6, rmle_adaptive (adaptive)",

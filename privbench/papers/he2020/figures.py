@@ -46,7 +46,8 @@ def adaptive_gap_figure(
         images: Test indices of the images to show; attacked ones where it is empty.
 
     Returns:
-        The figure; null where either attack was not run under dropout on the features.
+        The figure; null where either attack was not run under dropout on the features, or where
+        their images are missing, as with imported records.
     """
     lines = {
         adversary.attack: line
@@ -62,7 +63,10 @@ def adaptive_gap_figure(
         **{f"{DEFENSE} {STRENGTH:g}, {name} ({LABELS[name]})": points[name] for name in PAIR},
     }
     rows = _curve_rows(lines, max(adversary.baseline("ssim") for adversary in panel.adversaries))
-    grid = _reconstructions(lines, shown, read, images)
+    reconstructions = _reconstructions(lines, shown, read, images)
+    if not any(reconstructions["original"]):
+        return None
+    grid = grid_chart([""] * len(reconstructions["original"]), reconstructions)
     curves = chart(rows, "ssim", {_name(n): c for n, c in zip(PAIR, COLOURS, strict=True)}, "")
     curves["spec"] |= {"width": 380, "height": grid["height"] - 90}
     title = _title(panel, points[PAIR[0]], points[PAIR[1]])
@@ -92,7 +96,8 @@ def _reconstructions(
     shown: Mapping[str, Point | None],
     read: ImageLoader,
     images: Sequence[int],
-) -> dict[str, Any]:
+) -> dict[str, Sequence[GridImage]]:
+    """Return the originals and the reconstructions of each setting, by label."""
     first = next(point for line in lines.values() for point in line.points).group.first
     attacked = first.per_image["index"]
     chosen = [index for index in images or attacked if index in attacked][:7]
@@ -102,7 +107,7 @@ def _reconstructions(
     seed = _shared_seed(shown.values(), first.seed)
     for label, point in shown.items():
         rows[label] = [reconstruction_of(point, seed, index, read) for index in chosen]
-    return grid_chart([""] * len(chosen), rows)
+    return rows
 
 
 def _shared_seed(points: Iterable[Point | None], otherwise: int) -> int:
@@ -122,7 +127,10 @@ def _title(panel: SplitResults, naive: Point | None, adaptive: Point | None) -> 
 
 
 def write_figures(selection: Selection, folder: Path) -> list[Path]:
-    """Write the README's figure where both attacks were run under dropout; return its path."""
+    """Write the README's figure where both attacks were run under dropout; return its path.
+
+    A store without their images leaves the figure of an earlier one as it is.
+    """
     for panel in panels(selection.records, selection.gaps):
         if (panel.dataset, panel.split, panel.transmissions) != ("mnist", "relu2", 1):
             continue
