@@ -35,12 +35,12 @@ from privbench.store.record import Record
 MOST = 4
 """Options that may differ from the published attack's: with more it is another attack."""
 LEAST_SCORES = 10
-"""Least number of published scores that are counted of a departure."""
+"""Least number of published scores that a departure needs to be counted."""
 
 
 @dataclass(frozen=True)
 class Departure:
-    """A published setting that attacks met which depart from it in one way.
+    """Records of one published setting whose options differ from it in the same way.
 
     Attributes:
         published: Published numbers.
@@ -79,10 +79,10 @@ def departures(found: Iterable[Departure]) -> tuple[Rows, list[Record]]:
 
 
 def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
-    """Return how many published scores each departure meets, and how many its absence.
+    """Return how many published scores are met with each departure, and how many without it.
 
-    Both are of the same scores: those that were measured with and without it, of departures that
-    have ``LEAST_SCORES`` of them.
+    Both are of the same scores and of victims of the same seeds: those that were measured with and
+    without it, of departures that have ``LEAST_SCORES`` such scores.
 
     Args:
         found: Of any departures.
@@ -92,18 +92,18 @@ def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
     met: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
     for one in found:
         point = usual.get(one.place)
-        if point is None or not one.moved:
-            continue
-        for metric in METRICS:
+        others = point.group.records if point else ()
+        seeds = {r.seed for r in one.moved} & {r.seed for r in others}
+        sides = [[r for r in side if r.seed in seeds] for side in (one.moved, others)]
+        for metric in METRICS if seeds else ():
             if (wanted := getattr(one.published, metric)) is not None:
-                both = _mean(one.moved, metric), comparable_score(point, metric)
-                near = [abs(value - wanted) <= REPRODUCED[metric] for value in both]
-                met[one.published.dataset, one.words].append((near[0], near[1]))
+                is_met = [abs(_mean(side, metric) - wanted) <= REPRODUCED[metric] for side in sides]
+                met[one.published.dataset, one.words].append((is_met[0], is_met[1]))
     rows: Rows = [["data", "departure", "scores", "met with it", "met without it"]]
-    for (dataset, words), near in sorted(met.items()):
-        if len(near) >= LEAST_SCORES:
-            counts = [sum(side) for side in zip(*near, strict=True)]
-            rows.append([dataset, words, *(str(number) for number in (len(near), *counts))])
+    for (dataset, words), pairs in sorted(met.items()):
+        if len(pairs) >= LEAST_SCORES:
+            counts = [sum(side) for side in zip(*pairs, strict=True)]
+            rows.append([dataset, words, *(str(count) for count in (len(pairs), *counts))])
     return rows
 
 
@@ -149,16 +149,17 @@ def _departed(record: Record, other: Options) -> Iterable[tuple[Published, str]]
         longer = {} if same else {_steps_of(record): steps}
         words = {**other, **{f"attack.{n}": value for n, value in changed.items()}, **longer}
         if words or training:
-            yield row, " ".join(filter(None, [training, in_words(words)]))
+            yield row, ", ".join(filter(None, [training, in_words(words)]))
 
 
 def _training(changed: Options) -> tuple[str, Options]:
     """Return the published training of shadows in words, where it is that, and other options."""
-    if not SHADOW_TRAINING.items() <= changed.items():
+    patience, steps = changed.get("patience"), changed.get("steps")
+    to_the_end = patience is not None and steps is not None and patience >= steps
+    if not (to_the_end and SHADOW_TRAINING.items() <= changed.items()):
         return "", changed
-    # the last weights are kept: a patience that ends no training says nothing else
-    same = SHADOW_TRAINING.keys() | {"patience"}
-    return "trained as published,", {n: v for n, v in changed.items() if n not in same}
+    named = SHADOW_TRAINING.keys() | {"patience"}
+    return "trained as published", {n: v for n, v in changed.items() if n not in named}
 
 
 def _steps_of(record: Record) -> str:

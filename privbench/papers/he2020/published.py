@@ -153,7 +153,8 @@ def _options(attack: Mapping[str, Any]) -> dict[str, Any]:
 def is_published(record: Record) -> bool:
     """Return whether a record has a published attack, sent once.
 
-    Options that the paper does not give, such as the training of a shadow, are those of our yaml.
+    Options that the paper does not give are those of our yaml; so is the training of a shadow,
+    whose published one is ``SHADOW_TRAINING``, and Adam, which is today's.
     The steps of rMLE may differ: tables and figures have different ones.
     """
     known = record.transmissions == 1 and record.attack in attacks()
