@@ -11,6 +11,7 @@ from privbench.papers.he2020.other_victims import (
     Options,
     Victims,
     in_words,
+    shared_seeds,
     with_unusual_options,
 )
 from privbench.papers.he2020.published import (
@@ -89,16 +90,16 @@ def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
         matched: Published numbers and what was measured in their settings.
     """
     usual = {(row.source, describe(row)): point for row, (_, point) in matched.items()}
-    met: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
+    met: dict[tuple[str, str], list[list[bool]]] = defaultdict(list)
     for one in found:
         point = usual.get(one.place)
         others = point.group.records if point else ()
-        seeds = {r.seed for r in one.moved} & {r.seed for r in others}
+        seeds = shared_seeds(one.moved, others)
         sides = [[r for r in side if r.seed in seeds] for side in (one.moved, others)]
         for metric in METRICS if seeds else ():
             if (wanted := getattr(one.published, metric)) is not None:
                 is_met = [abs(_mean(side, metric) - wanted) <= REPRODUCED[metric] for side in sides]
-                met[one.published.dataset, one.words].append((is_met[0], is_met[1]))
+                met[one.published.dataset, one.words].append(is_met)
     rows: Rows = [["data", "departure", "scores", "met with it", "met without it"]]
     for (dataset, words), pairs in sorted(met.items()):
         if len(pairs) >= LEAST_SCORES:

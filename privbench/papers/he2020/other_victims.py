@@ -86,9 +86,14 @@ def _draws(found: tuple[Record, Options]) -> int:
     return draws
 
 
+def shared_seeds(*sides: Iterable[Record]) -> set[int]:
+    """Return the seeds that all sides have records of."""
+    return set.intersection(*({record.seed for record in side} for side in sides))
+
+
 def _of_shared_seeds(*sides: Victims) -> list[Victims]:
     """Return the victims of the seeds that all sides have; all of them where there is none."""
-    shared = set.intersection(*({seed for seed, _ in victims} for victims in sides))
+    shared = shared_seeds(*(victims.values() for victims in sides))
     return [
         {at: record for at, record in victims.items() if at[0] in shared or not shared}
         for victims in sides
