@@ -7,6 +7,7 @@ import pytest
 from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.departures import departures, find_departures, met_scores
+from privbench.papers.he2020.document import document
 from privbench.papers.he2020.published import FIGURE_15, SHADOW_TRAINING
 from privbench.report.analysis.tradeoffs import panels
 from tests.paper_records import TEN, attacked, figure9
@@ -161,3 +162,27 @@ def test_scores_that_a_departure_meets_are_counted_beside_those_met_without_it()
     assert met_scores(find_departures(usual), matched) == [head]
     elsewhere = [dataclasses.replace(one, seed=5) for one in departed]
     assert met_scores(find_departures([*usual, *elsewhere]), matched) == [head]
+
+
+def test_of_a_departure_that_is_met_in_part_that_part_is_counted():
+    """Each score by itself; the document has the counts."""
+    usual = on_the_ten(figure9(targets=10), "")
+    near = on_the_ten(figure9(0.03, targets=10), "-near", lr=0.2)
+    far = on_the_ten(figure9(0.2, targets=10)[:5], "-far", lr=0.2)
+    names = {one.key.removesuffix("-far") for one in far}
+    departed = [*far, *(one for one in near if one.key.removesuffix("-near") not in names)]
+    records = [*usual, *departed]
+    matched = match_published(panels(comparable(records)))
+    table = met_scores(find_departures(records), matched)
+    ((*_, scores, met, _),) = table[1:]
+    rows_far = {
+        (row.published.source, row.place)
+        for row in find_departures([*usual, *far])
+        if row.published.ssim is not None
+    }
+    ssims = sum(one.published.ssim is not None for one in find_departures(records) if one.words)
+    assert int(met) == ssims - len(rows_far) > 0
+    shown = document(records, "COMMAND")
+    line = f"| mnist | attack.lr=0.2 | {scores} | {met} |"
+    assert shown.count(line) == 1
+    assert "met without it" not in document(usual, "COMMAND")

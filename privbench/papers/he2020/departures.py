@@ -59,7 +59,7 @@ class Departure:
         return self.published.source, describe(self.published)
 
     @property
-    def moved(self) -> list[Record]:
+    def that_moved(self) -> list[Record]:
         """Records of the victims whose attack moved, by seed."""
         return [self.victims[at] for at in sorted(self.victims) if not stayed(self.victims[at])]
 
@@ -94,8 +94,8 @@ def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
     for one in found:
         point = usual.get(one.place)
         others = point.group.records if point else ()
-        seeds = shared_seeds(one.moved, others)
-        sides = [[r for r in side if r.seed in seeds] for side in (one.moved, others)]
+        seeds = shared_seeds(one.that_moved, others)
+        sides = [[r for r in side if r.seed in seeds] for side in (one.that_moved, others)]
         for metric in METRICS if seeds else ():
             if (wanted := getattr(one.published, metric)) is not None:
                 is_met = [abs(_mean(side, metric) - wanted) <= REPRODUCED[metric] for side in sides]
@@ -110,18 +110,19 @@ def met_scores(found: Iterable[Departure], matched: Matched) -> Rows:
 
 def find_departures(records: Iterable[Record]) -> list[Departure]:
     """Return what departs from the published attacks in records of any settings."""
-    found: dict[tuple[str, str, str], Departure] = {}
+    settings: dict[tuple[str, str, str], Published] = {}
+    victims: dict[tuple[str, str, str], Victims] = defaultdict(dict)
     for record, options in with_unusual_options(records):
         for row, words in _departed(record, options):
             place = row.source, describe(row), words  # curves share the point without a defense
-            one = found.setdefault(place, Departure(row, words, {}))
-            one.victims[record.seed, record.victim_sha256] = record
-    return [found[place] for place in sorted(found)]
+            settings.setdefault(place, row)
+            victims[place][record.seed, record.victim_sha256] = record
+    return [Departure(settings[at], at[2], victims[at]) for at in sorted(settings)]
 
 
 def _here(one: Departure) -> list[str]:
     """Return the mean of the victims whose attack moved, their seeds, and each one's score."""
-    moved = one.moved
+    moved = one.that_moved
     still = [at[0] for at in sorted(one.victims) if stayed(one.victims[at])]
     seeds = listed(record.seed for record in moved) if moved else "none"
     return [
