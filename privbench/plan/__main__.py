@@ -16,6 +16,7 @@ from privbench.runtime.command_line import (
     require_readable,
 )
 from privbench.runtime.errors import UserError, print_error
+from privbench.runtime.options import without_later_options
 from privbench.runtime.paths import ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
 
@@ -38,7 +39,8 @@ def _planned(cfg: DictConfig) -> str:
     from privbench.runtime.validation import require_choice
 
     hydra_config = HydraConfig.get()
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    # as cells have it, so that their records and victims are found
+    config = without_later_options(OmegaConf.to_container(cfg, resolve=True))
     require_choice("format", config["format"], FORMATS)
     if config["calibrate"]:
         return _calibrated(Path(config["calibrate"]))

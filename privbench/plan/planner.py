@@ -16,7 +16,6 @@ from privbench.plan.cost import BITS, Counts, Setup, cost_of
 from privbench.plan.counts import Shape, count, names_of
 from privbench.plan.evidence import Evidence, collect, matching
 from privbench.plan.meta import without_compiler
-from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.plan.option import Option, deployed_counts
 from privbench.plan.pareto import Volume, front, volumes
 from privbench.plan.profiles import with_typed
@@ -202,8 +201,7 @@ def _with_records(
     for row in rows:
         evidence = by_split[row.split]
         if not any(not e.defended for e in evidence):
-            known = undefended if row.split in (CLOUD_ONLY, EDGE_ONLY) else None
-            options.append(replace(row, accuracy=known))
+            options.append(replace(row, accuracy=undefended))  # which a cut does not change
         options += [_joined(row, e, request.setup) for e in sorted(evidence, key=_order)]
     return options, missing.commands(options, request.base(), request.config["battery"]), notes
 

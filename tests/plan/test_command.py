@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
 
 from privbench.plan import __main__ as command
 from privbench.plan import measured
@@ -24,7 +23,7 @@ from privbench.runtime.code_identity import identities
 from privbench.store import recipes
 from privbench.store.artifacts import Artifact, Store
 from tests.records import kept, record
-from tests.support import composed_config, composed_node, instantiated
+from tests.support import cell_spec, instantiated
 
 
 @pytest.fixture
@@ -44,18 +43,15 @@ def typed(monkeypatch, capsys, tmp_path):
 
 
 def _kept(outputs):
-    """Records of LeNet-5 as it is composed, at relu2 and at fc1."""
-    victim, dataset = (
-        OmegaConf.to_container(composed_node(*group), resolve=True)
-        for group in (("victim", "lenet5"), ("dataset", "digits"))
-    )
+    """Records of LeNet-5 as its cells have it, at relu2 and at fc1."""
+    config = cell_spec(outputs, "dataset=digits", "victim=lenet5").config
     records = []
     for split, ssim in (("relu2", 0.8), ("fc1", 0.25)):
         for attack in ("rmle", "rmle_prior", "inverse", "shadow"):
             one = record(
                 "none", 0.0, dataset="digits", split=split, attack=attack, ssim=ssim, targets=24
             )
-            one.config["victim"], one.config["dataset"] = victim, dataset
+            one.config["victim"], one.config["dataset"] = config["victim"], config["dataset"]
             records.append(one)
     kept(outputs, records)
 
@@ -86,6 +82,7 @@ def test_records_decide_and_every_format_says_the_same(typed, tmp_path):
     assert rows["fc1"]["recorded"]["leakage"]["ssim"]["score"] == pytest.approx(0.25)
     assert rows["fc1"]["pareto"] == "*" and rows["fc1"]["recorded"]["not_tried"] == []
     assert rows["edge-only"]["recorded"]["accuracy"] == pytest.approx(0.99)
+    assert rows["pool2"]["recorded"]["accuracy"] == pytest.approx(0.99)  # of the uncut network
     assert plan["profiles"]["network"]["source"]["rtt_ms"] == "typed on the command line"
     assert "JointDNN" in plan["profiles"]["network"]["source"]["up_mbps"]
     table = list(csv.DictReader(io.StringIO(typed(*words, "format=csv"))))
@@ -248,8 +245,7 @@ def test_commands_are_of_the_network_that_was_typed(typed, tmp_path):
 
 def _keep_victim(outputs):
     """A victim in the store under its recipe, trained with a typed number of threads."""
-    config = composed_config("device.threads=1")
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = cell_spec(outputs, "device.threads=1").config
     store = Store(outputs / "store")
     data = instantiated("dataset", "digits").load(store, show_progress=False)
     sources = identities({"victim": plain["victim"]}) | {"data.train": data.train.fingerprint}
