@@ -69,21 +69,21 @@ class _Recorder(fx.Interpreter):
     """Runs a graph and records nodes whose values belong to the images one by one.
 
     Attributes:
-        features: Nodes whose values are one tensor for each image.
+        features: Shape of an image's part of each node whose values are one tensor for each image.
         sizes: Nodes that read the first dimension of a tensor, where it is the number of images.
     """
 
     def __init__(self, module: fx.GraphModule, images: int) -> None:
         super().__init__(module)
         self.images = images
-        self.features: set[str] = set()
+        self.features: dict[str, tuple[int, ...]] = {}
         self.sizes: set[str] = set()
 
     def run_node(self, n: fx.Node) -> object:
         value = super().run_node(n)
         tensor = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1
         if tensor and len(value) == self.images:
-            self.features.add(n.name)
+            self.features[n.name] = tuple(value.shape[1:])
         if _reads_length(n) and value == self.images:
             self.sizes.add(n.name)
         return value
@@ -104,11 +104,14 @@ def _reads_length(node: fx.Node) -> bool:
 
 
 @torch.no_grad()
-def try_out(module: fx.GraphModule, x: Tensor) -> tuple[Tensor, set[str], set[str]]:
+def try_out(
+    module: fx.GraphModule, x: Tensor
+) -> tuple[Tensor, dict[str, tuple[int, ...]], set[str]]:
     """Try a network with images ``(BATCH, C, H, W)``.
 
     Returns:
-        The output, the names of nodes with features, and those of nodes that read the batch size.
+        The output, the shape of an image's features by node, and the names of nodes that read the
+        batch size.
     """
     recorder = _Recorder(module, len(x))
     output, sizes = recorder.run(x), recorder.sizes
@@ -119,7 +122,7 @@ def try_out(module: fx.GraphModule, x: Tensor) -> tuple[Tensor, set[str], set[st
     return output, recorder.features, sizes
 
 
-def cut_points(graph: fx.Graph, features: set[str], sizes: set[str]) -> list[str]:
+def cut_points(graph: fx.Graph, features: Collection[str], sizes: set[str]) -> list[str]:
     """Return the nodes with features that every path from input to output passes, in order.
 
     A path through a node that reads the batch size is none: the cloud reads it off the features.

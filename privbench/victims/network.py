@@ -44,7 +44,7 @@ class NetworkConfig(VictimConfig):
         epochs: Passes over the training images; 0 trains nothing.
     """
 
-    version: ClassVar[str] = "network-2"
+    version: ClassVar[str] = "network-3"
 
     weights: str | None
     preprocess: Mapping[str, Constants]

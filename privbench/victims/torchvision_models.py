@@ -57,7 +57,7 @@ class TorchvisionConfig(NetworkConfig):
         preprocess: Null for ImageNet's constants.
     """
 
-    version: ClassVar[str] = "torchvision-2"
+    version: ClassVar[str] = "torchvision-3"
 
     arch: str
 

@@ -18,7 +18,8 @@ class TracedModel(SplitModel):
 
     A split point is a node of the network's graph that every path from input to output passes. It
     is named by the node (``add_2``), or by the dotted path of a module whose last node it is
-    (``layer2``, ``layer2.1``).
+    (``layer2``, ``layer2.1``). Features ``(N, h, w, C)``, as those of Swin, leave the edge as
+    ``(N, C, h, w)``, the order that attacks and defenses take.
 
     Args:
         build: Builds the network with random weights; called in any process.
@@ -50,6 +51,7 @@ class TracedModel(SplitModel):
         self.other_in_training = mode.follow(self.network, network)
         features, self.sizes = self._try_out(network, shape, classes)
         self.cuts = graph.cut_points(self.network.graph, features, self.sizes)
+        self.transposed = {name for name in self.cuts if is_channels_last(features[name], shape)}
         self.ends = {
             path: node
             for path, node in graph.module_ends(self.network.graph).items()
@@ -63,8 +65,8 @@ class TracedModel(SplitModel):
 
     def _try_out(
         self, network: nn.Module, shape: tuple[int, int, int], classes: int
-    ) -> tuple[set[str], set[str]]:
-        """Run the network, and return the nodes with features and those that read the batch size.
+    ) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+        """Run the network; return shapes of features by node, and nodes that read the batch size.
 
         Raises:
             ValueError: where it fails, where its answers are random, and where its graph gives
@@ -115,10 +117,55 @@ class TracedModel(SplitModel):
 
     def _halves(self, point: str) -> tuple[nn.Sequential, nn.Sequential]:
         if point == INPUT:
-            return nn.Sequential(OrderedDict(input=self.input)), _sequential(self.network)
+            return _sequential(input=self.input), _sequential(network=self.network)
         edge, cloud = graph.halves(self.network, point, self.sizes)
-        return nn.Sequential(OrderedDict(input=self.input, network=edge)), _sequential(cloud)
+        if point not in self.transposed:
+            return _sequential(input=self.input, network=edge), _sequential(network=cloud)
+        return (
+            _sequential(input=self.input, network=edge, features=Transpose(CHANNELS_FIRST)),
+            _sequential(features=Transpose(CHANNELS_LAST), network=cloud),
+        )
 
 
-def _sequential(network: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(network=network))
+def _sequential(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+
+
+CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+class Transpose(nn.Module):
+    """Exchange the order of features' dimensions.
+
+    Args:
+        order: Of the dimensions, as ``Tensor.permute`` takes it.
+    """
+
+    def __init__(self, order: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.order = order
+
+    def extra_repr(self) -> str:
+        """Return the order, for fingerprints of an edge."""
+        return str(self.order)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Features ``(N, ...)`` to the same entries in another order."""
+        return v.permute(self.order)
+
+
+def is_channels_last(feature_shape: Sequence[int], image_shape: tuple[int, int, int]) -> bool:
+    """Return whether features are ``(h, w, C)`` by the proportions of the image.
+
+    Their first two sides are then in the image's proportion, and the last two are not.
+
+    >>> [is_channels_last(shape, (3, 64, 64)) for shape in ((16, 16, 96), (96, 16, 16), (9, 9, 9))]
+    [True, False, False]
+    >>> [is_channels_last(shape, (3, 16, 64)) for shape in ((4, 16, 96), (96, 4, 16), (8, 12, 60))]
+    [True, False, False]
+    """
+    if len(feature_shape) != 3:
+        return False
+    height, width = image_shape[1:]
+    first, second, third = feature_shape
+    return first * width == second * height and second * width != third * height

@@ -143,6 +143,27 @@ def test_torchvision_networks_are_cut_at_every_point(arch, shape):
             assert torch.equal(cloud(edge(x)), logits), point
 
 
+def test_channels_last_features_leave_the_edge_channels_first():
+    """Those of Swin, at every split; the layers are the same, so a white-box attack is too."""
+    shape = (3, 32, 64)
+    swin = instantiated("victim", "torchvision", "victim.arch=swin_t").build(shape, 5, 0).eval()
+    x = torch.rand(1, *shape)
+    with torch.no_grad():
+        logits = swin(x)
+        sizes = []
+        for point in ("features.0", "early", "middle"):
+            edge, cloud = swin.split(point)
+            v = edge(x)
+            assert torch.equal(cloud(v), logits), point
+            sizes.append(tuple(v.shape[1:]))
+        inner = edge.network(edge.input(x))
+    assert sizes == [(96, 8, 16), (192, 4, 8), (384, 2, 4)]
+    assert torch.equal(v.permute(0, 2, 3, 1), inner)
+    fresh = edge.rebuild(0)
+    assert fresh(x).shape == v.shape
+    assert not swin.transposed & {"flatten", "input"}
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_block_of_resnet18_is_torchvisions(stride):
     """The same weights of one seed, and the same features."""
