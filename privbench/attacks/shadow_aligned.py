@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privbench.attacks.base import Reconstruct
-from privbench.attacks.components.decoders import on_grid
+from privbench.attacks.components.decoders import Shape, on_grid
 from privbench.attacks.components.learning import held_out
 from privbench.attacks.components.shadows import ShadowConfig
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat, PositiveFloat
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
@@ -64,6 +65,20 @@ class ShadowAligned(ShadowConfig):
                 "attack=shadow_aligned needs features of other inputs, and every test image is a "
                 "target: choose fewer targets, or attack=shadow"
             )
+        if Access.DEFENSE in view.access:
+            self._require_place(view)
+
+    def _require_place(self, view: AdversaryView) -> None:
+        """Refuse a defense on the input of other channels than the surrogate's input has."""
+        deployment = Deployment(self.edge(view), view.defense, nn.Sequential())
+        try:
+            deployment.send(view.images[:1], view.streams("place", [0]))
+        except RuntimeError as error:
+            raise UnsuitableAttackError(
+                "attack=shadow_aligned puts the defense on the input of a surrogate, which has the "
+                f"shape of the images, {view.image_shape}, and not that of the victim's: choose "
+                "attack.structure=same, or attack=shadow"
+            ) from error
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train the shadow, and fit the inverter to it."""
@@ -108,7 +123,7 @@ class AlignmentTask(TrainingTask):
         self.order = view.generator("traffic")
         self.drawn = 0
         with view.torch_seed("critic"):
-            self.critic = Critic(view.traffic[:2]).to(view.device)
+            self.critic = Critic(view.traffic[:2], view.image_shape).to(view.device)
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), attack.critic_lr)
 
     def losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -152,11 +167,13 @@ class Critic(nn.Module):
 
     Args:
         example: Features ``(N, *feature_shape)``.
+        image_shape: ``(C, H, W)``.
     """
 
-    def __init__(self, example: Tensor) -> None:
+    def __init__(self, example: Tensor, image_shape: Shape) -> None:
         super().__init__()
-        width, grid = CRITIC_WIDTH, on_grid(example)
+        self.image_shape = image_shape
+        width, grid = CRITIC_WIDTH, on_grid(example, image_shape)
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(math.prod(example.shape[1:]), width)]
         if grid.dim() == 4:
             layers = [nn.Conv2d(grid.shape[1], width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
@@ -166,7 +183,7 @@ class Critic(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)`` to logits ``(N, 1)``."""
-        logits: Tensor = self.layers(on_grid(v))
+        logits: Tensor = self.layers(on_grid(v, self.image_shape))
         return logits
 
 

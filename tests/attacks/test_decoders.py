@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from privbench.attacks.components.decoders import DECODERS, build
+from privbench.attacks.components.decoders import DECODERS, build, on_grid, spatial
 from privbench.attacks.components.surrogates import surrogate_edge
 from privbench.defenses.bottleneck import ChannelMap
 from privbench.victims.cifar_cnn import CifarCNN
@@ -101,3 +101,26 @@ def test_features_in_front_of_a_norm_or_a_map_are_signed(first):
         torch.rand(4, 1, 28, 28)
     )
     assert bool((answer < 0).any()) is not isinstance(first, nn.Conv2d)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("class_token", [False, True])
+def test_tokens_are_laid_out_in_the_proportions_of_the_image(decoder, class_token):
+    """A patch of a wide image moves a decoder's input at its own place, and no other."""
+    shape, (rows, columns) = (3, 16, 64), (4, 16)
+    v = torch.zeros(1, rows * columns + class_token, 5)
+    v[0, class_token + 2 * columns + 11] = 1.0
+    grid = on_grid(v, shape)
+    assert grid.shape == (1, 5, rows, columns)
+    assert grid.nonzero()[:, 2:].unique(dim=0).tolist() == [[2, 11]]
+    network = build(decoder, tuple(v.shape[1:]), shape).eval()
+    assert network(v).shape == (1, *shape)
+
+
+def test_tokens_that_fill_no_grid_of_the_image_are_spread():
+    """Such as of patches that are no squares, and a single token."""
+    assert spatial((32, 5), (3, 16, 64)) == (32, 5)
+    assert spatial((1, 5), (3, 16, 64)) == (1, 5)
+    assert surrogate_edge((3, 16, 64), (65, 5), nn.Sequential(nn.GELU()))(
+        torch.rand(2, 3, 16, 64)
+    ).shape == (2, 65, 5)

@@ -3,7 +3,8 @@
 A black-box adversary knows no more than these. From them follows the stride: the largest power of
 two by which the features' sides still fit the image's. Features of layers
 without padding are smaller than the image over the stride, and lie in its middle. Tokens
-``(T, D)`` are laid out on their square grid; where they form none, a linear layer spreads them.
+``(T, D)`` are laid out on a grid of the image's proportions; where they form none, a linear layer
+spreads them.
 """
 
 import math
@@ -42,24 +43,32 @@ def stride(feature_shape: Shape, image_shape: Shape) -> int:
     return 1 << max(0, math.floor(math.log2(ratio)))
 
 
-def spatial(feature_shape: Shape) -> Shape:
-    """Return the shape ``(D, h, w)`` of tokens ``(T, D)`` on a square grid; other shapes as given.
+def spatial(feature_shape: Shape, image_shape: Shape) -> Shape:
+    """Return the shape ``(D, h, w)`` of tokens ``(T, D)`` on a grid; other shapes as given.
 
-    A token in front of the grid's is the class token.
+    The grid is that of square patches, of the image's proportions. A token in front of the grid's
+    is the class token.
 
-    >>> [spatial(shape) for shape in ((64, 96), (65, 96), (60, 96), (16, 8, 8))]
-    [(96, 8, 8), (96, 8, 8), (60, 96), (16, 8, 8)]
+    >>> [spatial((count, 96), (3, 32, 32)) for count in (64, 65, 60)]
+    [(96, 8, 8), (96, 8, 8), (60, 96)]
+    >>> [spatial((count, 96), (3, 16, 64)) for count in (64, 65, 60)]
+    [(96, 4, 16), (96, 4, 16), (60, 96)]
+    >>> spatial((16, 8, 8), (1, 28, 28))
+    (16, 8, 8)
     """
     if len(feature_shape) != 2:
         return feature_shape
     count, width = feature_shape
-    side = math.isqrt(count)
-    return (width, side, side) if count - side * side in (0, 1) else feature_shape
+    common = math.gcd(*image_shape[1:])
+    height, breadth = (side // common for side in image_shape[1:])
+    patches = math.isqrt(count // (height * breadth))  # of the side that both sides' are parts of
+    grid = patches * height, patches * breadth
+    return (width, *grid) if patches and count - math.prod(grid) in (0, 1) else feature_shape
 
 
-def on_grid(v: Tensor) -> Tensor:
+def on_grid(v: Tensor, image_shape: Shape) -> Tensor:
     """Lay tokens ``(N, T, D)`` out on their grid ``(N, D, h, w)``, without the class token."""
-    if v.dim() != 3 or len(shape := spatial(tuple(v.shape[1:]))) != 3:
+    if v.dim() != 3 or len(shape := spatial(tuple(v.shape[1:]), image_shape)) != 3:
         return v
     tokens = v[:, v.shape[1] - shape[1] * shape[2] :]
     grid: Tensor = tokens.transpose(1, 2).unflatten(2, shape[1:])
@@ -95,7 +104,7 @@ class PaperDecoder(nn.Module):
 
     def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.image_shape, feature_shape = image_shape, spatial(feature_shape)
+        self.image_shape, feature_shape = image_shape, spatial(feature_shape, image_shape)
         published = PUBLISHED.get((feature_shape, image_shape))
         self.layers = published() if published else self._same_kind(feature_shape)
 
@@ -130,7 +139,7 @@ class PaperDecoder(nn.Module):
     def forward(self, v: Tensor) -> Tensor:
         """Features ``(N, *feature_shape)`` to images ``(N, C, H, W)``, not clamped."""
         # the layers give the units of the published input, [-1, 1]
-        return (1 + _centred(self.layers(on_grid(v)), *self.image_shape[1:])) / 2
+        return (1 + _centred(self.layers(on_grid(v, self.image_shape)), *self.image_shape[1:])) / 2
 
 
 PUBLISHED: dict[tuple[Shape, Shape], Callable[[], nn.Sequential]] = {
@@ -165,7 +174,7 @@ class ResidualDecoder(nn.Module):
 
     def __init__(self, feature_shape: Shape, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        feature_shape = spatial(feature_shape)
+        feature_shape = spatial(feature_shape, image_shape)
         self.image_shape, self.grid = image_shape, _grid(feature_shape, image_shape)
         doublings = stride(feature_shape, image_shape).bit_length() - 1
         # as many operations a block at each grid: 64 channels at 14x14
@@ -196,7 +205,7 @@ class ResidualDecoder(nn.Module):
 
         A channel has one of each for all of its positions.
         """
-        v = on_grid(v)
+        v = on_grid(v, self.image_shape)
         over = (0, 2, 3) if v.dim() == 4 else (0,)
         spread, mean = torch.std_mean(v, over, keepdim=True, correction=int(len(v) > 1))
         self.mean.copy_(mean[0].expand_as(self.mean))
@@ -220,7 +229,7 @@ class ResidualDecoder(nn.Module):
 
     def begin(self, v: Tensor, zeros: Tensor) -> Tensor:
         """Return what the stem makes of standardised features and shares of zeros."""
-        v, zeros = on_grid(v), on_grid(zeros)
+        v, zeros = (on_grid(t, self.image_shape) for t in (v, zeros))
         standardised = torch.cat([(v - self.mean) / self.scale, zeros], 1)
         if standardised.dim() == 4:
             standardised = _centred(standardised, *self.grid).contiguous(

@@ -61,7 +61,7 @@ def surrogate_edge(
         layers = published()
     elif len(feature_shape) == 3:
         layers = _convolutions(image_shape, feature_shape)
-    elif len(grid := spatial(feature_shape)) == 3:
+    elif len(grid := spatial(feature_shape, image_shape)) == 3:
         class_token = feature_shape[0] > grid[1] * grid[2]
         layers = [*_convolutions(image_shape, grid), Tokens(class_token=class_token)]
     else:
