@@ -86,7 +86,8 @@ class ImageData:
 
         Args:
             count: Number of targets, balanced over the classes as far as these suffice; a smaller
-                selection is the beginning of a larger one.
+                selection is the beginning of a larger one. Fewer targets than classes are of
+                classes that the seed chooses.
             named: Test indices that replace the selection.
             seed: Seed of the random order.
             include: Test indices that come first among the ``count``.
@@ -107,6 +108,9 @@ class ImageData:
                 "test set"
             )
         order = balanced(self.test.labels, np.random.default_rng([seed, PARTITION_SEED]))
+        if count < (present := len(self.test.labels.unique())):
+            of_each = np.random.default_rng([seed, PARTITION_SEED, 1]).permutation(order[:present])
+            order[:present] = [int(row) for row in of_each]
         if not include:
             return order[:count]
         _require_indices("include", include, available)
@@ -285,7 +289,10 @@ def _noise(shape: Sequence[int], count: int, classes: int) -> LabelledPixels:
 
 
 def balanced(labels: Tensor, generator: np.random.Generator) -> list[int]:
-    """Return all indices in a random order whose every prefix holds classes equally often."""
+    """Return all indices in a random order whose every prefix holds classes equally often.
+
+    An image of each class follows an image of each class, always in the order of the labels.
+    """
     return _ordered(labels, generator, lambda rank, count: rank)
 
 

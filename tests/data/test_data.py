@@ -195,6 +195,9 @@ def test_mnist_is_read_in_its_published_order(tmp_path):
     chosen = data.select_targets(20, None, seed=0)
     assert data.test.labels[chosen].bincount().tolist() == [2] * 10
     assert data.select_targets(64, None, seed=0)[:20] == chosen
+    few = [data.test.labels[data.select_targets(4, None, seed)].tolist() for seed in range(20)]
+    assert all(len(set(labels)) == 4 for labels in few)
+    assert {label for labels in few for label in labels} == set(range(10))  # seeds widen the sample
     assert data.select_targets(20, None, seed=1) != chosen
     assert torch.equal(data.test.images[0], (data.test.images[0] * 255).round() / 255)
     assert data.train.pixels.dtype == data.aux.pixels.dtype == torch.uint8
