@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from privbench.attacks.base import Reconstruct
 from privbench.attacks.components import class_images
 from privbench.attacks.components.class_images import ClassImages
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED
 from privbench.threat import Access, AdversaryView
 
@@ -48,6 +49,22 @@ class Blind:
             "class_ssim": Access.AUX_IMAGES | Access.AUX_LABELS,
             "logits": Access.AUX_IMAGES | Access.CLEAN_QUERIES,
         }.get(self.answer, Access.NONE)
+
+    def check(self, view: AdversaryView) -> None:
+        """Refuse logits behind a defense whose features the undefended edge does not give.
+
+        Raises:
+            UnsuitableAttackError: naming both shapes and the choices.
+        """
+        if self.answer != "logits":
+            return
+        clean = tuple(view.clean_query(view.images[:1]).shape[1:])
+        if clean != view.feature_shape:
+            others = ", ".join(answer for answer in ANSWERS if answer != "logits")
+            raise UnsuitableAttackError(
+                f"attack.answer=logits compares undefended features, of shape {clean}, and the "
+                f"defense sends {view.feature_shape}: choose from {others}"
+            )
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Compute the answers, and return the reconstructor."""

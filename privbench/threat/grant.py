@@ -118,10 +118,12 @@ class FreshEdge:
     Attributes:
         rebuild: Builds the edge by the network's constructor from a seed.
         seed: The adversary's seed.
+        is_extended: Whether the defense has added layers to the victim's.
     """
 
     rebuild: Callable[[int], nn.Sequential]
     seed: int
+    is_extended: bool = False
 
     @classmethod
     def of(cls, deployment: Deployment, seed: int) -> "FreshEdge":
@@ -134,7 +136,9 @@ class FreshEdge:
         rebuild = next((edge.rebuild for edge in edges if hasattr(edge, "rebuild")), None)
         if rebuild is None:
             raise ValueError("the edge's layers cannot be built anew: cut a SplitModel by split()")
-        return cls(cast("Callable[[int], nn.Sequential]", rebuild), seed)
+        own = getattr(deployment.undefended_edge, "rebuild", rebuild)
+        longer = type(rebuild) is not type(own)  # a builder of its own adds the layers
+        return cls(cast("Callable[[int], nn.Sequential]", rebuild), seed, longer)
 
     def __call__(self) -> nn.Sequential:
         """Return the layers, newly initialised, the same every time."""

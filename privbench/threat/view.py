@@ -210,6 +210,8 @@ class AdversaryView:
         }
         if "edge" in vars(self):  # also a surrogate's, which no other part of the key describes
             depends["edge"] = _fingerprint(self.edge)
+        if getattr(vars(self).get("fresh_edge"), "is_extended", False):
+            depends["fresh_edge"] = _fingerprint(self.fresh_edge())  # a clipping has no weights
         if "traffic" in vars(self):
             depends["traffic"] = _digest(self.traffic)
         facts = dict(

@@ -147,3 +147,9 @@ def test_the_accuracy_of_k_transmissions_is_of_independent_groups_of_k(stage):
     assert float((found - wanted).abs().mean()) < 0.01  # a tie may turn with the batch
     assert set(found.tolist()) == {0.0, 0.5, 1.0}
     assert not torch.equal(found, made.usability(defended=True))
+
+
+def test_logits_are_refused_behind_features_that_the_undefended_edge_does_not_give(refused):
+    """A bottleneck sends fewer channels."""
+    words = "attack=blind attack.answer=logits defense=bottleneck defense.rate=0.75"
+    refused(words, ["undefended features", "class_mean"])

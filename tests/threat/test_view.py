@@ -3,8 +3,13 @@
 import torch
 from torch import nn
 
-from privbench.defenses.deployment import Deployment
+from privbench.defenses.deployment import Deployment, SplitVictim
+from privbench.defenses.dp_gaussian import DPGaussian
 from privbench.defenses.dropout import Dropout
+from privbench.defenses.none import NoDefense
+from privbench.testing import FitAlways
+from privbench.threat import Access
+from privbench.victims.lenet5 import LeNet5
 from tests.support import RecordingLogger, granted, lenet_edge, scenes
 
 
@@ -32,7 +37,6 @@ def _reachable(view) -> list:
 def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
     """Not through the journal, not through the query channel, not through a wrapped function."""
     from privbench.experiment.services import AttackLogger
-    from privbench.threat import Access
     from privbench.tracking.base import NullRun
 
     x = scenes(3)
@@ -52,7 +56,6 @@ def test_no_attribute_of_a_view_leads_to_the_truth_or_to_the_edge():
 
 def test_a_kept_network_replays_its_queries_and_knows_its_edge():
     """A loaded network counts the queries of its training; two surrogate edges share none."""
-    from privbench.threat import Access
 
     kept: dict[str, tuple[dict, dict]] = {}
 
@@ -94,3 +97,21 @@ def test_a_kept_network_replays_its_queries_and_knows_its_edge():
 
         view.with_edge(surrogate_edge).fit_or_load({"net": "other"}, module, fill)
         assert float(module.weight.detach().mean()) == weight
+
+
+def test_shadows_behind_other_clippings_are_kept_apart():
+    """A clipping has no weights; without one the recipe names no structure, as it never did."""
+    victim = SplitVictim(*LeNet5((1, 28, 28), 10).eval().split("relu2"), (1, 28, 28))
+    recipes = []
+
+    def keep(recipe, module, train):
+        recipes.append(recipe)
+        return {**train()}
+
+    for clip in (0.5, 50.0, 0.5, None):
+        defense = DPGaussian(epsilon=4.0, clip=clip, train="none") if clip else NoDefense()
+        deployment = defense.fit(victim, None, FitAlways())
+        view = granted(deployment, scenes(5), Access.EDGE_STRUCTURE, fit_or_load=keep)
+        view.fit_or_load({"net": "shadow"}, nn.Linear(2, 2), dict)
+    assert recipes[0] == recipes[2] != recipes[1]
+    assert "fresh_edge" in recipes[0] and "fresh_edge" not in recipes[3]
