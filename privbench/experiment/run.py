@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privbench.experiment.adversary import attack_process, reconstruct_targets
@@ -34,7 +34,7 @@ from privbench.runtime.errors import as_user_errors
 from privbench.runtime.files import write_atomically
 from privbench.store.artifacts import announce
 from privbench.store.recipes import VICTIMS
-from privbench.store.record import Record, valid_record
+from privbench.store.record import Record, read, valid_record
 from privbench.store.result_table import table
 from privbench.tracking.base import RECONSTRUCTIONS, History, NullRun, RecordingRun, replay
 
@@ -49,11 +49,14 @@ class CellResult:
         record: Of this run or of an earlier one.
         cached: Whether it is of an earlier one.
         tracked: Whether the tracker received it.
+        shared_seconds: That the victim and the evaluation classifier took, which other cells find
+            in the store.
     """
 
     record: Record
     cached: bool
     tracked: bool
+    shared_seconds: float = 0.0
 
 
 def run(spec: CellSpec) -> Record:
@@ -90,20 +93,42 @@ def run_or_load(spec: CellSpec, *, already_tracked: bool = False) -> CellResult:
             path = output_paths(planned)["record"]
             cached = None if cell.force else valid_record(path, store.root, cell.config)
             if cached is None:
-                record, tracked = _run(planned, threads, clock)
+                result = _run(_with_earlier_metrics(planned, path), threads, clock)
             else:
-                record, tracked = cached, already_tracked
+                result = CellResult(cached, cached=True, tracked=already_tracked)
         if cached and not already_tracked:
-            tracked = log_cached(cached, planned)
+            result = replace(result, tracked=log_cached(cached, planned))
         if not spec.in_sweep:
-            write_atomically(Path(spec.output_dir) / "record.json", record.to_json())
+            write_atomically(Path(spec.output_dir) / "record.json", result.record.to_json())
             paths = {name: path for name, path in output_paths(planned).items() if path.is_file()}
-            print(table(record, paths, cached=bool(cached)), flush=True)  # noqa: T201 - what a run is for
-        return CellResult(record, bool(cached), tracked)
+            print(table(result.record, paths, cached=result.cached), flush=True)  # noqa: T201 - what a run is for
+        return result
 
 
-def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
-    """Compute a cell, and return its record and whether the tracker received it."""
+def _with_earlier_metrics(planned: CellPlan, path: Path) -> CellPlan:
+    """Return a cell's plan with the metrics that the record which it replaces has in addition.
+
+    Those that cannot be measured any more are named and left out.
+    """
+    try:
+        earlier = read(path).config.get("metrics") or []
+    except (OSError, ValueError):
+        return planned
+    spec = planned.cell.spec
+    for name in earlier:
+        wanted = spec.config.get("metrics") or []
+        if name in wanted:
+            continue
+        longer = replace(spec, config={**spec.config, "metrics": [*wanted, name]})
+        try:
+            planned, spec = plan(build(longer)), longer
+        except ValueError as error:
+            LOG.warning("%s of the earlier record is lost: %s", name, error)
+    return planned
+
+
+def _run(plan: CellPlan, threads: int, clock: Clock) -> CellResult:
+    """Compute a cell."""
     # a bad value is refused before this import of seconds; no time of an attack contains it
     import torchmetrics.functional.image  # noqa: F401
 
@@ -114,8 +139,10 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
             store_of(cell), device, cell.device_config, threads, plan.seeds, tracked
         )
         x = data.test.at(plan.indices).to(device)
+        before = clock.total()
         victim = fit_victim(plan, services)
         reference = fit_reference(plan, services, x)
+        shared_seconds = clock.total() - before
         deployed = fit_deployment(plan, services, victim)
         logger = AttackLogger(x, tracked)
         v, x_hat = reconstruct_targets(plan, services, deployed, attack, logger, clock)
@@ -125,7 +152,7 @@ def _run(plan: CellPlan, threads: int, clock: Clock) -> tuple[Record, bool]:
             {**tracker_summary(record), "cached": False},
             {RECONSTRUCTIONS: output_paths(plan)["images"]},
         )
-    return record, tracked.delivered
+    return CellResult(record, False, tracked.delivered, shared_seconds)
 
 
 def fit_shared(spec: CellSpec) -> None:

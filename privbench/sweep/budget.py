@@ -1,8 +1,9 @@
 """The budget of a launch: a time after which it begins no further cell (no torch).
 
 A cell begins only where the time that is left suffices for the usual one of its attack in this
-sweep. One that has begun is finished, so that a launch ends late by what the first cell of an
-attack takes, its victim's training among it.
+sweep, without what later cells find in the store: the victim and the evaluation classifier. One
+that has begun is finished, so that a launch ends late by what the first cell of an attack takes,
+its victim's training among it.
 """
 
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from privbench.runtime.duration import seconds_of
 from privbench.runtime.errors import UserError
 from privbench.store.sweep_log import SweepLog
-from privbench.sweep.times import Times
+from privbench.sweep.times import Times, computed_seconds
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,21 @@ def with_time(log: SweepLog, launch: str, keys: Iterable[str], deadline: float) 
     now = time.time()
     if now >= deadline:
         return set()
+    usual = usual_seconds(log, launch, keys)
+    return {key for key in keys if now + usual.get(key, 0.0) < deadline}
+
+
+def usual_seconds(log: SweepLog, launch: str, keys: Iterable[str]) -> dict[str, float]:
+    """Return the seconds that cells are expected to take, by their key; nothing of unknown ones.
+
+    Args:
+        log: Of the sweep, whose earlier cells tell.
+        launch: Whose cells they are.
+        keys: Of cells.
+    """
     times, entries = Times(), log.entries(launch)
     for line in log.lines()[0]:
         if line.get("state") == "done" and line.get("key") in entries:
-            times.end(entries[line["key"]], line.get("seconds"))
-    return {key for key in keys if now + (times.usual(entries[key]) or 0.0) < deadline}
+            times.end(entries[line["key"]], computed_seconds(line))
+    usual = {key: times.usual(entries[key]) for key in keys}
+    return {key: seconds for key, seconds in usual.items() if seconds is not None}

@@ -106,5 +106,6 @@ def run_cell(spec: CellSpec, deadline: float | None = None) -> None:
             launch=launch,
             record=result.record.key,
             seconds=round(time.perf_counter() - start, 3),
+            shared_seconds=round(result.shared_seconds, 3),
             tracked=result.tracked,
         )

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.runtime.command_line import config_folders
+from privbench.runtime.duration import duration
 from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
@@ -21,7 +23,7 @@ from privbench.store.artifacts import Store, announce
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.record import Record, valid_record
 from privbench.store.sweep_log import CellStatus, SweepLog, in_short, now
-from privbench.sweep.budget import Budget, with_time
+from privbench.sweep.budget import Budget, usual_seconds, with_time
 from privbench.sweep.job import FitJob, Job
 from privbench.sweep.progress import PlannedCell, Progress, watching
 from privbench.sweep.shared import shared_deployments
@@ -46,6 +48,8 @@ class Launch:
         unsuitable: Attacks that settings of the sweep do not admit.
         id: Distinguishes its lines in the log from those of other launches.
         outdated: Keys of cached cells whose victim was trained anew, as far as they were checked.
+        invalid: Keys of cells whose record did not count when this launch began: it was damaged,
+            of another victim, or without a metric.
     """
 
     cfg: DictConfig
@@ -56,6 +60,7 @@ class Launch:
     unsuitable: Sequence[Unsuitable] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     outdated: set[str] = field(default_factory=set, init=False)
+    invalid: set[str] = field(default_factory=set, init=False)
 
     def run(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]
@@ -200,6 +205,7 @@ class Launch:
                 progress.end({"key": key, "state": "cached"}, record)
             else:
                 pending.append(planned[key])
+                self.invalid.update([key] if self.log.record(entry) else [])
         return sorted(pending, key=lambda cell: cell.work)
 
     def _record(self, entry: CellStatus, cell: PlannedCell) -> Record | None:
@@ -265,9 +271,11 @@ class Launch:
             print(summary.short, flush=True)
         self._print_missing(missing)
         if later and self.budget:
+            usual = usual_seconds(self.log, self.id, [entry.key for entry in later]).values()
+            each = f", which take about {duration(median(usual))} each" if usual else ""
             print(
                 f"budget={self.budget.text} does not suffice for {len(later)} of "
-                f"{len(self.log.entries(self.id))} cells; go on: {self._command}"
+                f"{len(self.log.entries(self.id))} cells{each}; go on: {self._command}"
             )
         for write in (partial(self._keep, summary.whole), self._report, self._track):
             try:
@@ -290,6 +298,7 @@ class Launch:
             missing = [entry for key, entry in entries.items() if states.get(key) != "done"]
         else:
             due = {key for key in self.outdated if states.get(key) != "done"}
+            due |= {key for key in self.invalid if states.get(key) not in ("done", "cached")}
             done = {key for key, entry in entries.items() if self.log.done(entry)} - due
             missing = [entry for key, entry in entries.items() if key not in done]
         ran = states.keys() - self.outdated

@@ -16,7 +16,7 @@ from privbench.runtime.terminal import columns, shortened
 from privbench.store.record import Record, read
 from privbench.store.result_table import ago, in_a_line
 from privbench.store.sweep_log import ENDED, SweepLog, attack_override
-from privbench.sweep.times import TimedCell, Times
+from privbench.sweep.times import TimedCell, Times, computed_seconds
 
 NETWORK = 20
 """Passes of the edge that take as long as an update by one image: `inverse` against `rmle`."""
@@ -144,8 +144,7 @@ class Progress:
         with self.lock:
             if (key := line["key"]) in self.cells and key not in self.ended:
                 self.ended.add(key)
-                computed = line.get("seconds") if line["state"] == "done" else None
-                self.times.end(self.cells[key], computed)
+                self.times.end(self.cells[key], computed_seconds(line))
                 print(self._line(line, self.cells[key], record), flush=True)
 
     def reopen(self, cells: Iterable[PlannedCell]) -> None:

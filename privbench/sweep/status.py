@@ -13,7 +13,7 @@ from privbench.store.battery import not_applicable
 from privbench.store.layout import require_whole
 from privbench.store.recipes import FLAT_SCHEMA, RECORD_SCHEMA, outdated
 from privbench.store.sweep_log import ENDED, CellStatus, SweepLog, in_short, now
-from privbench.sweep.times import Times
+from privbench.sweep.times import Times, computed_seconds
 
 MOST_MISSING = 20
 """Cells that were not begun, by name."""
@@ -86,7 +86,7 @@ def _time_left(log: SweepLog, left: Sequence[CellStatus]) -> str:
         elif entry and line.get("state") == "running":
             times.begin(entry, _seconds(line))
         elif entry and line.get("state") in ENDED:
-            times.end(entry, line.get("seconds") if line["state"] == "done" else None)
+            times.end(entry, computed_seconds(line))
     times.forget_running(but=active)
     seconds = times.left(left, _seconds({"at": now()}))
     if seconds is None:

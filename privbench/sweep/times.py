@@ -1,8 +1,8 @@
 """Seconds that the cells of a sweep took, and an estimate of those that are left (no numpy)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 QUIET = 10.0
 """Seconds that a cell runs before a line says that it is still running."""
@@ -10,6 +10,23 @@ LATE = 1.25
 """A late cell is expected to take this much longer than it has run."""
 LONGEST = 120.0
 """Seconds between two lines about the same cell, at most."""
+
+
+def computed_seconds(line: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a cell like one that has ended is expected to take.
+
+    That is without the training of the victim and the evaluation classifier, which later cells
+    find in the store.
+
+    Args:
+        line: Of the cell's end in the sweep log.
+
+    Returns:
+        Null where the cell computed nothing.
+    """
+    if line["state"] != "done" or "seconds" not in line:
+        return None
+    return float(line["seconds"]) - float(line.get("shared_seconds", 0.0))
 
 
 class TimedCell(Protocol):

@@ -73,6 +73,23 @@ def test_a_metric_of_ones_own_is_in_record_tables_page_and_tracker(
     assert after.score("psnr_db") == one.score("psnr_db")
 
 
+def test_a_metric_that_is_measured_later_takes_none_away(privbench, warm, user_module):
+    """Two sweeps that name one metric each share their cells' records."""
+    user_module("attack", "my_metric", MINE, "{}\n")
+    words = ["attack=blind", "targets=5", f"output_dir={warm}"]
+    for names in ("[my_metric.MINE]", "[my_metric.WIDTH]"):
+        assert privbench(*words, f"metrics={names}")[0] == 0
+    (one,) = read_records(warm)
+    assert {"brightness", "width"} <= one.scores.keys()
+    assert one.config["metrics"] == ["my_metric.WIDTH", "my_metric.MINE"]
+    for names in ("[my_metric.MINE]", "[my_metric.WIDTH]"):
+        assert "cached" in privbench(*words, f"metrics={names}")[1]
+    gone = MINE.replace("MINE =", "OTHER =")
+    user_module("attack", "my_metric", gone, "{}\n")
+    code, _, err = privbench(*words, "metrics=[my_metric.OTHER]")
+    assert code == 0 and "my_metric.MINE of the earlier record is lost: " in err
+
+
 def _with_error(one: results.Record, mean: float) -> results.Record:
     """The record with a metric that this program does not have, as a file holds it."""
     described = {"name": "error", "label": "pixel error", "unit": "", "higher_leaks": False,

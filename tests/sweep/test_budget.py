@@ -1,11 +1,13 @@
 """A budget of time, sweeps made of other files, and what is said of many cells without a record."""
 
+import re
 import time
 
 import pytest
 
 from privbench.store.sweep_log import CellStatus, SweepLog, in_short
-from privbench.sweep.budget import with_time
+from privbench.sweep.budget import usual_seconds, with_time
+from tests.runs import BRIEF
 
 PARTS = {
     "first": "params: {attack: blind, targets: 5}\n    grids: [{defense.rate: [0.1, 0.3]}]",
@@ -75,6 +77,40 @@ def test_a_cell_begins_where_the_usual_time_of_its_attack_is_left(tmp_path):
         "c": [False, True, True, True],
         "d": [False, False, True, True],
     }
+
+
+def test_the_training_of_the_first_cell_is_not_expected_of_others(tmp_path):
+    """They find the victim in the store: else a launch that trained it long began none of them."""
+    log = SweepLog(tmp_path / "sweeps" / "a")
+    cells = [{"key": key, "overrides": [], "name": key, "group": ""} for key in "ab"]
+    log.append([{"launch": "x", "id": "1", "cells": ["a", "b"]}, *cells])
+    log.append_event("a", "done", launch="1", seconds=3600.0, shared_seconds=3590.0)
+    assert with_time(log, "1", ["b"], time.time() + 60) == {"b"}
+    assert usual_seconds(log, "1", ["b"]) == {"b": 10.0}
+
+
+@pytest.mark.fault
+def test_a_cell_that_trains_the_victim_says_what_that_took(privbench, without_victim):
+    """The next one takes less than half of it, and says that it trained nothing."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,0.3", *BRIEF, f"output_dir={without_victim}"]
+    assert privbench(*words)[0] == 0
+    (folder,) = (path for path in (without_victim / "sweeps").iterdir() if path.is_dir())
+    first, second = (line for line in SweepLog(folder).lines()[0] if line.get("state") == "done")
+    assert 0.5 * first["seconds"] < first["shared_seconds"] < first["seconds"]
+    assert second["shared_seconds"] < 0.5 * first["shared_seconds"]
+
+
+def test_a_budget_that_no_cell_fits_says_how_long_one_takes(privbench, warm):
+    """So that nobody types it again and again."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]
+    assert privbench(*words)[0] == 0
+    (folder,) = (path for path in (warm / "sweeps").iterdir() if path.is_dir())
+    log = SweepLog(folder)
+    for _ in range(3):
+        log.append_event(next(iter(log.entries())), "done", seconds=900.0)
+    next(warm.glob("store/records/*/record.json")).unlink()
+    out = privbench(*words, "budget=8s")[1]
+    assert re.search(r"does not suffice for 1 of 2 cells, which take about \d+ min each; go", out)
 
 
 @pytest.mark.parametrize(

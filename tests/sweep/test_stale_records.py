@@ -102,6 +102,21 @@ def test_such_records_are_left_for_another_launch_where_the_time_is_over(
 
 
 @pytest.mark.long
+def test_a_record_that_counts_no_more_is_not_done_until_it_is_run_again(privbench, warm):
+    """It lacks a metric, or is damaged, and the budget leaves it for another launch."""
+    words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]
+    assert privbench(*words)[0] == 0
+    code, out, err = privbench(*words, "metrics=[dfil]", "budget=0s")
+    assert (code, err.count("it lacks metrics.dfil")) == (0, 2)
+    assert "budget=0s does not suffice for 2 of 2 cells" in out
+    for path in warm.glob("store/records/*/record.json"):
+        path.write_text("{")
+    assert "does not suffice for 2 of 2 cells" in privbench(*words, "budget=0s")[1]
+    code, out, err = privbench(*words)
+    assert (code, out.count("] done")) == (0, 2), err
+
+
+@pytest.mark.long
 def test_a_cached_result_says_how_old_it_is(privbench, warm):
     """On a single run's last lines, and at the end of a sweep's line."""
     words = ["attack=blind", "targets=5", f"output_dir={warm}"]
