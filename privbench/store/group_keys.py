@@ -5,23 +5,33 @@ from dataclasses import replace
 from typing import Any
 
 from privbench.runtime.hashing import content_hash
+from privbench.store.recipes import FILES
 from privbench.store.record import Record
+
+ELSEWHERE = ("root",)
+"""Options of a data set that say where it lies, and not which images it has."""
 
 
 def group_of(
-    config: Mapping[str, Any], split: str, strength: float, transmissions: int, targets: int
+    config: Mapping[str, Any],
+    files: str,
+    split: str,
+    strength: float,
+    transmissions: int,
+    targets: int,
 ) -> str:
     """Return the key of a group: of a setting and an attack in it, without the seed.
 
     Args:
         config: Configuration of a cell.
+        files: Stamp of the pictures in its folder, wherever that lies; empty for other data.
         split: Split point, the last layer of the edge.
         strength: Strength of the defense.
         transmissions: Times that each image is sent.
         targets: Number of target images.
     """
     setting = {
-        "dataset": config["dataset"],
+        "dataset": images_of(config, files),
         "victim": config["victim"],
         "split": split,
         "defense": config["defense"] if strength else None,
@@ -33,10 +43,22 @@ def group_of(
     return f"{content_hash(setting)}-{content_hash({'attack': config['attack']})}"
 
 
+def images_of(config: Mapping[str, Any], files: str) -> dict[str, Any]:
+    """Return what distinguishes the images of a cell, wherever they lie.
+
+    Args:
+        config: Configuration of the cell.
+        files: Stamp of the pictures in its folder; empty for other data.
+    """
+    options = {name: value for name, value in config["dataset"].items() if name not in ELSEWHERE}
+    return {**options, **({"files": files} if files else {})}
+
+
 def group_key(record: Record, **changed: Any) -> str:
     """Return ``group_of`` a record, with parts of its configuration changed."""
     config = {**record.config, **changed}
-    return group_of(config, record.split, record.strength, record.transmissions, record.targets)
+    setting = record.split, record.strength, record.transmissions, record.targets
+    return group_of(config, record.sources.get(FILES, ""), *setting)
 
 
 def setting_key(group: str) -> str:

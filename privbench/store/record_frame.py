@@ -11,7 +11,8 @@ from privbench.evaluation.metrics import known_metrics
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS
-from privbench.store.group_keys import group_key, setting_key
+from privbench.store.group_keys import group_key, images_of, setting_key
+from privbench.store.recipes import FILES, threads
 from privbench.store.record import Record, read
 from privbench.store.record_files import record_paths, store_in
 from privbench.store.sweep_log import NAME as CELLS
@@ -133,7 +134,15 @@ def newest(records: Iterable[Record]) -> list[Record]:
 def cell_of(record: Record) -> str:
     """Return a hash of the options that the numbers of a record's cell depend on."""
     options = {name: record.config.get(name) for name in CELL_OPTIONS}
-    return content_hash({**options, "split": record.split, "seed": record.seed})
+    return content_hash(
+        {
+            **options,
+            "dataset": images_of(record.config, record.sources.get(FILES, "")),
+            "split": record.split,
+            "seed": record.seed,
+            **threads(record.config),  # another number trains another victim
+        }
+    )
 
 
 def _order(one: Record) -> tuple[Any, ...]:

@@ -188,7 +188,7 @@ class SweepLog:
             elif "overrides" in line:
                 entry = CellStatus(line["key"], line["overrides"], line["name"], line["group"])
                 entry.claim = self.store / "records" / f"{entry.key}.lock"
-                found.setdefault(line["key"], entry)
+                found.setdefault(line["key"], entry).group = line["group"]
             elif line.get("key") in found:
                 entry = found[line["key"]]
                 entry.state, entry.metadata = line["state"], line

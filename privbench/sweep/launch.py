@@ -89,13 +89,14 @@ class Launch:
     def _write_header(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]
     ) -> int:
-        """Log this launch and the cells that are new to the log.
+        """Log this launch and the cells that are new to the log, or of another group by now.
 
         Returns:
             The place in the log's file before these lines.
         """
         all_cells = {cell.key: cell for cell in [*planned.values(), *(cell for cell, _ in refused)]}
-        listed = {line["key"] for line in self.log.lines()[0] if "overrides" in line}
+        known = [line for line in self.log.lines()[0] if "overrides" in line]
+        listed = {line["key"]: line["group"] for line in known}
         targets = [target for cell in planned.values() for target in cell.targets]
         lines: list[dict[str, Any]] = [
             {
@@ -110,7 +111,7 @@ class Launch:
             }
         ]
         for key, cell in all_cells.items():
-            if key not in listed:
+            if listed.get(key) != cell.group:
                 fields = {"overrides": cell.overrides, "name": cell.name, "group": cell.group}
                 lines.append({"key": key, **fields})
         for cell, reason in refused:

@@ -260,6 +260,7 @@ def _identify(
         unchecked_plan,
     )
     from privbench.store.group_keys import group_of
+    from privbench.store.recipes import FILES
 
     cell = build(spec, make)
     if not workers.gpu_is_remote:
@@ -267,6 +268,7 @@ def _identify(
     planned = unchecked_plan(cell)
     group = group_of(
         cell.config,
+        planned.sources.get(FILES, ""),
         planned.split,
         cell.defense.strength,
         cell.transmissions,

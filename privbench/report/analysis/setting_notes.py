@@ -1,10 +1,12 @@
 """Notes that tell settings of the same data set and split point apart (no torch)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from privbench.runtime.hashing import content_hash
+from privbench.store.group_keys import ELSEWHERE
+from privbench.store.recipes import FILES
 from privbench.store.record import Record
 
 MOST_LISTED = 3
@@ -20,19 +22,27 @@ def setting_notes(records: Mapping[str, Record]) -> dict[str, str]:
     Args:
         records: A record of each setting, by the setting's key.
     """
-    alike: dict[tuple[Any, ...], dict[str, Facts]] = defaultdict(dict)
+    alike: dict[tuple[Any, ...], dict[str, Record]] = defaultdict(dict)
     for key, one in records.items():
-        alike[one.dataset, one.split, one.transmissions][key] = _facts(one)
-    notes = {key: text for facts in alike.values() for key, text in _notes(facts).items()}
+        alike[one.dataset, one.split, one.transmissions][key] = one
+    notes = {key: text for same in alike.values() for key, text in _notes(_facts(same)).items()}
     return {key: notes[key] for key in records}
 
 
-def _facts(record: Record) -> Facts:
+def _facts(records: Mapping[str, Record]) -> dict[str, Facts]:
+    """Return the facts of settings; a folder is one where the pictures are not the same."""
+    pictures = {record.sources.get(FILES) for record in records.values()}
+    left_out = ELSEWHERE if len(pictures) == 1 else ()
+    return {key: _facts_of(record, left_out) for key, record in records.items()}
+
+
+def _facts_of(record: Record, left_out: Collection[str]) -> Facts:
     config = record.config
+    data = {name: value for name, value in config["dataset"].items() if name not in left_out}
     return {
         NAME: record.victim,
         **{f"victim.{name}": value for name, value in config["victim"].items()},
-        **{f"dataset.{name}": value for name, value in config["dataset"].items()},
+        **{f"dataset.{name}": value for name, value in data.items()},
         "targets": (record.targets, *(config["target_indices"] or config.get("include") or ())),
         "accuracy_draws": config["accuracy_draws"],
     }

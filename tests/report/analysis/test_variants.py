@@ -1,8 +1,13 @@
-"""Defenses that differ in another option than their strength."""
+"""Defenses that differ in another option than their strength; cells that are the same setting."""
+
+import dataclasses
 
 from privbench.report.analysis.operating_points import operating_points
 from privbench.report.analysis.tradeoffs import panels
 from privbench.report.analysis.variants import with_distinct_defenses
+from privbench.store.group_keys import group_key
+from privbench.store.recipes import FILES
+from privbench.store.record_frame import newest
 from tests.records import record
 
 
@@ -47,3 +52,32 @@ def test_a_number_at_one_strength_distinguishes():
     """Two clippings at one strength are two defenses."""
     found = with_distinct_defenses([defended(0.5, clip=clip) for clip in (1.0, 2.0)])
     assert [one.defense for one in found] == ["dp_gaussian clip 1.0", "dp_gaussian clip 2.0"]
+
+
+def of_pictures(seed: int, root: str, stamp: str, **others):
+    """A record of a folder of pictures."""
+    one = record(seed=seed, key=f"{root}{seed}{others}", **others)
+    one.config["dataset"]["root"] = root
+    return dataclasses.replace(one, sources={FILES: stamp})
+
+
+def test_the_same_pictures_elsewhere_are_the_same_setting():
+    """Another machine's folder, or another spelling of it; other pictures are another setting."""
+    records = [of_pictures(seed, f"/{seed}/photos", "a") for seed in range(3)]
+    assert len({group_key(one) for one in records}) == 1
+    (panel,) = panels(records)
+    assert "root" not in panel.title
+    assert len(newest([*records, of_pictures(0, "photos", "a")])) == 3
+    other = of_pictures(0, "/other", "b")
+    titles = sorted(panel.title for panel in panels([*records, other]))
+    assert len(titles) == 2 and "root /other" in titles[1]
+    assert len(newest([*records, other])) == 4
+
+
+def test_a_typed_number_of_threads_is_part_of_a_cell():
+    """It trains another victim, which stands beside the first."""
+    records = [of_pictures(0, root, "a") for root in ("a", "b")]
+    assert len(newest(records)) == 1
+    for number, one in enumerate(records):
+        one.config["device"] = {"threads": number or None}
+    assert len(newest(records)) == 2
