@@ -8,7 +8,14 @@ import pytest
 from privbench.defenses.none import NoDefense
 from privbench.papers.defenses import __main__ as command
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING
-from privbench.papers.defenses.commands import further_seeds, missing, other_options, planned
+from privbench.papers.defenses.commands import (
+    further_seeds,
+    in_table,
+    lacking,
+    missing,
+    other_options,
+    planned,
+)
 from privbench.papers.defenses.document import document, verdicts
 from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
 from tests.records import kept, record
@@ -485,3 +492,22 @@ def test_a_battery_is_compared_with_the_table_by_scores_and_verdicts():
     ]
     assert line.endswith("| yes |  |")
     assert "standard battery" not in document(merged(NONE), "the command")
+
+
+def test_a_cell_that_a_battery_computed_first_is_in_the_table_too():
+    """The sweep finds it cached, so no other command would ever put it there."""
+    of_battery = {"battery": "full 7", "option": "sigma"}
+    cells = [row("gaussian", 1.0, attack="rmle", **of_battery)]
+    assert in_table(cells[0])
+    others = [
+        row("gaussian", 1.0, attack="rmle", targets=50, **of_battery),
+        row("gaussian", 1.0, attack="rmle", transmissions=16, **of_battery),
+        row("gaussian", 1.5, attack="rmle", **of_battery),
+        row("gaussian", 1.0, attack="dip", **of_battery),
+        row("mine", 1.0, attack="rmle", **of_battery),
+    ]
+    assert not any(map(in_table, others))
+    assert ("rmle", "defense.sigma=1.0") not in lacking([*NONE, *cells])["gaussian"]
+    text = document([*NONE, *cells, *others], "COMMAND")
+    table = text.partition("## The standard battery")[0]
+    assert "gaussian" in table and "50 targets" not in table and "| mine" not in table

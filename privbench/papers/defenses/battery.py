@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, hides_images
-from privbench.papers.defenses.commands import ATTACKED, planned
+from privbench.papers.defenses.commands import ATTACKED, in_table, planned
 from privbench.papers.defenses.results import Defended, Place, defended
 from privbench.papers.defenses.rows import Row
 from privbench.report.analysis.tables import Rows, as_markdown
@@ -43,13 +43,13 @@ def by_battery(rows: Sequence[Row]) -> list[str]:
         typed = [w for w in shlex.split(met[0].command) if w.startswith(ATTACKED)]
         command = shlex.join([*PROGRAM, f"battery={name}", *typed])
         alike = [r for r in rows if (r.dataset, r.victim, r.split) == (dataset, victim, split)]
-        table = {one.place: one for one in defended(r for r in alike if not r.battery)}
+        table = {one.place: one for one in defended(filter(in_table, alike))}
         parts += [
             f"### {dataset}, {victim} cut at {split}: battery={name}, version {version}",
             f"`{command} defense=NAME`, with its strength",
             as_markdown(_table(defended(_sent(met)), table)).rstrip(),
         ]
-        parts += _of_other_victims(met, {r.victim_sha256 for r in alike if not r.battery})
+        parts += _of_other_victims(met, {r.victim_sha256 for r in filter(in_table, alike)})
         if lacking := [name for name in planned() if name not in {row.defense for row in met}]:
             parts.append(f"Not met by it yet: {', '.join(lacking)}.")
     return parts

@@ -70,6 +70,24 @@ def by_attack(cells: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     return found
 
 
+def in_table(row: Row) -> bool:
+    """Return whether a row is a cell of the table, which a battery may have computed first."""
+    if not row.battery:
+        return True
+    plan = planned().get(row.defense)
+    if plan is None or (row.transmissions, row.targets) != (1, _targets()):
+        return False
+    typed = {_option(word) for word in ["", *shlex.split(row.command)]}
+    return any(attack == row.attack and _option(word) in typed for attack, word in plan.cells)
+
+
+@cache
+def _targets() -> int:
+    """Return the number of images that the sweep attacks."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(SWEEP))
+    return int(config["hydra"]["sweeper"]["params"]["targets"])
+
+
 @cache
 def planned(sweep: Path = SWEEP) -> Mapping[str, Planned]:
     """Return what the sweep runs of each defense, by the name that its records have."""

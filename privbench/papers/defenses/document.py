@@ -12,6 +12,7 @@ from privbench.papers.defenses.claims import ALL, CLAIMS, MISSING, Verdict, judg
 from privbench.papers.defenses.commands import (
     PROGRAM,
     further_seeds,
+    in_table,
     lacking,
     missing,
     planned,
@@ -78,7 +79,7 @@ def document(rows: Sequence[Row], command: str) -> str:
         "nothing here is typed.",
         LEGEND,
     ]
-    settings = by_setting(row for row in rows if not row.battery)
+    settings = by_setting(filter(in_table, rows))
     counts = {setting: len(curves(defended(held))) for setting, held in settings.items()}
     for setting in sorted(counts, key=lambda one: -counts[one]):
         parts += _section(setting, settings[setting], command, max(counts.values()))
