@@ -183,7 +183,7 @@ class Choice:
     @property
     def is_empty(self) -> bool:
         """True where nothing was chosen."""
-        return not (self.keys or self.kinds or self.filters or self.older_than)
+        return not (self.keys or self.kinds or self.filters) and self.older_than is None
 
     def of(self, items: Iterable[Item]) -> list[Item]:
         """Return the items of the choice.

@@ -189,6 +189,8 @@ def test_a_sweep_is_deleted_with_the_records_that_no_other_lists(outputs, capfd)
         code, out, err = store_run("rm", first, *words, "--yes", capfd=capfd)
         assert (code, out, first.exists()) == (1, "", True)
         assert err == f"privbench: {first} is a sweep, which is deleted whole: leave out filters\n"
+    everything = store_run("rm", "--from", outputs.folder, "--older-than", "0d", capfd=capfd)[1]
+    assert "records/" in everything, "any age is a choice too"
     assert len(_keys(outputs)) == 4
     _, out, _ = store_run("rm", first, capfd=capfd)
     assert "2 of its records stay: other sweeps list them too" in out and first.exists()
