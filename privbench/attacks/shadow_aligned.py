@@ -14,7 +14,6 @@ from privbench.attacks.components.learning import held_out
 from privbench.attacks.components.shadows import ShadowConfig
 from privbench.defenses.deployment import Deployment
 from privbench.defenses.none import NoDefense
-from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED, NonNegativeFloat, PositiveFloat
 from privbench.threat import Access, AdversaryView
 from privbench.training.task import TrainingTask
@@ -65,20 +64,6 @@ class ShadowAligned(ShadowConfig):
                 "attack=shadow_aligned needs features of other inputs, and every test image is a "
                 "target: choose fewer targets, or attack=shadow"
             )
-        if Access.DEFENSE in view.access:
-            self._require_place(view)
-
-    def _require_place(self, view: AdversaryView) -> None:
-        """Refuse a defense on the input of other channels than the surrogate's input has."""
-        deployment = Deployment(self.edge(view), view.defense, nn.Sequential())
-        try:
-            deployment.send(view.images[:1], view.streams("place", [0]))
-        except RuntimeError as error:
-            raise UnsuitableAttackError(
-                "attack=shadow_aligned puts the defense on the input of a surrogate, which has the "
-                f"shape of the images, {view.image_shape}, and not that of the victim's: choose "
-                "attack.structure=same, or attack=shadow"
-            ) from error
 
     def fit(self, view: AdversaryView) -> Reconstruct:
         """Train the shadow, and fit the inverter to it."""

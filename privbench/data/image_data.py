@@ -87,7 +87,7 @@ class ImageData:
         Args:
             count: Number of targets, balanced over the classes as far as these suffice; a smaller
                 selection is the beginning of a larger one. Fewer targets than classes are of
-                classes that the seed chooses.
+                classes that the seed chooses, and are in no order.
             named: Test indices that replace the selection.
             seed: Seed of the random order.
             include: Test indices that come first among the ``count``.

@@ -8,13 +8,15 @@ from privbench.runtime.hashing import content_hash
 from privbench.store.recipes import FILES
 from privbench.store.record import Record
 
-ELSEWHERE = ("root",)
-"""Options of a data set that say where it lies, and not which images it has."""
+ROOT = "root"
+"""Option of a data set that says where it lies, and not which images it has."""
+TEST = "data.test"
+"""Place of the test images' fingerprint among the sources."""
 
 
 def group_of(
     config: Mapping[str, Any],
-    files: str,
+    images: str,
     split: str,
     strength: float,
     transmissions: int,
@@ -24,14 +26,14 @@ def group_of(
 
     Args:
         config: Configuration of a cell.
-        files: Stamp of the pictures in its folder, wherever that lies; empty for other data.
+        images: What tells the test images, wherever they lie, as ``images_told_by`` returns it.
         split: Split point, the last layer of the edge.
         strength: Strength of the defense.
         transmissions: Times that each image is sent.
         targets: Number of target images.
     """
     setting = {
-        "dataset": images_of(config, files),
+        "dataset": images_of(config, images),
         "victim": config["victim"],
         "split": split,
         "defense": config["defense"] if strength else None,
@@ -43,22 +45,33 @@ def group_of(
     return f"{content_hash(setting)}-{content_hash({'attack': config['attack']})}"
 
 
-def images_of(config: Mapping[str, Any], files: str) -> dict[str, Any]:
-    """Return what distinguishes the images of a cell, wherever they lie.
+def images_told_by(sources: Mapping[str, str]) -> str:
+    """Return what tells the images of a cell: its files' names and sizes, else the test images.
+
+    Args:
+        sources: Of the cell; empty in records of earlier versions.
+    """
+    return sources.get(FILES) or sources.get(TEST) or ""
+
+
+def images_of(config: Mapping[str, Any], images: str) -> dict[str, Any]:
+    """Return the options of a cell's data, its folder replaced by what tells the images.
 
     Args:
         config: Configuration of the cell.
-        files: Stamp of the pictures in its folder; empty for other data.
+        images: As ``images_told_by`` returns it; where it is empty, the folder stands.
     """
-    options = {name: value for name, value in config["dataset"].items() if name not in ELSEWHERE}
-    return {**options, **({"files": files} if files else {})}
+    options = dict(config["dataset"])
+    if images and ROOT in options:
+        options[ROOT] = images
+    return options
 
 
 def group_key(record: Record, **changed: Any) -> str:
     """Return ``group_of`` a record, with parts of its configuration changed."""
     config = {**record.config, **changed}
     setting = record.split, record.strength, record.transmissions, record.targets
-    return group_of(config, record.sources.get(FILES, ""), *setting)
+    return group_of(config, images_told_by(record.sources), *setting)
 
 
 def setting_key(group: str) -> str:

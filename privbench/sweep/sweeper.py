@@ -259,8 +259,7 @@ def _identify(
         require_suitable_metrics,
         unchecked_plan,
     )
-    from privbench.store.group_keys import group_of
-    from privbench.store.recipes import FILES
+    from privbench.store.group_keys import group_of, images_told_by
 
     cell = build(spec, make)
     if not workers.gpu_is_remote:
@@ -268,7 +267,7 @@ def _identify(
     planned = unchecked_plan(cell)
     group = group_of(
         cell.config,
-        planned.sources.get(FILES, ""),
+        images_told_by(planned.sources),
         planned.split,
         cell.defense.strength,
         cell.transmissions,

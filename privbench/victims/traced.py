@@ -1,5 +1,6 @@
 """Traced models: any network that torch.fx traces, cut where every path passes."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -157,15 +158,35 @@ class Transpose(nn.Module):
 def is_channels_last(feature_shape: Sequence[int], image_shape: tuple[int, int, int]) -> bool:
     """Return whether features are ``(h, w, C)`` by the proportions of the image.
 
-    Their first two sides are then in the image's proportion, and the last two are not.
+    Their first two sides are then the image's over a stride, rounded, and nearer to the image's
+    proportions than the last two, which are not.
 
     >>> [is_channels_last(shape, (3, 64, 64)) for shape in ((16, 16, 96), (96, 16, 16), (9, 9, 9))]
     [True, False, False]
-    >>> [is_channels_last(shape, (3, 16, 64)) for shape in ((4, 16, 96), (96, 4, 16), (8, 12, 60))]
+    >>> [is_channels_last(shape, (3, 16, 64)) for shape in ((4, 16, 96), (96, 4, 16), (4, 12, 60))]
     [True, False, False]
+    >>> [is_channels_last((*sides, 96), (3, 218, 178)) for sides in ((54, 44), (27, 22), (7, 6))]
+    [True, True, True]
     """
     if len(feature_shape) != 3:
         return False
-    height, width = image_shape[1:]
-    first, second, third = feature_shape
-    return first * width == second * height and second * width != third * height
+    sides, shape = image_shape[1:], tuple(feature_shape)
+    if not _fits(shape[:2], sides) or _fits(shape[1:], sides):
+        return False
+    return _distortion(shape[:2], sides) < _distortion(shape[1:], sides)
+
+
+def _fits(grid: tuple[int, ...], sides: tuple[int, int]) -> bool:
+    """Return whether a grid has an image's sides over one stride, rounded up or down."""
+    return any(
+        all(
+            count in (side // step, -(-side // step))
+            for count, side in zip(grid, sides, strict=True)
+        )
+        for step in range(1, max(sides) + 1)
+    )
+
+
+def _distortion(grid: tuple[int, ...], sides: tuple[int, int]) -> float:
+    """Return how far a grid's proportions are from an image's."""
+    return abs(math.log(grid[0] * sides[1] / (grid[1] * sides[0])))

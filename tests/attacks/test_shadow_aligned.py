@@ -171,6 +171,7 @@ def test_a_shadow_knows_the_defense_where_its_inverter_does(inverter, known):
 
 def test_a_defense_on_an_input_of_other_channels_than_the_images_is_refused(refused):
     """Grey images reach a victim of three channels as three, and a surrogate as one."""
-    words = "victim=torchvision victim.arch=resnet18 split=layer1 attack=shadow_aligned"
-    knows = "attack@attack.inverter=inverse_adaptive"
-    refused(f"{words} {knows} defense=cloak", ["not that of the victim's", "structure=same"])
+    words = "victim=torchvision victim.arch=resnet18 split=layer1 defense=cloak"
+    for attack in ("shadow", "shadow_aligned"):
+        knows = f"attack={attack} attack@attack.inverter=inverse_adaptive"
+        refused(f"{words} {knows}", ["that of a shadow has the shape of the images", "structure="])

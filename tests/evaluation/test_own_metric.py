@@ -84,7 +84,13 @@ def test_a_metric_that_is_measured_later_takes_none_away(privbench, warm, user_m
     assert one.config["metrics"] == ["my_metric.WIDTH", "my_metric.MINE"]
     for names in ("[my_metric.MINE]", "[my_metric.WIDTH]"):
         assert "cached" in privbench(*words, f"metrics={names}")[1]
-    gone = MINE.replace("MINE =", "OTHER =")
+    user_module("attack", "my_second", MINE.replace("* 1.0", "* 2.0"), "{}\n")
+    code, _, err = privbench(*words, "metrics=[my_second.MINE]")
+    assert code == 0 and "my_metric.MINE of the earlier record is lost: " in err
+    (corrected,) = read_records(warm)
+    assert corrected.score("brightness") == 2 * one.score("brightness")  # and not the earlier one
+    assert privbench(*words, "metrics=[my_metric.MINE]")[0] == 0
+    gone = MINE.replace("MINE =", "OTHER =").replace("brightness", "other")
     user_module("attack", "my_metric", gone, "{}\n")
     code, _, err = privbench(*words, "metrics=[my_metric.OTHER]")
     assert code == 0 and "my_metric.MINE of the earlier record is lost: " in err

@@ -506,6 +506,8 @@ def test_a_cell_that_a_battery_computed_first_is_in_the_table_too():
         row("gaussian", 1.0, attack="dip", **of_battery),
         row("mine", 1.0, attack="rmle", **of_battery),
     ]
+    elsewhere = f"{cells[0].command} defense.site=input"
+    others.append(dataclasses.replace(cells[0], site="input", command=elsewhere))
     assert not any(map(in_table, others))
     assert ("rmle", "defense.sigma=1.0") not in lacking([*NONE, *cells])["gaussian"]
     text = document([*NONE, *cells, *others], "COMMAND")

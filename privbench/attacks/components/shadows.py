@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from pydantic import SkipValidation
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -9,6 +10,8 @@ from torch import nn
 from privbench.attacks.base import Attack, Reconstruct
 from privbench.attacks.components.learning import TrainingConfig
 from privbench.attacks.components.surrogates import surrogate_edge
+from privbench.defenses.deployment import Deployment
+from privbench.runtime.errors import UnsuitableAttackError
 from privbench.runtime.validation import VALIDATED
 from privbench.threat import Access, AdversaryView
 
@@ -47,8 +50,23 @@ class ShadowConfig(TrainingConfig):
             ValueError: naming the value and the choices.
         """
         super().check(view)
+        if Access.DEFENSE in view.access and view.defense.site == "input":
+            self._require_place(view)
         if check := getattr(self.inverter, "check", None):
             check(view.with_edge(self.edge(view)).restricted_to(self.inverter.access))
+
+    def _require_place(self, view: AdversaryView) -> None:
+        """Refuse a defense on an input of other channels than the shadow's input has."""
+        deployment = Deployment(self.edge(view), view.defense, nn.Sequential())
+        image = torch.zeros(1, *view.image_shape, device=view.device)
+        try:
+            deployment.send(image, view.streams("place", [0]))
+        except RuntimeError as error:
+            raise UnsuitableAttackError(
+                "the defense acts on the input of the network, and that of a shadow has the shape "
+                f"of the images, {view.image_shape} ({str(error).splitlines()[0]}): choose "
+                "attack.structure=same, or an inverter that does not know the defense"
+            ) from error
 
     def edge(self, view: AdversaryView) -> nn.Sequential:
         """Return an untrained shadow."""

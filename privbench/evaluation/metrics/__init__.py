@@ -92,6 +92,9 @@ def resolve(entries: Sequence[str]) -> list[Metric]:
         ValueError: in one line, naming the entry and the choices.
     """
     found = [_resolved(str(entry)) for entry in entries]
+    names = [one.name for one in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"metrics={list(entries)}: two of them have the name {twice}")
     for one in found:
         taken = one.name in BUILT_IN and one is not _KNOWN[one.name]
         if taken or one.name in RESERVED:

@@ -3,7 +3,7 @@
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,9 @@ def in_table(row: Row) -> bool:
         return True
     plan = planned().get(row.defense)
     if plan is None or (row.transmissions, row.targets) != (1, _targets()):
+        return False
+    plain = replace(row, battery="")
+    if any(word.startswith(("defense", *IMAGES)) for word in other_options(plain)):
         return False
     typed = {_option(word) for word in ["", *shlex.split(row.command)]}
     return any(attack == row.attack and _option(word) in typed for attack, word in plan.cells)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from privbench.runtime.options import typed_values
 from privbench.store.battery import Battery, Unsuitable
-from privbench.store.group_keys import group_key
+from privbench.store.group_keys import group_key, setting_key
 from privbench.store.inventory import FILTERS, fits
+from privbench.store.recipes import threads
 from privbench.store.record import Record, read
 from privbench.store.record_files import store_in
 from privbench.store.record_frame import rerun_command
@@ -119,18 +120,26 @@ def _may_fit(cell: CellStatus, wanted: Mapping[str, Sequence[str]]) -> bool:
 
 
 def of_cells(ledger: SweepLog) -> tuple[list[Record], list[tuple[CellStatus, str]]]:
-    """Return readable records, and every other cell with the reason why it has none."""
-    records, missing = [], []
+    """Return readable records, and every other cell with the reason why it has none.
+
+    A cell without a record is of the group that records of its setting have, also where an earlier
+    version wrote the log.
+    """
+    records, missing, settings = [], [], {}
     for entry in ledger.entries().values():
         path = ledger.record(entry) if ledger.done(entry) else None
         reason = entry.reason
         if path:
             try:
-                records.append(read(path))
+                records.append(record := read(path))
+                settings[setting_key(entry.group)] = setting_key(group_key(record))
                 continue
             except (OSError, ValueError) as error:
                 reason = str(error)
         missing.append((entry, reason))
+    for entry, _ in missing:
+        setting = setting_key(entry.group)
+        entry.group = settings.get(setting, setting) + entry.group.removeprefix(setting)
     return records, missing
 
 
@@ -159,9 +168,9 @@ def _of_sweep(folder: Path) -> Selection:
 
 def _newest(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Return the newest record of each cell, and a line on older ones where there are any."""
-    found: dict[tuple[str, int], Record] = {}
+    found: dict[tuple[str, int, str], Record] = {}
     for record in sorted(records, key=lambda record: record.finished):
-        cell = group_key(record), record.seed
+        cell = group_key(record), record.seed, str(threads(record.config))
         found.pop(cell, None)
         found[cell] = record
     older = len(records) - len(found)

@@ -1,17 +1,18 @@
 """Notes that tell settings of the same data set and split point apart (no torch)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from privbench.runtime.hashing import content_hash
-from privbench.store.group_keys import ELSEWHERE
-from privbench.store.recipes import FILES
+from privbench.store.group_keys import ROOT, images_told_by
 from privbench.store.record import Record
 
 MOST_LISTED = 3
 """Image indices of a list that a note names."""
 NAME = "victim.name"
+IMAGES = "images"
+"""Name of the beginning of a hash that tells the images."""
 Facts = dict[str, Any]
 """Options of a setting by their dotted names."""
 
@@ -31,14 +32,16 @@ def setting_notes(records: Mapping[str, Record]) -> dict[str, str]:
 
 def _facts(records: Mapping[str, Record]) -> dict[str, Facts]:
     """Return the facts of settings; a folder is one where the pictures are not the same."""
-    pictures = {record.sources.get(FILES) for record in records.values()}
-    left_out = ELSEWHERE if len(pictures) == 1 else ()
-    return {key: _facts_of(record, left_out) for key, record in records.items()}
+    told = {images_told_by(record.sources) for record in records.values()}
+    one_root = len(told) == 1 and "" not in told
+    return {key: _facts_of(record, one_root=one_root) for key, record in records.items()}
 
 
-def _facts_of(record: Record, left_out: Collection[str]) -> Facts:
+def _facts_of(record: Record, *, one_root: bool) -> Facts:
     config = record.config
-    data = {name: value for name, value in config["dataset"].items() if name not in left_out}
+    data = {n: v for n, v in config["dataset"].items() if not (one_root and n == ROOT)}
+    if not one_root:  # a folder whose pictures have changed has the name of before
+        data[IMAGES] = images_told_by(record.sources)[:6]
     return {
         NAME: record.victim,
         **{f"victim.{name}": value for name, value in config["victim"].items()},

@@ -3,7 +3,10 @@ import subprocess
 import sys
 
 from privbench.report.analysis.frame import SeedGroup, differences
-from tests.records import put_images, record
+from privbench.report.analysis.selection import of_cells
+from privbench.store.group_keys import group_key, setting_key
+from privbench.store.sweep_log import SweepLog
+from tests.records import put_images, record, sweep
 
 
 def _scored(seed, images):
@@ -47,3 +50,15 @@ def test_a_share_over_seeds_has_wilsons_interval():
             put_images(one, "identification", [share] * count)
         found = SeedGroup(groups).interval("identification")
         assert [round(end, 3) for end in found] == list(ends)
+
+
+def test_gaps_of_a_log_that_an_earlier_version_wrote_are_those_of_its_records(tmp_path):
+    """Their groups had another name for the same setting."""
+    done, failed = record(seed=0), record(seed=1)
+    folder = sweep(tmp_path, "old", [done], [failed])
+    now = setting_key(group_key(done))
+    log = folder / "cells.jsonl"
+    log.write_text(log.read_text().replace(now, "0" * len(now)))
+    assert now not in log.read_text()
+    _, ((missing, _),) = of_cells(SweepLog(folder))
+    assert missing.group == group_key(failed) == group_key(done)

@@ -65,13 +65,24 @@ def test_the_same_pictures_elsewhere_are_the_same_setting():
     """Another machine's folder, or another spelling of it; other pictures are another setting."""
     records = [of_pictures(seed, f"/{seed}/photos", "a") for seed in range(3)]
     assert len({group_key(one) for one in records}) == 1
-    (panel,) = panels(records)
-    assert "root" not in panel.title
+    assert len(panels(records)) == 1
+    rival = of_pictures(0, "/elsewhere", "a", targets=7)
+    assert not any("root" in panel.title for panel in panels([*records, rival]))
     assert len(newest([*records, of_pictures(0, "photos", "a")])) == 3
     other = of_pictures(0, "/other", "b")
     titles = sorted(panel.title for panel in panels([*records, other]))
-    assert len(titles) == 2 and "root /other" in titles[1]
+    assert len(titles) == 2 and "root /other" in " ".join(titles)
     assert len(newest([*records, other])) == 4
+    changed = of_pictures(0, "/0/photos", "b")
+    assert len({panel.title for panel in panels([records[0], changed])}) == 2
+
+
+def test_a_folder_tells_images_that_nothing_else_tells():
+    """Those of a data set of one's own, in records of an earlier version."""
+    records = [of_pictures(0, root, "") for root in ("/v1", "/v2")]
+    assert len(newest(records)) == 2
+    told = [dataclasses.replace(one, sources={"data.test": "a"}) for one in records]
+    assert len(newest(told)) == 1
 
 
 def test_a_typed_number_of_threads_is_part_of_a_cell():
