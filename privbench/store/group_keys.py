@@ -26,7 +26,7 @@ def group_of(
 
     Args:
         config: Configuration of a cell.
-        images: What tells the test images, wherever they lie, as ``images_told_by`` returns it.
+        images: Identity of the images, wherever they lie, as ``images_identity`` returns it.
         split: Split point, the last layer of the edge.
         strength: Strength of the defense.
         transmissions: Times that each image is sent.
@@ -45,8 +45,8 @@ def group_of(
     return f"{content_hash(setting)}-{content_hash({'attack': config['attack']})}"
 
 
-def images_told_by(sources: Mapping[str, str]) -> str:
-    """Return what tells the images of a cell: its files' names and sizes, else the test images.
+def images_identity(sources: Mapping[str, str]) -> str:
+    """Return what identifies the images of a cell: its files' names and sizes, else the test images.
 
     Args:
         sources: Of the cell; empty in records of earlier versions.
@@ -55,11 +55,11 @@ def images_told_by(sources: Mapping[str, str]) -> str:
 
 
 def images_of(config: Mapping[str, Any], images: str) -> dict[str, Any]:
-    """Return the options of a cell's data, its folder replaced by what tells the images.
+    """Return the options of a cell's data, its folder replaced by their identity.
 
     Args:
         config: Configuration of the cell.
-        images: As ``images_told_by`` returns it; where it is empty, the folder stands.
+        images: As ``images_identity`` returns it; where it is empty, the folder stands.
     """
     options = dict(config["dataset"])
     if images and ROOT in options:
@@ -71,7 +71,7 @@ def group_key(record: Record, **changed: Any) -> str:
     """Return ``group_of`` a record, with parts of its configuration changed."""
     config = {**record.config, **changed}
     setting = record.split, record.strength, record.transmissions, record.targets
-    return group_of(config, images_told_by(record.sources), *setting)
+    return group_of(config, images_identity(record.sources), *setting)
 
 
 def setting_key(group: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from privbench.runtime.hashing import content_hash
-from privbench.store.group_keys import ROOT, images_told_by
+from privbench.store.group_keys import ROOT, images_identity
 from privbench.store.record import Record
 
 MOST_LISTED = 3
 """Image indices of a list that a note names."""
 NAME = "victim.name"
 IMAGES = "images"
-"""Name of the beginning of a hash that tells the images."""
+"""Name of the beginning of a hash that identifies the images."""
 Facts = dict[str, Any]
 """Options of a setting by their dotted names."""
 
@@ -32,8 +32,8 @@ def setting_notes(records: Mapping[str, Record]) -> dict[str, str]:
 
 def _facts(records: Mapping[str, Record]) -> dict[str, Facts]:
     """Return the facts of settings; a folder is one where the pictures are not the same."""
-    told = {images_told_by(record.sources) for record in records.values()}
-    one_root = len(told) == 1 and "" not in told
+    identities = {images_identity(record.sources) for record in records.values()}
+    one_root = len(identities) == 1 and "" not in identities
     return {key: _facts_of(record, one_root=one_root) for key, record in records.items()}
 
 
@@ -41,7 +41,7 @@ def _facts_of(record: Record, *, one_root: bool) -> Facts:
     config = record.config
     data = {n: v for n, v in config["dataset"].items() if not (one_root and n == ROOT)}
     if not one_root:  # a folder whose pictures have changed has the name of before
-        data[IMAGES] = images_told_by(record.sources)[:6]
+        data[IMAGES] = images_identity(record.sources)[:6]
     return {
         NAME: record.victim,
         **{f"victim.{name}": value for name, value in config["victim"].items()},
