@@ -46,7 +46,7 @@ def group_of(
 
 
 def images_identity(sources: Mapping[str, str]) -> str:
-    """Return what identifies the images of a cell: its files' names and sizes, else the test images.
+    """Return what identifies a cell's images: names and sizes of files, else the test images.
 
     Args:
         sources: Of the cell; empty in records of earlier versions.
