@@ -16,7 +16,7 @@ TEST = "data.test"
 
 def group_of(
     config: Mapping[str, Any],
-    images: str,
+    sources: Mapping[str, str],
     split: str,
     strength: float,
     transmissions: int,
@@ -26,14 +26,14 @@ def group_of(
 
     Args:
         config: Configuration of a cell.
-        images: Identity of the images, wherever they lie, as ``images_identity`` returns it.
+        sources: Of the cell, which identify its images wherever they lie.
         split: Split point, the last layer of the edge.
         strength: Strength of the defense.
         transmissions: Times that each image is sent.
         targets: Number of target images.
     """
     setting = {
-        "dataset": images_of(config, images),
+        "dataset": images_of(config, sources),
         "victim": config["victim"],
         "split": split,
         "defense": config["defense"] if strength else None,
@@ -54,16 +54,17 @@ def images_identity(sources: Mapping[str, str]) -> str:
     return sources.get(FILES) or sources.get(TEST) or ""
 
 
-def images_of(config: Mapping[str, Any], images: str) -> dict[str, Any]:
+def images_of(config: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
     """Return the options of a cell's data, its folder replaced by their identity.
 
     Args:
         config: Configuration of the cell.
-        images: As ``images_identity`` returns it; where it is empty, the folder stands.
+        sources: Of the cell; where they do not identify the images, the folder stands.
     """
     options = dict(config["dataset"])
-    if images and ROOT in options:
-        options[ROOT] = images
+    identity = images_identity(sources)
+    if identity and ROOT in options:
+        options[ROOT] = identity
     return options
 
 
@@ -71,7 +72,7 @@ def group_key(record: Record, **changed: Any) -> str:
     """Return ``group_of`` a record, with parts of its configuration changed."""
     config = {**record.config, **changed}
     setting = record.split, record.strength, record.transmissions, record.targets
-    return group_of(config, images_identity(record.sources), *setting)
+    return group_of(config, record.sources, *setting)
 
 
 def setting_key(group: str) -> str:

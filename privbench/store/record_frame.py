@@ -11,7 +11,7 @@ from privbench.evaluation.metrics import known_metrics
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS
-from privbench.store.group_keys import group_key, images_identity, images_of, setting_key
+from privbench.store.group_keys import group_key, images_of, setting_key
 from privbench.store.recipes import threads
 from privbench.store.record import Record, read
 from privbench.store.record_files import record_paths, store_in
@@ -137,7 +137,7 @@ def cell_of(record: Record) -> str:
     return content_hash(
         {
             **options,
-            "dataset": images_of(record.config, images_identity(record.sources)),
+            "dataset": images_of(record.config, record.sources),
             "split": record.split,
             "seed": record.seed,
             **threads(record.config),  # another number trains another victim

@@ -69,7 +69,7 @@ def usual_seconds(log: SweepLog, launch: str, keys: Iterable[str]) -> dict[str, 
     """Return the seconds that cells are expected to take, by their key; nothing of unknown ones.
 
     Args:
-        log: Of the sweep, whose earlier cells tell.
+        log: Of the sweep, with the seconds of its earlier cells.
         launch: Whose cells they are.
         keys: Of cells.
     """

@@ -206,7 +206,8 @@ class Launch:
                 progress.end({"key": key, "state": "cached"}, record)
             else:
                 pending.append(planned[key])
-                self.invalid.update([key] if self.log.record(entry) else [])
+                if self.log.record(entry):
+                    self.invalid.add(key)
         return sorted(pending, key=lambda cell: cell.work)
 
     def _record(self, entry: CellStatus, cell: PlannedCell) -> Record | None:

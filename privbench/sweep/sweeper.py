@@ -259,7 +259,7 @@ def _identify(
         require_suitable_metrics,
         unchecked_plan,
     )
-    from privbench.store.group_keys import group_of, images_identity
+    from privbench.store.group_keys import group_of
 
     cell = build(spec, make)
     if not workers.gpu_is_remote:
@@ -267,7 +267,7 @@ def _identify(
     planned = unchecked_plan(cell)
     group = group_of(
         cell.config,
-        images_identity(planned.sources),
+        planned.sources,
         planned.split,
         cell.defense.strength,
         cell.transmissions,

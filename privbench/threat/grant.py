@@ -137,8 +137,8 @@ class FreshEdge:
         if rebuild is None:
             raise ValueError("the edge's layers cannot be built anew: cut a SplitModel by split()")
         own = getattr(deployment.undefended_edge, "rebuild", rebuild)
-        longer = type(rebuild) is not type(own)  # a builder of its own adds the layers
-        return cls(cast("Callable[[int], nn.Sequential]", rebuild), seed, longer)
+        is_extended = type(rebuild) is not type(own)  # another builder adds the layers
+        return cls(cast("Callable[[int], nn.Sequential]", rebuild), seed, is_extended)
 
     def __call__(self) -> nn.Sequential:
         """Return the layers, newly initialised, the same every time."""

@@ -101,7 +101,7 @@ def test_a_cell_that_trains_the_victim_says_what_that_took(privbench, without_vi
 
 
 def test_a_budget_that_no_cell_fits_says_how_long_one_takes(privbench, warm):
-    """So that nobody types it again and again."""
+    """The usual seconds of the cells that are left."""
     words = ["-m", "attack=blind", "defense.rate=0.1,0.3", "targets=5", f"output_dir={warm}"]
     assert privbench(*words)[0] == 0
     (folder,) = (path for path in (warm / "sweeps").iterdir() if path.is_dir())

@@ -144,7 +144,7 @@ def test_torchvision_networks_are_cut_at_every_point(arch, shape):
 
 
 def test_channels_last_features_leave_the_edge_channels_first():
-    """Those of Swin, at every split; the layers are the same, so a white-box attack is too."""
+    """Those of Swin at three splits, of which the layers and the logits stay the same."""
     shape = (3, 32, 64)
     swin = instantiated("victim", "torchvision", "victim.arch=swin_t").build(shape, 5, 0).eval()
     x = torch.rand(1, *shape)

@@ -61,7 +61,8 @@ def spatial(feature_shape: Shape, image_shape: Shape) -> Shape:
     count, width = feature_shape
     common = math.gcd(*image_shape[1:])
     height, breadth = (side // common for side in image_shape[1:])
-    patches = math.isqrt(count // (height * breadth))  # of the side that both sides' are parts of
+    # patches along a side of the largest square that tiles the image
+    patches = math.isqrt(count // (height * breadth))
     grid = patches * height, patches * breadth
     return (width, *grid) if patches and count - math.prod(grid) in (0, 1) else feature_shape
 

@@ -84,19 +84,24 @@ def in_table(row: Row) -> bool:
     return any(attack == row.attack and _option(word) in typed for attack, word in plan.cells)
 
 
-@cache
 def _targets() -> int:
     """Return the number of images that the sweep attacks."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(SWEEP))
-    return int(config["hydra"]["sweeper"]["params"]["targets"])
+    return int(_sweeper(SWEEP)["params"]["targets"])
+
+
+@cache
+def _sweeper(sweep: Path) -> Mapping[str, Any]:
+    """Return the axes and grids of a sweep's file."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(sweep))
+    found: Mapping[str, Any] = config["hydra"]["sweeper"]
+    return found
 
 
 @cache
 def planned(sweep: Path = SWEEP) -> Mapping[str, Planned]:
     """Return what the sweep runs of each defense, by the name that its records have."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(sweep))
     grids: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for grid in config["hydra"]["sweeper"]["grids"]:
+    for grid in _sweeper(sweep)["grids"]:
         channel = f"({grid[CHANNEL]})" if CHANNEL in grid else ""
         grids[grid["defense"] + channel].append(grid)
     return {name: _planned(found) for name, found in grids.items()}

@@ -31,7 +31,7 @@ from privbench.report.analysis.labels import (
 )
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import count_of
-from privbench.store.group_keys import images_identity, images_of, setting_key
+from privbench.store.group_keys import images_of, setting_key
 from privbench.store.record import Record
 
 IMPLIED = {"EDGE_WEIGHTS": {"EDGE_QUERIES", "CLEAN_QUERIES", "EDGE_STRUCTURE"}}
@@ -302,7 +302,7 @@ def mixed_victims(records: Iterable[Record]) -> list[str]:
     found: dict[tuple[str, ...], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
         seed, weights = victim_of(record)
-        images = images_of(record.config, images_identity(record.sources))
+        images = images_of(record.config, record.sources)
         data = {k: v for k, v in images.items() if k != "aux"}
         recipe = content_hash({"data": data, "victim": record.config["victim"]})
         if weights:

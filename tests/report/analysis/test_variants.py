@@ -77,12 +77,12 @@ def test_the_same_pictures_elsewhere_are_the_same_setting():
     assert len({panel.title for panel in panels([records[0], changed])}) == 2
 
 
-def test_a_folder_tells_images_that_nothing_else_tells():
+def test_a_folder_identifies_images_where_nothing_else_does():
     """Those of a data set of one's own, in records of an earlier version."""
     records = [of_pictures(0, root, "") for root in ("/v1", "/v2")]
     assert len(newest(records)) == 2
-    told = [dataclasses.replace(one, sources={"data.test": "a"}) for one in records]
-    assert len(newest(told)) == 1
+    hashed = [dataclasses.replace(one, sources={"data.test": "a"}) for one in records]
+    assert len(newest(hashed)) == 1
 
 
 def test_a_typed_number_of_threads_is_part_of_a_cell():
