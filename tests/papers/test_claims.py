@@ -4,6 +4,7 @@ import pytest
 
 from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.defense_claims import SITES
+from privbench.papers.he2020.published import CIFAR10
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
@@ -173,7 +174,6 @@ def test_noise_is_judged_on_both_sides_of_its_limit():
 def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
     """On CIFAR-10 the published attack may recover less than .25 of undefended features."""
     text = "less than 0.8 points lost"
-    rates = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
     setting = {**PAPER, "steps": 5000, "dataset": "cifar10", "split": "relu22"}
 
     def cifar(clean: float, defended: float):
@@ -182,7 +182,7 @@ def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
             record("dropout", 0.1, ssim=defended, accuracy=0.985, **setting),
         ]
         for one in found:
-            one.config["attack"] |= rates
+            one.config["attack"] |= CIFAR10
         return found
 
     assert verdict(text, cifar(0.18, 0.15), data="cifar10")[0] == INCONCLUSIVE
@@ -240,13 +240,12 @@ def test_a_table_is_of_its_own_images_steps_and_auxiliary_set():
 def test_statements_of_cifar_look_at_cifar():
     """Records of one data set say nothing of the other."""
     text = "White-box: a deeper split"
-    rates = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
     records = [
         table("rmle_paper", split, ssim, dataset="cifar10")
         for split, ssim in (("conv11", 0.9), ("relu22", 0.6), ("relu32", 0.2))
     ]
     for one in records:
-        one.config["attack"] |= rates
+        one.config["attack"] |= CIFAR10
     assert verdict(text, records, data="cifar10")[0] == HOLDS
     assert verdict(text, records)[0] == INCONCLUSIVE
 

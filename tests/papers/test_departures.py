@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from privbench.papers.he2020.comparable import comparable
+from privbench.papers.he2020.comparable import comparable, of_usual_victim
 from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.departures import departures, find_departures, met_scores
 from privbench.papers.he2020.document import document
 from privbench.papers.he2020.published import FIGURE_15, SHADOW_TRAINING
 from privbench.report.analysis.tradeoffs import panels
-from tests.paper_records import TEN, attacked, figure9
+from tests.paper_records import PAPER, TEN, attacked, figure9
 from tests.records import record, with_victim
 
 
@@ -186,3 +186,13 @@ def test_of_a_departure_that_is_met_in_part_that_part_is_counted():
     line = f"| mnist | attack.lr=0.2 | {scores} | {met} |"
     assert shown.count(line) == 1
     assert "met without it" not in document(usual, "COMMAND")
+
+
+def test_the_usual_victim_is_the_one_of_most_published_settings():
+    """Not the one of most records: levels that the paper does not have count not."""
+    own = figure9()[:4]
+    other = [record("gaussian", 0.01 * at, "input", key=f"o{at}", **PAPER) for at in range(1, 9)]
+    for one in other:
+        one.config["victim"] = {"_target_": "v", "epochs": 3}
+    found = {one.key for one in of_usual_victim([*own, *other])}
+    assert found == {one.key for one in own}

@@ -22,8 +22,10 @@ def test_victims_of_one_recipe_and_one_data_set_are_no_row():
 
 def test_other_images_of_the_victim_stand_next_to_the_published_accuracy_and_the_usual_one():
     """Means over victims, whichever attack met them; targets sent several times count not."""
-    records = [trained(0, 0.7), trained(1, 0.8), trained(5, 0.9, images=1000, attack="rmle_paper")]
-    records.append(trained(6, 0.1, images=1000, transmissions=16))
+    attack = {"attack": "rmle_paper"}
+    records = [trained(0, 0.7), trained(1, 0.8, **attack)]
+    records += [trained(5, 0.9, images=1000, **attack)]
+    records += [trained(6, 0.1, images=1000, transmissions=16)]
     rows, used = accuracies(records)
     (found,) = [row for row in rows[1:] if row[0] == "fig9"]
     usual = "0.750 (seeds 0, 1)"

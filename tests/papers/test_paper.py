@@ -15,7 +15,12 @@ from privbench.papers.he2020.comparison import (
 from privbench.papers.he2020.coverage import unmeasured
 from privbench.papers.he2020.document import document, statements
 from privbench.papers.he2020.figures import write_figures
-from privbench.papers.he2020.published import PAPER_IMAGES, is_published, load_published
+from privbench.papers.he2020.published import (
+    CIFAR10,
+    PAPER_IMAGES,
+    is_published,
+    load_published,
+)
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.selection import select
 from privbench.report.analysis.tradeoffs import panels
@@ -71,7 +76,7 @@ def test_a_number_read_off_several_curves_is_not_met_once():
     """Figure 10's curves begin at one point, read off as .6268 and as .6270."""
     setting = {**PAPER, "steps": 5000, "dataset": "cifar10", "split": "relu22"}
     one = record("none", 0.0, ssim=0.3354, **setting)
-    one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3, "tv_weight": 195.0}
+    one.config["attack"] |= {**CIFAR10, "tv_weight": 195.0}
     found = match_published(panels([one]))
     assert len({row.ssim for row in found if row.source == "fig10"}) == 2
     _, *rows = deviations(found)
@@ -267,7 +272,7 @@ def test_images_read_from_folders_are_said_to_be_jpeg(numbering):
     """In the table that has them, whose numbering is that of a folder for each class."""
     one = record("none", 0.0, split="relu22", dataset="cifar10", attack="rmle_paper", steps=5000,
                  targets=10)  # fmt: skip
-    one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3}
+    one.config["attack"] |= CIFAR10
     one.config["include"] = list(numbering)
     one.per_image["index"] = list(numbering)
     own = document([one], "COMMAND").split("### Table 3")[1].split("### ")[0]

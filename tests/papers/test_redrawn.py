@@ -6,7 +6,7 @@ import pytest
 
 from privbench.papers.he2020.__main__ import main
 from privbench.papers.he2020.comparison import match_published
-from privbench.papers.he2020.published import FIGURE_15, PAPER_IMAGES, load_published
+from privbench.papers.he2020.published import CIFAR10, FIGURE_15, PAPER_IMAGES, load_published
 from privbench.papers.he2020.redrawn import figures, printed_images
 from privbench.report.analysis.images import image_loader
 from privbench.report.analysis.tradeoffs import panels
@@ -116,7 +116,7 @@ def test_figure_12_finds_its_image_in_the_original_order_and_in_folders_of_class
         steps=5000,
         targets=10,
     )
-    one.config["attack"] |= {"lr": 2.3e-3, "adam_eps": 4.4e-3}
+    one.config["attack"] |= CIFAR10
     one.config["include"] = list(numbering)
     one.per_image["index"] = list(numbering)
     (frog,) = [at for at, image in enumerate(numbering) if image in (4, 6000)]

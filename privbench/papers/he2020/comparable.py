@@ -100,14 +100,13 @@ def _unmoved(same: Iterable[Record]) -> list[Record]:
 def _same_targets(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Yield what was sent once, of each data set of the commonest victim and choice of targets.
 
-    The choice counts that most published settings have, then that most records have. Figure 15 has
-    images of its own and comes apart.
+    Figure 15 has images of its own and comes apart.
     """
     by_setting: dict[tuple[str, bool], list[Record]] = defaultdict(list)
     for record in of_usual_victim(r for r in records if not r.config["target_indices"]):
         by_setting[record.dataset, record.config.get("include") == FIGURE_15].append(record)
     for room in by_setting.values():
-        yield commonest(room, _targets, published_for)
+        yield commonest(room, _targets)
 
 
 def of_usual_victim(records: Iterable[Record]) -> Iterator[Record]:
@@ -169,18 +168,10 @@ def commonest_of_each(
         yield from commonest(own, fact)
 
 
-def commonest(
-    records: Sequence[Record],
-    fact: Callable[[Record], Any],
-    counted: Callable[[Record], Iterable[Hashable]] = lambda _: (),
-) -> list[Record]:
+def commonest(records: Sequence[Record], fact: Callable[[Record], Any]) -> list[Record]:
     """Return the records that share the commonest value of a fact.
 
-    Args:
-        records: Of any settings.
-        fact: Of a record.
-        counted: What is counted of the records that share a value, each distinct one once; where it
-            is the same, the number of records decides.
+    It is that of most published settings; where several have as many, that of most records.
     """
     by_value: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -188,6 +179,7 @@ def commonest(
 
     def common(value: str) -> tuple[int, int, str]:
         held = by_value[value]
-        return len({one for record in held for one in counted(record)}), len(held), value
+        settings = {row for record in held for row in published_for(record)}
+        return len(settings), len(held), value
 
     return by_value[max(by_value, key=common)] if by_value else []

@@ -96,14 +96,14 @@ CIFAR-10's have other numbers where the test set is read from a folder for each 
 """
 FIGURE_15 = [3, 2, 35, 44, 27, 23, 21, 17, 61, 73]
 """Test images of figures 14 and 15."""
-CIFAR10 = {"lr": 2.3e-3, "adam_eps": 4.4e-3}
-"""Settings of rMLE in the units of CIFAR-10, as in ``conf/attack/rmle_paper.yaml``."""
+CIFAR10 = {"lr": 2.3e-3, "adam_eps": 4.4e-3, "eps_before_correction": True}
+"""Settings of rMLE on CIFAR-10, as in ``sweeps/he2020``: its units, and the former Adam."""
 CIFAR10_WEIGHTS = {"relu12": 0.0, "pool1": 0.0, "conv22": 195.0, "pool2": 195.0}
 """Lambda at the other splits of CIFAR-10's dropout figures, as in ``sweeps/he2020``."""
 CIFAR10_SHADOW = {"lr": 2.3e-2, "tv_weight": 39.0}
 """Settings of rMLE at relu22 behind a shadow without queries, which has a command of its own."""
-CIFAR10_INVERSE = {"steps": 14_000}
-"""Length of the inverse network's training on CIFAR-10, 50 epochs as published."""
+CIFAR10_INVERSE = {"steps": 14_000, "eps_before_correction": True}
+"""Training of the inverse network on CIFAR-10: 50 epochs as published, by the former Adam."""
 SHADOW_TRAINING = {
     "batch": 32, "lr": 1e-3, "adam_eps": 1e-3, "amsgrad": True, "eps_before_correction": True,
     "schedule": "constant", "keep": "last",
@@ -154,7 +154,7 @@ def is_published(record: Record) -> bool:
     """Return whether a record has a published attack, sent once.
 
     Options that the paper does not give are those of our yaml; so is the training of a shadow,
-    whose published one is ``SHADOW_TRAINING``, and Adam, which is today's.
+    whose published one is ``SHADOW_TRAINING``, and Adam on MNIST, which is today's.
     The steps of rMLE may differ: tables and figures have different ones.
     """
     known = record.transmissions == 1 and record.attack in attacks()
