@@ -13,11 +13,20 @@ FLOAT_BITS = 32
 
 
 def max_batch_size(x: Tensor) -> int:
-    """Return how many of these images ``(N, C, H, W)`` go through a network together.
+    """Return how many of these images ``(N, C, H, W)`` may go through a network together.
 
     A thousand of CIFAR-10's size, fewer of larger ones, so that features fit the memory.
     """
     return max(1, 3_072_000 // max(3072, x.shape[1:].numel()))
+
+
+def fast_batch_size(x: Tensor) -> int:
+    """Return how many of these images ``(N, C, H, W)`` to take through a network together.
+
+    64 of CIFAR-10's size: its paper's network then takes some .6 of the time that it takes with
+    ``max_batch_size``, whose feature maps do not fit the cache of a processor.
+    """
+    return min(max_batch_size(x), max(8, 196_608 // x.shape[1:].numel()))
 
 
 class Channel(Protocol):

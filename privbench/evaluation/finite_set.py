@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from privbench.defenses.deployment import Deployment, max_batch_size
+from privbench.defenses.deployment import Deployment, fast_batch_size
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.laplace import Laplace
 from privbench.runtime.random import RandomStreams, generator_without_seed
@@ -90,7 +90,7 @@ class _Entry:
 
     def __init__(self, network: Any, x: Tensor) -> None:
         self.network = network
-        self.parts: tuple[Tensor, ...] = x.split(max_batch_size(x))
+        self.parts: tuple[Tensor, ...] = x.split(fast_batch_size(x))
         first: Tensor = network(self.parts[0])
         self.size: int = first[0].numel()
         self.largest = float(first.abs().max())

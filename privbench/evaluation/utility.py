@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from privbench.defenses.deployment import Deployment, max_batch_size
+from privbench.defenses.deployment import Deployment, fast_batch_size, max_batch_size
 from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 
@@ -29,7 +29,7 @@ def per_image_accuracy(
         ``(N,)`` in [0, 1]: the mean over the answers of an image.
     """
     shares = []
-    batch = max(1, max_batch_size(images) // transmissions)
+    batch = max(1, min(fast_batch_size(images), max_batch_size(images) // transmissions))
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
         answers = classify(in_unit_range(images[start : rows.stop]), rows).argmax(2)

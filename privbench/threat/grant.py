@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.deployment import Deployment, max_batch_size
+from privbench.defenses.deployment import Deployment, fast_batch_size
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.pixels import in_unit_range
@@ -190,6 +190,6 @@ def _traffic(deployment: Deployment, seed: int, x: Tensor, features: Tensor) -> 
 
 
 def _batches(x: Tensor, first: int) -> list[tuple[int, Tensor]]:
-    """Split images into batches that fit the memory, each with the number of its first image."""
-    size = max_batch_size(x)
+    """Split images into batches, each with the number of its first image."""
+    size = fast_batch_size(x)
     return [(first + at, x[at : at + size]) for at in range(0, max(len(x), 1), size)]

@@ -164,6 +164,22 @@ def test_an_accuracy_of_many_copies_takes_fewer_images_at_once():
     assert float(shares.mean()) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 28, 28), 250), ((3, 32, 32), 64), ((3, 224, 224), 8)]
+)
+def test_fewer_large_images_are_classified_at_once(shape, size):
+    """So that their feature maps fit a cache."""
+    sizes = []
+
+    def classify(images, rows):
+        sizes.append(len(images))
+        return torch.eye(10)[torch.zeros(len(images), 1, dtype=torch.int64)]
+
+    images = torch.zeros(1, *shape).expand(260, *shape)
+    utility.per_image_accuracy(classify, images, torch.zeros(260, dtype=torch.int64))
+    assert max(sizes) == size and sum(sizes) == 260
+
+
 def test_true_images_are_identified_and_shuffled_ones_are_by_chance():
     """Among 400, and whatever their brightness and contrast."""
     gallery = torch.rand(400, 1, 28, 28)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from privbench.defenses.deployment import max_batch_size
+from privbench.defenses.deployment import fast_batch_size
 from privbench.runtime.pixels import in_unit_range
 from privbench.victims.split_model import Normalize, SplitModel
 from privbench.victims.traced import TracedModel
@@ -96,7 +96,7 @@ class GivenNetwork:
         preprocess = Normalize(tuple(self.mean or (0.0,)), tuple(self.std or (1.0,)))
         whole = nn.Sequential(preprocess, copy.deepcopy(self.network)).to(device)
         with torch.no_grad():
-            parts = images.split(max_batch_size(images))
+            parts = images.split(fast_batch_size(images))
             return torch.cat([_logits(whole, in_unit_range(part.to(device))) for part in parts])
 
     def described(self, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
