@@ -1,11 +1,16 @@
 """Cells of the paper's sweep files."""
 
+import json
+import lzma
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from privbench.runtime.options import with_later_options
 from privbench.runtime.paths import ROOT
 from privbench.sweep import grids
+from tests.support import composed_config
 
 
 def _cells(name: str, *typed: str) -> list[dict[str, str]]:
@@ -51,3 +56,23 @@ def test_a_pair_of_adversaries_is_a_command_of_the_adaptive_sweep():
     assert {cell["seed"] for cell in _cells("adaptive", "attack=inverse")} == set("012")
     cells = _cells("fig9_mnist", "attack=rmle_paper,rmle_adaptive", "defense=dropout")
     assert {cell["attack"] for cell in cells} == {"rmle_paper", "rmle_adaptive"}
+
+
+def test_the_commands_of_archived_records_describe_their_victims():
+    """Whatever a yaml's defaults are now: RESULTS.md shows those commands."""
+    victims = {}
+    with lzma.open(ROOT / "sweeps" / "he2020" / "records.jsonl.xz", "rt") as lines:
+        next(lines)  # the number of records
+        for line in lines:
+            record = json.loads(line)
+            if not record["victim"].endswith("_paper"):
+                continue  # in no table
+            words = [word for word in record["overrides"] if word.startswith("victim")]
+            where = f"dataset={record['dataset']}", *words
+            config = record["config"]["victim"]
+            victims.setdefault(json.dumps([where, config], sort_keys=True), (where, config))
+    assert len(victims) > 5
+    for where, config in victims.values():
+        composed = OmegaConf.to_container(composed_config(*where).victim, resolve=True)
+        for name, value in with_later_options(config).items():
+            assert composed[name] == value, (where, name)
