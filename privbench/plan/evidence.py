@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from privbench.evaluation.metrics import PSNR
@@ -157,7 +158,7 @@ def _evidence(
     return Evidence(
         *row,
         min(group.accuracy for group in groups),
-        min(r.accuracy_undefended for group in groups for r in group.records),
+        min(fmean(r.accuracy_undefended for r in group.records) for group in groups),
         _leaks(attacks, related),
         _by_rights(attacks, related),
         sorted(tried),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from privbench.attacks.blind import ANSWERS, Blind
-from privbench.attacks.components.convergence import sample
+from privbench.attacks.components.convergence import WORTH_CONFIRMING, sample, share
 from privbench.attacks.components.priors import total_variation
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.deployment import Deployment
@@ -131,6 +131,12 @@ class DrawingEdge(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten(1) + 0 * torch.rand(1)
+
+
+@pytest.mark.parametrize("count", [20, 40, 100, 200])
+def test_nineteen_of_twenty_settled_images_are_enough_for_a_longer_run(count):
+    """In float32 their share would be 0.94999999."""
+    assert share(torch.arange(count) % 20 > 0) >= WORTH_CONFIRMING
 
 
 @pytest.mark.parametrize(("count", "images"), [(1, 1), (15, 1), (32, 2), (64, 4), (500, 4)])

@@ -66,6 +66,17 @@ def test_the_worst_case_counts_and_what_was_not_tried_is_named(evidence):
     assert evidence["conv1", "no defense"].not_tried == BATTERY
 
 
+def test_the_undefended_accuracy_is_a_mean_over_seeds_as_the_defended_one_is():
+    """So that a cut which changes nothing costs nothing."""
+    accuracies = [0.98, 0.99]
+    records = [
+        dataclasses.replace(record("none", 0.0, seed=seed, accuracy=acc), accuracy_undefended=acc)
+        for seed, acc in enumerate(accuracies)
+    ]
+    (row,) = collect(records, BATTERY, ADAPTIVE)
+    assert row.accuracy == row.undefended == pytest.approx(0.985)
+
+
 def test_settings_are_not_mixed_and_the_worst_of_them_counts():
     """The same attack on other targets: its higher score is the leakage of the row."""
     many = record("none", 0.0, ssim=0.5, targets=30)

@@ -12,6 +12,7 @@ from privbench.attacks.components.convergence import (
     WORTH_CONFIRMING,
     Path,
     sample,
+    share,
     undrawn,
 )
 from privbench.attacks.components.objectives import Objective
@@ -131,8 +132,8 @@ class ImageOptimizer:
         noise_variance: Callable[[float], float],
     ) -> dict[str, Any]:
         """Return facts on convergence for the record."""
-        settled = float(path.settled.float().mean())
-        facts = {"converged": settled, "never_moved": float(path.never_moved.float().mean())}
+        settled = share(path.settled)
+        facts = {"converged": settled, "never_moved": share(path.never_moved)}
         if settled < WORTH_CONFIRMING:
             return facts
         rows = sample(path.settled)

@@ -61,7 +61,8 @@ def good_within_limits(results: ResultSource, data: str) -> Verdict:
                 return MISSING
             if inside[-1].strength < limit - 0.11:  # the strongest one decides
                 return INCONCLUSIVE, f"measured up to {inside[-1].strength:g}"
-            low, high = min(score_range(spot, metric) for spot in inside)
+            ranges = [score_range(spot, metric) for spot in inside]
+            low, high = (min(ends) for ends in zip(*ranges, strict=True))
             lows.append(low > floor)
             highs.append(high > floor)
             least = min(score for s in inside if (score := s.scores[metric]) is not None)
