@@ -183,6 +183,44 @@ def test_leakage_at_a_price_is_the_worst_case_among_measured_settings():
     assert rows[1][3:] == ["none"] * 3
 
 
+def test_settings_are_chosen_by_what_they_cost_and_leak_on_the_victims_that_they_share():
+    """A loss, and an attack that is strongest, on a setting's own victims do not count."""
+
+    def setting(strength, *seeds):
+        return [
+            record(attack=attack, strength=strength, seed=seed, ssim=ssim, accuracy=accuracy)
+            for seed, accuracy, scores in seeds
+            for attack, ssim in scores.items()
+        ]
+
+    even = {"rmle": 0.5, "rmle_adaptive": 0.4}
+    (panel,) = panels([
+        # lost .015 in the mean and .03 on seed 0, which the other one shares
+        *setting(0.3, (0, 0.96, even), (1, 0.99, {"rmle": 0.1, "rmle_adaptive": 0.1})),
+        *setting(0.2, (0, 0.98, even)),
+    ])  # fmt: skip
+    best = within(operating_points(panel, "ssim"), 0.02)
+    assert (best.worst.strength, best.worst.group.seeds) == (0.2, [0])
+    (panel,) = panels([
+        # by the mean, rmle is strongest against .3; on seed 0 the adaptive attack is
+        *setting(0.3, (0, 0.98, {"rmle": 0.1, "rmle_adaptive": 0.6}), (1, 0.98, {"rmle": 0.9, "rmle_adaptive": 0.1})),
+        *setting(0.2, (0, 0.98, even)),
+    ])  # fmt: skip
+    found = operating_points(panel, "ssim")
+    assert {one.worst.strength: one.adversary for one in found} == {0.3: "rmle", 0.2: "rmle"}
+    best = within(found, 0.02)
+    assert (best.worst.strength, best.leakage) == (0.2, pytest.approx(0.5))
+    alone = found[1].on(found[0].worst.group.victims)
+    assert (alone.adversary, alone.leakage) == ("rmle_adaptive", pytest.approx(0.6))
+    # both lose too much on the shared seed: without the dearer one the other has its own victims
+    both = [
+        *setting(0.3, (0, 0.95, even), (1, 1.0, even)),
+        *setting(0.2, (0, 0.96, even), (2, 1.0, even)),
+    ]
+    best = within(operating_points(panels(both)[0], "ssim"), 0.02)
+    assert (best.worst.strength, best.worst.group.seeds) == (0.2, [0, 2])
+
+
 def test_a_setting_that_a_strong_attack_did_not_meet_does_not_compare():
     """It would look better than it is; a weak attack that few settings met is not missed."""
     strong = curve(attack="rmle_adaptive", adaptive=True)[:2]

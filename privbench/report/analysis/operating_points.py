@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from privbench.evaluation.metrics import metric as metric_of
 from privbench.evaluation.statistics import (
@@ -30,6 +31,7 @@ from privbench.report.analysis.labels import (
 from privbench.report.analysis.tradeoffs import Point, SplitResults
 from privbench.report.analysis.worst_case import (
     ComparableAttacks,
+    RelatedGroups,
     caveats,
     not_shared,
     unequal_budgets,
@@ -49,23 +51,44 @@ class OperatingPoint:
     Attributes:
         defense: Name of the defense.
         site: ``features`` or ``input``.
-        worst: Point of the strongest adversary by the metric.
-        adversary: Name of that adversary.
         metric: Name of the score.
-        caveats: Reasons why a stronger adversary may exist.
+        attacks: Results of all attacks in the setting, by the attack's name.
+        related: All measured groups of the victim and split point.
         missing: Attacks that were not run here, though at least half of the settings met them or
             they recover most in at least half of those that did.
-        attacks: Results of all attacks in the setting, by the attack's name.
+        doubts: Reasons why a stronger adversary may exist, whichever attack is the strongest here.
+        victims: Victims to compare the attacks on; null for those that they share.
     """
 
     defense: str
     site: str
-    worst: Point
-    adversary: str
     metric: str
-    caveats: Sequence[str] = field(default_factory=list)
+    attacks: Mapping[str, SeedGroup]
+    related: RelatedGroups = field(repr=False)
     missing: Sequence[str] = ()
-    attacks: Mapping[str, SeedGroup] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
+    victims: frozenset[Victim] | None = None
+
+    @cached_property
+    def _compared(self) -> ComparableAttacks:
+        return ComparableAttacks.of(self.attacks.values(), self.victims)
+
+    @cached_property
+    def worst(self) -> Point:
+        """Point of the strongest adversary by the metric."""
+        return Point(self._compared.strongest(self.metric))
+
+    @property
+    def adversary(self) -> str:
+        """Name of the strongest adversary."""
+        key = self.worst.group.key
+        return next(name for name, group in self.attacks.items() if group.key == key)
+
+    @property
+    def caveats(self) -> list[str]:
+        """Reasons why a stronger adversary may exist."""
+        found = caveats(self.worst.group, self.related, self.metric)
+        return list(dict.fromkeys([*found, *self._compared.notes, *self.doubts]))
 
     @property
     def leakage(self) -> float:
@@ -87,9 +110,9 @@ class OperatingPoint:
         best = max(scores, key=lambda name: (scores[name], name == self.adversary), default=None)
         return None if best is None else (best, scores[best])
 
-    def on(self, victims: Iterable[Victim]) -> "OperatingPoint":
-        """Return the operating point restricted to some victims."""
-        return replace(self, worst=Point(self.worst.group.restricted_to(victims)))
+    def on(self, victims: frozenset[Victim]) -> "OperatingPoint":
+        """Return the operating point on some victims, of which another attack may be strongest."""
+        return self if victims == self.worst.group.victims else replace(self, victims=victims)
 
     @property
     def lost(self) -> float:
@@ -133,16 +156,11 @@ def operating_points(
             continue
         met = {kinds[point.group.key] for point in points}
         missing = [shown[kind] for kind in due[strength > 0] if kind not in met]
-        compared = ComparableAttacks.of(point.group for point in points)
-        worst = compared.strongest(metric)
-        reason = [*caveats(worst, panel.related, metric), *compared.notes]
+        doubts = [f"not run there: {', '.join(missing)}"] * bool(missing)
         if strength and not any(point.group.first.knows_defense for point in points):
-            reason += _unknown(points, met_by_any[defense, site, strength])
-        reason += [f"not run there: {', '.join(missing)}"] * bool(missing)
-        name, attacks = names[worst.key], {names[p.group.key]: p.group for p in points}
-        found.append(
-            OperatingPoint(defense, site, Point(worst), name, metric, reason, missing, attacks)
-        )
+            doubts = [*_unknown(points, met_by_any[defense, site, strength]), *doubts]
+        attacks = {names[p.group.key]: p.group for p in points}
+        found.append(OperatingPoint(defense, site, metric, attacks, panel.related, missing, doubts))
     return found
 
 
@@ -192,17 +210,31 @@ def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | Non
     """Return the setting that leaks least of those that cost at most this much accuracy.
 
     One that lacks an attack counts where all of them lack some. Settings are compared on the
-    victims that they share; one that shares none is left out, which is among the caveats.
+    victims that they share, where each loses no more than this; one that shares none is left out,
+    which is among the caveats.
     """
-    cheap = [choice for choice in found if choice.lost <= loss + 1e-12]
+    cheap = [choice for choice in found if _affordable(choice, loss)]
     allowed = [choice for choice in cheap if not choice.missing] or cheap
-    common = shared_victims(choice.worst.group for choice in allowed)
-    kept = [choice.on(common) for choice in allowed if common <= choice.worst.group.victims]
-    best = min(kept, key=lambda choice: leakage(choice.leakage, choice.metric), default=None)
-    if best is None:
-        return None
-    names = {choice.name: choice.worst.group for choice in allowed}
-    return replace(best, caveats=list(dict.fromkeys([*best.caveats, *not_shared(names, common)])))
+    while allowed:
+        common = shared_victims(choice.worst.group for choice in allowed)
+        kept = {
+            at: choice.on(common)
+            for at, choice in enumerate(allowed)
+            if common <= choice.worst.group.victims
+        }
+        # without the setting that costs most there, the others may share more victims
+        dearest = max(kept, key=lambda at: kept[at].lost)
+        if _affordable(kept[dearest], loss):
+            best = min(kept.values(), key=lambda one: leakage(one.leakage, one.metric))
+            names = {choice.name: choice.worst.group for choice in allowed}
+            return replace(best, doubts=[*best.doubts, *not_shared(names, common)])
+        del allowed[dearest]
+    return None
+
+
+def _affordable(choice: OperatingPoint, loss: float) -> bool:
+    """Return whether a setting costs at most this much accuracy."""
+    return choice.lost <= loss + 1e-12  # differences of decimal numbers
 
 
 def pareto(found: Sequence[OperatingPoint]) -> list[OperatingPoint]:
