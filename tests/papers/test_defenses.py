@@ -7,7 +7,7 @@ import pytest
 
 from privbench.defenses.none import NoDefense
 from privbench.papers.defenses import __main__ as command
-from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING
+from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING, hides_images
 from privbench.papers.defenses.commands import (
     further_seeds,
     in_table,
@@ -17,6 +17,7 @@ from privbench.papers.defenses.commands import (
     planned,
 )
 from privbench.papers.defenses.document import document, verdicts
+from privbench.papers.defenses.results import defended
 from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
 from tests.records import kept, record
 from tests.support import instantiated, options
@@ -430,6 +431,29 @@ def test_a_defense_hides_from_all_only_where_the_strong_attacks_were_run():
     assert verdict("1 bit hides", *prior, row("quantize", 0.5, ssim=0.35, lost=30))[0] == HOLDS
     leaks = row("quantize", 0.5, attack="rmle_prior", ssim=0.88, lost=30)
     assert verdict("1 bit hides", leaks)[0] == FAILS
+
+
+def test_an_attack_of_fewer_seeds_that_says_the_contrary_leaves_a_verdict_open():
+    """Either side of it: what one victim hides from it, or what it recovers without a defense."""
+    hidden = [row("quantize", 0.5, seed=seed, ssim=0.35, lost=30) for seed in (0, 1)]
+    few = row("quantize", 0.5, attack="rmle_prior", ssim=0.35, lost=30)
+    assert verdict("1 bit hides", *hidden, few)[0] == HOLDS
+    leaks = row("quantize", 0.5, attack="rmle_prior", ssim=0.88, lost=30)
+    state, reason = verdict("1 bit hides", *hidden, leaks)
+    assert state == INCONCLUSIVE
+    assert "there, on fewer seeds, rmle_prior reaches SSIM 0.880" in reason
+    weak = [
+        row(attack=attack, seed=seed, ssim=0.5)
+        for attack in ("rmle", "inverse", "rmle_prior")
+        for seed in (0, 1)
+    ]
+    left = row("quantize", 0.5, ssim=0.48, lost=30)
+    (without,) = defended(weak)
+    (one,) = defended([left])
+    assert hides_images(one, without)[0] == FAILS
+    (without,) = defended([*weak, row(attack="gan", ssim=0.9)])
+    state, reason = hides_images(one, without)
+    assert (state, "without the defense, on fewer seeds, gan" in reason) == (INCONCLUSIVE, True)
 
 
 def test_rows_of_another_machine_are_of_another_victim():

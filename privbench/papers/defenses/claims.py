@@ -87,8 +87,9 @@ ALL = ("rmle_prior", "inverse")
 def hides_images(one: Defended, undefended: Defended) -> Verdict:
     """Return whether a defense hides images from the strongest of all attacks, and the reason.
 
-    That it does needs the strong attacks on it, and that it does not needs them without it. What
-    it costs is not asked.
+    That it does needs the strong attacks on it, and that it does not needs them without it. An
+    attack that met fewer seeds than others leaves the verdict open where it would give another one.
+    What it costs is not asked.
 
     Args:
         one: The defense at a strength.
@@ -96,10 +97,13 @@ def hides_images(one: Defended, undefended: Defended) -> Verdict:
     """
     most = [side.strongest("identification") for side in (one, undefended)]
     state, reason = _hidden(one.best, undefended.best, *most)
-    met = undefended if state == FAILS else one
-    untried = [attack for attack in ALL if met.by(attack) is None]
-    where = "without the defense" if state == FAILS else "there"
-    return _after_all(state, reason, untried, where)
+    fails = state == FAILS
+    met, where = (undefended, "without the defense") if fails else (one, "there")
+    for few in met.on_fewer_seeds:
+        pairs = (one.best, few, most[0], few) if fails else (few, undefended.best, few, most[1])
+        if state != INCONCLUSIVE and _hidden(*pairs)[0] != state:
+            state, reason = INCONCLUSIVE, f"{reason}; {where}, on fewer seeds, {_reached(few)}"
+    return _after_all(state, reason, [a for a in ALL if met.by(a) is None], where)
 
 
 def _after_all(state: str, reason: str, untried: Sequence[str], where: str = "there") -> Verdict:

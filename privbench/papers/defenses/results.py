@@ -104,9 +104,14 @@ class Defended:
 
     def strongest(self, metric: str) -> Result:
         """Return the attack with the highest mean of a score, of those that met most seeds."""
-        most = max(len(one.rows) for one in self.results)
-        met = [one for one in self.results if len(one.rows) == most]
+        met = [one for one in self.results if one not in self.on_fewer_seeds]
         return max(met, key=lambda one: one.score(metric).mean)
+
+    @property
+    def on_fewer_seeds(self) -> list[Result]:
+        """Return the attacks that met fewer seeds than others, whose means do not compare."""
+        most = max(len(one.rows) for one in self.results)
+        return [one for one in self.results if len(one.rows) < most]
 
     @property
     def best(self) -> Result:
