@@ -13,7 +13,7 @@ from privbench.plan.option import Option
 from privbench.plan.planner import Plan
 from privbench.plan.profiles import Cloud, Network, Platform, numbers
 from privbench.report.analysis.tables import Rows, as_csv, as_markdown
-from privbench.store.record_frame import flat
+from privbench.runtime.options import flat
 
 BY_RIGHTS = "leakage_by_rights"
 

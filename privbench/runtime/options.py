@@ -80,6 +80,22 @@ def count_of(options: Mapping[str, Any], name: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def flat_options(part: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested options as one level of dotted names, values as text."""
+    return {name: str(value) for name, value in flat(part).items()}
+
+
+def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested fields as one level of dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
+
+
 def as_typed(value: Any) -> str:
     """Return a plain value as it is typed on a command line.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.options import flat
 from privbench.store.recipes import FILES
 from privbench.store.record import Record
 
@@ -12,6 +13,8 @@ ROOT = "root"
 """Option of a data set that says where it lies, and not which images it has."""
 TEST = "data.test"
 """Place of the test images' fingerprint among the sources."""
+STRENGTHS = ("rate", "weight", "sigma", "scale", "epsilon", "levels", "target")
+"""Options that give a defense its strength; ``rate`` in a defense that has a ``weight`` too."""
 
 
 def group_of(
@@ -83,20 +86,30 @@ def setting_key(group: str) -> str:
 def key_without(record: Record, name: str) -> str:
     """Return a group's key that leaves out the strength, the steps or the transmissions."""
     if name == "strength":
-        return group_key(record, defense=_without(record.config["defense"], record.strength))
+        return group_key(record, defense=_without_strength(record))
     if name == "transmissions":
         return group_key(replace(record, transmissions=1))
     return group_key(record, attack=_without_steps(record.config["attack"]))
 
 
-def _without(defense: Mapping[str, Any], strength: float) -> dict[str, Any]:
-    """Leave out the option that gives the strength, which has its value or the inverse."""
+def _without_strength(record: Record) -> dict[str, Any]:
+    """Return the options of the defense without the one that gives the strength, by dotted name.
+
+    It has the strength or its inverse for a value. Of several, one with a name of ``STRENGTHS``
+    counts before others, one of the defense before one of its channel.
+    """
+    strength, options = record.strength, flat(record.config["defense"])
     given = (strength, round(1 / strength, 9)) if strength else (strength,)
-    return {
-        name: _without(value, strength) if isinstance(value, Mapping) else value
-        for name, value in defense.items()
-        if name == "site" or isinstance(value, Mapping) or value not in given
-    }
+
+    def rank(name: str) -> tuple[bool, int, int]:
+        option = name.rpartition(".")[2]
+        at = STRENGTHS.index(option) if option in STRENGTHS else len(STRENGTHS)
+        return option not in STRENGTHS, name.count("."), at
+
+    # True is 1 to an operator
+    found = [name for name, value in options.items() if type(value) is not bool and value in given]
+    chosen = min(found, key=rank, default=None)
+    return {name: value for name, value in options.items() if name != chosen}
 
 
 def _without_steps(attack: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from privbench.evaluation.metrics import known_metrics
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.options import CELL_OPTIONS
+from privbench.runtime.options import CELL_OPTIONS, flat_options
 from privbench.store.group_keys import group_key, images_of, setting_key
 from privbench.store.recipes import threads
 from privbench.store.record import Record, read
@@ -229,22 +229,6 @@ def options_text(part: Mapping[str, Any]) -> str:
         for name, value in values.items()
     }
     return " ".join(f"{name}={named[name]}" for name in sorted(named))
-
-
-def flat_options(part: Mapping[str, Any]) -> dict[str, str]:
-    """Return nested options as one level of dotted names, values as text."""
-    return {name: str(value) for name, value in flat(part).items()}
-
-
-def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested fields as one level of dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = value
-    return found
 
 
 def _scores(one: Record) -> dict[str, Any]:

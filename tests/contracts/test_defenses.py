@@ -1,9 +1,13 @@
 """The contract of a defense, for every yaml of the group and both sites."""
 
+import copy
 import dataclasses
 import math
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from privbench.defenses.bottleneck import Bottleneck
 from privbench.defenses.gaussian import Gaussian
@@ -12,10 +16,13 @@ from privbench.defenses.topk import TopK
 from privbench.defenses.trained import TrainedDefense
 from privbench.evaluation.metrics.payload import payload_bits
 from privbench.runtime.conf_files import load_option
+from privbench.runtime.options import flat
 from privbench.store import record as results
+from privbench.store.group_keys import key_without
 from privbench.testing import DefenseContract
 from privbench.testing.contract import smooth_images
-from tests.support import instantiated, options, parametrized
+from tests.records import record
+from tests.support import composed_node, instantiated, options, parametrized
 
 ON_INPUT = " on input"
 NOISY = " with noise"
@@ -111,3 +118,36 @@ def test_a_defense_runs_at_both_sites_and_yields_a_whole_record(name, site, priv
     assert 0 <= record.accuracy <= 1
     assert record.score("psnr_db") == pytest.approx(record.floor["class_mean"]["psnr_db"])
     assert not record.adaptive
+
+
+@pytest.mark.parametrize("name", sorted({*options("defense")} - {"none"}))
+def test_records_of_all_strengths_have_one_key_without_it(name):
+    """Also where another option has the same value, or is on: True equals 1.0 in Python."""
+    node = composed_node("defense", name)
+    usual = {
+        option: value
+        for option, value in flat(OmegaConf.to_container(node)).items()
+        if type(value) in (int, float)
+    }
+
+    def changed(option, value):
+        found = copy.deepcopy(node)
+        OmegaConf.update(found, option, value)
+        try:
+            strength = instantiate(found, _convert_="all").strength
+        except InstantiationException:  # a rate is below 1
+            return None
+        one = record(strength=strength)
+        one.config["defense"] = OmegaConf.to_container(found)
+        return one
+
+    own = instantiated("defense", name).strength
+    (given,) = (
+        option
+        for option, value in usual.items()
+        if (halved := changed(option, type(value)(value / 2))) and halved.strength != own
+    )
+    found = [changed(given, value) for value in [*usual.values(), 0.5, 1.0, 2, 3]]
+    compared = [one for one in found if one and one.strength]
+    assert len(compared) > 2
+    assert len({key_without(one, "strength") for one in compared}) == 1

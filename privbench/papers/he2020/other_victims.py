@@ -18,9 +18,8 @@ from privbench.papers.he2020.published import accuracies_at
 from privbench.report.analysis.labels import number
 from privbench.report.analysis.tables import Rows
 from privbench.report.analysis.worst_case import listed
-from privbench.runtime.options import as_typed, with_later_options
+from privbench.runtime.options import as_typed, flat, with_later_options
 from privbench.store.record import Record
-from privbench.store.record_frame import flat
 
 Options = Mapping[str, Any]
 Victims = dict[tuple[int, str], Record]

@@ -36,7 +36,7 @@ from privbench.report.analysis.worst_case import (
     not_shared,
     unequal_budgets,
 )
-from privbench.store.record_frame import flat_options
+from privbench.runtime.options import flat_options
 
 ACCURACY_BUDGETS = (0.01, 0.02, 0.05)
 """Losses of accuracy at which defenses are compared, as shares."""

@@ -17,9 +17,9 @@ from privbench.report.analysis.labels import curve_metrics, describe_split, leak
 from privbench.report.analysis.setting_notes import setting_notes
 from privbench.report.analysis.worst_case import RelatedGroups, unequal_budgets
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.options import flat_options
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
-from privbench.store.record_frame import flat_options
 
 LAYERS = (
     "input", "conv1", "relu1", "conv11", "relu11", "conv12", "relu12", "pool1",

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from privbench.runtime.options import flat_options
 from privbench.store.record import Record
-from privbench.store.record_frame import flat_options
 
 Options = Mapping[str, str]
 
