@@ -10,9 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from privbench.runtime.options import without_later_options
 
+_TYPED = ": type -m with commas in an option, or sweeps=NAME"
 _OF_A_SWEEP = {
     "battery": " that has batteries: type sweeps=standard",
-    "budget": ": type -m with commas in an option, or sweeps=NAME",
+    "budget": _TYPED,
+    "preview": _TYPED,
 }
 """Options that a sweep has and no cell, with how to type such a sweep."""
 

@@ -9,12 +9,12 @@ PLACE_OPTIONS = ("output_dir", "device", "isolate", "metrics")
 """Where a cell is computed and stored, and what else is measured; a command that runs it again
 repeats them."""
 LAUNCH_OPTIONS = (
-    "tracker", "workers", "sweeps", "battery", "budget", "force", "sweep", "hydra",
+    "tracker", "workers", "sweeps", "battery", "budget", "preview", "force", "sweep", "hydra",
 )  # fmt: skip
 """How cells are launched and reported; a command that runs one of them again does without."""
 RUNTIME_OPTIONS = PLACE_OPTIONS + LAUNCH_OPTIONS
 """Options that change where and how cells run, and not which."""
-SWEEP_ONLY_OPTIONS = ("workers", "sweeps", "battery", "budget")
+SWEEP_ONLY_OPTIONS = ("workers", "sweeps", "battery", "budget", "preview")
 """Options of a sweep that no cell of it takes."""
 CELL_OPTIONS = (
     "dataset", "victim", "split", "defense", "attack", "targets", "target_indices", "include",
@@ -22,7 +22,7 @@ CELL_OPTIONS = (
 )  # fmt: skip
 """Options that numbers depend on."""
 KNOWN_OPTIONS = frozenset(
-    {*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "budget", "hydra"}
+    {*CELL_OPTIONS, *RUNTIME_OPTIONS} - {"sweeps", "battery", "budget", "preview", "hydra"}
 )
 """Top-level names of a cell's configuration."""
 DIGITS = ("digits", "mnist", "svhn")

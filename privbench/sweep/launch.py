@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from privbench.sweep.workers.base import Workers
 
 LOG = logging.getLogger(__name__)
+
+
+def command_of(words: Iterable[str]) -> str:
+    """Return the command with these words, as a shell reads it."""
+    return " ".join(["python -m privbench", *map(shlex.quote, words)])
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Launch:
 
     @property
     def _command(self) -> str:
-        return " ".join(["python -m privbench", *map(shlex.quote, ARGV)])
+        return command_of(ARGV)
 
     def _write_header(
         self, planned: Mapping[str, PlannedCell], refused: Sequence[tuple[PlannedCell, str]]

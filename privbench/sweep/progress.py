@@ -37,6 +37,7 @@ class PlannedCell:
         name: Overrides that distinguish it from the others.
         group: Shared by cells that differ in the seed alone.
         spec: Its specification; null for a cell that is refused.
+        victim: Key of its victim in the store.
         deployment: Key of the deployment that is trained for it; empty where none is.
         pixels: Values of an image.
     """
@@ -46,6 +47,7 @@ class PlannedCell:
     name: str
     group: str
     spec: CellSpec | None = None
+    victim: str = ""
     deployment: str = ""
     pixels: int = 1
 
@@ -62,11 +64,16 @@ class PlannedCell:
     @property
     def work(self) -> float:
         """Estimated work of its attack: pixels of all images that pass the edge; in no unit."""
+        return float(self.passes * self.pixels)
+
+    @property
+    def passes(self) -> float:
+        """Images that pass the edge in its attack."""
         if self.spec is None:
             return 0
         config = self.spec.config
         targets = len(config["target_indices"] or ()) or config["targets"]
-        return float(_passes(config["attack"], targets) * self.pixels)
+        return passes(config["attack"], targets)
 
     @property
     def targets(self) -> list[str]:
@@ -74,12 +81,12 @@ class PlannedCell:
         return [] if self.spec is None else list(_targets(self.spec.config))
 
 
-def _passes(attack: Mapping[str, Any], targets: int) -> float:
+def passes(attack: Mapping[str, Any], targets: int) -> float:
     """Return the images that pass the edge in an attack and in the attacks within it.
 
     A network that learns counts the images of its updates, ``NETWORK`` times each.
     """
-    inner = sum(_passes(value, targets) for value in attack.values() if isinstance(value, Mapping))
+    inner = sum(passes(value, targets) for value in attack.values() if isinstance(value, Mapping))
     if "steps" not in attack:
         return inner
     steps = count_of(attack, "steps") or STEPS

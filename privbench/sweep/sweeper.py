@@ -23,12 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.errors import (
     RefusedAttackError,
+    SweepIncompleteError,
     UnsuitableAttackError,
     UserError,
     describe_error,
 )
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import RUNTIME_OPTIONS, SWEEP_ONLY_OPTIONS, top_level
+from privbench.runtime.paths import ARGV
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.sweep_log import SweepLog
 from privbench.sweep.batteries import WIDEST, Batteries
@@ -42,7 +44,8 @@ from privbench.sweep.grids import (
     sweep_name,
     to_overrides,
 )
-from privbench.sweep.launch import Launch
+from privbench.sweep.launch import Launch, command_of
+from privbench.sweep.preview import preview
 from privbench.sweep.progress import PlannedCell
 
 if TYPE_CHECKING:
@@ -115,6 +118,12 @@ class Sweeper(HydrasSweeper):
             reasons = [message for _, message in refused] + [one.reason for one in unsuitable]
             raise UserError("; ".join(dict.fromkeys(reasons)))
         log = SweepLog(folder)
+        if self.cfg.preview:
+            words = [word for word in ARGV if not word.startswith("preview=")]
+            print(preview(planned, refused, unsuitable, log.store, command_of(words)))
+            if refused:
+                raise SweepIncompleteError
+            return
         Launch(self.cfg, workers, log, battery, budget, unsuitable).run(planned, refused)
 
     def _battery(self, typed: Axes) -> Battery | None:
@@ -215,10 +224,10 @@ class Sweeper(HydrasSweeper):
             try:
                 spec = self._spec(overrides, name, folder)
                 spec = replace(spec, battery=battery.mark if battery else None)
-                key, group, deployment, pixels, refusal = _identify(spec, workers, make)
+                cell, refusal = _identify(spec, workers, make)
                 if refusal and (battery or isinstance(refusal, UnsuitableAttackError)):
                     reason = " ".join(str(refusal).split())
-                    unsuitable[Unsuitable(group, spec.choices["attack"], reason)] = None
+                    unsuitable[Unsuitable(cell.group, spec.choices["attack"], reason)] = None
                     continue
                 if refusal:
                     raise refusal
@@ -227,9 +236,7 @@ class Sweeper(HydrasSweeper):
                 key = content_hash({"refused": overrides})
                 refused.append((PlannedCell(key, overrides, name, key), message))
                 continue
-            spec = replace(spec, key=key)
-            cell = PlannedCell(key, overrides, name, group, spec, deployment, pixels)
-            planned.setdefault(key, cell)
+            planned.setdefault(cell.key, cell)
         return planned, refused, list(unsuitable)
 
     def _spec(self, overrides: list[str], name: str, folder: Path) -> CellSpec:
@@ -242,11 +249,8 @@ class Sweeper(HydrasSweeper):
 
 def _identify(
     spec: CellSpec, workers: "Workers", make: "RememberedParts"
-) -> tuple[str, str, str, int, RefusedAttackError | None]:
-    """Return the keys of a cell, of its group and of the deployment that is trained for it.
-
-    Cells that differ in the seed alone are a group. The number is of an image's values. The error
-    says why the attack refuses the cell; it is null where it does not.
+) -> tuple[PlannedCell, RefusedAttackError | None]:
+    """Return a cell with its keys, and why its attack refuses it; null where it does not.
 
     Raises:
         ValueError: naming the value and the choices.
@@ -279,7 +283,17 @@ def _identify(
     except RefusedAttackError as error:
         refusal = error
     require_suitable_metrics(planned)
-    return planned.key, group, planned.deployment_key, math.prod(planned.data.shape), refusal
+    identified = PlannedCell(
+        planned.key,
+        spec.overrides,
+        spec.name,
+        group,
+        replace(spec, key=planned.key),
+        content_hash(planned.victim_recipe),
+        planned.deployment_key,
+        math.prod(planned.data.shape),
+    )
+    return identified, refusal
 
 
 def _is_runtime_option(name: str) -> bool:
