@@ -21,6 +21,7 @@ from privbench.plan.pareto import Volume, front, volumes
 from privbench.plan.profiles import with_typed
 from privbench.plan.uplink import Sensitivity, Window
 from privbench.report.analysis.selection import select
+from privbench.report.analysis.variants import with_distinct_defenses
 from privbench.runtime.validation import require_choice
 from privbench.store.artifacts import Store
 from privbench.victims.split_model import SplitModel
@@ -230,7 +231,8 @@ def _records(request: Request) -> tuple[list[Evidence], list[str]]:
     notes = list(selection.unreadable)
     if others := len(selection.records) - len(same):
         notes.append(f"{others} records of other victims or options are left out")
-    return collect(same, config["battery"], config["adaptive"]), notes
+    distinct = with_distinct_defenses(same)  # a row is one defense, not several variants of it
+    return collect(distinct, config["battery"], config["adaptive"]), notes
 
 
 def _with_measurements(

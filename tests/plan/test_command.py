@@ -92,6 +92,25 @@ def test_records_decide_and_every_format_says_the_same(typed, tmp_path):
     assert "| fc1 | * |" in typed(*words, "format=markdown")
 
 
+def test_variants_of_a_defense_have_a_row_each(typed, tmp_path):
+    """One has the accuracy, the other leaks less: no deployment has both."""
+    config = cell_spec(tmp_path / "outputs", "dataset=digits", "victim=lenet5").config
+    records = []
+    for clip, ssim, accuracy in ((1.0, 0.2, 0.7), (2.0, 0.6, 0.9)):
+        one = record(
+            "dp_gaussian", 0.5, dataset="digits", ssim=ssim, accuracy=accuracy, key=f"{clip}"
+        )
+        one.config["victim"], one.config["dataset"] = config["victim"], config["dataset"]
+        one.config["defense"]["clip"] = clip
+        records.append(one)
+    kept(tmp_path / "outputs", records)
+    rows = {row["label"]: row["recorded"] for row in json.loads(typed("format=json"))["options"]}
+    for clip, ssim, accuracy in ((1.0, 0.2, 0.7), (2.0, 0.6, 0.9)):
+        found = rows[f"relu2 dp_gaussian clip {clip:.1f} 0.5"]
+        assert found["leakage"]["ssim"]["score"] == pytest.approx(ssim)
+        assert found["accuracy"] == pytest.approx(accuracy)
+
+
 LIMITS = ["max.ssim=0.3", "network=lte", "format=page", "to=page"]
 
 
