@@ -9,6 +9,7 @@ from typing import Any
 
 from privbench.evaluation.metrics import PSNR
 from privbench.evaluation.metrics import metric as metric_of
+from privbench.report.analysis.channels import defines
 from privbench.report.analysis.frame import SeedGroup, grouped
 from privbench.report.analysis.labels import (
     attack_name,
@@ -76,6 +77,7 @@ class Evidence:
         victims: Number of victims.
         bounds: Sentences about bounds on the attack of the highest PSNR, where records have any.
         deployed: Numbers of the deployment, such as ``payload_bits``.
+        encoded: Whether the defense sends a code of its own, in place of one float per entry.
         overrides: Of the command that made a record, without its attack, with all of the seeds.
     """
 
@@ -91,6 +93,7 @@ class Evidence:
     victims: int
     bounds: Sequence[str]
     deployed: Mapping[str, float]
+    encoded: bool
     overrides: Sequence[str]
 
     @property
@@ -166,6 +169,7 @@ def _evidence(
         len(frozenset().union(*(group.victims for group in groups))),
         _bounds(attacks),
         {name: one.score(name) for name in one.scores if metric_of(name).interval is None},
+        one.site != "input" and defines(one, "payload_bits"),
         _overrides(groups),
     )
 

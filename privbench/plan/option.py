@@ -1,11 +1,10 @@
 """Options of a plan: a split, behind a defense where records have one, with all that is known."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from privbench.plan.cost import Cost, Counts, Setup, cost_of
+from privbench.plan.cost import BITS, Cost, Counts, Setup, cost_of
 from privbench.plan.evidence import Evidence, Leak
 from privbench.plan.names import CLOUD_ONLY, EDGE_ONLY
 from privbench.report.analysis.labels import leakage
@@ -88,14 +87,27 @@ class Option:
         return replace(self, cost=cost_of(self.counts, setup, self.transmissions))
 
 
-def deployed_counts(counts: Counts, deployed: Mapping[str, float]) -> Counts:
-    """Return counts with the numbers of a defended deployment where records have them."""
-    bits = deployed.get("payload_bits", counts.payload_bits["fp32"])
+def deployed_counts(counts: Counts, evidence: Evidence) -> Counts:
+    """Return counts with the numbers of a defended deployment where records have them.
+
+    A code takes its own bits in any format, at most those of the victim's features. Weights are the
+    victim's and those that the defense adds, of four bytes each.
+    """
+    deployed = evidence.deployed
+    sent = deployed.get("payload_bits", counts.payload_bits["fp32"])
+    if evidence.encoded:
+        payload = {name: min(sent, bits) for name, bits in counts.payload_bits.items()}
+        payload["fp32"] = sent
+    else:
+        payload = {name: sent * bits / BITS["fp32"] for name, bits in BITS.items()}
+    parameters = int(deployed.get("edge_parameters", counts.parameters))
+    added = 4.0 * (parameters - counts.parameters)
     flops = deployed.get("edge_flops", counts.edge.flops)
+    weight_bytes = counts.edge.weight_bytes + added
     return replace(
         counts,
-        edge=replace(counts.edge, flops=flops),
-        parameters=int(deployed.get("edge_parameters", counts.parameters)),
-        payload_bits={name: min(bits, sent) for name, sent in counts.payload_bits.items()}
-        | {"fp32": bits},
+        edge=replace(counts.edge, flops=flops, weight_bytes=weight_bytes),
+        parameters=parameters,
+        memory_bytes=counts.memory_bytes + added,
+        payload_bits=payload,
     )

@@ -213,7 +213,7 @@ def _order(evidence: Evidence) -> tuple[bool, str, int]:
 
 
 def _joined(row: Option, evidence: Evidence, setup: Setup) -> Option:
-    counts = deployed_counts(row.counts, evidence.deployed) if evidence.defended else row.counts
+    counts = deployed_counts(row.counts, evidence) if evidence.defended else row.counts
     joined = replace(row, counts=counts, evidence=evidence, accuracy=evidence.accuracy)
     return joined.at(setup)
 

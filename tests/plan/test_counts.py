@@ -1,5 +1,6 @@
 """Counts: published FLOPs, memory by hand, and the metrics of deployments."""
 
+import dataclasses
 from functools import partial
 from types import SimpleNamespace
 
@@ -9,10 +10,15 @@ import torch
 from privbench.evaluation.metrics.edge_flops import edge_flops
 from privbench.evaluation.metrics.edge_parameters import edge_parameters
 from privbench.plan.counts import count, names_of
+from privbench.plan.evidence import collect
+from privbench.plan.option import deployed_counts
+from privbench.store.record import Score
 from privbench.victims.lenet5 import LeNet5
 from privbench.victims.resnet18 import ResNet18
 from privbench.victims.torchvision_models import Architecture
 from privbench.victims.traced import TracedModel
+from tests.plan.setups import counts
+from tests.records import record
 
 
 def _imagenet(arch: str):
@@ -65,3 +71,29 @@ def test_a_residual_network_counts_as_its_deployments_do():
     add = counted["add"]
     assert add.memory_bytes - add.edge.weight_bytes == 3 * one + statistics
     assert names_of(model)["add_1"] == "add_1" and "layer1" in names_of(model).values()
+
+
+@pytest.mark.parametrize(
+    ("channel", "site", "bits", "payload"),
+    [
+        ("none.NoDefense", "features", 8000, {"fp32": 8000, "fp16": 4000, "int8": 2000}),
+        ("quantize.Quantize", "features", 500, {"fp32": 500, "fp16": 500, "int8": 500}),
+        ("quantize.Quantize", "input", 8000, {"fp32": 8000, "fp16": 4000, "int8": 2000}),
+    ],
+    ids=["floats", "a code", "a code of the input"],
+)
+def test_a_defended_edge_has_its_own_payload_and_weights(channel, site, bits, payload):
+    """Of 1,000 features a bottleneck sends 250: fewer bits as floats too, but not as a code."""
+    one = record("bottleneck", 0.75, site)
+    one.config["defense"] = {
+        "_target_": "privbench.defenses.bottleneck.Bottleneck",
+        "channel": {"_target_": f"privbench.defenses.{channel}", "site": site},
+    }
+    numbers = {"payload_bits": float(bits), "edge_parameters": 1250.0, "edge_flops": 2e9}
+    scores = {**one.scores, **{name: Score(value, None) for name, value in numbers.items()}}
+    (evidence,) = collect([dataclasses.replace(one, scores=scores)], [], [])
+    plain = counts(bits=32_000.0)
+    found = deployed_counts(plain, evidence)
+    assert found.payload_bits == payload
+    assert found.edge.weight_bytes - plain.edge.weight_bytes == 4 * 250
+    assert found.memory_bytes - plain.memory_bytes == 4 * 250

@@ -1,14 +1,12 @@
 """Warns of defenses that no adaptive attack met, with the command that adds one (no torch)."""
 
-import ast
 import math
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from privbench.runtime.code_identity import source_file
+from privbench.report.analysis.channels import defines
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.options import LAUNCH_OPTIONS, top_level, typed_values
 from privbench.store.group_keys import group_key, setting_key
@@ -19,8 +17,6 @@ LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods that compute the likelihood of a defense."""
-CHANNEL_CLASS = "channel_class"
-"""Attribute of a defense that names the class of its channel."""
 MOST_COMMANDS = 3
 """Largest number of commands for a selection of a store."""
 
@@ -56,7 +52,7 @@ def untried(records: Sequence[Record], command: str = "") -> Advice:
         but = f" (but for {', '.join(weak)})" * bool(weak)
         names.append(f"{defense} on {site}{some * (len(lacking) < len(settings))}{but}")
         # of a perturbed input the likelihood alone recovers less than naive rMLE (sweeps/attacks)
-        knows = site != "input" and _knows_likelihood(without[0])
+        knows = site != "input" and defines(without[0], *STATES_LIKELIHOOD)
         if command:
             commands.append(_added(command, records, [LIKELIHOOD if knows else QUERIES]))
         else:
@@ -115,79 +111,6 @@ def _by_defense(records: Iterable[Record]) -> Mapping[tuple[str, str], Settings]
         if record.strength:
             found[record.defense, record.site][setting_key(group_key(record))].append(record)
     return found
-
-
-def _knows_likelihood(record: Record) -> bool:
-    """Return whether the channel of a record's defense states a likelihood.
-
-    The class of the channel is named by the defense's class, else it is that of its option
-    ``channel``, else the defense is its own channel.
-    """
-    defense = record.config["defense"]
-    named = _channel_class(*_parts(defense.get("_target_", "")))
-    target = named or defense.get("channel", defense).get("_target_", "")
-    return _states_likelihood(*_parts(target))
-
-
-def _parts(target: object) -> tuple[str, str]:
-    """Return module and name of a class."""
-    module, _, name = str(target).rpartition(".")
-    return module, name
-
-
-@cache
-def _states_likelihood(module: str, name: str) -> bool:
-    """Return whether a class of channels, or one of its bases, computes a likelihood."""
-    return any(
-        isinstance(node, ast.FunctionDef) and node.name in STATES_LIKELIHOOD
-        for found in _lineage(module, name)
-        for node in found.body
-    )
-
-
-@cache
-def _channel_class(module: str, name: str) -> str:
-    """Return the dotted name of a defense's channel class; empty where its class has none."""
-    values = (
-        node.value.value
-        for found in _lineage(module, name)
-        for node in found.body
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and node.target.id == CHANNEL_CLASS
-        and isinstance(node.value, ast.Constant)
-    )
-    return str(next(values, ""))
-
-
-def _lineage(module: str, name: str) -> list[ast.ClassDef]:
-    """Return the definitions of a class and its bases, without those of ``defenses.base``.
-
-    They are read off the source: importing a defense imports torch, which takes a report seconds.
-    """
-    tree = _source(module)
-    if tree is None or module == "privbench.defenses.base":
-        return []
-    found = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
-    if found is None:
-        return []
-    imported = {
-        alias.asname or alias.name: (node.module or "", alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    bases = [base.id for base in found.bases if isinstance(base, ast.Name)]
-    inherited = (_lineage(*imported.get(base, (module, base))) for base in bases)
-    return [found, *(one for line in inherited for one in line)]
-
-
-def _source(module: str) -> ast.Module | None:
-    try:
-        path = source_file(module)
-    except ValueError:
-        return None
-    return ast.parse(path.read_bytes()) if path.suffix == ".py" else None
 
 
 def _added(command: str, records: Iterable[Record], attacks: Sequence[str]) -> str:
