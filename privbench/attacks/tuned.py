@@ -39,8 +39,8 @@ class Tuned:
     numeric options of any attack that can have features of its own images. A naive white-box attack
     is tried on undefended features of the view's edge, an adaptive one on draws of the defense,
     others on answers to queries, which are counted. The first trial has the attack's configured
-    values, where a search includes them. A trial's attack learns from images that it is not tried
-    on. Every trial of a search is kept in the store, so a search that is killed, or typed again
+    values, where a search includes them. In a search a trial's attack learns from images that it is
+    not tried on, and every trial is kept in the store, so a search that is killed, or typed again
     with more trials, goes on; values that the attack refuses together count as a trial.
 
     Attributes:
@@ -167,7 +167,7 @@ class Tuned:
         first = {name: number.value for name, number in numeric_options(inner).items()}
         best, errors = search(score, wanted, first, self.trials, int(seed))
         facts = {"settings": self.trials, "images": self.images, "errors": errors}  # null: refused
-        view.logger.note(tuned={**facts, **best})
+        view.logger.note(tuned={**facts, "chosen": best})
         chosen: Attack = with_options(inner, best)
         return chosen
 

@@ -96,6 +96,19 @@ def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
+def with_values(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with other values, named as on a command line.
+
+    >>> with_values({"steps": 5, "network": {"lr": 1, "depth": 2}}, {"network.lr": 3})
+    {'steps': 5, 'network': {'lr': 3, 'depth': 2}}
+    """
+    found = dict(options)
+    for name, value in values.items():
+        part, _, rest = name.partition(".")
+        found[part] = with_values(found[part], {rest: value}) if rest else value
+    return found
+
+
 def as_typed(value: Any) -> str:
     """Return a plain value as it is typed on a command line.
 

@@ -104,7 +104,7 @@ def test_a_naive_and_an_adaptive_attack_have_equal_budgets():
         assert all(isinstance(one.count, int) for one in TRIED)
         tuned = logger.facts["tuned"]
         assert (tuned["settings"], tuned["images"], len(tuned["errors"])) == (6, 8, 6)
-        assert (tuned["gain"], tuned["count"]) == (TRIED[-1].gain, TRIED[-1].count)
+        assert tuned["chosen"] == {"gain": TRIED[-1].gain, "count": TRIED[-1].count}
 
 
 def test_an_attack_is_tried_on_images_that_it_does_not_learn_from():
@@ -226,6 +226,16 @@ def test_a_search_of_more_trials_goes_on_from_one_of_fewer():
     assert tried == [8 + 1, 8 + 1]
 
 
+def test_searched_images_are_noted_apart_from_those_of_the_trials():
+    """Of two options of one name each has its own number in the record."""
+    attack = _tuned(Sized(), trials=3, images=[3, 9])
+    view, logger = _view(attack.access, Kept()), RecordingLogger()
+    view.logger = logger
+    attack.fit(view)
+    tuned = logger.facts["tuned"]
+    assert (tuned["images"], tuned["chosen"]) == (8, {"images": TRIED[-1].images})
+
+
 def test_options_that_are_null_can_be_searched_and_others_are_refused():
     options = numeric_options(instantiated("attack", "inverse"))
     assert options["steps"].whole and options["steps"].value is None
@@ -234,6 +244,13 @@ def test_options_that_are_null_can_be_searched_and_others_are_refused():
     assert set(ranges_of(instantiated("attack", "inverse"), {"steps": [100, 900]})) == {"steps"}
     with pytest.raises(ValueError, match="attack.search.network is not a number"):
         ranges_of(instantiated("attack", "inverse_refined"), {"network": [1, 2]})
+
+
+@dataclass
+class Sized(Gain):
+    """Has a number of images of its own."""
+
+    images: int = 5
 
 
 @dataclass

@@ -30,7 +30,7 @@ from privbench.report.analysis.labels import (
     shown_metrics,
 )
 from privbench.runtime.hashing import content_hash
-from privbench.runtime.options import count_of
+from privbench.runtime.options import count_of, with_values
 from privbench.store.group_keys import images_of, setting_key
 from privbench.store.record import Record
 
@@ -146,7 +146,8 @@ def steps(record: Record) -> int:
     Records of earlier versions do not list their trainings: their options tell the steps, and one
     note where the number of images did. So it is of a search, which trains for its trials, too.
     """
-    searched = "trials" in record.config["attack"]
+    configured = _as_run(record)
+    searched = "trials" in configured
     trainings = None if searched else record.notes.get("trainings")
     left_as_it_is = not record.notes.get("refined", {}).get("descend", True)
     perturbed = record.site == "input" and record.strength > 0
@@ -166,7 +167,17 @@ def steps(record: Record) -> int:
         return own + _turns(attack, record.notes) + inner
 
     trained = sum(training["steps"] or 0 for training in trainings or ())
-    return count(record.config["attack"]) + int(trained)
+    return count(configured) + int(trained)
+
+
+def _as_run(record: Record) -> Mapping[str, Any]:
+    """Return the options of a record's attack, with those that a search chose for the one within.
+
+    An option of a deeper attack is noted as ``network.steps``.
+    """
+    attack: Mapping[str, Any] = record.config["attack"]
+    chosen = record.notes.get("tuned", {}).get("chosen", {})
+    return {**attack, "inner": with_values(attack["inner"], chosen)} if chosen else attack
 
 
 def _turns(attack: Mapping[str, Any], notes: Mapping[str, Any]) -> int:
@@ -265,7 +276,7 @@ class Budget:
     @classmethod
     def of(cls, record: Record) -> "Budget":
         """Read the effort from a record."""
-        used = _images(record.config["attack"])
+        used = _images(_as_run(record))
         words = f"{used} auxiliary images" if used else "all auxiliary images"
         has = any(right.startswith("AUX_") for right in record.access)
         refined = record.notes.get("refined", {})

@@ -107,6 +107,22 @@ def test_trials_of_a_search_are_a_part_of_the_budget():
     assert worst_case.Budget.of(plain) != worst_case.Budget.of(searched)
 
 
+def test_the_budget_of_a_search_is_that_of_the_options_that_it_chose():
+    """Not of those that its attack was configured with, of an attack within it either."""
+    one = record("dropout", 0.4, attack="tuned", access=["AUX_IMAGES"])
+    network = {"steps": 2000, "images": None}
+    inner = {"steps": 500, "images": 64, "network": network}
+    config = {**one.config, "attack": {"trials": 16, "images": 32, "inner": inner}}
+    chosen = {"steps": 100, "network.steps": 700, "network.images": 40}
+    for found, words in (
+        ({}, "2500 steps, after 16 trials of as many, all auxiliary images"),
+        ({"chosen": chosen}, "800 steps, after 16 trials of as many, 40 auxiliary images"),
+    ):
+        notes = {"tuned": {"settings": 16, "images": 32, "errors": [0.1] * 16, **found}}
+        searched = dataclasses.replace(one, config=config, notes=notes)
+        assert str(worst_case.Budget.of(searched)) == words
+
+
 @pytest.mark.slow
 def test_what_is_called_an_interval_about_victims_covers_their_mean_and_pooled_images_do_not():
     """Five victims of 64 images each, whose means differ by a standard deviation of .06."""
