@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -161,7 +161,7 @@ def _panel(
     metrics = list(dict.fromkeys(metric for worst in found for metric in worst.best))
     body: list[Line | str] = _context(panel, metrics)
     last = ""
-    for worst in found:
+    for worst in _most_first(found):
         names = f" ({describe_access(worst.rights)})" if rights else ""
         body += _rows(worst, metrics, names, new=worst.key != last)
         if worst.key != last:
@@ -172,6 +172,24 @@ def _panel(
         f"strongest attack{' (rights)' * rights}",
     )
     return [*aligned([head, *body]), *_notes(found)] if found else []
+
+
+def _most_first(found: Iterable[WorstCase]) -> list[WorstCase]:
+    """Return the worst cases of each setting, the rights within which most leaks first.
+
+    Rights within which nothing beats the blind attack are left out where the setting has others:
+    its score stands above the settings.
+    """
+    settings: dict[str, list[WorstCase]] = defaultdict(list)
+    for worst in found:
+        settings[worst.key].append(worst)
+    ordered = []
+    for held in settings.values():
+        attacked = [
+            one for one in held if any(g.first.attack != "blind" for g in one.best.values())
+        ]
+        ordered += sorted(attacked or held, key=_lead, reverse=True)
+    return ordered
 
 
 def _context(panel: SplitResults, metrics: Sequence[str]) -> list[Line | str]:

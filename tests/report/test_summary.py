@@ -1,5 +1,7 @@
 """The terminal's summary: 100 columns, weaknesses first, short where a sweep is large."""
 
+import re
+
 from privbench.report.summary import MOST_LINES, of_sweep, table
 from privbench.runtime.terminal import WIDTH
 from privbench.store.sweep_log import SweepLog
@@ -59,3 +61,16 @@ def test_a_table_has_the_blind_guess_and_a_row_for_each_set_of_rights():
     named = [line.split("%  ")[1].split()[0] for line in rows]
     assert named == ["rmle", "inverse", "inverse"], "the last set of rights holds the second"
     assert "      unreliable: not converged" in lines
+
+
+def test_of_each_setting_the_rights_within_which_most_leaks_come_first():
+    """Those within which nothing beats the blind attack are left out where there are others."""
+    aux = ["AUX_IMAGES", "AUX_LABELS"]
+    records = [
+        record(strength=0.3, ssim=0.4),
+        record(strength=0.3, ssim=0.3, attack="blind", access=aux),
+        record(strength=0.3, ssim=0.7, attack="inverse", access=["EDGE_QUERIES", "AUX_IMAGES"]),
+        record(strength=0.6, ssim=0.3, attack="blind", access=aux),
+    ]
+    rows = re.findall(r"  (\w+) \((?:edge|aux)_", table(records))
+    assert rows == ["inverse", "rmle", "blind"]
