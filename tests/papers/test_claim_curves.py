@@ -6,6 +6,8 @@ from privbench.papers.he2020.attack_claims import DEPTH
 from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.report.analysis.frame import SeedGroup
+from privbench.report.analysis.tradeoffs import Point
 from tests.paper_records import PAPER, figure9, statement, table, verdict
 from tests.records import put_images, record
 
@@ -48,6 +50,31 @@ def test_quality_falls_where_it_ends_lower_and_never_comes_back(ssim, state):
     """However small each step back is."""
     assert len(DEPTH) == 10
     assert statement("quality falls with depth").check(Bars(*ssim), "mnist")[0] == state
+
+
+class MeasuredBars(PaperResults):
+    """Figure 15 measured on a dozen images: at ``pool1`` a third of them scores far more."""
+
+    def __init__(self, more: float):
+        self.more = more
+
+    def partition(self, dataset, split):
+        at = DEPTH.index(split)
+        more = [self.more * (split == "pool1" and n % 3 == 0) for n in range(12)]
+        levels = [0.9 - 0.09 * at + extra for extra in more]
+        one = record("none", 0.0, split=split, targets=12)
+        put_images(one, "ssim", levels)
+        put_images(one, "psnr_db", [5 + 20 * level for level in levels])
+        point = Point(SeedGroup([one]))
+        scores = {metric: point.score(metric) for metric in ("ssim", "psnr_db")}
+        return DataPoint(0.0, None, None, scores, point)
+
+
+@pytest.mark.parametrize(("more", "state"), [(0.0, HOLDS), (0.9, INCONCLUSIVE)])
+def test_a_rise_that_other_images_would_not_show_decides_nothing(more, state):
+    """In the mean it exceeds the margin, but few images make it."""
+    assert DEPTH.index("pool1") == 2
+    assert statement("quality falls with depth").check(MeasuredBars(more), "mnist")[0] == state
 
 
 def test_depth_as_a_defense_is_met_by_the_strong_attack_too():

@@ -130,13 +130,26 @@ def falls_with_depth(results: ResultSource, data: str) -> Verdict:
         return (INCONCLUSIVE, details) if spots else MISSING
 
     def judge(metric: str) -> Verdict:
-        scores = {split: spot.scores[metric] or 0.0 for split, spot in spots.items()}
         margin = SIMILAR[metric]
-        rises = {b: None for a, b in combinations(DEPTH, 2) if scores[b] - scores[a] > margin}
-        falls = scores[DEPTH[0]] - scores[DEPTH[-1]] > margin
-        details = ", ".join(f"{split} {number(score, metric)}" for split, score in scores.items())
-        details += f"; more than {margin:g} above a split before it: {', '.join(rises) or 'none'}"
-        return (HOLDS if falls and not rises else FAILS), details
+
+        def less(one: str, other: str) -> str:
+            return recovers_less_by(spots[one], spots[other], metric, margin)[0]
+
+        falls = less(DEPTH[-1], DEPTH[0])
+        rises = {(a, b): less(a, b) for a, b in combinations(DEPTH, 2)}
+        above, unsure = (
+            dict.fromkeys(b for (_, b), state in rises.items() if state == wanted)
+            for wanted in (HOLDS, INCONCLUSIVE)
+        )
+        details = ", ".join(
+            f"{split} {number(spot.scores[metric] or 0.0, metric)}" for split, spot in spots.items()
+        )
+        details += f"; more than {margin:g} above a split before it: {', '.join(above) or 'none'}"
+        if doubtful := [split for split in unsure if split not in above]:
+            details += f"; inconclusive: {', '.join(doubtful)}"
+        if falls == FAILS or above:
+            return FAILS, details
+        return (INCONCLUSIVE if unsure else falls), details
 
     return by_metric(judge)
 
