@@ -5,7 +5,7 @@ import pytest
 from privbench.papers.he2020.attack_claims import DEPTH
 from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE, same_tradeoff
 from privbench.report.analysis.frame import SeedGroup
 from privbench.report.analysis.tradeoffs import Point
 from tests.paper_records import PAPER, figure9, statement, table, verdict
@@ -155,6 +155,29 @@ def test_worst_case_curves_are_compared_where_all_of_their_adversaries_were():
         "1.0 the weak one alone met"
     )
     assert {spot.point.group.first.attack for spot in (*dropout, *gaussian)} == {"inverse_adaptive"}
+
+
+def test_curves_have_the_accuracy_of_the_victims_that_they_share():
+    """A victim of one curve alone moves neither its scores nor its accuracy."""
+
+    def curve(seeds):
+        records = {
+            strength: [
+                record(
+                    "dropout", strength, ssim=ssim, seed=seed, targets=12,
+                    accuracy=0.3 if seed else 0.9,
+                )
+                for seed in seeds
+            ]
+            for strength, ssim in ((0.2, 0.6), (0.4, 0.3))
+        }  # fmt: skip
+        points = [Point(SeedGroup(held)) for held in records.values()]
+        return [
+            DataPoint(p.strength, p.accuracy, p.undefended, {"ssim": p.score("ssim")}, p)
+            for p in points
+        ]
+
+    assert same_tradeoff(curve([0, 1]), curve([0]), "ssim")[0] == HOLDS
 
 
 def test_curves_without_an_image_in_common_tell_nothing():

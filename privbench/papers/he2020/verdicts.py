@@ -157,11 +157,14 @@ def _resampled_curves(one: Curve, other: Curve, metric: str) -> list[Line]:
         return []
     spots = [spot for curve in curves for spot in curve]
     scores = np.array([[spot.scores[metric] for spot in spots]], dtype=float)
+    accuracies = [spot.accuracy for spot in spots]
     if groups := [spot.point.group for spot in spots if spot.point]:
         common = frozenset.intersection(*(group.victims for group in groups))
         if not common:
             return []
-        means = [group.restricted_to(common).by_image(metric) for group in groups]
+        shared = [group.restricted_to(common) for group in groups]
+        accuracies = [group.accuracy for group in shared]
+        means = [group.by_image(metric) for group in shared]
         images = sorted(set.intersection(*(set(values.index) for values in means)))
         if not images:
             return []
@@ -169,8 +172,8 @@ def _resampled_curves(one: Curve, other: Curve, metric: str) -> list[Line]:
         drawn = np.random.default_rng(0).integers(len(images), size=(DRAWS, len(images)))
         scores = np.concatenate([table.mean(1)[None], table[:, drawn].mean(-1).T])
     parts = np.split(scores, [len(curves[0])], axis=1)
-    accuracies = [np.array([s.accuracy for s in curve], dtype=float) for curve in curves]
-    return list(zip(parts, accuracies, strict=True))
+    kept = np.split(np.array(accuracies, dtype=float), [len(curves[0])])
+    return list(zip(parts, kept, strict=True))
 
 
 def _accuracy_gaps(one: Line, other: Line) -> tuple[Array, Array]:
