@@ -83,6 +83,19 @@ def test_the_accuracy_under_a_defense_is_that_of_any_attack_on_it():
     assert {one.key for one in used} == {one.key for one in records[:-1]}
 
 
+def test_of_a_victims_accuracies_the_mean_of_most_draws_counts():
+    """Whichever key comes last."""
+    for order in ("ab", "ba"):
+        records = []
+        for seed in range(LEAST):
+            for draws, accuracy, key in ((1, 0.5, order[0]), (3, 0.8, order[1])):
+                one = record("gaussian", 1.0, "input", attack="blind", accuracy=accuracy,
+                             seed=seed, key=f"{key}{seed}")  # fmt: skip
+                one.config["accuracy_draws"] = draws
+                records.append(one)
+        assert row(records, "accuracy")[4:7] == ["0.800"] * 3
+
+
 def test_many_victims_at_few_settings_do_not_displace_few_victims_at_all_of_them():
     """A table has the targets of most published settings, not those of most records."""
     settings = [("none", 0.0), ("dropout", 0.3), ("dropout", 0.6)]
