@@ -63,6 +63,11 @@ class Fisher(FineTuned):
             raise ValueError("defense.channel of defense=fisher adds its own noise: choose none")
 
     @property
+    def site(self) -> str:
+        """Always ``features``, where the noise is added."""
+        return "features"
+
+    @property
     def strength(self) -> float:
         """The target 1/dFIL."""
         return float(self.target)

@@ -7,6 +7,7 @@ from torch import nn
 from privbench.defenses.deployment import SplitVictim
 from privbench.defenses.dropout import Dropout
 from privbench.defenses.fisher import Fisher
+from privbench.defenses.none import NoDefense
 from privbench.evaluation.bounds import dfil
 from privbench.runtime.random import RandomStreams
 from privbench.testing import FitAlways, SmallData
@@ -43,6 +44,13 @@ def test_the_deployed_noise_meets_the_target_and_the_regulariser_raises_the_sign
         )
         found.append(deployment.signal_to_noise_db(x))
     assert found[1] > found[0] + 0.5
+
+
+def test_it_acts_on_the_features_whatever_the_channel_says(setting):
+    """A record says where the noise is, which is never the channel's site."""
+    victim, _ = setting
+    defense = Fisher(channel=NoDefense(site="input"))
+    assert defense.site == defense.build(victim).channel.site == "features"
 
 
 def test_the_cloud_is_trained_through_noise_of_the_target(setting):
