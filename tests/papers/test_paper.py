@@ -114,6 +114,19 @@ def test_the_gap_is_a_paired_difference_on_the_same_images(pair):
     assert title in document([naive, adaptive], "COMMAND")
 
 
+def test_two_adversaries_of_one_name_have_a_gap_each():
+    """Their rows name the option in which they differ."""
+    pair = ("rmle", "rmle_adaptive")
+    naive = record("dropout", 0.6, ssim=0.3, targets=12, attack=pair[0])
+    others = [
+        record("dropout", 0.6, ssim=ssim, attack=pair[1], adaptive=True, targets=12, steps=steps)
+        for ssim, steps in ((0.5, 500), (0.6, 5000))
+    ]
+    (_, *rows), used = adaptive_gap(panels([naive, *others]), pair)
+    assert sorted(row[0].rpartition(" ")[2] for row in rows) == ["500", "5000"]
+    assert {one.key for one in used} == {naive.key, *(one.key for one in others)}
+
+
 @pytest.mark.long
 def test_the_readmes_picture_is_drawn_where_both_adversaries_met_dropout(tmp_path, monkeypatch):
     """With a row of digits for each setting that was measured, none for those that were not."""

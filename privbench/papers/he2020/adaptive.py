@@ -1,11 +1,14 @@
 """Tables of adversaries that are not the paper's: stronger ones, and what adapting adds."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from privbench.evaluation.statistics import interval_label, victim_interval, victim_label
 from privbench.papers.he2020.comparison import baseline, seeds
 from privbench.papers.he2020.published import is_published
 from privbench.report.analysis.frame import (
+    SeedGroup,
     on_shared_victims,
     paired_interval,
     paired_victims,
@@ -54,16 +57,33 @@ def adaptive_gap(found: Sequence[SplitResults], pair: tuple[str, str]) -> tuple[
     ]  # fmt: skip
     records: list[Record] = []
     for panel in found:
-        points = {adversary.attack: _defended(adversary) for adversary in panel.adversaries}
-        naive, adaptive = (points.get(name, {}) for name in pair)
-        for setting in sorted(naive.keys() & adaptive.keys()):
-            both = on_shared_victims(naive[setting].group, adaptive[setting].group)
-            if both is not None:  # without a victim in common nothing is compared
-                defense, site, strength = setting
-                name = f"{_split_title(panel)}, {describe_defense(defense, strength, site)}"
-                rows.append([name, *_gap(*map(Point, both))])
-                records += [record for group in both for record in group.records]
+        compared = list(_compared(panel, pair))
+        times = Counter(setting for setting, *_ in compared)
+        for setting, options, both in compared:
+            defense, site, strength = setting
+            shown = describe_defense(defense, strength, site)
+            several = options if times[setting] > 1 else []
+            rows.append(
+                [", ".join([_split_title(panel), shown, *several]), *_gap(*map(Point, both))]
+            )
+            records += [record for group in both for record in group.records]
     return rows, records
+
+
+def _compared(
+    panel: SplitResults, pair: tuple[str, str]
+) -> Iterable[tuple[Setting, list[str], tuple[SeedGroup, SeedGroup]]]:
+    """Yield settings of a non-adaptive and an adaptive attack on the victims that both have.
+
+    Attacks of one name and other options come with those options.
+    """
+    named = ([a for a in panel.adversaries if a.attack == name] for name in pair)
+    for adversaries in product(*named):
+        naive, adaptive = map(_defended, adversaries)
+        options = [one.name for one in adversaries if one.name not in pair]
+        for setting in sorted(naive.keys() & adaptive.keys()):
+            if both := on_shared_victims(naive[setting].group, adaptive[setting].group):
+                yield setting, options, both
 
 
 def _defended(adversary: Adversary) -> Mapping[Setting, Point]:
