@@ -226,8 +226,8 @@ def within(found: Iterable[OperatingPoint], loss: float) -> OperatingPoint | Non
         dearest = max(kept, key=lambda at: kept[at].lost)
         if _affordable(kept[dearest], loss):
             best = min(kept.values(), key=lambda one: leakage(one.leakage, one.metric))
-            names = {choice.name: choice.worst.group for choice in allowed}
-            return replace(best, doubts=[*best.doubts, *not_shared(names, common)])
+            named = [(choice.name, choice.worst.group) for choice in allowed]
+            return replace(best, doubts=[*best.doubts, *not_shared(named, common)])
         del allowed[dearest]
     return None
 

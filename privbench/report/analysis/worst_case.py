@@ -48,17 +48,17 @@ def listed(seeds: Iterable[int]) -> str:
     return f"seed{'s' * (len(found) != 1)} {', '.join(map(str, found))}"
 
 
-def not_shared(groups: Mapping[str, SeedGroup], victims: frozenset[Victim]) -> list[str]:
+def not_shared(groups: Iterable[tuple[str, SeedGroup]], victims: frozenset[Victim]) -> list[str]:
     """Return what a comparison on these victims leaves out, one line per group.
 
     Args:
-        groups: Groups to compare, by name.
+        groups: Groups to compare, each with its name; several may have one name.
         victims: Victims on which they are compared.
     """
-    found, kept = [], {seed for seed, _ in victims}
-    compared = [group for group in groups.values() if victims <= group.victims]
+    found, kept, named = [], {seed for seed, _ in victims}, list(groups)
+    compared = [group for _, group in named if victims <= group.victims]
     met = {seed for group in compared for seed in group.seeds}
-    for name, group in groups.items():
+    for name, group in named:
         if not victims <= group.victims:
             other = " with victims of other weights" if kept & set(group.seeds) else ""
             found.append(f"{name} is not compared: {listed(group.seeds)}{other}")
@@ -236,8 +236,8 @@ class ComparableAttacks:
         longest = longest_runs(groups)
         common = shared_victims(longest) if victims is None else victims
         kept = [group.restricted_to(common) for group in longest if common <= group.victims]
-        names = {attack_name(group.first): group for group in longest}
-        return cls(kept, not_shared(names, common))
+        named = [(attack_name(group.first), group) for group in longest]
+        return cls(kept, not_shared(named, common))
 
     def strongest(self, metric: str) -> SeedGroup:
         """Return the group that recovers most: the one rule for the strongest adversary."""

@@ -34,6 +34,18 @@ def test_the_worst_case_is_taken_on_shared_seeds():
     assert worst.caveats["ssim"] == ["inverse is not compared: seed 7"]
 
 
+def test_what_is_left_out_is_said_of_two_attacks_of_one_name_too():
+    """They differ in an option; one of them was not run on the victim of the others."""
+    records = [
+        one
+        for attack, seed, weight in (("rmle", 7, 1.0), ("rmle", 0, 2.0), ("inverse", 0, 1.0))
+        for one in _easy_and_hard(attack, {seed: 0.5})
+        if not one.config["attack"].update(tv_weight=weight)
+    ]
+    (worst,) = worst_case.worst_cases(records)
+    assert worst.caveats["ssim"] == ["rmle is not compared: seed 7"]
+
+
 def test_settings_are_chosen_and_compared_on_shared_seeds():
     """A setting that was measured on an easy victim alone neither wins nor loses by it."""
     dropout = [*_easy_and_hard("rmle", {0: 0.9, 1: 0.3}), record("none", 0.0, targets=24)]
