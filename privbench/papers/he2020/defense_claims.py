@@ -1,6 +1,7 @@
 """Checks of the paper's statements on defenses."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -96,10 +97,7 @@ def input_hides_more(results: ResultSource, data: str) -> Verdict:
             return HOLDS, details
         return (FAILS if against > len(states) / 2 and held <= chance else INCONCLUSIVE), details
 
-    return all_of(
-        (defense, by_metric(lambda metric, defense=defense: judge(defense, metric)))  # type: ignore[misc]
-        for defense in NOISES
-    )
+    return all_of((defense, by_metric(partial(judge, defense))) for defense in NOISES)
 
 
 def noises_similar(results: ResultSource, data: str) -> Verdict:
@@ -109,10 +107,7 @@ def noises_similar(results: ResultSource, data: str) -> Verdict:
         lines = [(DEFENDED[data], noise, site) for noise in NOISES]
         return same_tradeoff(*results.curves(data, lines[0], lines[1], metric), metric)
 
-    return all_of(
-        (site, by_metric(lambda metric, site=site: judge(site, metric)))  # type: ignore[misc]
-        for site in SITES
-    )
+    return all_of((site, by_metric(partial(judge, site))) for site in SITES)
 
 
 def dropout_better(*sites: str) -> Callable[[ResultSource, str], Verdict]:
