@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from privbench.attacks.blind import ANSWERS, Blind
-from privbench.attacks.components.convergence import WORTH_CONFIRMING, sample, share
+from privbench.attacks.components.convergence import WORTH_CONFIRMING, Path, sample, share
 from privbench.attacks.components.priors import total_variation
 from privbench.attacks.rmle import RMLE
 from privbench.defenses.deployment import Deployment
@@ -69,6 +69,16 @@ def test_an_image_without_a_gradient_never_moved():
     assert not met.any()
     assert there.facts["never_moved"] == 0
     assert there.facts["converged"] == 1
+
+
+def test_the_recorded_share_of_settled_images_is_exact(monkeypatch):
+    """Of 20 images 19 are enough for a longer run, whose verdict then counts."""
+    monkeypatch.setattr(Path, "settled", torch.arange(20) > 0)
+    monkeypatch.setattr(Path, "confirmed", lambda path, rows, *_: len(rows))
+    attack = RMLE(steps=2, tv_weight=0.0)
+    _, logger, _ = _attacked(attack, nn.Sequential(nn.Identity()), scenes(20))
+    assert logger.facts["converged"] == 0.95
+    assert logger.facts["longer_run"]["confirmed"] == 1
 
 
 class Dying(nn.Module):

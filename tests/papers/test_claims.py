@@ -8,7 +8,7 @@ from privbench.papers.he2020.published import CIFAR10
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
 from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
-from tests.records import put_images, record
+from tests.records import put_images, record, rescored
 
 OWN = {
     "White-box: rMLE gives": (HOLDS,),
@@ -169,6 +169,20 @@ def test_noise_is_judged_on_both_sides_of_its_limit():
         for side in (-0.1, 0.0)
     ]
     assert verdict(text, near)[0] == HOLDS
+
+
+def test_the_ends_of_a_range_are_of_whichever_strengths_have_them():
+    """A wide interval at one strength leaves no doubt that the score at another is below .4."""
+    records = [
+        record(noise, limit + side, "input", ssim=0.6, **PAPER)
+        for noise, limit in (("gaussian", 0.8), ("laplace", 0.5))
+        for side in (-0.2, -0.1)
+    ]
+    assert verdict("Within those limits", records)[0] == HOLDS
+    wide, narrow = ((0.3, 0.9), (0.35, 0.39))
+    for ends, state in (((wide, wide), INCONCLUSIVE), ((wide, narrow), FAILS)):
+        others = [rescored(one, "ssim", ci95=end) for one, end in zip(records, ends, strict=False)]
+        assert verdict("Within those limits", [*others, *records[2:]])[0] == state
 
 
 def test_what_is_hidden_without_a_defense_is_no_merit_of_the_defense():
