@@ -42,10 +42,7 @@ class Laplace(Perturbation):
 
     def _perturb(self, t: Tensor, draws: RandomStreams) -> Tensor:
         """Return the tensor plus noise, by the inverse of its distribution function."""
-        # half a step off both ends of the 24-bit grid, where the inverse is infinite
-        u = draws.uniform(t).double() - 0.5 + 2.0**-25
-        noise = -torch.sign(u) * torch.log1p(-2 * u.abs())
-        return t + self.scale * noise.to(t.dtype)
+        return t + self.scale * laplacian(draws.uniform(t))
 
     def _log_likelihood(self, observed: Tensor, clean: Tensor, variance: Tensor) -> Tensor:
         """Return log Laplace(observed - clean; b) convolved with N(0, s²), in closed form."""
@@ -55,6 +52,17 @@ class Laplace(Perturbation):
             deviation.expand(shape), variance.sqrt().expand(shape), float(self.scale)
         )
         return density
+
+
+def laplacian(uniform: Tensor) -> Tensor:
+    """Return the value of Laplace(0, 1) below which a share of it lies.
+
+    Args:
+        uniform: Shares in [0, 1), on the 24-bit grid of a float32.
+    """
+    # half a step off both ends of the grid, where it is infinite
+    u = uniform.double() - 0.5 + 2.0**-25
+    return (-torch.sign(u) * torch.log1p(-2 * u.abs())).to(uniform.dtype)
 
 
 class _LogDensity(torch.autograd.Function):

@@ -1,7 +1,6 @@
 """The base classes of channels that have weights of their own, and of defenses that learn them."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from privbench.defenses.base import BaseChannel
 from privbench.defenses.deployment import Deployment
@@ -38,14 +37,3 @@ class LearnedNoise(TrainedDefense):
         """Return the channel, a ``LearnedChannel``."""
         channel: nn.Module = deployment.channel
         return channel
-
-
-def laplacian(uniform: Tensor) -> Tensor:
-    """Return the value of Laplace(0, 1) below which a share of it lies.
-
-    Args:
-        uniform: Shares in [0, 1), on the 24-bit grid of a float32.
-    """
-    # half a step off both ends of the grid, where it is infinite
-    u = uniform.double() - 0.5 + 2.0**-25
-    return (-torch.sign(u) * torch.log1p(-2 * u.abs())).to(uniform.dtype)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from privbench.defenses.base import FitServices, TrainingImages, log_normal, sample_outputs
 from privbench.defenses.deployment import Deployment, SplitVictim
-from privbench.defenses.learned import LearnedChannel, LearnedNoise, laplacian
+from privbench.defenses.laplace import laplacian
+from privbench.defenses.learned import LearnedChannel, LearnedNoise
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import (
     VALIDATED,
