@@ -23,6 +23,7 @@ from privbench.defenses.none import NoDefense
 from privbench.runtime.code_identity import described, identity_of
 from privbench.runtime.validation import VALIDATED, AtLeastTwo, PositiveInt
 from privbench.threat import Access, AdversaryView
+from privbench.training.stored_numbers import StoredNumbers
 
 TUNED_FIELDS = ("tv_weight", "init")
 FEATURES = (Access.EDGE_WEIGHTS, Access.EDGE_QUERIES, Access.CLEAN_QUERIES)
@@ -110,11 +111,11 @@ class Tuned:
         if self.search is not None:
             return self._searched(view).fit(view.restricted_to(self.inner.access))
         tried = list(islice(self._candidates(), self.trials))
-        choice = Choice()
+        choice = StoredNumbers("best")
         recipe = {"attack": "tuned", "code": identity_of(type(self)), "images": self.images}
         recipe |= {"tried": described(tried), "transmissions": view.transmissions}
         view.fit_or_load(recipe, choice, lambda: self._choose(choice, tried, view))
-        best: Attack = tried[int(choice.best)]
+        best: Attack = tried[int(choice["best"])]
         return best.fit(view.restricted_to(self.inner.access))
 
     def _candidates(self) -> Iterator[Any]:
@@ -127,15 +128,18 @@ class Tuned:
                 weight = _scaled(inner.tv_weight, FACTOR**exponent)
                 yield replace(inner, init=init, tv_weight=weight)
 
-    def _choose(self, choice: "Choice", tried: list[Any], view: AdversaryView) -> dict[str, Any]:
+    def _choose(
+        self, choice: StoredNumbers, tried: list[Any], view: AdversaryView
+    ) -> dict[str, Any]:
         x, silent = (
             view.images[: self.images],
             view.without_logging().restricted_to(self.inner.access),
         )
         v = self._features(x, view)
-        errors = [float((a.fit(silent)(v) - x).square().mean().nan_to_num(1.0)) for a in tried]
-        choice.best.fill_(min(range(len(errors)), key=errors.__getitem__))
-        best = tried[int(choice.best)]
+        errors = [_error(attack.fit(silent)(v), x) for attack in tried]
+        index = min(range(len(errors)), key=errors.__getitem__)
+        choice.set(best=index)
+        best = tried[index]
         chosen = {"tv_weight": best.tv_weight, "start": best.init}  # names of the record's schema
         return {"tuned": {"settings": len(tried), "images": self.images, **chosen}}
 
@@ -150,7 +154,7 @@ class Tuned:
 
         def score(values: Mapping[str, float]) -> float | None:
             try:
-                attack, trial = with_options(inner, values), Trial()
+                attack, trial = with_options(inner, values), StoredNumbers("error")
                 check_inner(attack, rights)
             except ValueError:
                 return None  # each is allowed, but not with the other, or not with these images
@@ -160,8 +164,13 @@ class Tuned:
                 "trial": described(attack),
             }
             recipe |= {"images": self.images, "transmissions": view.transmissions}
-            kept.fit_or_load(recipe, trial, lambda: trial.run(attack.fit(rights), v, x))
-            return float(trial.error)
+
+            def run() -> dict[str, Any]:
+                trial.set(error=_error(attack.fit(rights)(v), x))
+                return {}
+
+            kept.fit_or_load(recipe, trial, run)
+            return trial["error"]
 
         wanted = ranges_of(inner, self.search or {})
         first = {name: number.value for name, number in numeric_options(inner).items()}
@@ -182,29 +191,9 @@ class Tuned:
         return Deployment(view.edge, known, nn.Sequential()).transmit(x, draws, view.transmissions)
 
 
-class Trial(nn.Module):
-    """Error of an attack with some options, as a module that the store keeps."""
-
-    error: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("error", torch.zeros((), dtype=torch.float64))
-
-    def run(self, reconstruct: Reconstruct, v: Tensor, x: Tensor) -> dict[str, Any]:
-        """Set the squared error over pixels of images ``x`` from features ``v``; no facts."""
-        self.error.fill_((reconstruct(v) - x).square().mean().nan_to_num(1.0).double())
-        return {}
-
-
-class Choice(nn.Module):
-    """Index of the best setting, as a module that the store keeps."""
-
-    best: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("best", torch.zeros((), dtype=torch.int64))
+def _error(x_hat: Tensor, x: Tensor) -> float:
+    """Return the mean squared error over pixels; 1 where it is not a number."""
+    return float((x_hat - x).square().mean().nan_to_num(1.0))
 
 
 def _scaled(weight: float | Mapping[str, float], factor: float) -> float | dict[str, float]:

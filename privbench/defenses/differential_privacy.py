@@ -24,6 +24,7 @@ from privbench.runtime.validation import (
     OptionalPositiveFloat,
 )
 from privbench.training.loop import EpochLogger
+from privbench.training.stored_numbers import StoredNumbers
 
 
 @dataclass(frozen=True, kw_only=True, config=VALIDATED)
@@ -81,17 +82,17 @@ class DifferentialPrivacy(TrainedDefense):
         """Measure a radius that is not given, on the features of 1,024 training images."""
         if self.clip is not None:
             return self
-        measured = Radius()
+        measured = StoredNumbers("radius")
 
         def measure(report: EpochLogger) -> Mapping[str, Any]:
             parts = sample_outputs(victim.edge, data, services)
             norms = torch.cat([part.flatten(1).norm(p=self.order, dim=1) for part in parts])
-            measured.radius.fill_(norms.median())
+            measured.set(radius=float(norms.median()))
             return {"images": len(norms)}
 
         services.fit_or_load("clip", measured, measure)
         # dead features have no norm, and any radius holds them
-        return replace(self, clip=float(measured.radius) or 1.0)
+        return replace(self, clip=measured["radius"] or 1.0)
 
     def fit(self, victim: SplitVictim, data: TrainingImages, services: FitServices) -> Deployment:
         """Return the deployment, trained unless ``train`` is ``none``."""
@@ -136,13 +137,3 @@ class Clip(nn.Module):
         factors = self.radius / v.flatten(1).norm(p=self.order, dim=1).clamp_min(self.radius)
         clipped: Tensor = v * factors.view(-1, *(1,) * (v.dim() - 1))
         return clipped
-
-
-class Radius(nn.Module):
-    """Measured radius, as a module for the store."""
-
-    radius: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("radius", torch.zeros((), dtype=torch.float64))

@@ -21,6 +21,7 @@ from privbench.runtime.pixels import in_unit_range
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, Fraction, NonNegativeFloat
 from privbench.training.loop import EpochLogger
+from privbench.training.stored_numbers import StoredNumbers
 
 PROBES = 2
 """Random probes of each image's trace, whose mean over images calibrates the noise."""
@@ -93,16 +94,16 @@ class Fisher(FineTuned):
         self, deployment: Deployment, data: TrainingImages, services: FitServices
     ) -> Deployment:
         """Return the deployment with noise of the deviation that its edge needs for the target."""
-        measured = Deviation()
+        measured = StoredNumbers("sigma")
 
         def measure(report: EpochLogger) -> Mapping[str, Any]:
             images = in_unit_range(data.pixels[:IMAGES].to(services.device))
             trace = mean_squared_jacobian(deployment.edge, images, services.seed)
-            measured.sigma.fill_(math.sqrt(self.target * trace / images[0].numel()))
+            measured.set(sigma=math.sqrt(self.target * trace / images[0].numel()))
             return {"images": len(images), "trace": trace}
 
         services.fit_or_load("sigma", measured, measure)
-        channel = Gaussian(sigma=float(measured.sigma))
+        channel = Gaussian(sigma=measured["sigma"])
         return Deployment(deployment.edge, channel, deployment.cloud, deployment.undefended_edge)
 
     def facts(self, deployment: Deployment, transmissions: int) -> Mapping[str, Any]:
@@ -111,16 +112,6 @@ class Fisher(FineTuned):
             "sigma": deployment.channel.strength,
             "inverse_dfil_of_all_transmissions": self.target / transmissions,
         }
-
-
-class Deviation(nn.Module):
-    """Measured standard deviation, as a module for the store."""
-
-    sigma: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("sigma", torch.zeros((), dtype=torch.float64))
 
 
 def squared_jacobian(

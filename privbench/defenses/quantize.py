@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
 from privbench.defenses.deployment import SplitVictim
 from privbench.runtime.random import RandomStreams
 from privbench.runtime.validation import VALIDATED, FiniteFloat, NonNegativeInt
 from privbench.training.loop import EpochLogger
+from privbench.training.stored_numbers import StoredNumbers
 
 NARROW = 1e-2
 """Width of a cell, in deviations, under which its probability is density times width."""
@@ -66,16 +67,16 @@ class Quantize(Perturbation):
         if self.low is not None and self.high is not None:
             return self
         entry = victim.edge[:1] if self.site == "input" else victim.edge
-        measured = _Range()
+        measured = StoredNumbers("low", "high")
 
         def measure(report: EpochLogger) -> Mapping[str, Any]:
             parts = sample_outputs(entry, data, services)
-            measured.low.fill_(min(float(part.min()) for part in parts))
-            measured.high.fill_(max(float(part.max()) for part in parts))
+            low = min(float(part.min()) for part in parts)
+            measured.set(low=low, high=max(float(part.max()) for part in parts))
             return {"images": sum(map(len, parts))}
 
         services.fit_or_load("range", measured, measure)
-        low, high = float(measured.low), float(measured.high)
+        low, high = measured["low"], measured["high"]
         low = low if self.low is None else self.low
         high = high if self.high is None else self.high
         # dead features have one value, which a range of any width represents
@@ -120,18 +121,6 @@ class Quantize(Perturbation):
         below = torch.where(index <= 0, -torch.inf, below)
         above = torch.where(index >= self.levels - 1, torch.inf, above)
         return log_normal_mass(below, above) - (math.log(step) if self.dither else 0.0)
-
-
-class _Range(nn.Module):
-    """Range of the features, as a module for the store."""
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("low", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("high", torch.zeros((), dtype=torch.float64))
 
 
 def log_normal_mass(below: Tensor, above: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from privbench.runtime import countdown
 from privbench.training.config import OptimizerConfig, one_cycle
 from privbench.training.loop import Batches, fit
+from privbench.training.stored_numbers import StoredNumbers
 from privbench.training.task import TrainingTask
 from tests.support import CPU
 
@@ -69,3 +70,13 @@ def test_a_cycle_of_any_length_begins_and_ends(rising):
             optimizer.step()
             cycle.step() if len(rates) < steps else None
         assert all(0 <= rate <= 1 + 1e-9 for rate in rates)
+
+
+def test_stored_numbers_are_found_again_by_their_names():
+    """In double precision, whatever the precision of those that were kept."""
+    numbers = StoredNumbers("low", "high")
+    numbers.set(low=0.1, high=2)
+    assert list(numbers.state_dict()) == ["low", "high"]
+    assert (numbers["low"], numbers["high"]) == (0.1, 2.0)
+    numbers.load_state_dict({"low": torch.tensor(3), "high": torch.tensor(0.5)})
+    assert (numbers["low"], numbers["high"]) == (3.0, 0.5)
