@@ -5,7 +5,8 @@ import pytest
 from privbench.papers.he2020.attack_claims import DEPTH
 from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.sources import DataPoint, MeasuredResults, PaperResults
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE, same_tradeoff
+from privbench.papers.he2020.verdicts import same_tradeoff
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.frame import SeedGroup
 from privbench.report.analysis.tradeoffs import Point
 from tests.paper_records import PAPER, figure9, statement, table, verdict

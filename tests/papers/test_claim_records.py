@@ -7,7 +7,7 @@ import pytest
 from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.published import is_published
 from privbench.papers.he2020.sources import MeasuredResults
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, table, verdict
 from tests.records import record, rescored
 

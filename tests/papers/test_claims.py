@@ -6,7 +6,7 @@ from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.defense_claims import SITES
 from privbench.papers.he2020.published import CIFAR10
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from tests.paper_records import PAPER, figure9, statement, table, verdict
 from tests.records import put_images, record, rescored
 

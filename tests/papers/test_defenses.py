@@ -7,7 +7,7 @@ import pytest
 
 from privbench.defenses.none import NoDefense
 from privbench.papers.defenses import __main__ as command
-from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, MISSING, hides_images
+from privbench.papers.defenses.claims import MISSING, hides_images
 from privbench.papers.defenses.commands import (
     further_seeds,
     in_table,
@@ -19,6 +19,7 @@ from privbench.papers.defenses.commands import (
 from privbench.papers.defenses.document import document, verdicts
 from privbench.papers.defenses.results import defended
 from privbench.papers.defenses.rows import AMORTISED, Row, merged, read, rows_of, write
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from tests.records import kept, record
 from tests.support import instantiated, options
 

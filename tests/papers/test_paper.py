@@ -21,7 +21,7 @@ from privbench.papers.he2020.published import (
     is_published,
     load_published,
 )
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.selection import select
 from privbench.report.analysis.tradeoffs import panels
 from tests.paper_records import PAPER, attacked, figure9, table, undefended

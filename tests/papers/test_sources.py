@@ -11,7 +11,8 @@ from privbench.papers.he2020.claims import STATEMENTS, judge
 from privbench.papers.he2020.comparable import comparable
 from privbench.papers.he2020.comparison import match_published
 from privbench.papers.he2020.document import document, statements
-from privbench.papers.he2020.verdicts import FAILS, HOLDS, INCONCLUSIVE, recovers_less_by
+from privbench.papers.he2020.verdicts import recovers_less_by
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis import frame, tradeoffs, worst_case
 from privbench.runtime.options import without_later_options
 from privbench.store.group_keys import group_key

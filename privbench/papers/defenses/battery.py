@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
-from privbench.papers.defenses.claims import FAILS, HOLDS, INCONCLUSIVE, hides_images
+from privbench.papers.defenses.claims import hides_images
 from privbench.papers.defenses.commands import ATTACKED, in_table, planned
 from privbench.papers.defenses.results import Defended, Place, defended
 from privbench.papers.defenses.rows import Row
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE
 from privbench.report.analysis.tables import Rows, as_markdown
 
 HEAD = [

@@ -15,11 +15,9 @@ from statistics import fmean
 
 from privbench.papers.defenses.results import COST, Defended, Result, same_victims
 from privbench.papers.defenses.rows import Row, Score
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
-HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 MISSING = "not measured"
-Verdict = tuple[str, str]
-"""One of the states above, and the reason."""
 Curves = Mapping[str, Sequence[Defended]]
 """Strengths of each defense of one setting, by its name."""
 Pair = tuple[Defended, Defended]

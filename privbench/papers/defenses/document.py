@@ -8,7 +8,7 @@ from functools import cache
 from statistics import fmean
 
 from privbench.papers.defenses.battery import by_battery
-from privbench.papers.defenses.claims import ALL, CLAIMS, MISSING, Verdict, judge
+from privbench.papers.defenses.claims import ALL, CLAIMS, MISSING, judge
 from privbench.papers.defenses.commands import (
     PROGRAM,
     further_seeds,
@@ -30,6 +30,7 @@ from privbench.papers.defenses.results import (
     name_of,
 )
 from privbench.papers.defenses.rows import AMORTISED, Row
+from privbench.papers.verdict import Verdict
 from privbench.report.analysis.labels import in_column, number
 from privbench.report.analysis.tables import Rows, as_markdown
 from privbench.runtime.paths import ROOT

@@ -6,20 +6,17 @@ from itertools import combinations, pairwise
 from privbench.papers.he2020.published import METRICS, load_published
 from privbench.papers.he2020.sources import MeasuredResults, ResultSource
 from privbench.papers.he2020.verdicts import (
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
     MISSING,
     REPRODUCED,
     SIMILAR,
     TIE,
-    Verdict,
     all_of,
     by_metric,
     recovers_less,
     recovers_less_by,
     similar,
 )
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from privbench.report.analysis.labels import metric_label, number
 from privbench.report.analysis.tradeoffs import LAYERS
 

@@ -40,14 +40,8 @@ from privbench.papers.he2020.defense_claims import (
     obfuscated,
 )
 from privbench.papers.he2020.sources import MeasuredResults, ResultSource
-from privbench.papers.he2020.verdicts import (
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
-    Verdict,
-    all_of,
-    recovers_nothing,
-)
+from privbench.papers.he2020.verdicts import all_of, recovers_nothing
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,7 @@ import numpy as np
 from privbench.papers.he2020.published import METRICS
 from privbench.papers.he2020.sources import READ, ResultSource
 from privbench.papers.he2020.verdicts import (
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
     MISSING,
-    Verdict,
     all_of,
     at_strength,
     better_tradeoff,
@@ -23,6 +19,7 @@ from privbench.papers.he2020.verdicts import (
     same_tradeoff,
     score_range,
 )
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from privbench.report.analysis.labels import metric_label, number
 
 DEFENDED = {"mnist": "relu2", "cifar10": "relu22"}

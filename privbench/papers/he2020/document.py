@@ -27,8 +27,9 @@ from privbench.papers.he2020.departures import LEAST_SCORES, departures, find_de
 from privbench.papers.he2020.other_victims import accuracies
 from privbench.papers.he2020.published import PAPER_IMAGES, paper_images
 from privbench.papers.he2020.sources import MeasuredResults, PaperResults
-from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR, Verdict
+from privbench.papers.he2020.verdicts import NOT_APPLICABLE, REPRODUCED, SIMILAR
 from privbench.papers.he2020.victims import LEAST, spread
+from privbench.papers.verdict import Verdict
 from privbench.report.analysis.commands import commands_of
 from privbench.report.analysis.labels import LEGEND
 from privbench.report.analysis.tables import Rows, as_markdown

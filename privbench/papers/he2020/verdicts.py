@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from privbench.evaluation.statistics import LEVEL, Interval, interval_label, wilson
 from privbench.papers.he2020.published import METRICS
 from privbench.papers.he2020.sources import READ, Curve, DataPoint, ResultSource
+from privbench.papers.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 from privbench.report.analysis.frame import (
     SeedGroup,
     on_shared_victims,
@@ -26,10 +27,7 @@ from privbench.report.analysis.frame import (
 from privbench.report.analysis.labels import metric_label, number, span
 from privbench.report.analysis.worst_case import listed
 
-HOLDS, FAILS, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 NOT_APPLICABLE = "not applicable"
-Verdict = tuple[str, str]
-"""``HOLDS``, ``FAILS`` or ``INCONCLUSIVE``, and the numbers that decide."""
 MISSING: Verdict = (INCONCLUSIVE, "not measured")
 SIMILAR = {"ssim": 0.1, "psnr_db": 2.0, "accuracy": 0.1}
 """Margins within which scores are similar: our choice, the paper names none."""
