@@ -18,7 +18,7 @@ from privbench.evaluation import metrics
 from privbench.experiment.spec import CellSpec
 from privbench.runtime import validation
 from privbench.runtime.device import DeviceConfig
-from privbench.runtime.options import CELL_OPTIONS, KNOWN_OPTIONS
+from privbench.runtime.options import CELL_OPTIONS, KNOWN_OPTIONS, as_typed
 from privbench.runtime.validation import VALIDATED, NonNegativeInt, PositiveInt, Seed
 from privbench.tracking.base import Tracker
 from privbench.victims.training import VictimConfig
@@ -147,6 +147,11 @@ def _require_known(config: Mapping[str, Any]) -> None:
     if absent := [name for name in CELL_OPTIONS if name not in config]:
         raise ValueError(
             f"{absent[0]} is missing: leave out ~{absent[0]}, and type a value instead"
+        )
+    if not isinstance(config["sweep"], Mapping):
+        raise ValueError(  # noqa: TRY004 - as all bad input
+            f"sweep={as_typed(config['sweep'])} is not an option: choose "
+            "sweep.fail_fast, sweep.report, or sweeps=NAME for a file of sweeps/"
         )
     for name, example in LISTS.items():
         if config.get(name) is not None and not isinstance(config[name], list):
