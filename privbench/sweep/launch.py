@@ -80,6 +80,8 @@ class Launch:
             SweepIncompleteError: where a cell has no record at the end, after printing why.
         """
         start = self._write_header(planned, refused)
+        if refused:
+            self._print_refused({cell.key for cell, _ in refused})
         announce(Store(self.log.store))
         try:
             with watching(self.log, planned, start) as progress:
@@ -177,7 +179,7 @@ class Launch:
 
     def _fit_shared(self, pending: Sequence[PlannedCell]) -> None:
         """Train each deployment that several cells share, once and before them."""
-        shared = shared_deployments(pending)
+        shared = {} if self._stopped else shared_deployments(pending)
         for key, (_, name) in shared.items():
             self.log.append_fit(key, "planned", name=name, launch=self.id)
         if shared:
@@ -317,6 +319,16 @@ class Launch:
         lines = self.log.lines(start)[0]
         of_cells = [line for line in lines if "state" in line and line.get("launch") == self.id]
         return {line["key"]: line["state"] for line in of_cells}
+
+    def _print_refused(self, keys: set[str]) -> None:
+        """Print the cells that cannot be run, and why, before the first other one is."""
+        entries = self.log.entries(self.id)
+        after = "so none is run" if self.cfg.sweep.fail_fast else "the others are run"
+        lines = [f"privbench: {len(keys)} of {len(entries)} cells are refused, {after}:"]
+        for entry, more in in_short(entries[key] for key in entries if key in keys):
+            lines += [f"  {entry.title}: {entry.reason}"]
+            lines += [f"  {more} more for this reason"] * (more > 0)
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
     def _print_missing(self, missing: Sequence[CellStatus]) -> None:
         if not missing:

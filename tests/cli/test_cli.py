@@ -103,9 +103,21 @@ def test_one_failing_cell_leaves_the_others_and_the_exit_code_tells(privbench, w
         "-m", "attack=blind", "defense.rate=0.1,1.5,0.3", "targets=5", f"output_dir={warm}"
     )
     assert code == 1
-    assert "defense.rate=1.5 is out of range" in err
+    assert err.startswith(
+        "privbench: 1 of 3 cells are refused, the others are run:\n"
+        "  defense.rate=1.5: defense.rate=1.5 is out of range"
+    )
     assert "Traceback" not in err
     assert len(record_files(warm)) == 2
+
+
+def test_a_refused_cell_stops_a_sweep_that_stops_at_its_first_failure(privbench, tmp_path):
+    """Before any network is trained for the other cells."""
+    words = ["-m", "defense=noise_aware", "targets=0,1,2", "attack=blind,rmle"]
+    code, out, err = privbench(*words, "sweep.fail_fast=true", f"output_dir={tmp_path}")
+    assert (code, out) == (1, "")
+    assert err.startswith("privbench: 2 of 6 cells are refused, so none is run:\n")
+    assert not list(tmp_path.glob("store/*/*"))
 
 
 BAD = [
@@ -122,6 +134,11 @@ BAD = [
         "dataset=foo is not known: choose from .*digits, fashion_mnist, image_folder",
     ),
     (["~targets"], "targets is missing: leave out ~targets, and type a value instead"),
+    (
+        ["sweep=smoke"],
+        "sweep=smoke is not an option: choose sweep.fail_fast, sweep.report, or sweeps=NAME",
+    ),
+    (["sweep=null"], "sweep=null is not an option: choose sweep.fail_fast"),
     (["sweeps=foo"], "sweeps=foo is not known: choose from .*smoke"),
     (
         ["attack.stepz=5"],
