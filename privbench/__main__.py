@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.command_line import (
     FLAGS_WITH_VALUE,
+    config_folders,
     flags_first,
     has_one_value,
     quote_paths,
@@ -51,11 +53,12 @@ def _single_run(cfg: DictConfig) -> CellSpec:
     """
     folder = str(HydraConfig.get().runtime.output_dir)
     try:
-        return CellSpec.of(cfg, HydraConfig.get(), folder)
+        spec = CellSpec.of(cfg, HydraConfig.get(), folder)
     except ValueError as error:
         with suppress(OSError):
             Path(folder).rmdir()  # made by Hydra, and empty
         raise UserError(str(error)) from error
+    return replace(spec, flags=config_folders(ARGV))
 
 
 def add_multirun(arguments: Sequence[str]) -> list[str]:

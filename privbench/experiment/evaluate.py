@@ -28,6 +28,7 @@ from privbench.experiment.plan import CellPlan
 from privbench.experiment.services import AttackLogger, Clock, EpochLogger, Services
 from privbench.runtime.code_identity import identity
 from privbench.runtime.hashing import content_hash
+from privbench.runtime.paths import python_path_of
 from privbench.store.artifacts import Artifact
 from privbench.store.recipes import RECORD_SCHEMA, harness
 from privbench.store.record import Record, Score
@@ -226,6 +227,8 @@ def _setting_fields(plan: CellPlan, victim_sha256: str) -> dict[str, Any]:
         "config": cell.config,
         "sources": plan.sources,
         "overrides": cell.spec.overrides,
+        "flags": list(cell.spec.flags),
+        "pythonpath": python_path_of(cell.spec.targets),
         "dataset": names["dataset"],
         "victim": names["victim"],
         "victim_sha256": victim_sha256,

@@ -1,7 +1,7 @@
 """The specification of a cell: plain data that every process can read (no torch, no Hydra)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class CellSpec:
         key: Of its record, as planned; empty before planning and in a single run.
         launch: Id of the sweep's launch; empty in a single run.
         battery: Name and version of the battery that it is part of; null outside of one.
+        flags: Words of the command line that name folders of configuration.
     """
 
     config: Mapping[str, Any]
@@ -42,11 +43,17 @@ class CellSpec:
     key: str = ""
     launch: str = ""
     battery: Mapping[str, Any] | None = None
+    flags: Sequence[str] = ()
 
     @property
     def in_sweep(self) -> bool:
         """Return true for a cell of a sweep, false for a single run."""
         return bool(self.launch)
+
+    @property
+    def targets(self) -> list[str]:
+        """Classes that its configuration instantiates, by their dotted names."""
+        return list(_targets(self.config))
 
     def to_json(self) -> str:
         """Return the specification in JSON.
@@ -88,3 +95,11 @@ class CellSpec:
     def from_json(cls, text: str) -> "CellSpec":
         """Return the specification that ``to_json`` wrote."""
         return cls(**json.loads(text))
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        for value in node.values():
+            yield from _targets(value)

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Record:
             (``attack``: ``rmle-1``; ``harness``: ``schema-3``), and fingerprints of the data
             (``data.train``).
         overrides: Overrides of the command line that make it.
+        flags: Words of the command line that name folders of configuration, which its command
+            needs, too; empty in records that were written before there were any.
+        pythonpath: PYTHONPATH where classes of it were found through it; else empty, as in earlier
+            records.
         dataset: Name of the data.
         victim: Name of the classifier.
         victim_sha256: Of the file with its weights, ``store/victims/<key>.safetensors``: records
@@ -168,6 +172,8 @@ class Record:
     split_count: int | None = None
     victim_warning: str = ""
     battery: Mapping[str, Any] | None = None
+    flags: list[str] = field(default_factory=list)
+    pythonpath: str = ""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Record":

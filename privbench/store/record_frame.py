@@ -1,13 +1,13 @@
 """Records as a table: a row for each record, or for each attacked image (no torch)."""
 
 import logging
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privbench.evaluation.metrics import known_metrics
+from privbench.runtime.commands import command_of
 from privbench.runtime.files import write_atomically
 from privbench.runtime.hashing import content_hash
 from privbench.runtime.options import CELL_OPTIONS, flat_options
@@ -162,7 +162,7 @@ def sweep_commands(folder: Path) -> dict[str, str]:
 
 def rerun_command(record: Record) -> str:
     """Return the command that runs the cell of a record."""
-    return f"python -m privbench {shlex.join(record.overrides)}".strip()
+    return command_of(record.overrides, record.flags, record.pythonpath)
 
 
 def table(records: Sequence[Record], commands: Mapping[str, str]) -> "pd.DataFrame":

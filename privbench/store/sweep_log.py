@@ -9,7 +9,6 @@ a data set or a device may have changed since an earlier one.
 
 import json
 import os
-import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from privbench.runtime.commands import command_of
 from privbench.runtime.files import is_locked
 from privbench.store.battery import Battery, Unsuitable
 
@@ -270,10 +270,8 @@ class SweepLog:
     def rerun_command(self, entry: CellStatus) -> str:
         """Return the command that runs one cell, with the PYTHONPATH that it needs."""
         launch = (self.launches() or [{}])[-1]
-        path = launch.get("pythonpath")
-        before = f"PYTHONPATH={shlex.quote(path)} " if path else ""
-        arguments = [*launch.get("flags", []), *entry.overrides]
-        return f"{before}python -m privbench {shlex.join(arguments)}"
+        path = launch.get("pythonpath", "")
+        return command_of(entry.overrides, launch.get("flags", []), path)
 
 
 def in_short(entries: Iterable[CellStatus]) -> list[tuple[CellStatus, int]]:

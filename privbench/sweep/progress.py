@@ -78,7 +78,7 @@ class PlannedCell:
     @property
     def targets(self) -> list[str]:
         """Classes that its configuration instantiates, by their dotted names."""
-        return [] if self.spec is None else list(_targets(self.spec.config))
+        return [] if self.spec is None else self.spec.targets
 
 
 def passes(attack: Mapping[str, Any], targets: int) -> float:
@@ -93,14 +93,6 @@ def passes(attack: Mapping[str, Any], targets: int) -> float:
     if "batch" in attack:
         return inner + NETWORK * steps * (count_of(attack, "batch") or BATCH)
     return inner + steps * targets
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"]
-        for value in node.values():
-            yield from _targets(value)
 
 
 class Progress:

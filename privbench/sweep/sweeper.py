@@ -21,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.experiment.spec import CellSpec
+from privbench.runtime.command_line import config_folders
 from privbench.runtime.errors import (
     RefusedAttackError,
     SweepIncompleteError,
@@ -223,7 +224,8 @@ class Sweeper(HydrasSweeper):
         for overrides, name in zip(cells, names, strict=True):
             try:
                 spec = self._spec(overrides, name, folder)
-                spec = replace(spec, battery=battery.mark if battery else None)
+                mark = battery.mark if battery else None
+                spec = replace(spec, battery=mark, flags=config_folders(ARGV))
                 cell, refusal = _identify(spec, workers, make)
                 if refusal and (battery or isinstance(refusal, UnsuitableAttackError)):
                     reason = " ".join(str(refusal).split())

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from privbench.experiment import speed
 from privbench.store import record as results
+from privbench.store.record_frame import rerun_command
 from privbench.store.sweep_log import SweepLog
 from tests.runs import record_files
 from tests.support import ATTACK, ROOT
@@ -297,11 +298,16 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("my_attack", None)
 
 
-def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, warm):
-    """Two files, nothing registered."""
+def test_an_attack_from_elsewhere_loads_by_its_target_alone(privbench, mine, warm, monkeypatch):
+    """Two files, nothing registered; the record's command finds them, too."""
+    folder = str(warm.parent)
+    monkeypatch.setenv("PYTHONPATH", folder)
     code, out, err = privbench(*mine, f"output_dir={warm}")
     assert code == 0, err
     assert "mine (access: none)" in out
+    (path,) = record_files(warm)
+    typed = f"PYTHONPATH={folder} python -m privbench --config-dir {folder}/conf attack=mine "
+    assert rerun_command(results.read(path)).startswith(typed)
 
 
 @pytest.mark.parametrize("fail", ["burst", "infinite"])

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from privbench.report.analysis.channels import defines
+from privbench.runtime.commands import PROGRAM, command_of
 from privbench.runtime.conf_files import load_option
 from privbench.runtime.options import LAUNCH_OPTIONS, top_level, typed_values
 from privbench.store.group_keys import group_key, setting_key
 from privbench.store.record import Record
 
-PROGRAM = "python -m privbench"
 LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
@@ -136,19 +136,19 @@ def _class(attack: str) -> str:
 
 def _of_overrides(records: Iterable[Record], group: str, chosen: str) -> list[str]:
     """Return commands that run a selection's cells with others of a group, by their overrides."""
-    shapes: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    shapes: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = defaultdict(list)
     for record in records:
         options = {
             name: value
             for name, value in typed_values(record.overrides).items()
             if not name.startswith(group) and top_level(name) not in LAUNCH_OPTIONS
         }
-        shapes[tuple(options)].append(options)
+        shapes[tuple(options), tuple(record.flags), (record.pythonpath,)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]
     found = []
-    for names, typed in most:
+    for (names, flags, (path,)), typed in most:
         axes = [f"{name}={','.join(_values(typed, name))}" for name in names]
-        found.append(shlex.join([*PROGRAM.split(), "-m", f"{group}={chosen}", *axes]))
+        found.append(command_of([f"{group}={chosen}", *axes], ["-m", *flags], path))
     return found
 
 

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from privbench.defenses.deployment import SplitVictim
 from privbench.report import summary
 from privbench.report.analysis import operating_points, tables, tradeoffs
-from privbench.report.analysis.advice import adding, untried
+from privbench.report.analysis.advice import adding, not_undefended, untried
 from privbench.report.analysis.finding import finding, strongest_not_run
 from privbench.runtime.conf_files import load_option
 from privbench.store.sweep_log import SweepLog
@@ -226,3 +226,13 @@ def test_advice_names_an_attack_that_knows_the_defense(name):
         channel = defense.build(SplitVictim(*model.split("relu2"), (1, 28, 28))).channel
     known = channel.strength > 0 and channel.has_likelihood
     assert command.endswith("attack=rmle,rmle_adaptive" if known else "attack=rmle,inverse")
+
+
+def test_the_command_for_a_selection_finds_the_users_own_code():
+    """Its folder of configuration and PYTHONPATH are those of the records."""
+    own = {"flags": ["--config-dir", "my_conf"], "pythonpath": "."}
+    one = record(attack="mine", overrides=["attack=mine", "defense.rate=0.3"], **own)
+    (command,) = not_undefended([one])
+    assert command == (
+        "PYTHONPATH=. python -m privbench -m --config-dir my_conf defense=none attack=mine"
+    )
