@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from privbench.runtime.paths import ROOT
 from privbench.runtime.renamed_options import ADDED_OPTIONS, RENAMED_OPTIONS
-from privbench.runtime.suggestions import choices_with, close_match
+from privbench.runtime.suggestions import choices_with, close_match, groups_with
 
 MISSING_CHOICE = re.compile(r"Could not find '([^']+)/([^'/]+)' Available options in '[^']+': (.*)")
 """Hydra's message for a config group's choice that does not exist, on one line."""
@@ -69,11 +69,14 @@ def unknown_option(option: str, choices: list[str]) -> str:
             return f"unknown option {option}: it is added with a plus, {words}"
     group, _, field = option.rpartition(".")
     line = f"unknown option {option}; {f'{group} has' if group else 'choose from'} "
-    line += ", ".join(choices)
+    line += ", ".join(choices) or "no options"
     if match := close_match(field, choices):
         return f"{line}; did you mean {group}{'.' if group else ''}{match}?"
+    if not group and (places := groups_with(field)):
+        return f"{line}; did you mean {', '.join(f'{place}.{field}' for place in places)}?"
     others = choices_with(option)
-    return f"{line}; {', '.join(others)} has {field}" if others else line
+    have = "have" if len(others) > 1 else "has"
+    return f"{line}; {', '.join(others)} {have} {field}" if others else line
 
 
 def _in_our_words(line: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from privbench.runtime.options import CONFIG_GROUPS
 from privbench.runtime.paths import ROOT
 
 
@@ -19,6 +20,15 @@ def close_match(name: str, choices: Iterable[str]) -> str:
     ''
     """
     return next(iter(difflib.get_close_matches(name, list(choices), n=1, cutoff=0.7)), "")
+
+
+def groups_with(field: str) -> list[str]:
+    """Return the groups of a cell that have a choice with such an option.
+
+    >>> groups_with("sigma"), groups_with("foo")
+    (['defense'], [])
+    """
+    return [group for group in CONFIG_GROUPS if choices_with(f"{group}.{field}")]
 
 
 def choices_with(option: str) -> list[str]:
