@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from privbench.runtime.errors import UserError
+from privbench.runtime.options import as_typed
+from privbench.runtime.paths import ROOT
 
 PATH_OPTIONS = ("output_dir", "dataset.root", "victim.weights")
+CONFIG_DIR = ("--config-dir", "-cd")
 FLAGS_WITH_VALUE = (
-    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
+    *CONFIG_DIR, "--config-name", "-cn", "--config-path", "-cp", "--package", "-p",
     "--cfg", "-c", "--experimental-rerun",
 )  # fmt: skip
 
@@ -46,9 +50,9 @@ def config_folders(arguments: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for at, word in enumerate(arguments):
-        if word.startswith(("--config-dir=", "-cd=")):
+        if word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR)):
             found.append(word)
-        elif word in ("--config-dir", "-cd"):
+        elif word in CONFIG_DIR:
             found += arguments[at : at + 2]
     return found
 
@@ -66,6 +70,7 @@ def require_readable(arguments: Sequence[str], several: str) -> None:
     if {"-sc", "--shell-completion"} & set(arguments):
         return  # its words are commands
     swept = bool({"-m", "--multirun"} & set(arguments))
+    folders = [ROOT / "conf", *_folders(arguments)]
     for word, flag in zip(arguments, _flags(arguments), strict=True):
         if flag:
             continue
@@ -76,6 +81,37 @@ def require_readable(arguments: Sequence[str], several: str) -> None:
             )
         if not swept and not has_one_value(word):
             raise UserError(f"{word} has several values: {several}")
+        _require_name(word, folders)
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders of configuration that the words name."""
+    words = config_folders(arguments)
+    return [Path(word.partition("=")[2] or word) for word in words if word not in CONFIG_DIR]
+
+
+def _require_name(word: str, folders: Sequence[Path]) -> None:
+    """Refuse a choice of a config group that is no name: Hydra's own error names no group.
+
+    Raises:
+        UserError: naming the choices, and what was probably meant.
+    """
+    found = _parsed(word)
+    group = found.key_or_group if found else ""
+    if not found or found.is_delete() or not any((folder / group).is_dir() for folder in folders):
+        return
+    value = found.value()
+    for one in value.list if isinstance(value, ChoiceSweep) else [value]:
+        if one is not None and not isinstance(one, bool | int | float):
+            continue
+        paths = (path for folder in folders for path in (folder / group).glob("*.yaml"))
+        names = sorted({path.stem for path in paths})
+        meant = "none" if not one and "none" in names else ""
+        if group == "workers" and isinstance(one, int) and one > 1:
+            meant = f"joblib workers.jobs={one}"
+        before = f"did you mean {group}={meant}? " if meant else ""
+        typed = f"{found.get_key_element()}={as_typed(one)}"
+        raise UserError(f"{typed} is not known: {before}choose from {', '.join(names)}")
 
 
 def quote_paths(overrides: Sequence[str]) -> list[str]:
