@@ -212,6 +212,13 @@ class Defense(ABC):
         return {}
 
 
+CHANNELS = (
+    "a defense that trains no network, by defense@defense.channel=NAME: "
+    "dropout, gaussian, laplace, none, quantize, topk"
+)
+"""Choices of a defense's channel, as errors name them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Perturbation(BaseChannel, Defense):
     """A defense that trains no network: a map of the features, or of the normalised input.

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic.dataclasses import dataclass
 
-from privbench.defenses.base import FitServices, Perturbation, TrainingImages
+from privbench.defenses.base import CHANNELS, FitServices, Perturbation, TrainingImages
 from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.none import NoDefense
 from privbench.defenses.trained import TrainedDefense, copied
@@ -25,7 +25,7 @@ class FineTuned(TrainedDefense):
         channel: Perturbation between the halves, on in the training too.
     """
 
-    channel: Annotated[Perturbation, expecting("a defense that trains no network")] = NoDefense()
+    channel: Annotated[Perturbation, expecting(CHANNELS)] = NoDefense()
 
     @property
     def site(self) -> str:

@@ -7,7 +7,13 @@ import torch
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
-from privbench.defenses.base import FitServices, Perturbation, TrainingImages, sample_outputs
+from privbench.defenses.base import (
+    CHANNELS,
+    FitServices,
+    Perturbation,
+    TrainingImages,
+    sample_outputs,
+)
 from privbench.defenses.deployment import Deployment, SplitVictim
 from privbench.defenses.fine_tuned import FineTuned
 from privbench.defenses.trained import copied, extended
@@ -35,7 +41,7 @@ class NoiseAware(FineTuned):
 
     version: ClassVar[str] = "noise_aware-1"
 
-    channel: Annotated[Perturbation, expecting("a defense that trains no network")] = field()
+    channel: Annotated[Perturbation, expecting(CHANNELS)] = field()
     train: Literal["both", "cloud"] = "both"
     bounded: bool = True
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, WrapValidator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from privbench.runtime.options import as_typed
+
 # strict, so that true is not the number 1 and "1" is not a number
 VALIDATED = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
 """Configuration of ``pydantic.dataclasses.dataclass`` for every class of hyper-parameters."""
@@ -66,6 +68,8 @@ NonNegativeFloatByName = Annotated[
 """One number, or a number for each name."""
 LITERAL = r"'([^']*)'"
 """A choice as pydantic quotes it."""
+NUMBER = re.compile(r"\bnumber\b")
+"""What the choices of a number say."""
 MISSING = ("missing", "missing_argument")
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
@@ -106,7 +110,7 @@ def require_choice(option: str, value: Any, choices: Iterable[Any]) -> None:
     choices = list(choices)
     if value not in choices:
         listed = ", ".join(map(str, choices))
-        raise ValueError(f"{option}={value} is not known: choose from {listed}")
+        raise ValueError(f"{option}={as_typed(value)} is not known: choose from {listed}")
 
 
 def _line(option: str, fault: ErrorDetails) -> str:
@@ -118,10 +122,11 @@ def _line(option: str, fault: ErrorDetails) -> str:
         return f"unknown option {option}"
     if kind == "range":
         state = "not a number" if _is_word(value) else "out of range"
-        return f"{option}={value} is {state}: choose {fault['msg']}"
+        state = state if NUMBER.search(fault["msg"]) else "not known"
+        return f"{option}={as_typed(value)} is {state}: choose {fault['msg']}"
     if kind.startswith("string"):
-        return f"{option}={value} is not a text: type {option}=TEXT"
-    return f"{option}={value} is not known: {_choices(fault)}"
+        return f"{option}={as_typed(value)} is not a text: type {option}=TEXT"
+    return f"{option}={as_typed(value)} is not known: {_choices(fault)}"
 
 
 def _is_word(value: Any) -> bool:

@@ -72,7 +72,9 @@ class VictimConfig:
     version: ClassVar[str] = "victim-1"
 
     name: str
-    model: Annotated[Build, expecting("a class or function that builds a SplitModel")]
+    model: Annotated[
+        Build, expecting("victim=NAME, or victim=module victim.model._target_=MODULE.FUNCTION")
+    ]
     epochs: PositiveInt
     min_steps: NonNegativeInt
     batch: OptionalPositiveInt

@@ -191,7 +191,12 @@ BAD = [
         r"workers=8 is not known: did you mean workers=joblib workers.jobs=8\? choose from joblib",
     ),
     (["attack@attack.inverter=null"], "attack@attack.inverter=null is not known: choose from"),
-    (["victim.model=null"], "victim"),
+    (["victim.model=null"], "victim.model=null is not known: choose victim=NAME, or victim=module"),
+    (["victim.model=resnet"], "victim.model=resnet is not known: choose victim=NAME, or"),
+    (
+        ["defense=noise_aware", "defense.channel=quantize"],
+        "defense.channel=quantize is not known: .* by defense@defense.channel=NAME: dropout",
+    ),
     (["output_dir=null"], "output_dir must be a directory name, got None"),
     (["output_dir="], "output_dir must be a directory name, got"),
     (["dataset=image_folder", "dataset.root=/nowhere"], "/nowhere/train is missing"),

@@ -9,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from privbench.defenses.base import CHANNELS, Perturbation
 from privbench.defenses.bottleneck import Bottleneck
 from privbench.defenses.gaussian import Gaussian
 from privbench.defenses.quantize import Quantize
@@ -151,3 +152,10 @@ def test_records_of_all_strengths_have_one_key_without_it(name):
     compared = [one for one in found if one and one.strength]
     assert len(compared) > 2
     assert len({key_without(one, "strength") for one in compared}) == 1
+
+
+def test_an_error_names_every_defense_that_may_be_a_channel():
+    """By the names that are typed."""
+    named = CHANNELS.partition(": ")[2].split(", ")
+    kinds = {name: instantiated("defense", name) for name in options("defense")}
+    assert named == sorted(name for name, kind in kinds.items() if isinstance(kind, Perturbation))

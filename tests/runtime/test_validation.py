@@ -38,18 +38,18 @@ class Example:
 
 LINES: list[tuple[dict[str, Any], str]] = [
     ({"lr": -1}, "attack.lr=-1 is out of range: choose a number above 0"),
-    ({"lr": True}, "attack.lr=True is out of range: choose a number above 0"),
+    ({"lr": True}, "attack.lr=true is out of range: choose a number above 0"),
     ({"lr": "1"}, "attack.lr=1 is out of range: choose a number above 0"),
     ({"lr": math.nan}, "attack.lr=nan is out of range: choose a number above 0"),
     ({"lr": math.inf}, "attack.lr=inf is out of range: choose a number above 0"),
-    ({"lr": None}, "attack.lr=None is out of range: choose a number above 0"),
+    ({"lr": None}, "attack.lr=null is out of range: choose a number above 0"),
     (
         {"rate": 1.5},
         "attack.rate=1.5 is out of range: choose a number of at least 0 and at most 1",
     ),
     ({"steps": 0}, "attack.steps=0 is out of range: choose a whole number from 1, or null"),
     ({"steps": 1.0}, "attack.steps=1.0 is out of range: choose a whole number from 1, or null"),
-    ({"steps": True}, "attack.steps=True is out of range: choose a whole number from 1, or null"),
+    ({"steps": True}, "attack.steps=true is out of range: choose a whole number from 1, or null"),
     ({"schedule": "x"}, "attack.schedule=x is not known: choose from constant, cosine"),
     ({"clamp": 1}, "attack.clamp=1 is not known: choose from true, false"),
     ({"weight": -1}, "attack.weight=-1 is out of range: choose a number of at least 0"),
