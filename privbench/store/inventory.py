@@ -197,7 +197,9 @@ class Choice:
                 raise ValueError(f"{key} is neither a sweep nor the beginning of a key: see list")
         found = [item for item in items if self._has(item)]
         if not found:
-            raise ValueError("nothing there is of that choice: see list")
+            records = [item.record for item in items if item.record is not None]
+            there = f"it has {values_of(records, self.filters)}" if self.filters else "see list"
+            raise ValueError(f"the store holds nothing of that choice: {there}")
         return found
 
     @staticmethod
@@ -212,6 +214,18 @@ class Choice:
         if self.older_than and datetime.now(UTC) - item.written < self.older_than:
             return False
         return not self.filters or (item.record is not None and fits(item.record, self.filters))
+
+
+def values_of(records: Sequence[Record], fields: Iterable[str]) -> str:
+    """Return the values that records have in these fields, in one line.
+
+    >>> values_of([], ["split"])
+    'split: none'
+    """
+    held = {name: {str(getattr(record, name)) for record in records} for name in fields}
+    return "; ".join(
+        f"{name}: {', '.join(sorted(values)) or 'none'}" for name, values in held.items()
+    )
 
 
 def fits(record: Record, filters: Mapping[str, Sequence[str]]) -> bool:

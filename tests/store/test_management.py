@@ -88,7 +88,10 @@ def test_a_store_is_listed_by_kind_and_by_choice(outputs, capfd):
         (["list", outputs.folder, "--kind", "cats"], "cats is not a kind: choose from records,"),
         (["list", outputs.folder, "--older-than", "9"], "9 is not an age: type a number and"),
         (["list", outputs.folder, "--strength", "x"], "--strength x: expected a number"),
-        (["list", outputs.folder, "--dataset", "x"], "nothing there is of that choice"),
+        (
+            ["list", outputs.folder, "--dataset", "x"],
+            "nothing of that choice: it has dataset: mnist",
+        ),
         (
             ["show", "zz", "--from", outputs.folder],
             "zz is neither a sweep nor the beginning of a key",

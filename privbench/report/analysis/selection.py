@@ -7,7 +7,7 @@ from pathlib import Path
 from privbench.runtime.options import typed_values
 from privbench.store.battery import Battery, Unsuitable
 from privbench.store.group_keys import group_key, setting_key
-from privbench.store.inventory import FILTERS, fits
+from privbench.store.inventory import FILTERS, fits, values_of
 from privbench.store.recipes import threads
 from privbench.store.record import Record, read
 from privbench.store.record_files import store_in
@@ -95,13 +95,7 @@ def select(folder: Path, filters: Mapping[str, Sequence[str]]) -> Selection:
     wanted = {name: values for name, values in filters.items() if values}
     kept = [record for record in found.records if fits(record, wanted)]
     if not kept and not (found.gaps and not wanted):
-        held = {
-            name: sorted({str(getattr(record, name)) for record in found.records})
-            for name in wanted or ("dataset",)
-        }
-        available = "; ".join(
-            f"{name}: {', '.join(values) or 'none'}" for name, values in held.items()
-        )
+        available = values_of(found.records, wanted or ("dataset",))
         raise ValueError(f"{folder} holds no such record; it has {available}")
     words = [value for values in filters.values() for value in values]
     name = "-".join([found.name, *words]) if words else found.name
