@@ -231,10 +231,17 @@ def values_of(records: Sequence[Record], fields: Iterable[str]) -> str:
 def fits(record: Record, filters: Mapping[str, Sequence[str]]) -> bool:
     """Return whether a record has one of the values of each field.
 
+    A split point is found by its name and as it was typed: that of a traced network is the name of
+    a node of its graph, ``_2_act``, where a module's, ``2``, was typed.
+
     Raises:
         ValueError: where a field that is a number is compared with another text.
     """
-    return all(_is_one_of(name, getattr(record, name), held) for name, held in filters.items())
+    return all(
+        _is_one_of(name, getattr(record, name), held)
+        or (name == "split" and str(record.config.get(name)) in held)
+        for name, held in filters.items()
+    )
 
 
 def _is_one_of(name: str, value: Any, held: Sequence[str]) -> bool:

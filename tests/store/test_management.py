@@ -17,7 +17,7 @@ import torch
 import privbench
 from privbench.store import record_frame
 from privbench.store.artifacts import Artifact, Store
-from privbench.store.inventory import inventory, uses
+from privbench.store.inventory import fits, inventory, uses
 from privbench.store.sweep_log import SweepLog
 from tests.records import kept, record, sweep
 from tests.runs import store_run
@@ -416,3 +416,11 @@ def test_a_cell_of_a_machine_that_is_gone_does_not_run(outputs, capfd):
     with Store(outputs.store).claim("records", key):
         assert running(2) == 1
     assert store_run("gc", "--from", outputs.folder, capfd=capfd)[0] == 0
+
+
+def test_a_split_point_is_found_as_it_was_typed():
+    """Also where the traced network has another name for the module."""
+    one = record(split="_2_act")
+    one.config["split"] = 2
+    assert all(fits(one, {"split": [name]}) for name in ("2", "_2_act"))
+    assert not fits(one, {"split": ["3"]})
