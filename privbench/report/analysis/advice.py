@@ -17,6 +17,7 @@ LIKELIHOOD, QUERIES = "rmle_adaptive", "inverse"
 """Adaptive attacks: by the defense's likelihood, and by queries to the defended edge."""
 STATES_LIKELIHOOD = ("_log_likelihood", "log_likelihood")
 """Methods that compute the likelihood of a defense."""
+OUTPUTS = "output_dir"
 MOST_COMMANDS = 3
 """Largest number of commands for a selection of a store."""
 
@@ -135,19 +136,26 @@ def _class(attack: str) -> str:
 
 
 def _of_overrides(records: Iterable[Record], group: str, chosen: str) -> list[str]:
-    """Return commands that run a selection's cells with others of a group, by their overrides."""
+    """Return commands that run a selection's cells with others of a group, by their overrides.
+
+    All records are of one store, so that those typed with its output_dir are as the others.
+    """
     shapes: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = defaultdict(list)
+    outputs = ""
     for record in records:
+        typed = typed_values(record.overrides)
         options = {
             name: value
-            for name, value in typed_values(record.overrides).items()
-            if not name.startswith(group) and top_level(name) not in LAUNCH_OPTIONS
+            for name, value in typed.items()
+            if not name.startswith(group) and top_level(name) not in (*LAUNCH_OPTIONS, OUTPUTS)
         }
+        outputs = outputs or typed.get(OUTPUTS, "")
         shapes[tuple(options), tuple(record.flags), (record.pythonpath,)].append(options)
     most = sorted(shapes.items(), key=lambda item: -len(item[1]))[:MOST_COMMANDS]
     found = []
-    for (names, flags, (path,)), typed in most:
-        axes = [f"{name}={','.join(_values(typed, name))}" for name in names]
+    for (names, flags, (path,)), held in most:
+        axes = [f"{name}={','.join(_values(held, name))}" for name in names]
+        axes += [f"{OUTPUTS}={outputs}"] * bool(outputs)
         found.append(command_of([f"{group}={chosen}", *axes], ["-m", *flags], path))
     return found
 

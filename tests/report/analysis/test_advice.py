@@ -236,3 +236,12 @@ def test_the_command_for_a_selection_finds_the_users_own_code():
     assert command == (
         "PYTHONPATH=. python -m privbench -m --config-dir my_conf defense=none attack=mine"
     )
+
+
+def test_records_of_one_store_get_one_command_whether_its_folder_was_typed_or_not():
+    """Its folder is in the command where it was typed for any."""
+    typed = (["attack=rmle", "seed=0"], ["attack=rmle", "seed=1", "output_dir=mine"])
+    held = [record(seed=seed, overrides=words) for seed, words in enumerate(typed)]
+    assert not_undefended(held) == [
+        "python -m privbench -m defense=none attack=rmle seed=0,1 output_dir=mine"
+    ]
