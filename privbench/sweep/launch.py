@@ -1,10 +1,9 @@
 """A launch of a sweep: cells without a record are run, and every cell is accounted for."""
 
 import logging
-import shlex
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from privbench.runtime.command_line import config_folders
+from privbench.runtime.commands import command_of
 from privbench.runtime.duration import duration
 from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
 from privbench.runtime.files import PART, write_atomically
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from privbench.sweep.workers.base import Workers
 
 LOG = logging.getLogger(__name__)
-
-
-def command_of(words: Iterable[str]) -> str:
-    """Return the command with these words, as a shell reads it."""
-    return " ".join(["python -m privbench", *map(shlex.quote, words)])
 
 
 @dataclass(frozen=True)

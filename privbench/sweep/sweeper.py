@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from privbench.experiment.spec import CellSpec
 from privbench.runtime.command_line import config_folders
+from privbench.runtime.commands import command_of
 from privbench.runtime.errors import (
     RefusedAttackError,
     SweepIncompleteError,
@@ -45,7 +46,7 @@ from privbench.sweep.grids import (
     sweep_name,
     to_overrides,
 )
-from privbench.sweep.launch import Launch, command_of
+from privbench.sweep.launch import Launch
 from privbench.sweep.preview import preview
 from privbench.sweep.progress import PlannedCell
 
