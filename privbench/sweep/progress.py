@@ -37,9 +37,9 @@ class PlannedCell:
         name: Overrides that distinguish it from the others.
         group: Shared by cells that differ in the seed alone.
         spec: Its specification; null for a cell that is refused.
-        victim: Key of its victim in the store.
         deployment: Key of the deployment that is trained for it; empty where none is.
         pixels: Values of an image.
+        victim: Key of its victim in the store.
     """
 
     key: str
@@ -47,9 +47,9 @@ class PlannedCell:
     name: str
     group: str
     spec: CellSpec | None = None
-    victim: str = ""
     deployment: str = ""
     pixels: int = 1
+    victim: str = ""
 
     @property
     def title(self) -> str:

@@ -292,9 +292,9 @@ def _identify(
         spec.name,
         group,
         replace(spec, key=planned.key),
-        content_hash(planned.victim_recipe),
         planned.deployment_key,
         math.prod(planned.data.shape),
+        content_hash(planned.victim_recipe),
     )
     return identified, refusal
 

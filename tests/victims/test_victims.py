@@ -67,7 +67,10 @@ def test_weights_that_cannot_be_downloaded_are_an_error_with_the_reason():
         ({"lr": 0}, "victim.lr=0 is out of range: choose a number above 0"),
         ({"augment": 1}, "victim.augment=1 is not known: choose from true, false"),
         ({"precision": "16"}, "victim.precision=16 is not known: choose from 32-true, bf16-mixed"),
-        ({"model": 3}, "victim.model=3 is out of range: choose a class or function that builds a"),
+        (
+            {"model": 3},
+            "victim.model=3 is not known: choose victim=NAME, or victim=module victim.model",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(change, line):
