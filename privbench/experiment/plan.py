@@ -208,13 +208,13 @@ def _outline(cell: CellConfig, data: ImageData, sources: Mapping[str, str]) -> S
     """
     key = _outline_key(cell, data, sources)
     if key not in _OUTLINES:
+        outline = None
         try:
             with torch.device("meta"):
                 outline = cell.victim.outline(data.shape, len(data.classes)).eval()
         except Exception as error:  # a constructor that computes with its weights needs them
             LOG.debug("built with weights: %s", error)
-            outline = _untrained(cell, data)
-        _OUTLINES[key] = outline
+        _OUTLINES[key] = _untrained(cell, data) if outline is None else outline
     return _OUTLINES[key]
 
 

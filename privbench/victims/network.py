@@ -73,6 +73,7 @@ class NetworkConfig(VictimConfig):
         Raises:
             ValueError: for a network that cannot be cut or trained, and weights of another one.
         """
+        self._require_known_options()
         model = self._wrapped(shape, classes)
         self._require_trainable(model)
         self._fitting(model)

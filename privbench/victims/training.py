@@ -1,8 +1,10 @@
 """Training of victims: the recipe of a yaml."""
 
+import inspect
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.error import URLError
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from privbench.runtime.device import DeviceConfig
 from privbench.runtime.downloads import describe_failure
+from privbench.runtime.errors import unknown_option
 from privbench.runtime.hashing import derive_seed
 from privbench.runtime.random import torch_seed
 from privbench.runtime.validation import (
@@ -94,8 +97,10 @@ class VictimConfig:
         """Build the untrained classifier with whatever weights it draws, or with none.
 
         Raises:
-            ValueError: for images that are too small, and for a network that cannot be trained.
+            ValueError: for images that are too small, for an option that the network does not have,
+                and for a network that cannot be trained.
         """
+        self._require_known_options()
         model = self.model(shape, classes)
         if not isinstance(model, SplitModel):
             raise ValueError(  # noqa: TRY004 - as all bad input
@@ -104,6 +109,18 @@ class VictimConfig:
             )
         self._require_trainable(model)
         return model
+
+    def _require_known_options(self) -> None:
+        """Refuse ``victim.model.NAME=VALUE`` that the network's constructor does not take."""
+        if not isinstance(self.model, partial):
+            return
+        parameters = inspect.signature(self.model.func).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return
+        names = [parameter.name for parameter in parameters][2:]  # after image shape and classes
+        for name in self.model.keywords:
+            if name not in names:
+                raise ValueError(unknown_option(f"victim.model.{name}", names))
 
     def _require_trainable(self, model: SplitModel) -> None:
         """Refuse to train a network whose training mode was not traced."""

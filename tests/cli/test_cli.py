@@ -192,6 +192,19 @@ BAD = [
     ),
     (["attack@attack.inverter=null"], "attack@attack.inverter=null is not known: choose from"),
     (["victim.model=null"], "victim.model=null is not known: choose victim=NAME, or victim=module"),
+    (
+        [
+            "victim=module",
+            "victim.model._target_=privbench.victims.lenet5.LeNet5",
+            "+victim.model.x=1",
+        ],
+        "unknown option victim.model.x; victim.model has no options",
+    ),
+    (["+victim.model.x=1"], "unknown option victim.model.x; victim.model has no options"),
+    (
+        ["victim=resnet18", "+victim.model.widht=1"],
+        r"unknown option victim.model.widht; .*did you mean victim.model.width\?",
+    ),
     (["victim.model=resnet"], "victim.model=resnet is not known: choose victim=NAME, or"),
     (
         ["defense=noise_aware", "defense.channel=quantize"],
