@@ -24,7 +24,7 @@ from privbench.runtime.command_line import (
     quote_paths,
     require_readable,
 )
-from privbench.runtime.errors import SweepIncompleteError, UserError, print_error
+from privbench.runtime.errors import SweepIncompleteError, UserError, print_error, print_stop
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
@@ -137,9 +137,8 @@ def main() -> None:
         require_workers(ARGV)
         require_readable(words, "add -m for a sweep over them")
         run_job()
-    except KeyboardInterrupt:
-        line = "stopped; the same command goes on from the last record or checkpoint"
-        print(f"privbench: {line}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print_stop(stop)
         sys.exit(130)
     except SweepIncompleteError:
         sys.exit(1)

@@ -117,6 +117,13 @@ def as_user_errors() -> Iterator[None]:
         raise UserError(" ".join(str(error).split())) from cause
 
 
+def print_stop(stop: KeyboardInterrupt) -> None:
+    """Print that a command was stopped; once, though several places catch it."""
+    if not stop.args:
+        stop.args = ("stopped; the same command goes on from the last record or checkpoint",)
+        print(f"privbench: {stop.args[0]}", file=sys.stderr, flush=True)
+
+
 def print_error(error: BaseException, prefix: str = "") -> None:
     """Print one line for a user's error, with the trace for any other.
 

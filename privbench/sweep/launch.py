@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from privbench.runtime.command_line import config_folders
 from privbench.runtime.commands import command_of
 from privbench.runtime.duration import duration
-from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error
+from privbench.runtime.errors import SweepIncompleteError, UserError, describe_error, print_stop
 from privbench.runtime.files import PART, write_atomically
 from privbench.runtime.paths import ARGV, python_path_of
 from privbench.store.artifacts import Store, announce
@@ -81,6 +81,9 @@ class Launch:
         try:
             with watching(self.log, planned, start) as progress:
                 self._run_pending(planned, progress)
+        except KeyboardInterrupt as stop:
+            print_stop(stop)  # before the summary of the cells that have ended
+            raise
         finally:
             self._print_summary()
 
