@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from privbench.data.decoded_images import Side, read_folders
 from privbench.data.image_data import Aux, ImageData, partition
+from privbench.runtime.options import as_typed
 from privbench.runtime.validation import VALIDATED, OptionalPositiveInt, Text
 from privbench.store.artifacts import Store
 
@@ -25,8 +26,8 @@ def _require_shape(value: Any) -> tuple[Any, ...]:
 def _require_directory_name(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(
-            f"dataset.root must be a directory name, got {value}: type dataset.root=FOLDER,"
-            " which holds train/<class>/* and test/<class>/*"
+            f"dataset.root must be a directory name, got {as_typed(value)}: "
+            "type dataset.root=FOLDER, which holds train/<class>/* and test/<class>/*"
         )
     return value
 

@@ -155,7 +155,8 @@ def _require_known(config: Mapping[str, Any]) -> None:
         )
     for name, example in LISTS.items():
         if config.get(name) is not None and not isinstance(config[name], list):
-            raise ValueError(f"{name} must be a list such as {name}={example}, got {config[name]}")
+            got = as_typed(config[name])
+            raise ValueError(f"{name} must be a list such as {name}={example}, got {got}")
 
 
 def _validated(kind: type[T], values: Mapping[str, Any], group: str = "") -> T:

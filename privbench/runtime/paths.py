@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from privbench.runtime.options import DIGITS
+from privbench.runtime.options import DIGITS, as_typed
 
 PACKAGE = Path(__file__).parent.parent
 # a wheel carries conf/ and sweeps/ inside the package, a checkout has them next to it
@@ -31,7 +31,7 @@ def register_hydra_plugins() -> None:
 def _require_directory_name(name: object) -> str:
     """Refuse an output directory before Hydra makes it."""
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"output_dir must be a directory name, got {name}")
+        raise ValueError(f"output_dir must be a directory name, got {as_typed(name)}")
     return name
 
 

@@ -133,7 +133,7 @@ def test_an_unreadable_picture_is_named_or_skipped_and_counted(tmp_path):
     [
         (
             {"root": None},
-            "dataset.root must be a directory name, got None: type dataset.root=FOLDER",
+            "dataset.root must be a directory name, got null: type dataset.root=FOLDER",
         ),
         ({"shape": (2, 32, 32)}, r"dataset.shape=\[2, 32, 32\] is not an image shape"),
         ({"shape": (3, 2, 32)}, "dataset.shape=2 is out of range"),
