@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -25,6 +24,7 @@ from privbench.runtime.command_line import (
     require_readable,
 )
 from privbench.runtime.errors import SweepIncompleteError, UserError, print_error, print_stop
+from privbench.runtime.files import remove_empty
 from privbench.runtime.options import RUNTIME_OPTIONS
 from privbench.runtime.paths import ARGV, ROOT, register_hydra_plugins
 from privbench.runtime.pipes import ends_with_its_reader
@@ -55,8 +55,7 @@ def _single_run(cfg: DictConfig) -> CellSpec:
     try:
         spec = CellSpec.of(cfg, HydraConfig.get(), folder)
     except ValueError as error:
-        with suppress(OSError):
-            Path(folder).rmdir()  # made by Hydra, and empty
+        remove_empty(Path(folder))  # made by Hydra
         raise UserError(str(error)) from error
     return replace(spec, flags=config_folders(ARGV))
 

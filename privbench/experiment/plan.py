@@ -282,9 +282,10 @@ def _refusal(plan: CellPlan, check: Callable[[AdversaryView], None]) -> RefusedA
 def _require_writable(cell: CellConfig) -> None:
     """Refuse an output directory before hours are spent on results that it cannot take."""
     try:
-        folder = cell.outputs / "store" / "records"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
+        folder = (cell.outputs / "store" / "records").resolve()
+        # what is refused for another reason leaves no folder behind
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"privbench")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from privbench.experiment.services import AttackLogger, Clock, Services, log_his
 from privbench.experiment.spec import CellSpec
 from privbench.experiment.victim import fit_victim
 from privbench.runtime.errors import as_user_errors
-from privbench.runtime.files import write_atomically
+from privbench.runtime.files import remove_empty, write_atomically
 from privbench.store.artifacts import announce
 from privbench.store.recipes import VICTIMS
 from privbench.store.record import Record, read, valid_record
@@ -207,6 +207,5 @@ def _remove_empty_dir(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            folder.rmdir()
+        remove_empty(folder)
         raise

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,6 +41,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_empty(run: Path) -> None:
+    """Remove a run's folder, and that of all runs, where they are empty."""
+    with suppress(OSError):  # it is not, or somebody else has removed it
+        run.rmdir()
+        run.parent.rmdir()
 
 
 def is_locked(lock: Path) -> bool:

@@ -242,9 +242,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(privbench, tmp_path, monkeypat
     assert len(err.strip().splitlines()) == 1, err
     assert err.startswith("privbench: ")
     assert re.search(line, err), err
-    left = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    assert left == []
-    assert not list((tmp_path / "out").glob("runs/*"))
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_help_names_the_groups_and_options(privbench):
