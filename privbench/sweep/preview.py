@@ -41,10 +41,9 @@ def preview(
         command: Command that runs the sweep.
     """
     due = [cell for cell in planned.values() if not _has_record(cell, store)]
-    seconds = _seconds(due, store)
     lines = [f"cells: {len(planned)}, with a record: {len(planned) - len(due)}"]
     if due:
-        lines += aligned([HEAD, *_attacks(planned.values(), due, seconds)])
+        lines += aligned([HEAD, *_attacks(planned.values(), due, _seconds(due, store))])
         lines += _trainings(due, store)
     lines += [f"refused: {cell.title}: {reason}" for cell, reason in refused]
     lines += [f"does not apply: {one.attack}: {one.reason}" for one in unsuitable]

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from privbench.papers.defenses.rows import Row, Score
@@ -104,14 +105,17 @@ class Defended:
 
     def strongest(self, metric: str) -> Result:
         """Return the attack with the highest mean of a score, of those that met most seeds."""
-        met = [one for one in self.results if one not in self.on_fewer_seeds]
+        met = [one for one in self.results if len(one.rows) == self._most_rows]
         return max(met, key=lambda one: one.score(metric).mean)
 
     @property
     def on_fewer_seeds(self) -> list[Result]:
         """Return the attacks that met fewer seeds than others, whose means do not compare."""
-        most = max(len(one.rows) for one in self.results)
-        return [one for one in self.results if len(one.rows) < most]
+        return [one for one in self.results if len(one.rows) < self._most_rows]
+
+    @cached_property
+    def _most_rows(self) -> int:
+        return max(len(one.rows) for one in self.results)
 
     @property
     def best(self) -> Result:
